@@ -1,0 +1,1 @@
+//! Examples of Siren, and what they share

@@ -1,0 +1,1 @@
+//! Siren workers in this process, computing on a pool of threads

@@ -1,0 +1,1 @@
+//! Any burn module as a Siren workload

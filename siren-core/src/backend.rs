@@ -1,0 +1,44 @@
+//! Where workers run.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{Clock, Invocation, Platform, Result, WorkerReport};
+
+/// How an invocation ended.
+#[derive(Debug)]
+pub struct Completion {
+    /// The time that is billed for it, start-up included. Unknown when the invocation was lost: then
+    /// all that was reserved for it counts as spent.
+    pub billed: Option<Duration>,
+    /// What the worker reports, or why it could not.
+    ///
+    /// Kinds of failure: worker (its code failed or panicked), deadline exceeded, lost (no answer),
+    /// throttled (it never started), and what the store answered, such as fenced.
+    pub result: Result<WorkerReport>,
+}
+
+/// A place where workers run. Built around an `Arc<dyn Worker>`.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// The clock of this place.
+    fn clock(&self) -> &dyn Clock;
+
+    /// Limits and prices.
+    fn platform(&self) -> &Platform;
+
+    /// How many workers compute at the same time when `workers` are asked for; what a forecast
+    /// divides by. On a platform with its own machine for every function, all of them.
+    fn parallelism(&self, workers: u32) -> u32 {
+        workers
+    }
+
+    /// Runs one invocation to its end, or at most for its timeout.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future abandons the invocation: it may have run, and may still push until the
+    /// epoch is sealed.
+    async fn invoke(&self, invocation: Invocation) -> Completion;
+}

@@ -1,0 +1,59 @@
+//! The contracts of Siren.
+//!
+//! Siren trains a model with data-parallel mini-batch SGD on a swarm of stateless functions. Six
+//! nouns carry the design, and each is a module here:
+//!
+//! | noun | trait | what it is |
+//! | --- | --- | --- |
+//! | workload | [`Workload`] | what is learned: a differentiable loss over mini-batches |
+//! | parameter store | [`ParameterStore`] | where the parameters live: open, pull, push, seal |
+//! | worker | [`Worker`] | what runs in one function invocation, through its [`Context`] |
+//! | backend | [`Backend`] | where workers run, what they may ask for, what they cost |
+//! | scheduler | [`Scheduler`] | how many workers of what memory size in the next epoch |
+//! | trainer | `siren_hsp::Trainer` | the loop over epochs |
+//!
+//! Around them: a [`DataSource`] feeds a worker, a [`Clock`] is the only source of time, a
+//! [`Platform`] knows limits and prices, and a [`Seed`] is the only source of randomness.
+//!
+//! Every trait can be used as a trait object; backend, store and scheduler are chosen at run time.
+//! Nothing here depends on an async runtime, a machine-learning framework or a cloud SDK.
+//!
+//! The feature `conformance` adds [`conformance`](crate::conformance): the facts that every
+//! implementation of a contract must satisfy, as test functions and macros.
+
+mod backend;
+mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod data;
+mod error;
+mod layout;
+mod metrics;
+mod money;
+mod plan;
+mod platform;
+mod scheduler;
+mod seed;
+mod store;
+mod worker;
+mod workload;
+
+pub use backend::{Backend, Completion};
+pub use clock::{Clock, Time};
+pub use data::{Batch, DataSource};
+pub use error::{Error, ErrorKind, Result};
+pub use layout::{Layout, TensorSpec};
+pub use metrics::Metrics;
+pub use money::{Requests, Usd};
+pub use plan::{EpochPlan, Synchrony, UpdateRule};
+pub use platform::{Limits, Platform, Prices};
+pub use scheduler::{
+    Allocation, Job, Observation, Outcome, Phases, Scheduler, StopReason, Utilisation,
+};
+pub use seed::{Seed, Stream};
+pub use store::{
+    ParameterStore, Pulled, Receipt, Replica, Sealed, Snapshot, Staleness, Status, StoreCosts,
+    Update, UpdateId, Watermark,
+};
+pub use worker::{Context, Invocation, Task, Usage, Work, Worker, WorkerReport, compute};
+pub use workload::Workload;

@@ -1,0 +1,368 @@
+//! An epoch as data: what its workers and its store agree upon.
+
+use std::ops::Range;
+
+use rand::seq::SliceRandom;
+
+use crate::{Error, Result, Seed, Stream};
+
+/// How an update changes parameters. It is data, because it runs where the parameters are.
+///
+/// `g` is the update's gradient after clipping, plus weight decay times the parameters.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum UpdateRule {
+    /// `p -= rate * g`.
+    Sgd,
+    /// `v = momentum * v + g; p -= rate * v` (heavy ball without dampening, as in PyTorch).
+    Momentum {
+        /// The share of the velocity that is kept, in 0..1.
+        momentum: f32,
+    },
+    /// Adam (Kingma, Ba, 2015) with bias correction.
+    Adam {
+        /// Decay of the first moment, in 0..1; usually 0.9.
+        beta1: f32,
+        /// Decay of the second moment, in 0..1; usually 0.999.
+        beta2: f32,
+        /// Added to the root of the second moment; usually 1e-8.
+        epsilon: f32,
+    },
+}
+
+impl UpdateRule {
+    /// Adam with the usual constants.
+    pub const ADAM: Self = Self::Adam {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+    };
+
+    /// How many vectors of the parameters' length the rule keeps beside them.
+    pub fn slots(&self) -> usize {
+        match self {
+            Self::Sgd => 0,
+            Self::Momentum { .. } => 1,
+            Self::Adam { .. } => 2,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let share = |name: &str, value: f32| {
+            if (0.0..1.0).contains(&value) {
+                Ok(())
+            } else {
+                Err(Error::rejected(format!(
+                    "{name} is {value}: give a number from 0 up to, but not including, 1"
+                )))
+            }
+        };
+        match *self {
+            Self::Sgd => Ok(()),
+            Self::Momentum { momentum } => share("momentum", momentum),
+            Self::Adam {
+                beta1,
+                beta2,
+                epsilon,
+            } => {
+                share("beta1", beta1)?;
+                share("beta2", beta2)?;
+                if epsilon > 0.0 && epsilon.is_finite() {
+                    Ok(())
+                } else {
+                    Err(Error::rejected(format!(
+                        "epsilon is {epsilon}: give a finite number above 0"
+                    )))
+                }
+            }
+        }
+    }
+}
+
+/// What a worker waits for between the barriers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Synchrony {
+    /// Nothing: every worker pulls and pushes on its own (HSP).
+    #[default]
+    Hybrid,
+}
+
+impl Synchrony {
+    /// How many updates every unfinished shard must have pushed before a worker that has pushed
+    /// `round` updates may pull.
+    pub fn progress(self, round: u64) -> u64 {
+        let _ = round;
+        match self {
+            Self::Hybrid => 0,
+        }
+    }
+}
+
+/// One epoch, fixed from `open` to `seal`: its batches, their order, how they are cut into shards,
+/// and how updates are applied.
+///
+/// Batches are numbered by where they lie in the data: batch `b` is the examples from
+/// `b * batch_size`. The epoch visits them in a random [`order`](EpochPlan::order); *position* `i` of
+/// the epoch is the i-th batch visited. A shard is a range of consecutive positions.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct EpochPlan {
+    /// The name of the run.
+    pub run: String,
+    /// The number of the epoch, from 0.
+    pub epoch: u64,
+    /// The seed of the run.
+    pub seed: Seed,
+    /// The hash of the model's layout.
+    pub layout: u64,
+    /// The number of training examples.
+    pub examples: u64,
+    /// Examples in a batch; the last one may be short.
+    pub batch_size: u64,
+    /// The number of shards, one for each worker.
+    pub shards: u32,
+    /// Batches that one push covers.
+    pub local_steps: u64,
+    /// How updates are applied.
+    pub rule: UpdateRule,
+    /// The learning rate of the epoch.
+    pub rate: f32,
+    /// Weight decay: this times the parameters is added to the gradient.
+    pub weight_decay: f32,
+    /// Gradients whose Euclidean norm exceeds this are scaled down to it; an update of k batches
+    /// to k times this.
+    pub clip_norm: Option<f32>,
+    /// What workers wait for.
+    pub synchrony: Synchrony,
+}
+
+impl EpochPlan {
+    /// Refuses what cannot be an epoch.
+    ///
+    /// # Errors
+    ///
+    /// Rejected, naming the setting and the remedy.
+    pub fn check(&self) -> Result<()> {
+        let reject = |message: String| Err(Error::rejected(message));
+        if self.examples == 0 {
+            return reject("the training data is empty: give at least one example".into());
+        }
+        if self.batch_size == 0 {
+            return reject("the batch size is 0: give at least 1".into());
+        }
+        if self.batch_size > self.examples {
+            return reject(format!(
+                "the batch size {} is larger than the training data ({} examples): \
+                 make it smaller or give more data",
+                self.batch_size, self.examples
+            ));
+        }
+        if self.local_steps == 0 {
+            return reject("local steps are 0: give at least 1 step for each push".into());
+        }
+        if self.shards == 0 {
+            return reject("the number of workers is 0: give at least 1".into());
+        }
+        if u64::from(self.shards) > self.batches() {
+            return reject(format!(
+                "{} workers for {} batches: give at most one worker for each batch",
+                self.shards,
+                self.batches()
+            ));
+        }
+        if !self.rate.is_finite() || self.rate < 0.0 {
+            return reject(format!(
+                "the learning rate is {}: give a finite number, 0 or more",
+                self.rate
+            ));
+        }
+        if !self.weight_decay.is_finite() || self.weight_decay < 0.0 {
+            return reject(format!(
+                "weight decay is {}: give a finite number, 0 or more",
+                self.weight_decay
+            ));
+        }
+        if let Some(limit) = self.clip_norm
+            && !(limit > 0.0 && limit.is_finite())
+        {
+            return reject(format!(
+                "the clipping norm is {limit}: give a finite number above 0, or none"
+            ));
+        }
+        self.rule.check()
+    }
+
+    /// The number of batches.
+    pub fn batches(&self) -> u64 {
+        self.examples.div_ceil(self.batch_size.max(1))
+    }
+
+    /// The positions of a shard. Lengths differ by at most one.
+    pub fn shard(&self, shard: u32) -> Range<u64> {
+        let (batches, shards) = (self.batches(), u64::from(self.shards.max(1)));
+        let cut = |i: u64| {
+            // Widened, since batches * shards may pass 64 bits.
+            (u128::from(batches) * u128::from(i.min(shards)) / u128::from(shards)) as u64
+        };
+        cut(shard.into())..cut(u64::from(shard) + 1)
+    }
+
+    /// The number of batches in a shard.
+    pub fn shard_len(&self, shard: u32) -> u64 {
+        let range = self.shard(shard);
+        range.end - range.start
+    }
+
+    /// How many updates cover the first `batches` batches of a shard.
+    pub fn updates(&self, batches: u64) -> u64 {
+        batches.div_ceil(self.local_steps.max(1))
+    }
+
+    /// How many batches the update at `position` of `shard` covers: the local steps, or what is left
+    /// of the shard.
+    pub fn update_len(&self, shard: u32, position: u64) -> u64 {
+        self.local_steps
+            .min(self.shard_len(shard).saturating_sub(position))
+    }
+
+    /// The batches in the order in which the epoch visits them, drawn from the seed.
+    pub fn order(&self) -> Vec<u64> {
+        let mut order: Vec<u64> = (0..self.batches()).collect();
+        order.shuffle(&mut self.seed.split(Stream::Order, &[self.epoch]).rng());
+        order
+    }
+
+    /// The examples of a batch.
+    pub fn batch(&self, batch: u64) -> Range<u64> {
+        let start = batch * self.batch_size;
+        start..(start + self.batch_size).min(self.examples)
+    }
+
+    /// The seed that the gradient of a batch may draw from: the same whichever worker computes it.
+    pub fn gradient_seed(&self, batch: u64) -> Seed {
+        self.seed.split(Stream::Gradient, &[self.epoch, batch])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(examples: u64, batch_size: u64, shards: u32) -> EpochPlan {
+        EpochPlan {
+            run: "test".into(),
+            epoch: 0,
+            seed: Seed::new(1),
+            layout: 0,
+            examples,
+            batch_size,
+            shards,
+            local_steps: 1,
+            rule: UpdateRule::Sgd,
+            rate: 0.1,
+            weight_decay: 0.0,
+            clip_norm: None,
+            synchrony: Synchrony::Hybrid,
+        }
+    }
+
+    #[test]
+    fn shards_cover_every_batch_once_and_batches_every_example_once() {
+        for (examples, batch_size, shards) in [(1, 1, 1), (100, 7, 4), (1_000, 3, 334), (64, 64, 1)]
+        {
+            let plan = plan(examples, batch_size, shards);
+            plan.check().unwrap();
+            let order = plan.order();
+            let mut seen = vec![0; examples as usize];
+            for shard in 0..shards {
+                assert!(plan.shard_len(shard) >= 1);
+                for position in plan.shard(shard) {
+                    for example in plan.batch(order[position as usize]) {
+                        seen[example as usize] += 1;
+                    }
+                }
+            }
+            assert!(seen.iter().all(|&count| count == 1), "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn epochs_visit_batches_in_different_orders() {
+        let first = plan(1_000, 10, 2);
+        let second = EpochPlan {
+            epoch: 1,
+            ..first.clone()
+        };
+        assert_eq!(first.order(), first.order());
+        assert_ne!(first.order(), second.order());
+    }
+
+    #[test]
+    fn each_bad_setting_is_named() {
+        let good = plan(100, 10, 2);
+        let cases: [(&str, EpochPlan); 8] = [
+            (
+                "training data",
+                EpochPlan {
+                    examples: 0,
+                    ..good.clone()
+                },
+            ),
+            (
+                "batch size",
+                EpochPlan {
+                    batch_size: 0,
+                    ..good.clone()
+                },
+            ),
+            (
+                "batch size",
+                EpochPlan {
+                    batch_size: 101,
+                    ..good.clone()
+                },
+            ),
+            (
+                "workers",
+                EpochPlan {
+                    shards: 0,
+                    ..good.clone()
+                },
+            ),
+            (
+                "local steps",
+                EpochPlan {
+                    local_steps: 0,
+                    ..good.clone()
+                },
+            ),
+            (
+                "learning rate",
+                EpochPlan {
+                    rate: f32::NAN,
+                    ..good.clone()
+                },
+            ),
+            (
+                "weight decay",
+                EpochPlan {
+                    weight_decay: -1.0,
+                    ..good.clone()
+                },
+            ),
+            (
+                "clipping norm",
+                EpochPlan {
+                    clip_norm: Some(0.0),
+                    ..good.clone()
+                },
+            ),
+        ];
+        for (name, bad) in cases {
+            let error = bad.check().unwrap_err();
+            assert!(error.message().contains(name), "{error}");
+        }
+    }
+}

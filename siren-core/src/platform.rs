@@ -1,0 +1,224 @@
+//! What a platform of functions permits and what it costs, as data.
+
+use std::time::Duration;
+
+use crate::{Error, Requests, Result, Usd};
+
+/// What a platform permits.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// The smallest memory of a function, in MB.
+    pub memory_min_mb: u32,
+    /// The largest memory of a function, in MB.
+    pub memory_max_mb: u32,
+    /// Memory comes in steps of this many MB.
+    pub memory_step_mb: u32,
+    /// The memory that comes with one vCPU, in MB; less memory has its share of one.
+    pub memory_per_vcpu_mb: f64,
+    /// The largest number of vCPUs of a function.
+    pub vcpus_max: f64,
+    /// The longest time an invocation may take.
+    pub timeout: Duration,
+    /// The longest billed time that an invocation may need before its handler starts.
+    pub init: Duration,
+    /// How many invocations may run at once.
+    pub concurrency: u32,
+    /// The largest payload of an invocation and of its answer, in bytes.
+    pub payload_bytes: u64,
+}
+
+/// What a platform costs.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prices {
+    /// One GB (1,024 MB) of memory for one second.
+    pub gb_second: Usd,
+    /// Time is billed in whole multiples of this.
+    pub billing_step: Duration,
+    /// One invocation, whatever it does.
+    pub invocation: Usd,
+    /// One PUT, COPY, POST or LIST of shared storage.
+    pub storage_write: Usd,
+    /// One GET of shared storage.
+    pub storage_read: Usd,
+    /// One GB that leaves the region.
+    pub egress_gb: Usd,
+}
+
+/// Limits and prices of a place where functions run.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Platform {
+    /// A name for people, such as `aws-lambda-x86`.
+    pub name: String,
+    /// Whether costs are only what the same work would cost elsewhere.
+    pub estimated: bool,
+    /// What the platform permits.
+    pub limits: Limits,
+    /// What the platform costs.
+    pub prices: Prices,
+}
+
+impl Default for Platform {
+    /// AWS Lambda on x86.
+    fn default() -> Self {
+        Self::aws_lambda()
+    }
+}
+
+impl Platform {
+    /// AWS Lambda on x86 in us-east-1, with S3 Standard.
+    ///
+    /// Limits: 128 to 10,240 MB, 1,769 MB for one vCPU, up to 6 (Lambda docs, configuration-memory);
+    /// 900 s, 6 MB payloads, INIT at most 10 s, 1,000 concurrent executions (Lambda docs, limits).
+    /// Prices: Lambda and S3 price lists, 2026.
+    pub fn aws_lambda() -> Self {
+        Self {
+            name: "aws-lambda-x86".into(),
+            estimated: false,
+            limits: Limits {
+                memory_min_mb: 128,
+                memory_max_mb: 10_240,
+                memory_step_mb: 1,
+                memory_per_vcpu_mb: 1_769.0,
+                vcpus_max: 6.0,
+                timeout: Duration::from_secs(900),
+                init: Duration::from_secs(10),
+                concurrency: 1_000,
+                payload_bytes: 6 * 1024 * 1024,
+            },
+            prices: Prices {
+                gb_second: Usd::new(0.000_016_666_7),
+                billing_step: Duration::from_millis(1),
+                invocation: Usd::new(0.20e-6),
+                storage_write: Usd::new(0.005e-3),
+                storage_read: Usd::new(0.000_4e-3),
+                egress_gb: Usd::new(0.09),
+            },
+        }
+    }
+
+    /// AWS Lambda on arm64 in us-east-1: as x86, at four fifths of the price.
+    pub fn aws_lambda_arm64() -> Self {
+        let x86 = Self::aws_lambda();
+        Self {
+            name: "aws-lambda-arm64".into(),
+            prices: Prices {
+                gb_second: Usd::new(0.000_013_333_4),
+                ..x86.prices
+            },
+            ..x86
+        }
+    }
+
+    /// This machine, priced as if it were AWS Lambda: an estimate. No request is paid for, functions
+    /// start at once, and payloads stay in memory.
+    pub fn local() -> Self {
+        let lambda = Self::aws_lambda();
+        Self {
+            name: "local".into(),
+            estimated: true,
+            limits: Limits {
+                init: Duration::ZERO,
+                payload_bytes: u64::MAX,
+                ..lambda.limits
+            },
+            prices: Prices {
+                storage_write: Usd::ZERO,
+                storage_read: Usd::ZERO,
+                egress_gb: Usd::ZERO,
+                ..lambda.prices
+            },
+        }
+    }
+
+    /// Refuses a memory size that the platform does not have.
+    ///
+    /// # Errors
+    ///
+    /// Rejected, naming the size and the range.
+    pub fn check_memory(&self, memory_mb: u32) -> Result<()> {
+        let limits = &self.limits;
+        let (min, max, step) = (
+            limits.memory_min_mb,
+            limits.memory_max_mb,
+            limits.memory_step_mb.max(1),
+        );
+        if memory_mb < min || memory_mb > max || !(memory_mb - min).is_multiple_of(step) {
+            return Err(Error::rejected(format!(
+                "{memory_mb} MB of memory is outside what {} has: give {min} to {max} MB in steps \
+                 of {step} MB",
+                self.name
+            )));
+        }
+        Ok(())
+    }
+
+    /// The vCPUs of a function: in proportion to its memory, up to the largest number.
+    pub fn vcpus(&self, memory_mb: u32) -> f64 {
+        (f64::from(memory_mb) / self.limits.memory_per_vcpu_mb).min(self.limits.vcpus_max)
+    }
+
+    /// `execution` rounded up to what is billed.
+    pub fn billed(&self, execution: Duration) -> Duration {
+        let step = self.prices.billing_step.as_nanos().max(1);
+        let nanos = execution.as_nanos().div_ceil(step).saturating_mul(step);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// What an invocation of `memory_mb` costs that is billed for `billed` and makes `requests`.
+    pub fn invocation_cost(&self, memory_mb: u32, billed: Duration, requests: Requests) -> Usd {
+        self.prices.invocation
+            + self.second_cost(memory_mb) * billed.as_secs_f64()
+            + self.requests_cost(requests)
+    }
+
+    /// What one second of a function of `memory_mb` costs.
+    pub fn second_cost(&self, memory_mb: u32) -> Usd {
+        self.prices.gb_second * (f64::from(memory_mb) / 1024.0)
+    }
+
+    /// What requests to shared storage cost.
+    pub fn requests_cost(&self, requests: Requests) -> Usd {
+        self.prices.storage_write * requests.writes as f64
+            + self.prices.storage_read * requests.reads as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The toy example of the SIREN talk: 20 functions of 256 MB for 237.40 s cost $0.0198.
+    #[test]
+    fn the_bill_of_the_siren_talk_comes_out() {
+        let lambda = Platform::aws_lambda();
+        let one = lambda.invocation_cost(256, Duration::from_millis(237_400), Requests::NONE);
+        assert!((one.dollars() * 20.0 - 0.0198).abs() < 5e-5, "{one}");
+    }
+
+    #[test]
+    fn time_is_billed_in_whole_milliseconds() {
+        let lambda = Platform::aws_lambda();
+        let billed = |micros| lambda.billed(Duration::from_micros(micros)).as_micros();
+        assert_eq!(
+            [billed(0), billed(1), billed(1_000), billed(1_001)],
+            [0, 1_000, 1_000, 2_000]
+        );
+    }
+
+    #[test]
+    fn memory_outside_the_range_is_refused_and_names_it() {
+        let lambda = Platform::aws_lambda();
+        for memory in [128, 1_769, 10_240] {
+            lambda.check_memory(memory).unwrap();
+        }
+        for memory in [0, 127, 10_241, u32::MAX] {
+            let error = lambda.check_memory(memory).unwrap_err();
+            assert!(error.message().contains("128 to 10240 MB"), "{error}");
+        }
+        assert_eq!(lambda.vcpus(1_769), 1.0);
+        assert_eq!(lambda.vcpus(10_240), 10_240.0 / 1_769.0);
+    }
+}

@@ -1,0 +1,283 @@
+//! Where the parameters live.
+
+use async_trait::async_trait;
+
+use crate::{EpochPlan, Error, Requests, Result};
+
+/// Names one update of a run: what makes a push idempotent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct UpdateId {
+    /// The epoch.
+    pub epoch: u64,
+    /// The shard.
+    pub shard: u32,
+    /// The first batch that the update covers, counted from the start of the shard.
+    pub position: u64,
+}
+
+/// The sum of the gradients of consecutive batches of one shard.
+#[derive(Clone, Copy, Debug)]
+pub struct Update<'a> {
+    /// Which update it is.
+    pub id: UpdateId,
+    /// How many batches it covers: [`EpochPlan::update_len`] at its position.
+    pub batches: u64,
+    /// How many examples these batches hold.
+    pub examples: u64,
+    /// The sum over these examples of the loss at the parameters the worker had.
+    pub loss: f64,
+    /// The version of the parameters that the gradient was computed at.
+    pub version: u64,
+    /// The squared Euclidean norm of `gradient`, computed as the gradient was finished.
+    pub squared_norm: f64,
+    /// The sum of the batches' mean gradients, `dim` entries.
+    pub gradient: &'a [f32],
+}
+
+/// What became of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// Durable, and counted once.
+    Accepted,
+    /// It had been accepted before: nothing changed.
+    Duplicate,
+}
+
+/// A worker's own copy of the parameters, which [`ParameterStore::pull`] keeps up to date.
+#[derive(Clone, Debug, Default)]
+pub struct Replica {
+    /// The parameters. Change them only after [`forget`](Replica::forget), or a later pull will
+    /// leave the changes in place.
+    pub values: Vec<f32>,
+    /// Per block of the store, the version that `values` has; zero is none. Kept by the store.
+    pub versions: Vec<u64>,
+}
+
+impl Replica {
+    /// An empty copy: the first pull fills it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes the next pull copy everything.
+    pub fn forget(&mut self) {
+        self.versions.fill(0);
+    }
+}
+
+/// What a pull did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// A lower bound of the updates that every pulled block holds: what a gradient computed on the
+    /// replica carries as its version.
+    pub version: u64,
+    /// How many entries were copied.
+    pub copied: usize,
+}
+
+/// How much of a shard counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Watermark {
+    /// Batches counted, from the start of the shard.
+    pub batches: u64,
+    /// Examples in them.
+    pub examples: u64,
+    /// The sum of their losses.
+    pub loss: f64,
+}
+
+/// How old the parameters were that updates were computed at, in updates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Staleness {
+    /// The mean over the epoch's updates.
+    pub mean: f64,
+    /// The largest.
+    pub max: u64,
+}
+
+/// What a sealed epoch consists of. It alone says what counted.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Sealed {
+    /// The epoch.
+    pub epoch: u64,
+    /// The number of updates that the parameters hold, over all epochs.
+    pub version: u64,
+    /// Every shard's watermark.
+    pub watermarks: Vec<Watermark>,
+    /// How stale the epoch's updates were.
+    pub staleness: Staleness,
+}
+
+impl Sealed {
+    /// The mean training loss over the examples that counted; NaN if none did.
+    pub fn mean_loss(&self) -> f64 {
+        let (examples, loss) = self
+            .watermarks
+            .iter()
+            .fold((0, 0.0), |(n, loss), w| (n + w.examples, loss + w.loss));
+        loss / examples as f64
+    }
+
+    /// How many batches counted.
+    pub fn batches(&self) -> u64 {
+        self.watermarks.iter().map(|w| w.batches).sum()
+    }
+}
+
+/// Where a store is in its run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// The number of epochs sealed so far, which is the number of the next one.
+    pub sealed_epochs: u64,
+    /// The number of updates that the parameters hold.
+    pub version: u64,
+    /// Every shard's watermark, while an epoch is open.
+    pub open: Option<Vec<Watermark>>,
+}
+
+/// The whole state of a store between two epochs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// The number of epochs sealed so far.
+    pub sealed_epochs: u64,
+    /// The number of updates that the parameters hold.
+    pub version: u64,
+    /// The parameters.
+    pub values: Vec<f32>,
+    /// What the update rule keeps, a vector of the parameters' length for each slot.
+    pub slots: Vec<Vec<f32>>,
+}
+
+impl Snapshot {
+    /// The state before the first epoch.
+    pub fn initial(values: Vec<f32>) -> Self {
+        Self {
+            sealed_epochs: 0,
+            version: 0,
+            values,
+            slots: Vec::new(),
+        }
+    }
+
+    /// Refuses a state that no store may be in: slots of other lengths than the parameters, or
+    /// entries that are not finite.
+    ///
+    /// # Errors
+    ///
+    /// Rejected or diverged, saying which entry.
+    pub fn check(&self) -> Result<()> {
+        if self.values.is_empty() || self.slots.iter().any(|s| s.len() != self.values.len()) {
+            return Err(Error::rejected(
+                "the snapshot's vectors are empty or of different lengths: take it from a store or \
+                 a checkpoint",
+            ));
+        }
+        let vectors = std::iter::once(&self.values).chain(&self.slots);
+        for (vector, values) in vectors.enumerate() {
+            if let Some(entry) = values.iter().position(|v| !v.is_finite()) {
+                return Err(Error::new(
+                    crate::ErrorKind::Diverged,
+                    format!("entry {entry} of the snapshot's vector {vector} is not finite"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a store asks of shared storage, so that money can be reserved before a launch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreCosts {
+    /// Requests of one push, at the most.
+    pub push: Requests,
+    /// Requests of one pull, at the most.
+    pub pull: Requests,
+}
+
+/// Holds the parameters of one run and applies updates to them.
+///
+/// The life of an epoch: [`open`](Self::open), then any number of [`pull`](Self::pull) and
+/// [`push`](Self::push) by all workers at once, then [`seal`](Self::seal). Between two epochs
+/// [`snapshot`](Self::snapshot) is consistent.
+///
+/// For every shard the store keeps one *watermark*, the number of batches counted. An update whose
+/// position is below it is a duplicate, at it is applied, above it is a conflict. So a new attempt
+/// at a shard starts at the watermark, nothing is lost or counted twice, and memory does not grow.
+///
+/// Every method is safe to retry and to cancel at any point: a cancelled push has either happened
+/// in full or not at all.
+#[async_trait]
+pub trait ParameterStore: Send + Sync {
+    /// The number of parameters.
+    fn dim(&self) -> usize;
+
+    /// What pushes and pulls ask of shared storage; nothing by default.
+    fn costs(&self) -> StoreCosts {
+        StoreCosts::default()
+    }
+
+    /// Starts an epoch. Idempotent: the same plan again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when the plan is [not sound](EpochPlan::check); fenced when the epoch is sealed;
+    /// conflict when it is not the next one, or another plan is open.
+    async fn open(&self, plan: &EpochPlan) -> Result<()>;
+
+    /// Brings `replica` up to date: copies the blocks that changed since it was last pulled, once
+    /// every unfinished shard of `epoch` has pushed at least `progress` updates (a finished shard
+    /// counts as past every round).
+    ///
+    /// Atomic per block; versions may mix across blocks.
+    ///
+    /// # Errors
+    ///
+    /// Fenced when the epoch is sealed, also while waiting; conflict when it is not open.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe at any point: the replica stays consistent per block.
+    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<Pulled>;
+
+    /// Adds an update. Ok means durable and counted at most once, not yet visible to everybody. An
+    /// update that loses the race with `seal` changes nothing, whether its push returned Ok or
+    /// fenced.
+    ///
+    /// # Errors
+    ///
+    /// Fenced when the epoch is sealed; conflict when the epoch is not open or the update lies above
+    /// the watermark; diverged when the loss or the norm is not finite (refused before anything is
+    /// touched); rejected when it does not fit the plan.
+    async fn push(&self, update: &Update<'_>) -> Result<Receipt>;
+
+    /// Closes an epoch: every block has then applied exactly what the report says. Idempotent: a
+    /// sealed epoch's report does not change, as long as it is the last one.
+    ///
+    /// # Errors
+    ///
+    /// Conflict when the epoch is neither open nor the last one sealed.
+    async fn seal(&self, epoch: u64) -> Result<Sealed>;
+
+    /// Where the store is in its run.
+    ///
+    /// # Errors
+    ///
+    /// Transient ones of shared storage.
+    async fn status(&self) -> Result<Status>;
+
+    /// The parameters and what the update rule keeps.
+    ///
+    /// # Errors
+    ///
+    /// Conflict while an epoch is open.
+    async fn snapshot(&self) -> Result<Snapshot>;
+
+    /// Puts the store into a state: initial parameters, or those of a checkpoint. An open epoch is
+    /// dropped, and what its workers still push is refused until that epoch is opened again.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when the snapshot has another number of parameters, diverged when an entry is not
+    /// finite. The store is then as it was.
+    async fn restore(&self, snapshot: &Snapshot) -> Result<()>;
+}

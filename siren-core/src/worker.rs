@@ -1,0 +1,164 @@
+//! What runs in one function invocation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{Clock, DataSource, EpochPlan, Error, ErrorKind, ParameterStore, Requests, Result};
+
+/// A request to work on one shard of an epoch.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Invocation {
+    /// The epoch.
+    pub plan: EpochPlan,
+    /// The shard to work on.
+    pub shard: u32,
+    /// The first batch to do, counted from the start of the shard: its watermark.
+    pub position: u64,
+    /// How often the shard was tried before.
+    pub attempt: u32,
+    /// The memory of the function, in MB.
+    pub memory_mb: u32,
+    /// The longest billed time that the invocation may take.
+    pub timeout: Duration,
+    /// How long one cycle of pull, gradients and push is expected to take, if that is known: a
+    /// worker with less time left hands back the rest.
+    pub cycle: Option<Duration>,
+    /// The most requests that the invocation may make.
+    pub request_cap: Requests,
+}
+
+/// What a worker did. What counted is the store's to say.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct WorkerReport {
+    /// The first batch not done, counted from the start of the shard.
+    pub position: u64,
+    /// Whether the shard is done; otherwise time or requests ran out.
+    pub finished: bool,
+    /// Updates pushed, duplicates left out.
+    pub updates: u64,
+    /// Time spent waiting for data that the computation did not hide: P^F.
+    pub fetch: Duration,
+    /// Time spent computing: P^C.
+    pub compute: Duration,
+    /// Time spent pulling and pushing: P^U.
+    pub update: Duration,
+    /// The longest cycle of pull, gradients and push.
+    pub cycle: Duration,
+    /// Requests made.
+    pub requests: Requests,
+    /// What the function used of its machine.
+    pub usage: Usage,
+}
+
+/// What an invocation used of its machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Usage {
+    /// CPU time.
+    pub cpu: Duration,
+    /// The largest memory held, in bytes.
+    pub peak_memory: u64,
+    /// Whether `peak_memory` is a share of a process that several workers live in.
+    pub shared: bool,
+}
+
+/// How much mathematics a [`Task`] does: what a simulated platform charges for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Work {
+    /// Gradients of this many examples.
+    Gradient {
+        /// The number of examples.
+        examples: u64,
+    },
+    /// One pass over this many parameters.
+    Parameters {
+        /// The number of parameters.
+        count: u64,
+    },
+}
+
+/// Mathematics to run: see [`Context::compute`].
+pub type Task = Box<dyn FnOnce() + Send>;
+
+/// Everything that a worker may touch.
+#[async_trait]
+pub trait Context: Send + Sync {
+    /// The time.
+    fn clock(&self) -> &dyn Clock;
+
+    /// The parameters.
+    fn store(&self) -> &dyn ParameterStore;
+
+    /// The training data.
+    fn data(&self) -> &dyn DataSource;
+
+    /// How much of the invocation's billed time is left.
+    fn time_left(&self) -> Duration;
+
+    /// What the invocation has used so far.
+    fn usage(&self) -> Usage;
+
+    /// Runs a task where this backend computes, and returns how long it ran: waiting for a place to
+    /// run does not count. The only place for mathematics: nothing else may keep a CPU busy.
+    ///
+    /// Prefer the function [`compute`](crate::compute()), which returns a value.
+    ///
+    /// # Errors
+    ///
+    /// Worker when the task panics; deadline exceeded when the time is used up.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future forgets the task; one that runs already runs to its end.
+    async fn compute(&self, work: Work, task: Task) -> Result<Duration>;
+}
+
+/// Runs `task` by [`Context::compute`] and returns what it returned, and how long it ran.
+///
+/// # Errors
+///
+/// As [`Context::compute`].
+pub async fn compute<T: Send + 'static>(
+    context: &dyn Context,
+    work: Work,
+    task: impl FnOnce() -> T + Send + 'static,
+) -> Result<(T, Duration)> {
+    let slot = Arc::new(std::sync::Mutex::new(None));
+    let into = Arc::clone(&slot);
+    let ran = context
+        .compute(
+            work,
+            Box::new(move || {
+                let value = task();
+                *into.lock().unwrap_or_else(|e| e.into_inner()) = Some(value);
+            }),
+        )
+        .await?;
+    let value = slot.lock().unwrap_or_else(|e| e.into_inner()).take();
+    let value = value.ok_or_else(|| {
+        Error::new(
+            ErrorKind::Worker,
+            "the backend did not run the worker's task",
+        )
+    })?;
+    Ok((value, ran))
+}
+
+/// What runs in an invocation: pulls, fetches, computes and pushes until its shard of the epoch is
+/// done or its time is up. It keeps nothing between invocations.
+#[async_trait]
+pub trait Worker: Send + Sync {
+    /// Works on the invocation's shard from its position. A worker that runs out of time stops
+    /// before the deadline and says in its report how far it came.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the store, the data, the workload or the context answer.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe at any point: what was pushed stays counted.
+    async fn run(&self, invocation: &Invocation, context: &dyn Context) -> Result<WorkerReport>;
+}

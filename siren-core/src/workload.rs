@@ -1,0 +1,47 @@
+//! What is learned.
+
+use crate::{Batch, Layout, Metrics, Result, Seed};
+
+/// A differentiable loss over mini-batches. Pure and synchronous: no input, output, clock or random
+/// generator of its own, and no threads, so that a worker can run it anywhere and get the same bits.
+///
+/// Parameters and gradients are flat slices of [`dim`](Workload::dim) entries in the order of the
+/// [`layout`](Workload::layout).
+pub trait Workload: Send + Sync {
+    /// The named tensors behind the flat vector.
+    fn layout(&self) -> &Layout;
+
+    /// The number of parameters.
+    fn dim(&self) -> usize {
+        self.layout().dim()
+    }
+
+    /// The initial parameters, `dim` of them; equal seeds give equal parameters.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the workload from making them.
+    fn init(&self, seed: Seed) -> Result<Vec<f32>>;
+
+    /// The mean loss over the batch at `params`; writes the gradient of that mean into `gradient`
+    /// (every entry: what it held before does not matter). The last batch of a data set may be short.
+    /// What a gradient draws, such as a dropout mask, comes from `seed`.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when the batch's bytes are not what the workload reads.
+    fn gradient(
+        &self,
+        params: &[f32],
+        batch: &Batch<'_>,
+        seed: Seed,
+        gradient: &mut [f32],
+    ) -> Result<f64>;
+
+    /// Adds the batch's loss, and whatever else it measures, to `metrics`.
+    ///
+    /// # Errors
+    ///
+    /// As [`gradient`](Workload::gradient).
+    fn evaluate(&self, params: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()>;
+}
