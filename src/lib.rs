@@ -1,1 +1,65 @@
-//! Siren
+//! Train machine-learning models on a swarm of serverless functions.
+//!
+//! This crate is the front door: it re-exports the others, those that need heavy dependencies behind
+//! features.
+//!
+//! | feature | adds | default |
+//! | --- | --- | --- |
+//! | `local` | [`Local`]: workers in this process | yes |
+//! | `burn` | [`burn`]: any burn module as a workload | no |
+//! | `report` | [`report`]: one self-contained HTML page for a run | no |
+//!
+//! # Six nouns
+//!
+//! A [`Workload`] is what is learned, a [`ParameterStore`] is where the parameters live, a
+//! [`Worker`] is what runs in one function invocation, a [`Backend`] is where workers run, a
+//! [`Scheduler`] says how many of what memory size, and the [`Trainer`] is the loop over epochs that
+//! ties them together.
+//!
+//! In an epoch all workers start together and end together; in between each one pulls parameters and
+//! pushes updates on its own, waiting for nobody. That is Hybrid Synchronous Parallel SGD, from the
+//! paper "Distributed Machine Learning with a Serverless Architecture" (Wang, Niu, Li, INFOCOM 2019),
+//! which calls its system SIREN.
+//!
+//! # Example
+//!
+//! See `quickstart` and `custom_workload` among the repository's examples: a workload of one's own
+//! in one file. In short, with a workload and two data sources at hand:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use siren::{Config, DataSource, Fixed, Result, Workload};
+//!
+//! # async fn example(workload: Arc<dyn Workload>, train: Arc<dyn DataSource>,
+//! # test: Arc<dyn DataSource>) -> Result<()> {
+//! let scheduler = Fixed::new(4, 1_769); // four workers of 1,769 MB
+//! let trainer = siren::local(workload, train, Some(test), scheduler, Config::default())?;
+//! let trained = trainer.run().await?;
+//! println!("{}: loss {}", trained.outcome.reason, trained.outcome.loss);
+//! # Ok(())
+//! # }
+//! ```
+
+pub use siren_core::*;
+pub use siren_hsp::{
+    Checkpoint, Config, Decay, EpochRecord, Evaluation, Event, Fixed, Ledger, Line, MemoryStore,
+    Observer, OutcomeRecord, Parts, Rate, Reservation, Retry, RunRecord, SCHEMA, Schedule, Setting,
+    ShardWorker, Stop, StopHandle, Trained, Trainer, data, evaluate, read_history,
+};
+
+#[cfg(feature = "local")]
+pub use siren_backend_local::Local;
+#[cfg(feature = "burn")]
+pub use siren_burn as burn;
+#[cfg(feature = "report")]
+pub use siren_report as report;
+
+#[cfg(feature = "local")]
+mod local;
+#[cfg(feature = "local")]
+pub use local::local;
+
+/// The README's examples, compiled and run by the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

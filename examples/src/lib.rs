@@ -1,1 +1,3 @@
 //! Examples of Siren, and what they share
+
+pub mod lenet;

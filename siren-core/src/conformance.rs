@@ -1,1 +1,47 @@
-//! tbd
+//! What every implementation of a contract must satisfy, as tests (feature `conformance`).
+//!
+//! Each module is about one trait: a `Subject` says how to make the implementation under test, and
+//! every other public function is a *fact*, which panics when the subject does not satisfy it. A
+//! macro makes one `#[test]` per fact, so that a failure reads as the sentence that does not hold:
+//!
+//! ```text
+//! use siren_core::conformance::{store, store_tests};
+//!
+//! store_tests!(in_memory, store::Subject::new(|dim| async move { MyStore::new(dim) }));
+//!
+//! test in_memory::push_is_idempotent ... ok
+//! test in_memory::a_late_push_never_changes_sealed_parameters ... ok
+//! ```
+//!
+//! | trait | subject | macro |
+//! | --- | --- | --- |
+//! | [`ParameterStore`](crate::ParameterStore) | [`store::Subject`] | [`store_tests!`] |
+//! | [`Workload`](crate::Workload) | [`workload::Subject`] | [`workload_tests!`] |
+//! | [`DataSource`](crate::DataSource) | [`data::Subject`] | [`data_tests!`] |
+//! | [`Backend`](crate::Backend) | [`backend::Subject`] | [`backend_tests!`] |
+//! | [`Scheduler`](crate::Scheduler) | [`scheduler::Subject`] | [`scheduler_tests!`] |
+//! | [`Clock`](crate::Clock) | [`clock::Subject`] | [`clock_tests!`] |
+//!
+//! The suite needs no async runtime. Where an implementation does, `Subject::driven` takes the
+//! function that blocks on a future, for instance `|future| runtime().block_on(future)`; it may be
+//! called by several threads at once. Without it, [`futures::executor::block_on`] is used.
+//!
+//! Decorators are implementations too: run the suite over each of them. The suite's own tests hold
+//! deliberately wrong implementations against it and see it bite.
+
+//pub mod backend;
+pub mod clock;
+pub mod data;
+mod drive;
+mod fact;
+pub mod scheduler;
+pub mod store;
+pub mod workload;
+
+pub use drive::Driven;
+pub use fact::{Fact, PATIENCE};
+
+#[doc(inline)]
+pub use crate::{
+    clock_tests, data_tests, scheduler_tests, store_tests, workload_tests,
+};

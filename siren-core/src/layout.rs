@@ -60,6 +60,15 @@ impl Layout {
         Ok(layout)
     }
 
+    /// A layout of one vector.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when it has no entry.
+    pub fn flat(name: impl Into<String>, elements: usize) -> Result<Self> {
+        Self::new(vec![TensorSpec::new(name, [elements])])
+    }
+
     /// The tensors, in the order in which they are laid out.
     pub fn tensors(&self) -> &[TensorSpec] {
         &self.tensors

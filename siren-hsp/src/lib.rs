@@ -1,1 +1,36 @@
-//! Hybrid Synchronous Parallel training: the worker's loop, the trainer's loop, and the stores.
+//! Hybrid Synchronous Parallel (HSP) training.
+//!
+//! All workers of an epoch start together and end together; in between each one pulls parameters
+//! and pushes updates on its own, waiting for nobody. This crate holds both loops, the
+//! [`ShardWorker`]'s and the [`Trainer`]'s, the [in-memory store](MemoryStore) that updates are
+//! applied in, and what a run needs around them: [data sources](data), the [`Ledger`], the
+//! [`Checkpoint`] and the [history](RunRecord).
+
+mod checkpoint;
+mod config;
+pub mod data;
+mod evaluate;
+pub mod file;
+mod history;
+mod kernel;
+mod ledger;
+mod rate;
+mod retry;
+mod schedule;
+mod store;
+mod trainer;
+mod worker;
+
+pub use checkpoint::Checkpoint;
+pub use config::{Config, Stop};
+pub use evaluate::evaluate;
+pub use history::{
+    EpochRecord, Evaluation, Line, OutcomeRecord, RunRecord, SCHEMA, Setting, read_history,
+};
+pub use ledger::{Ledger, Reservation};
+pub use rate::{Decay, Rate};
+pub use retry::Retry;
+pub use schedule::{Fixed, Schedule};
+pub use store::MemoryStore;
+pub use trainer::{Event, Observer, Parts, StopHandle, Trained, Trainer};
+pub use worker::ShardWorker;

@@ -1,1 +1,39 @@
-//! One self-contained HTML page for a Siren run
+//! One self-contained HTML page for a Siren run.
+//!
+//! [`write()`] turns what a run leaves behind, a [`RunRecord`], into `report.html`: how the run ended,
+//! what it cost, loss and accuracy against time and money, what the scheduler chose, where the time of
+//! each epoch went, and every number of every epoch. The page loads nothing: it can be opened from a
+//! disk, sent by mail or kept for years.
+//!
+//! The charts can be used on their own, as SVG: [`figure`] has those of one run, [`chart`] draws any
+//! others.
+
+pub mod chart;
+pub mod figure;
+mod number;
+mod page;
+
+use std::path::Path;
+
+use siren_core::Result;
+use siren_hsp::{RunRecord, file};
+
+/// The page of a run, as HTML.
+///
+/// # Errors
+///
+/// [`Other`](siren_core::ErrorKind::Other) if a chart cannot be drawn or the settings cannot be written as JSON.
+pub fn render(record: &RunRecord) -> Result<String> {
+    page::page(record).map(maud::PreEscaped::into_string)
+}
+
+/// Writes the page of a run to `path`, in one step: a reader finds the old page or the new one,
+/// never a part.
+///
+/// # Errors
+///
+/// [`Other`](siren_core::ErrorKind::Other) if the page cannot be drawn or the file cannot be written.
+pub fn write(record: &RunRecord, path: impl AsRef<Path>) -> Result<()> {
+    let page = render(record)?;
+    file::replace(path.as_ref(), |to| to.write_all(page.as_bytes()))
+}

@@ -1,0 +1,60 @@
+//! Logistic regression by hand, four workers: `cargo run --release --example quickstart`
+use std::sync::Arc;
+
+use ndarray::{Array1, Array2, ArrayView1, Axis};
+use rand_distr::{Distribution, StandardNormal};
+use siren::{data::MemorySource, *};
+
+const FEATURES: usize = 20; // and a label make an example
+struct Logistic(Layout);
+
+impl Logistic {
+    /// Features, errors of the predicted probabilities, and the sum of the losses.
+    fn predict(w: &[f32], batch: &Batch<'_>) -> (Array2<f32>, Array1<f32>, f64) {
+        let rows = batch.floats().collect();
+        let rows = Array2::from_shape_vec((batch.examples, FEATURES + 1), rows).unwrap();
+        let (x, y) = rows.view().split_at(Axis(1), FEATURES);
+        let p = x.dot(&ArrayView1::from(w)).mapv(|z| 1.0 / (1.0 + (-z).exp()));
+        let error = p - y.column(0);
+        let loss = error.iter().map(|error| -f64::from(1.0 - error.abs()).ln()).sum();
+        (x.to_owned(), error, loss)
+    }
+}
+
+impl Workload for Logistic {
+    fn layout(&self) -> &Layout {
+        &self.0
+    }
+    fn init(&self, _: Seed) -> Result<Vec<f32>> {
+        Ok(vec![0.0; FEATURES])
+    }
+    fn gradient(&self, w: &[f32], batch: &Batch<'_>, _: Seed, g: &mut [f32]) -> Result<f64> {
+        let (x, error, loss) = Self::predict(w, batch);
+        let mean = x.t().dot(&error) / batch.examples as f32;
+        g.copy_from_slice(mean.as_slice().unwrap());
+        Ok(loss / batch.examples as f64)
+    }
+    fn evaluate(&self, w: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
+        let (_, error, loss) = Self::predict(w, batch);
+        metrics.add_loss(batch.examples as u64, loss);
+        let right = error.iter().filter(|error| error.abs() < 0.5).count();
+        metrics.add_answers(batch.examples as u64, right as u64);
+        Ok(())
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut draws = StandardNormal.sample_iter(Seed::new(1).rng());
+    let mut points = Vec::new();
+    for _ in 0..20_000 {
+        let x: Vec<f32> = draws.by_ref().take(FEATURES).collect();
+        points.extend(x.iter().chain(&[f32::from(x.iter().sum::<f32>() > 0.0)]));
+    }
+    let (train, test) = MemorySource::from_floats(&points, FEATURES + 1)?.split(16_000)?;
+    let workload = Arc::new(Logistic(Layout::flat("weights", FEATURES)?));
+    let (train, test) = (Arc::new(train), Some(Arc::new(test) as _));
+    let trainer = siren::local(workload, train, test, Fixed::new(4, 1_769), Config::default())?;
+    println!("{:#?}", trainer.run().await?.outcome);
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! The backend.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use siren_core::{
+    Backend, Clock, Completion, Context, DataSource, Error, ErrorKind, Invocation, ParameterStore,
+    Platform, Result, Worker,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::WallClock;
+use crate::context::{LocalContext, Machine};
+use crate::meter::Meter;
+use crate::pool::{Pool, panicked};
+
+/// Runs workers as tasks of the tokio runtime that calls it, and their mathematics on its own
+/// threads.
+pub struct Local {
+    worker: Arc<dyn Worker>,
+    platform: Platform,
+    machine: Arc<Machine>,
+    threads: u32,
+}
+
+impl Local {
+    /// A backend for `worker` on this store and this training data, with a thread for every core.
+    ///
+    /// # Errors
+    ///
+    /// Other when the threads cannot be started.
+    pub fn new(
+        worker: Arc<dyn Worker>,
+        store: Arc<dyn ParameterStore>,
+        data: Arc<dyn DataSource>,
+    ) -> Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self::with_threads(worker, store, data, cores)
+    }
+
+    /// As [`new`](Self::new), with a number of threads.
+    ///
+    /// # Errors
+    ///
+    /// Rejected for none, other when they cannot be started.
+    pub fn with_threads(
+        worker: Arc<dyn Worker>,
+        store: Arc<dyn ParameterStore>,
+        data: Arc<dyn DataSource>,
+        threads: usize,
+    ) -> Result<Self> {
+        if threads == 0 {
+            return Err(Error::rejected("the number of threads is 0: give at least 1"));
+        }
+        let clock = WallClock::new();
+        Ok(Self {
+            worker,
+            platform: Platform::local(),
+            machine: Arc::new(Machine {
+                clock,
+                pool: Pool::new(threads, clock)?,
+                store,
+                data,
+            }),
+            threads: u32::try_from(threads).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Uses other limits and prices, for an estimate of another platform's bill.
+    #[must_use]
+    pub fn with_platform(self, platform: Platform) -> Self {
+        Self { platform, ..self }
+    }
+
+    /// How much slower a function of so much memory is than a thread here: it has a share of a
+    /// vCPU, in proportion to its memory.
+    fn stretch(&self, memory_mb: u32) -> f64 {
+        (1.0 / self.platform.vcpus(memory_mb)).max(1.0)
+    }
+}
+
+#[async_trait]
+impl Backend for Local {
+    fn clock(&self) -> &dyn Clock {
+        &self.machine.clock
+    }
+
+    fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    fn parallelism(&self, workers: u32) -> u32 {
+        workers.min(self.threads)
+    }
+
+    async fn invoke(&self, invocation: Invocation) -> Completion {
+        if let Err(error) = self.platform.check_memory(invocation.memory_mb) {
+            return Completion {
+                billed: Some(Duration::ZERO),
+                result: Err(error),
+            };
+        }
+        let stretch = self.stretch(invocation.memory_mb);
+        let context = Arc::new(LocalContext {
+            machine: Arc::clone(&self.machine),
+            meter: Arc::new(Meter::new(self.machine.clock.now())),
+            stretch,
+            timeout: invocation.timeout.min(self.platform.limits.timeout),
+            workers: invocation.plan.shards,
+        });
+        let worker = Arc::clone(&self.worker);
+        let run = {
+            let context = Arc::clone(&context);
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                worker.run(&invocation, &*context).await
+            }))
+        };
+        let result = tokio::select! {
+            biased;
+            result = run => result.unwrap_or_else(|error| match error.try_into_panic() {
+                Ok(panic) => Err(panicked(&*panic)),
+                Err(error) => Err(Error::new(ErrorKind::Lost, "the runtime ended").with_source(error)),
+            }),
+            // Polled beside the task, which the drop of its handle then aborts.
+            () = expired(&context) => Err(Error::new(
+                ErrorKind::DeadlineExceeded,
+                format!("the invocation took longer than {:?}", context.timeout),
+            )),
+        };
+        Completion {
+            billed: Some(self.platform.billed(context.billed().min(context.timeout))),
+            result,
+        }
+    }
+}
+
+/// Returns when the context's time is used up. Waits for a permit do not use it, so that it has to
+/// look again.
+async fn expired(context: &LocalContext) {
+    loop {
+        let left = context.time_left();
+        if left.is_zero() {
+            return;
+        }
+        let clock = &context.machine.clock;
+        // At full speed the time left cannot end sooner than this.
+        let sooner = left.div_f64(context.stretch).max(Duration::from_millis(1));
+        clock.sleep_until(clock.now() + sooner).await;
+    }
+}

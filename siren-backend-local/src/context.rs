@@ -1,0 +1,78 @@
+//! What a worker in this process may touch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use siren_core::{
+    Clock, Context, DataSource, Error, ErrorKind, ParameterStore, Result, Task, Usage, Work,
+};
+
+use crate::WallClock;
+use crate::meter::{Meter, peak_memory};
+use crate::pool::Pool;
+
+/// What all invocations of a backend share.
+pub(crate) struct Machine {
+    pub(crate) clock: WallClock,
+    pub(crate) pool: Pool,
+    pub(crate) store: Arc<dyn ParameterStore>,
+    pub(crate) data: Arc<dyn DataSource>,
+}
+
+/// One invocation's view of the machine.
+pub(crate) struct LocalContext {
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) meter: Arc<Meter>,
+    /// How much slower than here a function of the invocation's memory is.
+    pub(crate) stretch: f64,
+    pub(crate) timeout: Duration,
+    /// Workers of the epoch: they share the process's memory.
+    pub(crate) workers: u32,
+}
+
+impl LocalContext {
+    /// The time to bill so far, not yet rounded.
+    pub(crate) fn billed(&self) -> Duration {
+        let now = self.machine.clock.now();
+        self.meter.executed(now).mul_f64(self.stretch)
+    }
+}
+
+#[async_trait]
+impl Context for LocalContext {
+    fn clock(&self) -> &dyn Clock {
+        &self.machine.clock
+    }
+
+    fn store(&self) -> &dyn ParameterStore {
+        &*self.machine.store
+    }
+
+    fn data(&self) -> &dyn DataSource {
+        &*self.machine.data
+    }
+
+    fn time_left(&self) -> Duration {
+        self.timeout.saturating_sub(self.billed())
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            cpu: self.meter.cpu(),
+            peak_memory: peak_memory() / u64::from(self.workers.max(1)),
+            shared: true,
+        }
+    }
+
+    async fn compute(&self, _: Work, task: Task) -> Result<Duration> {
+        if self.time_left().is_zero() {
+            return Err(Error::new(
+                ErrorKind::DeadlineExceeded,
+                "the invocation's time is used up",
+            ));
+        }
+        let ran = self.machine.pool.run(task, Arc::clone(&self.meter)).await?;
+        Ok(ran.elapsed)
+    }
+}

@@ -1,0 +1,98 @@
+//! How long an invocation has executed.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use siren_core::Time;
+
+/// Measures one invocation's execution: time since its start without its waits for a permit.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    started: Time,
+    waited: Duration,
+    /// Since when it waits, if it does.
+    waiting: Option<Time>,
+    cpu: Duration,
+}
+
+impl Meter {
+    pub(crate) fn new(now: Time) -> Self {
+        Self {
+            state: Mutex::new(State {
+                started: now,
+                waited: Duration::ZERO,
+                waiting: None,
+                cpu: Duration::ZERO,
+            }),
+        }
+    }
+
+    /// A task waits for a permit from now on.
+    pub(crate) fn queued(&self, now: Time) {
+        self.state.lock().waiting.get_or_insert(now);
+    }
+
+    /// It waits no longer.
+    pub(crate) fn started(&self, now: Time) {
+        let state = &mut *self.state.lock();
+        if let Some(since) = state.waiting.take() {
+            state.waited += now - since;
+        }
+    }
+
+    pub(crate) fn add_cpu(&self, cpu: Duration) {
+        self.state.lock().cpu += cpu;
+    }
+
+    pub(crate) fn cpu(&self) -> Duration {
+        self.state.lock().cpu
+    }
+
+    pub(crate) fn executed(&self, now: Time) -> Duration {
+        let state = self.state.lock();
+        let waiting = state.waiting.map_or(Duration::ZERO, |since| now - since);
+        (now - state.started).saturating_sub(state.waited + waiting)
+    }
+}
+
+/// The largest memory that this process has held, in bytes; zero where the system does not say.
+pub(crate) fn peak_memory() -> u64 {
+    #[cfg(unix)]
+    {
+        use nix::sys::resource::{UsageWho, getrusage};
+        let peak = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss());
+        // In bytes on Apple's systems, in KiB on the others.
+        let unit = if cfg!(target_vendor = "apple") { 1 } else { 1024 };
+        u64::try_from(peak).unwrap_or(0) * unit
+    }
+    #[cfg(not(unix))]
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_not_executed() {
+        let at = |ms| Time::new(Duration::from_millis(ms));
+        let meter = Meter::new(at(100));
+        assert_eq!(meter.executed(at(110)), Duration::from_millis(10));
+        meter.queued(at(110));
+        assert_eq!(meter.executed(at(150)), Duration::from_millis(10));
+        meter.started(at(150));
+        assert_eq!(meter.executed(at(155)), Duration::from_millis(15));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_peak_is_some_megabytes() {
+        let peak = peak_memory();
+        assert!(peak > 1 << 20 && peak < 1 << 40, "{peak}");
+    }
+}

@@ -1,0 +1,164 @@
+//! The threads that compute.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cpu_time::ThreadTime;
+use parking_lot::{Condvar, Mutex};
+use siren_core::{Clock, Error, ErrorKind, Result, Task};
+use tokio::sync::oneshot;
+
+use crate::WallClock;
+use crate::meter::Meter;
+
+/// What a task took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ran {
+    pub(crate) elapsed: Duration,
+    pub(crate) cpu: Duration,
+}
+
+/// A fixed number of threads that run tasks in the order in which they were handed in. Every worker
+/// has at most one task here, so all of them advance alike.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: WallClock,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    tasks: VecDeque<Queued>,
+    closed: bool,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} tasks", self.tasks.len())
+    }
+}
+
+struct Queued {
+    task: Task,
+    meter: Arc<Meter>,
+    done: oneshot::Sender<Result<Ran>>,
+}
+
+impl Pool {
+    pub(crate) fn new(threads: usize, clock: WallClock) -> Result<Self> {
+        let pool = Self {
+            shared: Arc::new(Shared {
+                clock,
+                queue: Mutex::default(),
+                changed: Condvar::new(),
+            }),
+        };
+        for index in 0..threads {
+            let shared = Arc::clone(&pool.shared);
+            std::thread::Builder::new()
+                .name(format!("siren-compute-{index}"))
+                .spawn(move || shared.work())
+                .map_err(|error| {
+                    Error::new(
+                        ErrorKind::Other,
+                        format!("cannot start {threads} threads: ask for fewer"),
+                    )
+                    .with_source(error)
+                })?;
+        }
+        Ok(pool)
+    }
+
+    /// Runs a task when its turn comes. Dropping the future forgets one that has not started.
+    pub(crate) async fn run(&self, task: Task, meter: Arc<Meter>) -> Result<Ran> {
+        let (done, result) = oneshot::channel();
+        meter.queued(self.shared.clock.now());
+        let _queued = Waiting {
+            meter: &meter,
+            clock: self.shared.clock,
+        };
+        self.shared.queue.lock().tasks.push_back(Queued {
+            task,
+            meter: Arc::clone(&meter),
+            done,
+        });
+        self.shared.changed.notify_one();
+        result
+            .await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Lost, "the compute threads are gone")))
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.queue.lock().closed = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+/// Ends the meter's wait when a future is dropped before its task ran.
+struct Waiting<'a> {
+    meter: &'a Meter,
+    clock: WallClock,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.meter.started(self.clock.now());
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        while let Some(Queued { task, meter, done }) = self.next() {
+            // The worker was dropped while it waited.
+            if done.is_closed() {
+                continue;
+            }
+            let started = self.clock.now();
+            meter.started(started);
+            let cpu = ThreadTime::now();
+            let outcome = catch_unwind(AssertUnwindSafe(task));
+            let ran = Ran {
+                elapsed: self.clock.now() - started,
+                cpu: cpu.elapsed(),
+            };
+            meter.add_cpu(ran.cpu);
+            let _ = done.send(match outcome {
+                Ok(()) => Ok(ran),
+                Err(panic) => Err(panicked(&*panic)),
+            });
+        }
+    }
+
+    fn next(&self) -> Option<Queued> {
+        let mut queue = self.queue.lock();
+        loop {
+            if let Some(task) = queue.tasks.pop_front() {
+                return Some(task);
+            }
+            if queue.closed {
+                return None;
+            }
+            self.changed.wait(&mut queue);
+        }
+    }
+}
+
+/// A panic as an error of the invocation in which it happened.
+pub(crate) fn panicked(payload: &(dyn std::any::Any + Send)) -> Error {
+    let what = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    Error::new(ErrorKind::Worker, format!("the worker panicked: {what}"))
+}

@@ -1,0 +1,108 @@
+//! Facts as values, and the macros that list them.
+
+use std::panic::resume_unwind;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread::{Builder, current};
+use std::time::Duration;
+
+/// How long a fact may take before it counts as false: a wait that nobody ends must not hang a test.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One thing that a contract demands of every implementation.
+pub struct Fact<S> {
+    /// The fact in words, with underscores for spaces.
+    pub name: &'static str,
+    check: fn(&S),
+}
+
+impl<S: Send + 'static> Fact<S> {
+    /// A fact that is checked by `check`, which panics if it does not hold.
+    pub const fn new(name: &'static str, check: fn(&S)) -> Self {
+        Self { name, check }
+    }
+
+    /// Checks the fact on a thread of its own.
+    ///
+    /// # Panics
+    ///
+    /// When the fact does not hold, or takes longer than `patience`.
+    pub fn check(&self, subject: S, patience: Duration) {
+        let (done, is_done) = channel::<()>();
+        let check = self.check;
+        let thread = Builder::new()
+            .name(thread_name())
+            .spawn(move || {
+                let _done = done;
+                check(&subject);
+            })
+            .expect("the system starts a thread");
+        // The sender is dropped at the end of the fact, however it ends.
+        if is_done.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            panic!("{} took more than {patience:?}: is it waiting?", self.name);
+        }
+        if let Err(panic) = thread.join() {
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// Runs `body` on `threads` threads at once, and panics if one of them does.
+pub(super) fn on_threads(threads: usize, body: impl Fn(usize) + Sync) {
+    let body = &body;
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads)
+            .map(|index| {
+                Builder::new()
+                    .name(thread_name())
+                    .spawn_scoped(scope, move || body(index))
+                    .expect("the system starts a thread")
+            })
+            .collect();
+        for thread in running {
+            if let Err(panic) = thread.join() {
+                resume_unwind(panic);
+            }
+        }
+    });
+}
+
+/// The name of the thread that asks, so that what fails on another thread is still reported for its
+/// test.
+fn thread_name() -> String {
+    current().name().unwrap_or("fact").to_owned()
+}
+
+/// Makes a module with a test for each fact, of the facts that a list macro passes on.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __fact_tests {
+    ([$name:ident, $subject:expr] $module:ident: $($fact:ident)*) => {
+        #[cfg(test)]
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+            $(
+                #[test]
+                fn $fact() {
+                    let fact = $crate::conformance::Fact::new(
+                        stringify!($fact),
+                        $crate::conformance::$module::$fact,
+                    );
+                    fact.check($subject, $crate::conformance::PATIENCE);
+                }
+            )*
+        }
+    };
+}
+
+/// Makes an array of the facts that a list macro passes on.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __fact_list {
+    ([] $module:ident: $($fact:ident)*) => {
+        &[$($crate::conformance::Fact::new(
+            stringify!($fact),
+            $crate::conformance::$module::$fact,
+        )),*]
+    };
+}

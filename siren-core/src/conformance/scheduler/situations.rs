@@ -1,0 +1,179 @@
+//! What schedulers meet: an ordinary run, and what nobody should be asked.
+
+use std::time::Duration;
+
+use crate::{
+    Allocation, Job, Observation, Outcome, Phases, Platform, StopReason, Usd, Utilisation,
+};
+
+/// A small job on AWS Lambda.
+pub(super) fn job() -> Job {
+    Job {
+        parameters: 61_706,
+        batches: 938,
+        target_loss: Some(0.1),
+        budget: Some(Usd::new(1.0)),
+        epochs: 100,
+        platform: Platform::aws_lambda(),
+    }
+}
+
+/// What is observed before an epoch of an ordinary run, of which the last epoch ran with
+/// `allocation`.
+pub(super) fn run(epoch: u64, allocation: Option<Allocation>) -> Observation {
+    let allocation = (epoch > 0).then_some(allocation.unwrap_or(Allocation {
+        workers: 10,
+        memory_mb: 1_024,
+    }));
+    let second = Duration::from_secs(1);
+    let workers = allocation.map_or(1, |a| a.workers.max(1));
+    Observation {
+        epoch,
+        loss: 2.3 / (1.0 + epoch as f64),
+        elapsed: allocation.map(|_| second + 60 * second / workers),
+        phases: allocation.map(|_| Phases {
+            fetch: 5 * second / workers,
+            compute: 50 * second / workers,
+            update: second,
+            wait: second / 10,
+        }),
+        utilisation: allocation.map(|_| Utilisation {
+            memory: 0.4,
+            cpu: 0.9,
+        }),
+        budget_left: Some(Usd::new(1.0 - 0.005 * epoch.min(100) as f64)),
+        allocation,
+    }
+}
+
+/// Observations that contradict themselves or are no numbers.
+pub(super) fn hostile_observations() -> Vec<Observation> {
+    let good = run(7, None);
+    let mut all = Vec::new();
+    for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 0.0, 1e300] {
+        all.push(Observation {
+            loss: number,
+            ..good.clone()
+        });
+        all.push(Observation {
+            budget_left: Some(Usd::new(number)),
+            ..good.clone()
+        });
+        all.push(Observation {
+            utilisation: Some(Utilisation {
+                memory: number,
+                cpu: number,
+            }),
+            ..good.clone()
+        });
+    }
+    for time in [Duration::ZERO, Duration::MAX] {
+        all.push(Observation {
+            elapsed: Some(time),
+            phases: Some(Phases {
+                fetch: time,
+                compute: time,
+                update: time,
+                wait: time,
+            }),
+            ..good.clone()
+        });
+    }
+    for (workers, memory_mb) in [(0, 0), (u32::MAX, u32::MAX), (1, 127)] {
+        all.push(Observation {
+            allocation: Some(Allocation { workers, memory_mb }),
+            ..good.clone()
+        });
+    }
+    for epoch in [0, 7, 1_000_000_000, u64::MAX] {
+        all.push(Observation {
+            epoch,
+            ..good.clone()
+        });
+        all.push(Observation {
+            epoch,
+            loss: 1.0,
+            elapsed: None,
+            phases: None,
+            utilisation: None,
+            budget_left: None,
+            allocation: None,
+        });
+    }
+    all
+}
+
+/// Jobs without work or money, jobs without end, and platforms with hardly any choice.
+pub(super) fn hostile_jobs() -> Vec<Job> {
+    let good = job();
+    let with_limits = |workers, min, max, step| {
+        let mut platform = Platform::aws_lambda();
+        platform.limits.concurrency = workers;
+        platform.limits.memory_min_mb = min;
+        platform.limits.memory_max_mb = max;
+        platform.limits.memory_step_mb = step;
+        Job {
+            platform,
+            ..good.clone()
+        }
+    };
+    let mut all = vec![
+        with_limits(1, 512, 512, 1),
+        with_limits(2, 100, 3_000, 64),
+        with_limits(3, 1_769, 1_770, 1_000),
+        with_limits(u32::MAX, 1, u32::MAX, 1),
+    ];
+    for number in [0, 1, u64::MAX] {
+        all.push(Job {
+            parameters: number,
+            ..good.clone()
+        });
+        all.push(Job {
+            batches: number,
+            ..good.clone()
+        });
+        all.push(Job {
+            epochs: number,
+            ..good.clone()
+        });
+    }
+    for number in [f64::NAN, f64::INFINITY, -1.0, 0.0, 1e-300] {
+        all.push(Job {
+            budget: Some(Usd::new(number)),
+            ..good.clone()
+        });
+        all.push(Job {
+            target_loss: Some(number),
+            ..good.clone()
+        });
+    }
+    all.push(Job {
+        budget: None,
+        target_loss: None,
+        ..good
+    });
+    all
+}
+
+/// A good end and a bad one.
+pub(super) fn outcomes() -> [Outcome; 2] {
+    let good = Outcome {
+        reason: StopReason::TargetLoss,
+        epochs: 12,
+        loss: 0.09,
+        accuracy: Some(0.97),
+        elapsed: Duration::from_secs(100),
+        cost: Usd::new(0.3),
+        detail: None,
+    };
+    let bad = Outcome {
+        reason: StopReason::Diverged,
+        epochs: 0,
+        loss: f64::NAN,
+        accuracy: None,
+        elapsed: Duration::MAX,
+        cost: Usd::new(f64::INFINITY),
+        detail: Some("an entry is not finite".into()),
+    };
+    [good, bad]
+}

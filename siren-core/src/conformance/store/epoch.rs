@@ -1,0 +1,131 @@
+//! Epochs whose outcome is known in advance.
+
+use std::fmt::Debug;
+
+use crate::{
+    EpochPlan, ErrorKind, ParameterStore, Receipt, Result, Sealed, Seed, Synchrony, Update,
+    UpdateId, UpdateRule, Watermark,
+};
+
+/// The entry of a gradient that adds one to a parameter when the rate is one.
+pub(super) const ONE_MORE: f32 = -1.0;
+
+/// A plan of `shards` shards and `batches` batches of two examples, the last one short unless it
+/// is the only one, with plain
+/// SGD of rate one.
+pub(super) fn plan(epoch: u64, shards: u32, batches: u64) -> EpochPlan {
+    EpochPlan {
+        run: "conformance".into(),
+        epoch,
+        seed: Seed::new(7),
+        layout: 0,
+        examples: (2 * batches - 1).max(2),
+        batch_size: 2,
+        shards,
+        local_steps: 1,
+        rule: UpdateRule::Sgd,
+        rate: 1.0,
+        weight_decay: 0.0,
+        clip_norm: None,
+        synchrony: Synchrony::Hybrid,
+    }
+}
+
+/// A plan, and what its workers push.
+pub(super) struct Epoch {
+    pub(super) plan: EpochPlan,
+    order: Vec<u64>,
+}
+
+impl Epoch {
+    pub(super) fn new(epoch: u64, shards: u32, batches: u64) -> Self {
+        Self::of(plan(epoch, shards, batches))
+    }
+
+    pub(super) fn of(plan: EpochPlan) -> Self {
+        let order = plan.order();
+        Self { plan, order }
+    }
+
+    /// The update at a position of a shard, computed at version 0.
+    pub(super) fn update<'a>(&self, shard: u32, position: u64, gradient: &'a [f32]) -> Update<'a> {
+        let batches = self.plan.update_len(shard, position);
+        let covered = self.covered(shard, position, batches);
+        Update {
+            id: UpdateId {
+                epoch: self.plan.epoch,
+                shard,
+                position,
+            },
+            batches,
+            examples: covered.examples,
+            loss: covered.loss,
+            version: 0,
+            squared_norm: gradient.iter().map(|&g| f64::from(g).powi(2)).sum(),
+            gradient,
+        }
+    }
+
+    /// The watermark of a shard of which the first `batches` batches count.
+    pub(super) fn watermark(&self, shard: u32, batches: u64) -> Watermark {
+        self.covered(shard, 0, batches)
+    }
+
+    /// Batches, examples and losses of `batches` batches from a position. Losses are multiples of a
+    /// quarter, so that sums of them are exact.
+    fn covered(&self, shard: u32, position: u64, batches: u64) -> Watermark {
+        let start = self.plan.shard(shard).start;
+        let mut covered = Watermark::default();
+        for position in position..position + batches {
+            let batch = self.plan.batch(self.order[(start + position) as usize]);
+            let examples = batch.end - batch.start;
+            covered.batches += 1;
+            covered.examples += examples;
+            covered.loss += (f64::from(shard) + 0.25 * position as f64) * examples as f64;
+        }
+        covered
+    }
+
+    /// Pushes the update at a position of a shard.
+    pub(super) async fn push(
+        &self,
+        store: &dyn ParameterStore,
+        shard: u32,
+        position: u64,
+        gradient: &[f32],
+    ) -> Result<Receipt> {
+        store.push(&self.update(shard, position, gradient)).await
+    }
+
+    /// Pushes all updates, the shards taking turns, with the gradients that `gradient` makes of the
+    /// number of the update, and seals.
+    pub(super) async fn train(
+        &self,
+        store: &dyn ParameterStore,
+        gradient: impl Fn(u64) -> Vec<f32>,
+    ) -> Sealed {
+        store.open(&self.plan).await.expect("open");
+        let mut updates = 0;
+        for round in 0..self.plan.batches() {
+            let position = round * self.plan.local_steps;
+            for shard in 0..self.plan.shards {
+                if position < self.plan.shard_len(shard) {
+                    let gradient = gradient(updates);
+                    let receipt = self.push(store, shard, position, &gradient).await;
+                    assert_eq!(receipt.expect("push"), Receipt::Accepted);
+                    updates += 1;
+                }
+            }
+        }
+        store.seal(self.plan.epoch).await.expect("seal")
+    }
+}
+
+/// Panics unless `result` is an error of this kind.
+#[track_caller]
+pub(super) fn refused<T: Debug>(result: Result<T>, kind: ErrorKind, what: &str) {
+    match result {
+        Err(error) => assert_eq!(error.kind(), kind, "{what} failed: {}", error.chain()),
+        Ok(value) => panic!("{what} is accepted ({value:?}): it must fail as {kind}"),
+    }
+}

@@ -1,0 +1,220 @@
+//! Update rules, against the formulae.
+//!
+//! Wherever a rule needs no root and no quotient, the numbers are small multiples of powers of two:
+//! every order of operations gives the same bits, and results must be equal.
+
+use super::{Epoch, Subject, plan};
+use crate::{EpochPlan, Sealed, Snapshot, UpdateRule};
+
+/// `p -= rate * g`.
+pub fn sgd_subtracts_the_rate_times_the_gradient(subject: &Subject) {
+    let plan = EpochPlan {
+        rate: 0.5,
+        ..plan(0, 2, 3)
+    };
+    exactly(subject, &plan, gradient);
+}
+
+/// Weight decay times the parameters is added to the gradient, and is not clipped.
+pub fn weight_decay_is_added_after_clipping(subject: &Subject) {
+    let decayed = EpochPlan {
+        rate: 0.5,
+        weight_decay: 0.25,
+        ..plan(0, 2, 3)
+    };
+    exactly(subject, &decayed, gradient);
+    let clipped = EpochPlan {
+        clip_norm: Some(2.5),
+        ..decayed
+    };
+    exactly(subject, &clipped, three_and_four);
+}
+
+/// A gradient of k batches is scaled by `min(1, k * limit / norm)`.
+pub fn clipping_allows_every_batch_the_limit(subject: &Subject) {
+    // Shards of three batches: an update of two and one of one.
+    let plan = EpochPlan {
+        local_steps: 2,
+        clip_norm: Some(1.25),
+        ..plan(0, 2, 6)
+    };
+    exactly(subject, &plan, three_and_four);
+    // Below the limit nothing is scaled.
+    let quarter = |dim, update| {
+        let gradient: Vec<f32> = three_and_four(dim, update);
+        gradient.into_iter().map(|g| g / 4.0).collect()
+    };
+    exactly(subject, &plan, quarter);
+}
+
+/// `v = momentum * v + g; p -= rate * v`.
+pub fn momentum_accumulates_a_velocity(subject: &Subject) {
+    let plan = EpochPlan {
+        rule: UpdateRule::Momentum { momentum: 0.5 },
+        rate: 0.5,
+        weight_decay: 0.25,
+        ..plan(0, 2, 3)
+    };
+    exactly(subject, &plan, gradient);
+}
+
+/// Adam with bias correction (Kingma, Ba, 2015), to a relative error of 1e-6.
+pub fn adam_corrects_its_bias(subject: &Subject) {
+    let plan = EpochPlan {
+        rule: UpdateRule::ADAM,
+        rate: 0.125,
+        weight_decay: 0.25,
+        ..plan(0, 2, 5)
+    };
+    let (reached, expected) = train(subject, &plan, 1, gradient);
+    for (entry, (&reached, expected)) in reached.values.iter().zip(expected).enumerate() {
+        let error = (f64::from(reached) - expected).abs();
+        let size = expected.abs().max(f64::from(plan.rate));
+        assert!(
+            error <= 1e-6 * size,
+            "parameter {entry} is {reached}, not {expected}"
+        );
+    }
+}
+
+/// Velocity, moments and the number of updates go on from epoch to epoch.
+pub fn a_rule_carries_its_state_into_the_next_epoch(subject: &Subject) {
+    for rule in [UpdateRule::Momentum { momentum: 0.5 }, UpdateRule::ADAM] {
+        let plan = EpochPlan {
+            rule,
+            rate: 0.125,
+            ..plan(0, 2, 2)
+        };
+        let (reached, expected) = train(subject, &plan, 3, gradient);
+        assert_eq!(reached.slots.len(), rule.slots(), "{rule:?}");
+        for (&reached, expected) in reached.values.iter().zip(expected) {
+            let error = (f64::from(reached) - expected).abs();
+            assert!(
+                error <= 1e-6 * expected.abs().max(0.125),
+                "{rule:?}: {reached}, not {expected}"
+            );
+        }
+    }
+}
+
+/// Trains an epoch and demands the formula's result to the bit.
+fn exactly(subject: &Subject, plan: &EpochPlan, gradient: impl Fn(usize, u64) -> Vec<f32>) {
+    let (reached, expected) = train(subject, plan, 1, gradient);
+    for (entry, (&reached, expected)) in reached.values.iter().zip(expected).enumerate() {
+        assert!(
+            f64::from(reached) == expected,
+            "parameter {entry} is {reached}, not {expected}, by {:?} of rate {} with decay {} and \
+             limit {:?}",
+            plan.rule,
+            plan.rate,
+            plan.weight_decay,
+            plan.clip_norm,
+        );
+    }
+}
+
+/// Trains epochs like `plan`; returns what the store reached, and the parameters that the formulae
+/// give in double precision.
+fn train(
+    subject: &Subject,
+    plan: &EpochPlan,
+    epochs: u64,
+    gradient: impl Fn(usize, u64) -> Vec<f32>,
+) -> (Snapshot, Vec<f64>) {
+    let start: Vec<f32> = (0..subject.dim).map(|i| (i % 5) as f32 - 2.0).collect();
+    let mut reference = Reference::new(&start);
+    subject.run(async {
+        let store = subject.store_at(&start).await;
+        for number in 0..epochs {
+            let epoch = Epoch::of(EpochPlan {
+                epoch: number,
+                ..plan.clone()
+            });
+            let sealed = epoch.train(&*store, |i| gradient(subject.dim, i)).await;
+            reference.train(plan, &sealed, |i| gradient(subject.dim, i));
+        }
+        (store.snapshot().await.expect("snapshot"), reference.values)
+    })
+}
+
+/// Small multiples of a quarter, different for every entry and update.
+fn gradient(dim: usize, update: u64) -> Vec<f32> {
+    (0..dim)
+        .map(|i| ((i + 3 * update as usize) % 7) as f32 * 0.25 - 0.5)
+        .collect()
+}
+
+/// A vector of norm 5 whose parts lie as far apart as can be.
+fn three_and_four(dim: usize, _update: u64) -> Vec<f32> {
+    let mut gradient = vec![0.0; dim];
+    gradient[0] = 3.0;
+    gradient[dim - 1] = -4.0;
+    gradient
+}
+
+/// The rules as their papers have them, in double precision.
+struct Reference {
+    values: Vec<f64>,
+    first: Vec<f64>,
+    second: Vec<f64>,
+    updates: i32,
+}
+
+impl Reference {
+    fn new(values: &[f32]) -> Self {
+        Self {
+            values: values.iter().copied().map(f64::from).collect(),
+            first: vec![0.0; values.len()],
+            second: vec![0.0; values.len()],
+            updates: 0,
+        }
+    }
+
+    /// Applies the updates of an epoch in which the shards took turns.
+    fn train(&mut self, plan: &EpochPlan, sealed: &Sealed, gradient: impl Fn(u64) -> Vec<f32>) {
+        assert_eq!(sealed.batches(), plan.batches(), "all batches count");
+        let mut update = 0;
+        for round in 0..plan.batches() {
+            for shard in 0..plan.shards {
+                let batches = plan.update_len(shard, round * plan.local_steps);
+                if batches > 0 {
+                    self.apply(plan, batches, &gradient(update));
+                    update += 1;
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, plan: &EpochPlan, batches: u64, gradient: &[f32]) {
+        let norm = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>();
+        let norm = norm.sqrt();
+        let limit = plan.clip_norm.map_or(f64::INFINITY, f64::from) * batches as f64;
+        let scale = if norm > limit { limit / norm } else { 1.0 };
+        let rate = f64::from(plan.rate);
+        self.updates += 1;
+        for (entry, &g) in gradient.iter().enumerate() {
+            let p = &mut self.values[entry];
+            let (m, v) = (&mut self.first[entry], &mut self.second[entry]);
+            let g = scale * f64::from(g) + f64::from(plan.weight_decay) * *p;
+            match plan.rule {
+                UpdateRule::Sgd => *p -= rate * g,
+                UpdateRule::Momentum { momentum } => {
+                    *m = f64::from(momentum) * *m + g;
+                    *p -= rate * *m;
+                }
+                UpdateRule::Adam {
+                    beta1,
+                    beta2,
+                    epsilon,
+                } => {
+                    let (beta1, beta2) = (f64::from(beta1), f64::from(beta2));
+                    *m = beta1 * *m + (1.0 - beta1) * g;
+                    *v = beta2 * *v + (1.0 - beta2) * g * g;
+                    let m = *m / (1.0 - beta1.powi(self.updates));
+                    let v = *v / (1.0 - beta2.powi(self.updates));
+                    *p -= rate * m / (v.sqrt() + f64::from(epsilon));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Many workers at once.
+//!
+//! All numbers are whole and below 2^24, so that a sum of updates is exact in every order.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Epoch, Subject, all_equal};
+use crate::conformance::fact::on_threads;
+use crate::{ErrorKind, Receipt, Replica, Update};
+
+const THREADS: usize = 8;
+
+/// Eight threads pull and push shards of their own, and every push counts once.
+pub fn eight_threads_lose_no_push(subject: &Subject) {
+    let epoch = Epoch::new(0, THREADS as u32, THREADS as u64 * subject.pushes);
+    let store = subject.run(subject.open(&epoch));
+    on_threads(THREADS, |shard| {
+        subject.run(async {
+            let gradient = subject.one_more();
+            let mut replica = Replica::new();
+            for position in 0..subject.pushes {
+                let pulled = store.pull(0, &mut replica, 0).await.expect("pull");
+                let update = Update {
+                    version: pulled.version,
+                    ..epoch.update(shard as u32, position, &gradient)
+                };
+                let receipt = store.push(&update).await.expect("push");
+                assert_eq!(receipt, Receipt::Accepted);
+            }
+        });
+    });
+    subject.run(async {
+        let sealed = store.seal(0).await.expect("seal");
+        assert_eq!(sealed.version, epoch.plan.batches());
+        for (shard, &watermark) in (0..).zip(&sealed.watermarks) {
+            assert_eq!(watermark, epoch.watermark(shard, subject.pushes));
+        }
+        let after = store.snapshot().await.expect("snapshot");
+        all_equal(
+            &after.values,
+            epoch.plan.batches() as f32,
+            "the number of pushes",
+        );
+    });
+}
+
+/// Eight attempts at one shard, all at the same time, count every update once.
+pub fn threads_that_push_the_same_update_count_it_once(subject: &Subject) {
+    let pushes = subject.pushes.div_ceil(10);
+    let epoch = Epoch::new(0, 1, pushes);
+    let store = subject.run(subject.open(&epoch));
+    let accepted = AtomicU64::new(0);
+    on_threads(THREADS, |_| {
+        subject.run(async {
+            let gradient = subject.one_more();
+            for position in 0..pushes {
+                let receipt = epoch.push(&*store, 0, position, &gradient).await;
+                if receipt.expect("push") == Receipt::Accepted {
+                    accepted.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+    });
+    assert_eq!(accepted.into_inner(), pushes, "updates accepted");
+    subject.run(async {
+        let sealed = store.seal(0).await.expect("seal");
+        assert_eq!(sealed.watermarks, [epoch.watermark(0, pushes)]);
+        let after = store.snapshot().await.expect("snapshot");
+        all_equal(&after.values, pushes as f32, "the number of updates");
+    });
+}
+
+/// A replica that is pulled while others push never holds half an update in a block, never goes
+/// back, and holds at least the updates of its version.
+pub fn a_pull_among_pushes_is_atomic_per_block(subject: &Subject) {
+    let epoch = Epoch::new(0, 2, 2 * subject.pushes);
+    let store = subject.run(subject.open(&epoch));
+    let pushing = AtomicU64::new(2);
+    let pulls = AtomicU64::new(0);
+    on_threads(4, |thread| {
+        subject.run(async {
+            if thread < 2 {
+                let gradient = subject.one_more();
+                for position in 0..subject.pushes {
+                    // However threads are scheduled, there is a pull for about every tenth push.
+                    for _ in 0..10_000 {
+                        if pulls.load(Ordering::Relaxed) >= position / 10 {
+                            break;
+                        }
+                        std::thread::yield_now();
+                    }
+                    epoch
+                        .push(&*store, thread as u32, position, &gradient)
+                        .await
+                        .expect("push");
+                }
+                pushing.fetch_sub(1, Ordering::Release);
+                return;
+            }
+            let mut replica = Replica::new();
+            let mut before = vec![0.0; subject.dim];
+            while pushing.load(Ordering::Acquire) > 0 {
+                let pulled = store.pull(0, &mut replica, 0).await.expect("pull");
+                let values = &replica.values;
+                let changes = values.windows(2).filter(|pair| pair[0] != pair[1]).count();
+                assert!(
+                    changes < replica.versions.len(),
+                    "{} runs of equal parameters in {} blocks",
+                    changes + 1,
+                    replica.versions.len()
+                );
+                for (now, before) in values.iter().zip(&before) {
+                    assert!(before <= now, "a parameter went back");
+                    assert!(
+                        pulled.version as f32 <= *now,
+                        "version {}, but a block holds {now} updates",
+                        pulled.version
+                    );
+                }
+                before.copy_from_slice(values);
+                pulls.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    });
+}
+
+/// When a seal meets pushes, the report says exactly which counted: the parameters hold those
+/// updates, and none of what comes afterwards.
+pub fn a_seal_among_pushes_reports_exactly_what_counted(subject: &Subject) {
+    let epoch = Epoch::new(0, THREADS as u32, THREADS as u64 * subject.pushes);
+    let store = subject.run(subject.open(&epoch));
+    let pushed = AtomicU64::new(0);
+    on_threads(THREADS + 1, |thread| {
+        if thread == THREADS {
+            while pushed.load(Ordering::Relaxed) < subject.pushes {
+                std::thread::yield_now();
+            }
+            subject.run(async {
+                let sealed = store.seal(0).await.expect("seal");
+                let after = store.snapshot().await.expect("snapshot");
+                for (shard, &watermark) in (0..).zip(&sealed.watermarks) {
+                    assert_eq!(watermark, epoch.watermark(shard, watermark.batches));
+                }
+                assert_eq!(sealed.version, sealed.batches());
+                assert_eq!(after.version, sealed.version);
+                all_equal(
+                    &after.values,
+                    sealed.version as f32,
+                    "the updates that the seal reports",
+                );
+            });
+            return;
+        }
+        subject.run(async {
+            let gradient = subject.one_more();
+            for position in 0..subject.pushes {
+                match epoch.push(&*store, thread as u32, position, &gradient).await {
+                    Ok(_) => _ = pushed.fetch_add(1, Ordering::Relaxed),
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::Fenced, "{}", error.chain());
+                        break;
+                    }
+                }
+            }
+        });
+    });
+    subject.run(async {
+        let sealed = store.seal(0).await.expect("seal again");
+        let after = store.snapshot().await.expect("snapshot");
+        all_equal(
+            &after.values,
+            sealed.version as f32,
+            "the updates that the seal reports, after the last push",
+        );
+    });
+}

@@ -1,0 +1,134 @@
+//! Initial parameters, and what a gradient call promises beside being right.
+
+use super::{Subject, close};
+use crate::conformance::fact::on_threads;
+use crate::{Batch, ErrorKind, Metrics, Result, Seed};
+
+/// `init` gives `dim` finite numbers, and `dim` is that of the layout.
+pub fn initial_parameters_are_finite_and_as_many_as_the_layout_says(subject: &Subject) {
+    let workload = &subject.workload;
+    assert_eq!(workload.dim(), workload.layout().dim());
+    for seed in 0..3 {
+        let params = workload.init(Seed::new(seed)).expect("init");
+        assert_eq!(params.len(), workload.dim());
+        let bad = params.iter().position(|p| !p.is_finite());
+        assert_eq!(bad, None, "an initial parameter is not finite");
+    }
+}
+
+/// `init` depends on its seed alone.
+pub fn equal_seeds_give_equal_parameters(subject: &Subject) {
+    let init = |seed| subject.workload.init(Seed::new(seed)).expect("init");
+    let first = init(5);
+    init(6);
+    assert!(
+        bits(&first) == bits(&init(5)),
+        "one seed gives two different initial parameters"
+    );
+}
+
+/// The gradient of two batches of equal size together is the mean of theirs, and so is the loss:
+/// neither is a sum.
+pub fn a_gradient_is_the_mean_over_its_batch(subject: &Subject) {
+    if subject.draws {
+        return;
+    }
+    let params = subject.params();
+    let one = subject.bytes();
+    let count = subject.records.len();
+    let (loss, gradient) = subject.gradient(&params, &Batch::new(count, &one));
+    let (twice_loss, twice) = subject.gradient(&params, &Batch::new(2 * count, &one.repeat(2)));
+    assert!(
+        close(loss, twice_loss),
+        "the loss of a batch is {loss}, and of every example twice {twice_loss}"
+    );
+    let size = gradient.iter().fold(0.0_f32, |size, g| size.max(g.abs()));
+    for (entry, (once, twice)) in gradient.iter().zip(&twice).enumerate() {
+        assert!(
+            (once - twice).abs() <= 1e-3 * size,
+            "entry {entry} of a batch's gradient is {once}, and of every example twice {twice}"
+        );
+    }
+}
+
+/// Every entry of the buffer is written, whatever it held.
+pub fn a_gradient_overwrites_its_buffer(subject: &Subject) {
+    let (params, bytes) = (subject.params(), subject.bytes());
+    let batch = Batch::new(subject.records.len(), &bytes);
+    let filled = |with: f32| {
+        let mut gradient = vec![with; subject.dim()];
+        subject
+            .workload
+            .gradient(&params, &batch, Seed::new(3), &mut gradient)
+            .expect("gradient");
+        gradient
+    };
+    let clean = filled(0.0);
+    for with in [1.0, f32::NAN] {
+        assert!(
+            bits(&clean) == bits(&filled(with)),
+            "a gradient depends on what its buffer held"
+        );
+    }
+}
+
+/// Loss and gradient depend on parameters, batch and seed alone: the same bits every time, on every
+/// thread, also among other calls.
+pub fn equal_inputs_give_equal_bits(subject: &Subject) {
+    let (params, bytes) = (subject.params(), subject.bytes());
+    let batch = Batch::new(subject.records.len(), &bytes);
+    let (loss, gradient) = subject.gradient(&params, &batch);
+    on_threads(4, |_| {
+        for _ in 0..2 {
+            let other = Batch::new(1, &subject.records[0]);
+            subject.gradient(&params, &other);
+            let (again, same) = subject.gradient(&params, &batch);
+            assert_eq!(loss.to_bits(), again.to_bits(), "the loss differs");
+            assert!(bits(&gradient) == bits(&same), "the gradient differs");
+        }
+    });
+}
+
+/// Bytes that are too short, too long or none are rejected, and nothing panics, whatever they say.
+pub fn bytes_that_are_no_examples_are_rejected(subject: &Subject) {
+    let bytes = subject.bytes();
+    let count = subject.records.len();
+    let long = [&bytes[..], &[0]].concat();
+    for (what, bad) in [
+        ("one byte too few", &bytes[..bytes.len() - 1]),
+        ("one byte too many", &long[..]),
+        ("no bytes", &[]),
+    ] {
+        for result in both(subject, &Batch::new(count, bad)) {
+            if subject.any_bytes {
+                continue;
+            }
+            let error = result.expect_err(what);
+            assert_eq!(error.kind(), ErrorKind::Rejected, "{what}");
+        }
+    }
+    for fill in [0x00, 0x7f, 0x80, 0xff] {
+        // Possibly examples, possibly not.
+        let _ = both(subject, &Batch::new(count, &vec![fill; bytes.len()]));
+    }
+    let [gradient, evaluation] = both(subject, &Batch::new(count, &bytes));
+    gradient.expect("a good batch after bad ones");
+    evaluation.expect("a good batch after bad ones");
+}
+
+/// What gradient and evaluation say to a batch.
+fn both(subject: &Subject, batch: &Batch<'_>) -> [Result<()>; 2] {
+    let params = subject.params();
+    let mut gradient = vec![0.0; subject.dim()];
+    let loss = subject
+        .workload
+        .gradient(&params, batch, Seed::new(3), &mut gradient);
+    let evaluated = subject
+        .workload
+        .evaluate(&params, batch, &mut Metrics::new());
+    [loss.map(drop), evaluated]
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}

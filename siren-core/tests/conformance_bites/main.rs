@@ -1,0 +1,7 @@
+//! The conformance suite passes correct implementations and bites wrong ones.
+//!
+//! For each contract there is a small correct implementation, written to be read, and a list of
+//! ways to get it wrong, each with the facts that must notice.
+
+mod bite;
+mod store;

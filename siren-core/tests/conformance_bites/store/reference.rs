@@ -1,0 +1,343 @@
+//! The contract of a store in its plainest form: one lock around everything.
+
+use std::future::poll_fn;
+use std::sync::Mutex;
+use std::task::{Poll, Waker};
+
+use async_trait::async_trait;
+use siren_core::{
+    EpochPlan, Error, ErrorKind, ParameterStore, Pulled, Receipt, Replica, Result, Sealed,
+    Snapshot, Staleness, Status, Update, Watermark,
+};
+
+use super::rule::apply;
+use super::{Fault, yield_now};
+
+/// Entries of a block.
+const BLOCK: usize = 32;
+
+pub(crate) struct Reference {
+    dim: usize,
+    fault: Option<Fault>,
+    state: Mutex<State>,
+}
+
+struct State {
+    snapshot: Snapshot,
+    open: Option<Open>,
+    last: Option<Sealed>,
+    /// Goes up with every change, a restore included: what a replica's block has.
+    stamp: u64,
+    waiting: Vec<Waker>,
+}
+
+struct Open {
+    plan: EpochPlan,
+    watermarks: Vec<Watermark>,
+    staleness: Vec<u64>,
+}
+
+impl Reference {
+    pub(crate) fn new(dim: usize) -> Self {
+        Self {
+            dim,
+            fault: None,
+            state: Mutex::new(State {
+                snapshot: Snapshot::initial(vec![0.0; dim]),
+                open: None,
+                last: None,
+                stamp: 1,
+                waiting: Vec::new(),
+            }),
+        }
+    }
+
+    pub(crate) fn with_fault(dim: usize, fault: Fault) -> Self {
+        Self {
+            fault: Some(fault),
+            ..Self::new(dim)
+        }
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
+
+    /// Waits a little for somebody else's push.
+    fn let_others_push(&self) {
+        let version = || self.state.lock().unwrap().snapshot.version;
+        let before = version();
+        for _ in 0..100 {
+            if version() != before {
+                break;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Whether every unfinished shard has pushed so many updates.
+    fn progressed(&self, open: &Open, progress: u64) -> bool {
+        let mut shards = (0..).zip(&open.watermarks);
+        self.has(Fault::PullIgnoresProgress)
+            || shards.all(|(shard, watermark)| {
+                let updates = match self.has(Fault::ProgressCountsBatches) {
+                    true => watermark.batches,
+                    false => open.plan.updates(watermark.batches),
+                };
+                let finished = watermark.batches == open.plan.shard_len(shard);
+                updates >= progress || finished && !self.has(Fault::FinishedShardsHoldUp)
+            })
+    }
+
+    /// Whether an update is to be applied, or counts already.
+    fn check(&self, open: &Open, update: &Update<'_>) -> Result<Receipt> {
+        let (id, plan) = (update.id, &open.plan);
+        let fits = id.shard < plan.shards
+            && (update.gradient.len() == self.dim || self.has(Fault::AnyLengthFits))
+            && (id.position.is_multiple_of(plan.local_steps) || self.has(Fault::AnyPositionFits))
+            && (update.batches == plan.update_len(id.shard, id.position)
+                || self.has(Fault::AnyNumberOfBatchesFits))
+            && update.batches > 0;
+        if !fits {
+            return error(ErrorKind::Rejected);
+        }
+        let finite = update.loss.is_finite() && update.squared_norm.is_finite();
+        if !finite && !self.has(Fault::NothingIsChecked) {
+            return error(ErrorKind::Diverged);
+        }
+        let watermark = open.watermarks[id.shard as usize].batches;
+        if id.position > watermark && !self.has(Fault::GapsAreAccepted) {
+            return error(ErrorKind::Conflict);
+        }
+        if id.position < watermark && !self.has(Fault::DuplicatesCountTwice) {
+            return Ok(Receipt::Duplicate);
+        }
+        Ok(Receipt::Accepted)
+    }
+}
+
+fn error<T>(kind: ErrorKind) -> Result<T> {
+    Err(Error::new(kind, "the reference store refuses"))
+}
+
+impl State {
+    /// The open epoch, if it is this one.
+    fn open(&mut self, epoch: u64) -> Result<(&mut Open, &mut Snapshot)> {
+        if epoch < self.snapshot.sealed_epochs {
+            return error(ErrorKind::Fenced);
+        }
+        match &mut self.open {
+            Some(open) if open.plan.epoch == epoch => Ok((open, &mut self.snapshot)),
+            _ => error(ErrorKind::Conflict),
+        }
+    }
+
+    /// Moves the watermark over an update that was applied.
+    fn count(&mut self, update: &Update<'_>) -> Result<()> {
+        let (open, snapshot) = self.open(update.id.epoch)?;
+        snapshot.version += 1;
+        let watermark = &mut open.watermarks[update.id.shard as usize];
+        watermark.batches += update.batches;
+        watermark.examples += update.examples;
+        watermark.loss += update.loss;
+        self.stamp += 1;
+        Ok(())
+    }
+
+    /// Lets pulls that wait look again.
+    fn wake(&mut self) {
+        self.waiting.drain(..).for_each(Waker::wake);
+    }
+}
+
+#[async_trait]
+impl ParameterStore for Reference {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    async fn open(&self, plan: &EpochPlan) -> Result<()> {
+        if !self.has(Fault::OpenTakesAnyPlan) {
+            plan.check()?;
+        }
+        let mut state = self.state.lock().unwrap();
+        if plan.epoch < state.snapshot.sealed_epochs && !self.has(Fault::SealedEpochsOpenAgain) {
+            return error(ErrorKind::Fenced);
+        }
+        if let Some(open) = &state.open
+            && !self.has(Fault::OpenStartsAgain)
+        {
+            return match open.plan == *plan {
+                true => Ok(()),
+                false => error(ErrorKind::Conflict),
+            };
+        }
+        if plan.epoch > state.snapshot.sealed_epochs {
+            return error(ErrorKind::Conflict);
+        }
+        state.open = Some(Open {
+            plan: plan.clone(),
+            watermarks: vec![Watermark::default(); plan.shards as usize],
+            staleness: Vec::new(),
+        });
+        Ok(())
+    }
+
+    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<Pulled> {
+        let version = poll_fn(|cx| {
+            let mut state = self.state.lock().unwrap();
+            let version = state.snapshot.version;
+            match state.open(epoch) {
+                Ok((open, _)) if self.progressed(open, progress) => Poll::Ready(Ok(version)),
+                Ok(_) => {
+                    state.waiting.push(cx.waker().clone());
+                    Poll::Pending
+                }
+                Err(_) if self.has(Fault::LatePullsAreServed) => Poll::Ready(Ok(version)),
+                Err(error) => Poll::Ready(Err(error)),
+            }
+        })
+        .await?;
+        replica.values.resize(self.dim, 0.0);
+        replica.versions.resize(self.dim.div_ceil(BLOCK), 0);
+        let mut copied = 0;
+        let blocks = replica.values.chunks_mut(BLOCK).zip(&mut replica.versions);
+        for (block, (values, have)) in blocks.enumerate() {
+            let start = block * BLOCK;
+            let state = self.state.lock().unwrap();
+            let stamp = match self.has(Fault::ReplicasSurviveARestore) {
+                true => state.snapshot.version + 1,
+                false => state.stamp,
+            };
+            if *have == stamp && !self.has(Fault::PullCopiesEverything) {
+                continue;
+            }
+            *have = stamp;
+            copied += values.len();
+            if self.has(Fault::PullKeepsAStaleBlock) && block == 1 && copied < self.dim {
+                continue;
+            }
+            let (values, rest) = match self.has(Fault::PullTearsBlocks) {
+                true => values.split_at_mut(values.len() / 2),
+                false => (values, [].as_mut_slice()),
+            };
+            values.copy_from_slice(&state.snapshot.values[start..][..values.len()]);
+            if !rest.is_empty() {
+                drop(state);
+                self.let_others_push();
+                let state = self.state.lock().unwrap();
+                let start = start + values.len();
+                rest.copy_from_slice(&state.snapshot.values[start..][..rest.len()]);
+            }
+        }
+        let version = match self.has(Fault::PullPromisesTooMuch) {
+            true => self.state.lock().unwrap().snapshot.version + 1,
+            false => version,
+        };
+        Ok(Pulled { version, copied })
+    }
+
+    async fn push(&self, update: &Update<'_>) -> Result<Receipt> {
+        {
+            let mut state = self.state.lock().unwrap();
+            let late = update.id.epoch < state.snapshot.sealed_epochs;
+            if late && self.has(Fault::LatePushesApply) {
+                state.snapshot.values[0] += 1.0;
+                return Ok(Receipt::Accepted);
+            }
+            let (open, snapshot) = state.open(update.id.epoch)?;
+            if self.check(open, update)? == Receipt::Duplicate {
+                return Ok(Receipt::Duplicate);
+            }
+            open.staleness.push(match self.has(Fault::StalenessCountsItself) {
+                true => snapshot.version + 1 - update.version,
+                false => snapshot.version.saturating_sub(update.version),
+            });
+            apply(&open.plan, snapshot, update, |fault| self.has(fault));
+            if !self.has(Fault::CountsAfterAWait) {
+                state.count(update)?;
+                if !self.has(Fault::PushLeavesPullsWaiting) {
+                    state.wake();
+                }
+                return Ok(Receipt::Accepted);
+            }
+        }
+        yield_now().await;
+        self.state.lock().unwrap().count(update)?;
+        Ok(Receipt::Accepted)
+    }
+
+    async fn seal(&self, epoch: u64) -> Result<Sealed> {
+        let mut state = self.state.lock().unwrap();
+        if let Some(last) = &state.last
+            && last.epoch == epoch
+            && !self.has(Fault::SealsOnlyOnce)
+        {
+            return Ok(last.clone());
+        }
+        let Ok((open, snapshot)) = state.open(epoch) else {
+            return error(ErrorKind::Conflict);
+        };
+        if self.has(Fault::SealIsOffByOne) {
+            open.watermarks[0].batches += 1;
+        }
+        snapshot.sealed_epochs += 1;
+        let sealed = Sealed {
+            epoch,
+            version: snapshot.version,
+            watermarks: std::mem::take(&mut open.watermarks),
+            staleness: Staleness {
+                mean: open.staleness.iter().sum::<u64>() as f64
+                    / open.staleness.len().max(1) as f64,
+                max: open.staleness.iter().copied().max().unwrap_or(0),
+            },
+        };
+        state.open = None;
+        state.last = Some(sealed.clone());
+        if !self.has(Fault::SealLeavesPullsWaiting) {
+            state.wake();
+        }
+        Ok(sealed)
+    }
+
+    async fn status(&self) -> Result<Status> {
+        let state = self.state.lock().unwrap();
+        Ok(Status {
+            sealed_epochs: state.snapshot.sealed_epochs,
+            version: state.snapshot.version,
+            open: state.open.as_ref().map(|open| open.watermarks.clone()),
+        })
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        let state = self.state.lock().unwrap();
+        if state.open.is_some() && !self.has(Fault::SnapshotsAnOpenEpoch) {
+            return error(ErrorKind::Conflict);
+        }
+        Ok(state.snapshot.clone())
+    }
+
+    async fn restore(&self, snapshot: &Snapshot) -> Result<()> {
+        if snapshot.values.len() != self.dim {
+            return error(ErrorKind::Rejected);
+        }
+        if !self.has(Fault::RestoreTakesAnything) {
+            snapshot.check()?;
+        }
+        let mut state = self.state.lock().unwrap();
+        state.snapshot.clone_from(snapshot);
+        if self.has(Fault::RestoreForgetsSlots) {
+            state.snapshot.slots.iter_mut().for_each(|s| s.fill(0.0));
+        }
+        if self.has(Fault::RestoreForgetsTheVersion) {
+            state.snapshot.version = 0;
+        }
+        if !self.has(Fault::RestoreKeepsTheOpenEpoch) {
+            state.open = None;
+        }
+        state.last = None;
+        state.stamp += 1;
+        state.wake();
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! The update rules, entry by entry.
+
+use siren_core::{EpochPlan, Snapshot, Update, UpdateRule};
+
+use super::Fault;
+
+/// Applies an update to the parameters.
+pub(crate) fn apply(
+    plan: &EpochPlan,
+    state: &mut Snapshot,
+    update: &Update<'_>,
+    has: impl Fn(Fault) -> bool,
+) {
+    let batches = match has(Fault::ClipForgetsTheBatches) {
+        true => 1.0,
+        false => update.batches as f64,
+    };
+    let norm = update.squared_norm.sqrt();
+    let scale = plan.clip_norm.map_or(1.0, |limit| {
+        let scale = f64::from(limit) * batches / norm;
+        let scale_up = has(Fault::ClipScalesUp);
+        if scale < 1.0 || scale_up { scale as f32 } else { 1.0 }
+    });
+    let dim = state.values.len();
+    state.slots.resize(plan.rule.slots(), vec![0.0; dim]);
+    let t = match has(Fault::AdamForgetsItsAge) {
+        true => 1,
+        false => state.version as i32 + 1,
+    };
+    for (i, (p, &g)) in state.values.iter_mut().zip(update.gradient).enumerate() {
+        let mut g = match has(Fault::DecayIsClipped) {
+            true => scale * (g + plan.weight_decay * *p),
+            false => scale * g + plan.weight_decay * *p,
+        };
+        if has(Fault::TheLastEntryIsLeftOut) && i == dim - 1 {
+            g = 0.0;
+        }
+        match plan.rule {
+            UpdateRule::Sgd => *p -= plan.rate * g,
+            UpdateRule::Momentum { momentum } => {
+                let v = &mut state.slots[0][i];
+                *v = match has(Fault::MomentumIsDampened) {
+                    true => momentum * *v + (1.0 - momentum) * g,
+                    false => momentum * *v + g,
+                };
+                *p -= plan.rate * *v;
+            }
+            UpdateRule::Adam {
+                beta1,
+                beta2,
+                epsilon,
+            } => {
+                let [first, second] = state.slots.as_mut_slice() else {
+                    unreachable!("Adam has two slots")
+                };
+                let (m, v) = (&mut first[i], &mut second[i]);
+                *m = beta1 * *m + (1.0 - beta1) * g;
+                *v = beta2 * *v + (1.0 - beta2) * g * g;
+                let m = f64::from(*m) / (1.0 - f64::from(beta1).powi(t));
+                let v = f64::from(*v) / (1.0 - f64::from(beta2).powi(t));
+                *p -= (f64::from(plan.rate) * m / (v.sqrt() + f64::from(epsilon))) as f32;
+            }
+            _ => unreachable!("a rule that the reference does not know"),
+        }
+    }
+}

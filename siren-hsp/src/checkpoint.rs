@@ -1,0 +1,206 @@
+//! The state of a run at a barrier, as one file.
+//!
+//! Format, version 1, all numbers little-endian: the magic `SIRENCKP`, the version (u32), the length
+//! of the header (u64), the header (JSON), then the vectors the header counts, each of `dim` f32:
+//! the parameters, and the update rule's slots; last, the XXH3 (64 bits) of everything before it.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use siren_core::{Error, ErrorKind, Result, Snapshot, Usd};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{Config, EpochRecord, Evaluation, file};
+
+const MAGIC: &[u8; 8] = b"SIRENCKP";
+const VERSION: u32 = 1;
+
+/// The state of a run at a barrier: everything that is needed to go on from there.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    pub(crate) header: Header,
+    pub(crate) snapshot: Snapshot,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Header {
+    pub(crate) config: Config,
+    pub(crate) layout: u64,
+    pub(crate) initial: Evaluation,
+    pub(crate) epochs: Vec<EpochRecord>,
+    pub(crate) elapsed_s: f64,
+    pub(crate) cost: Usd,
+    /// How long one cycle of a worker took, for the next forecast.
+    pub(crate) forecast: crate::trainer::Forecast,
+    sealed_epochs: u64,
+    version: u64,
+    dim: u64,
+    slots: u64,
+}
+
+impl Header {
+    #[expect(clippy::too_many_arguments, reason = "the parts of a checkpoint, once")]
+    pub(crate) fn new(
+        config: &Config,
+        layout: u64,
+        initial: Evaluation,
+        epochs: &[EpochRecord],
+        elapsed_s: f64,
+        cost: Usd,
+        forecast: crate::trainer::Forecast,
+        snapshot: &Snapshot,
+    ) -> Self {
+        Self {
+            config: config.clone(),
+            layout,
+            initial,
+            epochs: epochs.to_vec(),
+            elapsed_s,
+            cost,
+            forecast,
+            sealed_epochs: snapshot.sealed_epochs,
+            version: snapshot.version,
+            dim: snapshot.values.len() as u64,
+            slots: snapshot.slots.len() as u64,
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Reads `checkpoint` in the folder of a run.
+    ///
+    /// # Errors
+    ///
+    /// Other when there is none or it cannot be read; corrupt when its checksum or format is wrong,
+    /// or it was written by a newer version.
+    pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
+        let path = folder.as_ref().join("checkpoint");
+        let bytes = std::fs::read(&path).map_err(|error| {
+            Error::new(
+                ErrorKind::Other,
+                format!(
+                    "cannot read {}: give the folder of a run that got as far as its start",
+                    path.display()
+                ),
+            )
+            .with_source(error)
+        })?;
+        Self::decode(&bytes).map_err(|why| {
+            Error::new(
+                ErrorKind::Corrupt,
+                format!(
+                    "{} cannot be used: {why}; start again without resuming, or restore the file",
+                    path.display()
+                ),
+            )
+        })
+    }
+
+    /// What the run was told.
+    pub fn config(&self) -> &Config {
+        &self.header.config
+    }
+
+    /// The epochs sealed so far.
+    pub fn epochs(&self) -> &[EpochRecord] {
+        &self.header.epochs
+    }
+
+    /// The parameters.
+    pub fn values(&self) -> &[f32] {
+        &self.snapshot.values
+    }
+
+    /// The hash of the layout of the model.
+    pub fn layout(&self) -> u64 {
+        self.header.layout
+    }
+
+    /// Writes a checkpoint into the folder of a run, in place of the one before.
+    pub(crate) fn save(folder: &Path, header: &Header, snapshot: &Snapshot) -> Result<()> {
+        file::replace(&folder.join("checkpoint"), |to| {
+            let mut to = Summed {
+                to,
+                hash: Xxh3::new(),
+            };
+            let text = serde_json::to_vec(header)?;
+            to.write_all(MAGIC)?;
+            to.write_all(&VERSION.to_le_bytes())?;
+            to.write_all(&(text.len() as u64).to_le_bytes())?;
+            to.write_all(&text)?;
+            let mut chunk = Vec::new();
+            for vector in std::iter::once(&snapshot.values).chain(&snapshot.slots) {
+                for part in vector.chunks(4_096) {
+                    chunk.clear();
+                    chunk.extend(part.iter().flat_map(|x| x.to_le_bytes()));
+                    to.write_all(&chunk)?;
+                }
+            }
+            let digest = to.hash.digest();
+            to.to.write_all(&digest.to_le_bytes())
+        })
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let Some(rest) = bytes.strip_prefix(MAGIC) else {
+            return Err("it is not a checkpoint of Siren".into());
+        };
+        let (version, rest) = rest.split_first_chunk::<4>().ok_or("it is truncated")?;
+        let version = u32::from_le_bytes(*version);
+        if version != VERSION {
+            return Err(format!(
+                "its format is version {version}, and this library reads {VERSION}"
+            ));
+        }
+        let (body, digest) = bytes.split_last_chunk::<8>().ok_or("it is truncated")?;
+        if xxhash_rust::xxh3::xxh3_64(body) != u64::from_le_bytes(*digest) {
+            return Err("its checksum is wrong, so it is truncated or damaged".into());
+        }
+        let (length, rest) = rest.split_first_chunk::<8>().ok_or("it is truncated")?;
+        let rest = &rest[..rest.len().saturating_sub(digest.len())];
+        let (text, vectors) = usize::try_from(u64::from_le_bytes(*length))
+            .ok()
+            .and_then(|length| rest.split_at_checked(length))
+            .ok_or("its header is longer than the file")?;
+        let header: Header =
+            serde_json::from_slice(text).map_err(|error| format!("its header is bad: {error}"))?;
+        let dim = header.dim as usize;
+        let expected = (header.slots as usize)
+            .checked_add(1)
+            .and_then(|n| n.checked_mul(dim)?.checked_mul(4));
+        if dim == 0 || expected != Some(vectors.len()) {
+            return Err("its vectors are not as long as its header says".into());
+        }
+        let mut vectors = vectors.chunks_exact(dim * 4).map(|bytes| {
+            let numbers = bytes.as_chunks::<4>().0.iter();
+            numbers.map(|&x| f32::from_le_bytes(x)).collect()
+        });
+        let snapshot = Snapshot {
+            sealed_epochs: header.sealed_epochs,
+            version: header.version,
+            values: vectors.next().unwrap_or_default(),
+            slots: vectors.collect(),
+        };
+        snapshot.check().map_err(|error| error.to_string())?;
+        Ok(Self { header, snapshot })
+    }
+}
+
+/// Sums up what passes through.
+struct Summed<'a> {
+    to: &'a mut dyn Write,
+    hash: Xxh3,
+}
+
+impl Write for Summed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.to.flush()
+    }
+}

@@ -1,0 +1,223 @@
+//! What a trainer is told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use siren_core::{EpochPlan, Error, Result, Synchrony, UpdateRule, Usd};
+
+use crate::{Rate, Retry};
+
+/// How to train. Every field has a default, so that `..Config::default()` completes a literal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// The name of the run.
+    pub run: String,
+    /// Where all randomness comes from.
+    pub seed: u64,
+    /// Examples in a batch.
+    pub batch_size: u64,
+    /// Batches that one push covers: a worker takes so many plain SGD steps on its own copy.
+    pub local_steps: u64,
+    /// How updates are applied.
+    pub rule: UpdateRule,
+    /// The learning rate.
+    pub rate: Rate,
+    /// Weight decay: this times the parameters is added to the gradient.
+    pub weight_decay: f32,
+    /// Longer gradients are scaled down to this Euclidean norm.
+    pub clip_norm: Option<f32>,
+    /// What workers wait for between the barriers.
+    pub synchrony: Synchrony,
+    /// When to stop.
+    pub stop: Stop,
+    /// How failed invocations are tried again.
+    pub retry: Retry,
+    /// The folder for `checkpoint`, `history.jsonl` and `run.json`; nothing is written without one.
+    #[serde(skip)]
+    pub out: Option<PathBuf>,
+    /// Threads for the evaluation at the barrier; all cores if none is given.
+    #[serde(skip)]
+    pub evaluate_threads: Option<usize>,
+}
+
+/// When a run ends: at the first of these.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stop {
+    /// After this many epochs, those before a resume included.
+    pub epochs: u64,
+    /// When the held-out loss is at most this (the training loss, where nothing is held out).
+    pub target_loss: Option<f64>,
+    /// When this much time has passed since the first launch, evaluation included. An epoch that is
+    /// under way is cut short.
+    #[serde(with = "optional_seconds")]
+    pub wall_time: Option<Duration>,
+    /// Before more than this would be spent.
+    pub budget: Option<Usd>,
+}
+
+impl Default for Stop {
+    /// After ten epochs.
+    fn default() -> Self {
+        Self {
+            epochs: 10,
+            target_loss: None,
+            wall_time: None,
+            budget: None,
+        }
+    }
+}
+
+impl Default for Config {
+    /// Plain SGD at a rate of 0.1 in batches of 32, ten epochs, nothing written.
+    fn default() -> Self {
+        Self {
+            run: "run".into(),
+            seed: 0,
+            batch_size: 32,
+            local_steps: 1,
+            rule: UpdateRule::Sgd,
+            rate: 0.1.into(),
+            weight_decay: 0.0,
+            clip_norm: None,
+            synchrony: Synchrony::Hybrid,
+            stop: Stop::default(),
+            retry: Retry::default(),
+            out: None,
+            evaluate_threads: None,
+        }
+    }
+}
+
+impl Config {
+    /// Refuses settings that cannot train `examples` examples.
+    ///
+    /// # Errors
+    ///
+    /// Rejected, naming the setting and the remedy.
+    pub fn check(&self, examples: u64) -> Result<()> {
+        self.rate.check()?;
+        self.plan(0, 0, examples, 1).check()?;
+        if self.stop.epochs == 0 {
+            return Err(Error::rejected(
+                "the number of epochs is 0: give at least 1",
+            ));
+        }
+        if self.stop.target_loss.is_some_and(f64::is_nan) {
+            return Err(Error::rejected(
+                "the target loss is NaN: give a number, or none",
+            ));
+        }
+        if let Some(budget) = self.stop.budget {
+            budget.checked("the budget")?;
+        }
+        if self.retry.attempts == 0 {
+            return Err(Error::rejected(
+                "the number of attempts is 0: give at least 1",
+            ));
+        }
+        if self.evaluate_threads == Some(0) {
+            return Err(Error::rejected(
+                "the number of evaluation threads is 0: give at least 1",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The plan of an epoch.
+    pub(crate) fn plan(&self, epoch: u64, layout: u64, examples: u64, shards: u32) -> EpochPlan {
+        EpochPlan {
+            run: self.run.clone(),
+            epoch,
+            seed: siren_core::Seed::new(self.seed),
+            layout,
+            examples,
+            batch_size: self.batch_size,
+            shards,
+            local_steps: self.local_steps,
+            rule: self.rule,
+            rate: self.rate.at(epoch),
+            weight_decay: self.weight_decay,
+            clip_norm: self.clip_norm,
+            synchrony: self.synchrony,
+        }
+    }
+}
+
+/// A duration as a number of seconds.
+pub(crate) mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_f64(d.as_secs_f64())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(d)?).map_err(D::Error::custom)
+    }
+}
+
+/// As [`seconds`], or null.
+mod optional_seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+        d.map(|d| d.as_secs_f64()).serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Option::<f64>::deserialize(d)?
+            .map(|s| Duration::try_from_secs_f64(s).map_err(D::Error::custom))
+            .transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_survives_json() {
+        let config = Config {
+            rule: UpdateRule::ADAM,
+            stop: Stop {
+                wall_time: Some(Duration::from_millis(1_500)),
+                budget: Some(Usd::new(0.25)),
+                ..Stop::default()
+            },
+            ..Config::default()
+        };
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn each_bad_setting_is_named() {
+        let good = Config::default;
+        let stop = |stop| Config { stop, ..good() };
+        let budget = |usd| Stop {
+            budget: Some(Usd::new(usd)),
+            ..Stop::default()
+        };
+        let cases: [(&str, Config); 7] = [
+            ("epochs", stop(Stop { epochs: 0, ..Stop::default() })),
+            ("budget", stop(budget(f64::NAN))),
+            ("budget", stop(budget(-1.0))),
+            ("learning rate", Config { rate: (-0.1).into(), ..good() }),
+            ("batch size", Config { batch_size: 1_001, ..good() }),
+            ("momentum", Config { rule: UpdateRule::Momentum { momentum: 1.0 }, ..good() }),
+            ("evaluation threads", Config { evaluate_threads: Some(0), ..good() }),
+        ];
+        for (name, bad) in cases {
+            let error = bad.check(1_000).unwrap_err();
+            assert!(error.message().contains(name), "{error}");
+        }
+        good().check(1_000).unwrap();
+    }
+}

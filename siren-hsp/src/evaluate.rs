@@ -1,0 +1,87 @@
+//! Measuring a model on held-out data.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use siren_core::{Batch, DataSource, Error, ErrorKind, Metrics, Result, Workload};
+use tokio::sync::oneshot;
+
+/// Examples that are evaluated in one go.
+const CHUNK: u64 = 200;
+
+/// Examples that are held in memory at once, in chunks for each thread.
+const CHUNKS_PER_THREAD: u64 = 16;
+
+/// Measures the workload at `params` over all of `data`, on `threads` threads (all cores if none is
+/// given). Parts are merged in their order, so the result does not depend on the number of threads.
+///
+/// # Errors
+///
+/// Whatever the source or the workload answer; worker when the workload panics.
+pub async fn evaluate(
+    workload: Arc<dyn Workload>,
+    params: Arc<[f32]>,
+    data: &dyn DataSource,
+    threads: Option<usize>,
+) -> Result<Metrics> {
+    let threads = threads
+        .or_else(|| std::thread::available_parallelism().map(NonZeroUsize::get).ok())
+        .unwrap_or(1)
+        .max(1);
+    let mut whole = Metrics::new();
+    let mut start = 0;
+    while start < data.len() {
+        let mut chunks = Vec::new();
+        while start < data.len() && (chunks.len() as u64) < threads as u64 * CHUNKS_PER_THREAD {
+            let end = (start + CHUNK).min(data.len());
+            chunks.push(((end - start) as usize, data.fetch(start..end).await?));
+            start = end;
+        }
+        let (workload, params) = (Arc::clone(&workload), Arc::clone(&params));
+        let (done, result) = oneshot::channel();
+        std::thread::spawn(move || {
+            // Nobody listens any more when the caller was dropped.
+            let _ = done.send(on_threads(&*workload, &params, &chunks, threads));
+        });
+        let parts = result.await.map_err(|_| panicked())??;
+        for part in &parts {
+            whole.merge(part);
+        }
+    }
+    Ok(whole)
+}
+
+fn on_threads(
+    workload: &dyn Workload,
+    params: &[f32],
+    chunks: &[(usize, Vec<u8>)],
+    threads: usize,
+) -> Result<Vec<Metrics>> {
+    let next = AtomicUsize::new(0);
+    let parts = Mutex::new(vec![Metrics::new(); chunks.len()]);
+    let work = || -> Result<()> {
+        while let Some((index, (examples, bytes))) = {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            chunks.get(index).map(|chunk| (index, chunk))
+        } {
+            let mut metrics = Metrics::new();
+            workload.evaluate(params, &Batch::new(*examples, bytes), &mut metrics)?;
+            parts.lock().unwrap_or_else(PoisonError::into_inner)[index] = metrics;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads.min(chunks.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
+        running
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(panicked())))
+    })?;
+    Ok(parts.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn panicked() -> Error {
+    Error::new(ErrorKind::Worker, "the workload panicked in an evaluation")
+}

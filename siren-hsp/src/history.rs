@@ -1,0 +1,167 @@
+//! What a run leaves behind: `history.jsonl` while it goes on, `run.json` at its end.
+
+mod record;
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+pub use record::{
+    EpochRecord, Evaluation, Line, OutcomeRecord, RunRecord, SCHEMA, Setting,
+};
+use siren_core::{Error, ErrorKind, Result, Usd};
+
+/// The lines of a `history.jsonl`. A last line that was cut off by a crash is left out.
+///
+/// # Errors
+///
+/// Other when the file cannot be read, corrupt when a line in the middle is not a known event.
+pub fn read_history(path: impl AsRef<Path>) -> Result<Vec<Line>> {
+    let path = path.as_ref();
+    let text = std::fs::read(path).map_err(|error| {
+        Error::new(
+            ErrorKind::Other,
+            format!("cannot read the history {}", path.display()),
+        )
+        .with_source(error)
+    })?;
+    let whole = text.rsplitn(2, |&byte| byte == b'\n').nth(1).unwrap_or(&[]);
+    whole
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .zip(1..)
+        .map(|(line, number)| {
+            serde_json::from_slice(line).map_err(|error| {
+                Error::new(
+                    ErrorKind::Corrupt,
+                    format!("line {number} of {} is not a known event", path.display()),
+                )
+                .with_source(error)
+            })
+        })
+        .collect()
+}
+
+/// The money that a history accounts for: what was settled, and what was reserved and never
+/// settled, because the driver died meanwhile.
+pub(crate) fn spent(lines: &[Line]) -> Usd {
+    let (mut settled, mut open) = (0.0, 0.0);
+    for line in lines {
+        match line {
+            Line::Reserved { usd, .. } => open += usd,
+            Line::Settled { usd, .. } => {
+                settled += usd;
+                open = 0.0;
+            }
+            _ => {}
+        }
+    }
+    Usd::new(settled + open)
+}
+
+/// Writes lines as they happen. Without a folder it writes nothing.
+pub(crate) struct History {
+    file: Option<(File, PathBuf)>,
+}
+
+impl History {
+    /// Starts a new history in `folder`, or goes on with the one that is there.
+    pub(crate) fn open(folder: Option<&Path>, resume: bool) -> Result<Self> {
+        let Some(folder) = folder else {
+            return Ok(Self { file: None });
+        };
+        let path = folder.join("history.jsonl");
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .write(true)
+            .truncate(!resume)
+            .open(&path)
+            .map_err(|error| cannot_write(&path, error))?;
+        // A line that a crash cut off would run into the next one.
+        let keep = {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)
+                .map_err(|error| cannot_write(&path, error))?;
+            bytes.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1)
+        };
+        file.set_len(keep as u64)
+            .and_then(|()| file.seek(SeekFrom::End(0)))
+            .map_err(|error| cannot_write(&path, error))?;
+        Ok(Self {
+            file: Some((file, path)),
+        })
+    }
+
+    /// Appends a line, which is on its way to the disk when this returns: it outlives the process.
+    pub(crate) fn write(&mut self, line: &Line) -> Result<()> {
+        let Some((file, path)) = &mut self.file else {
+            return Ok(());
+        };
+        let mut text = serde_json::to_vec(line).map_err(|error| {
+            Error::new(ErrorKind::Other, "cannot encode a line of history").with_source(error)
+        })?;
+        text.push(b'\n');
+        file.write_all(&text)
+            .map_err(|error| cannot_write(path, error))
+    }
+}
+
+fn cannot_write(path: &Path, error: std::io::Error) -> Error {
+    Error::new(
+        ErrorKind::Other,
+        format!(
+            "cannot write {}: choose a folder that can be written to",
+            path.display()
+        ),
+    )
+    .with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reserved(usd: f64) -> Line {
+        Line::Reserved { epoch: 0, usd }
+    }
+
+    fn settled(usd: f64) -> Line {
+        Line::Settled { epoch: 0, usd }
+    }
+
+    #[test]
+    fn what_was_never_settled_counts_as_spent() {
+        assert_eq!(spent(&[reserved(3.0), settled(1.0)]), Usd::new(1.0));
+        assert_eq!(
+            spent(&[reserved(3.0), settled(1.0), reserved(3.0), reserved(0.5)]),
+            Usd::new(4.5)
+        );
+    }
+
+    #[test]
+    fn a_line_cut_off_by_a_crash_is_dropped_and_the_next_one_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.jsonl");
+        let mut history = History::open(Some(folder.path()), false).unwrap();
+        history.write(&reserved(1.0)).unwrap();
+        drop(history);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.extend_from_slice(b"{\"event\":\"sett");
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(read_history(&path).unwrap(), [reserved(1.0)]);
+        let mut history = History::open(Some(folder.path()), true).unwrap();
+        history.write(&settled(1.0)).unwrap();
+        assert_eq!(read_history(&path).unwrap(), [reserved(1.0), settled(1.0)]);
+    }
+
+    #[test]
+    fn a_broken_line_in_the_middle_is_corrupt_and_numbered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.jsonl");
+        std::fs::write(&path, "{\"event\":\"started\",\"epoch\":0}\nnonsense\n").unwrap();
+        let error = read_history(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.message().contains("line 2"), "{error}");
+    }
+}

@@ -1,0 +1,170 @@
+//! What a run leaves behind, as plain data: the schema of `run.json`.
+
+use serde::{Deserialize, Serialize};
+use siren_core::{Platform, StopReason};
+
+use crate::Config;
+
+/// The version of the schema that this library writes.
+pub const SCHEMA: u32 = 1;
+
+/// A whole run: the content of `run.json`. All times are in seconds, all money in US dollars.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The version of this schema, [`SCHEMA`].
+    pub schema: u32,
+    /// The name of the run.
+    pub run: String,
+    /// What the workload, the data and the machine were.
+    pub setting: Setting,
+    /// What the trainer was told.
+    pub config: Config,
+    /// How the model was before the first epoch.
+    pub initial: Evaluation,
+    /// How the run ended.
+    pub outcome: OutcomeRecord,
+    /// One record for each sealed epoch, in order.
+    pub epochs: Vec<EpochRecord>,
+}
+
+/// What was trained, on what, and where.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The number of parameters.
+    pub parameters: u64,
+    /// The number of training examples.
+    pub examples: u64,
+    /// The number of held-out examples.
+    pub held_out: u64,
+    /// The hash of the model's layout, in hexadecimal.
+    pub layout: String,
+    /// Limits and prices; `estimated` says that costs are only what the same work would cost there.
+    pub platform: Platform,
+}
+
+/// What an evaluation measured.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The mean loss: held-out, or of training where nothing is held out.
+    pub loss: f64,
+    /// The share of right answers, where the workload measures it.
+    pub accuracy: Option<f64>,
+    /// The area under the ROC curve, where the workload measures it.
+    pub auc: Option<f64>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutcomeRecord {
+    /// Why it ended.
+    pub reason: StopReason,
+    /// More about the reason, where there is more to say.
+    pub detail: Option<String>,
+    /// The last loss.
+    pub loss: f64,
+    /// The last accuracy, where the workload measures it.
+    pub accuracy: Option<f64>,
+    /// From the first launch to the end, evaluation included; a resumed run's parts added up.
+    pub elapsed_s: f64,
+    /// Money spent.
+    pub cost_usd: f64,
+}
+
+/// One sealed epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// The number of the epoch, from 0.
+    pub epoch: u64,
+    /// Workers that ran.
+    pub workers: u32,
+    /// Workers that the scheduler asked for; more than `workers` when there were fewer batches or
+    /// less money.
+    pub workers_asked: u32,
+    /// Memory of each, in MB.
+    pub memory_mb: u32,
+    /// The learning rate.
+    pub rate: f32,
+    /// The mean loss after the epoch: held-out, or of training where nothing is held out.
+    pub loss: f64,
+    /// The share of right answers, where the workload measures it.
+    pub accuracy: Option<f64>,
+    /// The area under the ROC curve, where the workload measures it.
+    pub auc: Option<f64>,
+    /// The mean training loss during the epoch.
+    pub train_loss: f64,
+    /// From launch to seal, without the evaluation: P_t.
+    pub elapsed_s: f64,
+    /// The evaluation after the epoch.
+    pub evaluate_s: f64,
+    /// Waiting for data, mean over the workers: P^F.
+    pub fetch_s: f64,
+    /// Computing, mean over the workers: P^C.
+    pub compute_s: f64,
+    /// Pulling and pushing, mean over the workers: P^U.
+    pub update_s: f64,
+    /// Being done before the last worker was, mean over the workers.
+    pub wait_s: f64,
+    /// CPU time over execution time, mean over the workers.
+    pub cpu_utilisation: f64,
+    /// Peak memory over memory asked for, mean over the workers.
+    pub memory_utilisation: f64,
+    /// Whether the peak memory is a share of one process that all workers live in.
+    pub memory_shared: bool,
+    /// Updates that counted.
+    pub updates: u64,
+    /// Batches that counted.
+    pub batches: u64,
+    /// Whether every batch counted; otherwise money or time ran out.
+    pub complete: bool,
+    /// Invocations beyond one for each worker.
+    pub retries: u32,
+    /// Mean staleness of the updates, in updates.
+    pub staleness_mean: f64,
+    /// Largest staleness of an update, in updates.
+    pub staleness_max: u64,
+    /// Money that the epoch cost.
+    pub cost_usd: f64,
+    /// Money left afterwards, if there is a budget.
+    pub budget_left_usd: Option<f64>,
+}
+
+/// One line of `history.jsonl`, which is written while the run goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Line {
+    /// A run started or was resumed at this epoch.
+    Started {
+        /// The next epoch.
+        epoch: u64,
+    },
+    /// Money was set aside before a launch.
+    Reserved {
+        /// The epoch.
+        epoch: u64,
+        /// How much.
+        usd: f64,
+    },
+    /// What was set aside for an epoch was settled: `usd` was spent, the rest is free again.
+    Settled {
+        /// The epoch.
+        epoch: u64,
+        /// How much was spent.
+        usd: f64,
+    },
+    /// An invocation failed and its shard is tried again.
+    Retried {
+        /// The epoch.
+        epoch: u64,
+        /// The shard.
+        shard: u32,
+        /// How often it was tried before.
+        attempt: u32,
+        /// Why.
+        error: String,
+    },
+    /// An epoch was sealed and evaluated.
+    Epoch(Box<EpochRecord>),
+    /// The run ended.
+    Finished(OutcomeRecord),
+}

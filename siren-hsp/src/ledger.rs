@@ -1,0 +1,109 @@
+//! Money: reserved before a launch, settled after it.
+
+use siren_core::{Error, ErrorKind, Result, Usd};
+
+/// Keeps a run within its budget: what is spent and what is reserved never exceed it together.
+#[derive(Debug)]
+pub struct Ledger {
+    budget: Option<Usd>,
+    spent: Usd,
+    reserved: Usd,
+}
+
+/// Money set aside. Hand it back by [`Ledger::settle`]; one that is dropped stays set aside.
+#[derive(Debug)]
+#[must_use = "a reservation that is not settled stays reserved"]
+pub struct Reservation {
+    amount: Usd,
+}
+
+impl Reservation {
+    /// How much is set aside.
+    pub fn amount(&self) -> Usd {
+        self.amount
+    }
+}
+
+impl Ledger {
+    /// A ledger with a budget, if money is limited, of which `spent` is gone already.
+    pub fn new(budget: Option<Usd>, spent: Usd) -> Self {
+        Self {
+            budget,
+            spent,
+            reserved: Usd::ZERO,
+        }
+    }
+
+    /// Money spent.
+    pub fn spent(&self) -> Usd {
+        self.spent
+    }
+
+    /// Money neither spent nor reserved; none when it is not limited.
+    pub fn left(&self) -> Option<Usd> {
+        let left = |budget: Usd| (budget - self.spent - self.reserved).max(Usd::ZERO);
+        self.budget.map(left)
+    }
+
+    /// Sets money aside.
+    ///
+    /// # Errors
+    ///
+    /// Budget when less is left; nothing is set aside then.
+    pub fn reserve(&mut self, amount: Usd) -> Result<Reservation> {
+        if let Some(left) = self.left()
+            && amount > left
+        {
+            return Err(Error::new(
+                ErrorKind::Budget,
+                format!("{amount} is needed, but {left} is left of the budget"),
+            ));
+        }
+        self.reserved += amount;
+        Ok(Reservation { amount })
+    }
+
+    /// Spends `actual` of what was reserved and frees the rest. None means that nobody knows what was
+    /// spent: then all of it was.
+    pub fn settle(&mut self, reservation: Reservation, actual: Option<Usd>) -> Usd {
+        let spent = actual.unwrap_or(reservation.amount);
+        self.reserved = self.reserved - reservation.amount;
+        self.spent += spent;
+        spent
+    }
+
+    /// Counts all that is still reserved as spent: for reservations that are dropped, because nobody
+    /// will know what became of their invocations.
+    pub fn write_off(&mut self) -> Usd {
+        let lost = std::mem::replace(&mut self.reserved, Usd::ZERO).max(Usd::ZERO);
+        self.spent += lost;
+        lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_reserved_cannot_be_reserved_again() {
+        let mut ledger = Ledger::new(Some(Usd::new(1.0)), Usd::ZERO);
+        let first = ledger.reserve(Usd::new(0.75)).unwrap();
+        let error = ledger.reserve(Usd::new(0.5)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Budget);
+        ledger.settle(first, Some(Usd::new(0.25)));
+        assert_eq!(ledger.left(), Some(Usd::new(0.75)));
+        let second = ledger.reserve(Usd::new(0.5)).unwrap();
+        ledger.settle(second, None);
+        assert_eq!(ledger.spent(), Usd::new(0.75));
+    }
+
+    #[test]
+    fn without_a_budget_nothing_is_refused() {
+        let mut ledger = Ledger::new(None, Usd::ZERO);
+        let all = ledger.reserve(Usd::new(1e9)).unwrap();
+        assert_eq!(ledger.left(), None);
+        ledger.settle(all, Some(Usd::new(2.0)));
+        assert_eq!(ledger.spent(), Usd::new(2.0));
+    }
+}

@@ -1,0 +1,87 @@
+//! Trying again, later and later.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use serde::{Deserialize, Serialize};
+use siren_core::{Clock, Error, Result, Seed, Stream};
+
+/// How failed calls and invocations are tried again: with delays that double, with jitter.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// How often a shard is tried at most; an attempt that made progress starts the count anew.
+    pub attempts: u32,
+    /// The first delay.
+    #[serde(with = "crate::config::seconds")]
+    pub delay: Duration,
+    /// The longest delay.
+    #[serde(with = "crate::config::seconds")]
+    pub longest: Duration,
+}
+
+impl Default for Retry {
+    /// Six attempts, from 0.1 s to 10 s apart.
+    fn default() -> Self {
+        Self {
+            attempts: 6,
+            delay: Duration::from_millis(100),
+            longest: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Retry {
+    /// The delay before try `tried + 1`; the same seed gives the same jitter.
+    pub(crate) fn delay(&self, tried: u32, seed: Seed) -> Duration {
+        let mut delays = ExponentialBuilder::default()
+            .with_min_delay(self.delay)
+            .with_max_delay(self.longest)
+            .with_max_times(usize::MAX)
+            .with_jitter()
+            .with_jitter_seed(seed.split(Stream::Retry, &[u64::from(tried)]).get())
+            .build();
+        let nth = tried.saturating_sub(1).min(64) as usize;
+        delays.nth(nth).unwrap_or(self.longest)
+    }
+
+    /// Makes a call that is safe to repeat until it succeeds, fails for good, or `attempts` are used
+    /// up.
+    pub(crate) async fn call<T, F: Future<Output = Result<T>>>(
+        &self,
+        clock: &dyn Clock,
+        seed: Seed,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T> {
+        let mut tried = 1;
+        loop {
+            match call().await {
+                Err(error) if may_retry(&error) && tried < self.attempts => {
+                    clock.sleep_until(clock.now() + self.delay(tried, seed)).await;
+                    tried += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+fn may_retry(error: &Error) -> bool {
+    error.is_transient()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_the_longest_and_are_reproducible() {
+        let retry = Retry::default();
+        let seed = Seed::new(3);
+        for tried in 1..100 {
+            let delay = retry.delay(tried, seed);
+            assert_eq!(delay, retry.delay(tried, seed));
+            assert!(delay >= retry.delay && delay <= retry.longest * 2, "{delay:?}");
+        }
+        assert!(retry.delay(10, seed) >= retry.longest);
+    }
+}

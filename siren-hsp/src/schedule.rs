@@ -1,0 +1,107 @@
+//! Schedulers that follow a rule given in advance.
+
+use siren_core::{Allocation, Error, Job, Observation, Result, Scheduler};
+
+/// The same allocation in every epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fixed(Allocation);
+
+impl Fixed {
+    /// `workers` workers of `memory_mb` MB, always.
+    pub fn new(workers: u32, memory_mb: u32) -> Self {
+        Self(Allocation { workers, memory_mb })
+    }
+}
+
+impl Scheduler for Fixed {
+    fn allocate(&mut self, job: &Job, _: &Observation) -> Result<Allocation> {
+        check(self.0, job)
+    }
+}
+
+/// So many workers in the first epoch, so many in between, so many in the last: the "X functions"
+/// of the SIREN talk. The last epoch is the last of [`Job::epochs`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// The first epoch.
+    pub first: Allocation,
+    /// All epochs in between.
+    pub between: Allocation,
+    /// The last epoch.
+    pub last: Allocation,
+}
+
+impl Schedule {
+    /// So many workers in the first epoch, in between, and in the last, of `memory_mb` MB each.
+    pub fn new(first: u32, between: u32, last: u32, memory_mb: u32) -> Self {
+        let allocation = |workers| Allocation { workers, memory_mb };
+        Self {
+            first: allocation(first),
+            between: allocation(between),
+            last: allocation(last),
+        }
+    }
+}
+
+impl Scheduler for Schedule {
+    fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation> {
+        let allocation = match observation.epoch {
+            0 => self.first,
+            epoch if epoch.saturating_add(1) >= job.epochs => self.last,
+            _ => self.between,
+        };
+        check(allocation, job)
+    }
+}
+
+/// Refuses an allocation that the platform does not have.
+pub(crate) fn check(allocation: Allocation, job: &Job) -> Result<Allocation> {
+    job.platform.check_memory(allocation.memory_mb)?;
+    let most = job.platform.limits.concurrency;
+    if allocation.workers == 0 || allocation.workers > most {
+        return Err(Error::rejected(format!(
+            "{} workers: {} runs 1 to {most} at once",
+            allocation.workers, job.platform.name
+        )));
+    }
+    Ok(allocation)
+}
+
+#[cfg(test)]
+mod tests {
+    use siren_core::{Platform, Usd};
+
+    use super::*;
+
+    fn job() -> Job {
+        Job {
+            parameters: 10,
+            batches: 100,
+            target_loss: None,
+            budget: Some(Usd::new(1.0)),
+            epochs: 5,
+            platform: Platform::aws_lambda(),
+        }
+    }
+
+    fn before(epoch: u64) -> Observation {
+        Observation {
+            epoch,
+            loss: 1.0,
+            elapsed: None,
+            phases: None,
+            utilisation: None,
+            budget_left: None,
+            allocation: None,
+        }
+    }
+
+    #[test]
+    fn a_schedule_has_a_first_a_middle_and_a_last() {
+        let mut schedule = Schedule::new(120, 20, 10, 256);
+        let workers: Vec<u32> = (0..5)
+            .map(|epoch| schedule.allocate(&job(), &before(epoch)).unwrap().workers)
+            .collect();
+        assert_eq!(workers, [120, 20, 20, 20, 10]);
+    }
+}

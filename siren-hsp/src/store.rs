@@ -1,0 +1,5 @@
+//! Parameter stores.
+
+mod memory;
+
+pub use memory::MemoryStore;

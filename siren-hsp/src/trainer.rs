@@ -1,0 +1,504 @@
+//! The trainer's loop.
+
+mod epoch;
+mod event;
+mod forecast;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use event::{Event, Observer, StopHandle};
+pub(crate) use forecast::Forecast;
+use siren_core::{
+    Backend, Batch, DataSource, Error, ErrorKind, Job, Metrics, Observation, Outcome,
+    ParameterStore, Phases, Platform, Result, Scheduler, Seed, Snapshot, StopReason, Time, Usd,
+    Utilisation, Workload,
+};
+
+use crate::checkpoint::{Checkpoint, Header};
+use crate::history::{self, History};
+use crate::{
+    Config, EpochRecord, Evaluation, Ledger, Line, OutcomeRecord, RunRecord, SCHEMA, Setting,
+    evaluate, file, read_history, schedule,
+};
+use epoch::{Ended, EpochRun};
+
+/// What a run is made of.
+pub struct Parts {
+    /// What is learned.
+    pub workload: Arc<dyn Workload>,
+    /// The training data: the same that the backend's workers read.
+    pub train: Arc<dyn DataSource>,
+    /// Data to measure the model on at every barrier; without it the mean training loss stands in.
+    pub held_out: Option<Arc<dyn DataSource>>,
+    /// Where the parameters live: the same store that the backend's workers use. It holds the initial
+    /// parameters.
+    pub store: Arc<dyn ParameterStore>,
+    /// Where workers run.
+    pub backend: Arc<dyn Backend>,
+    /// How many workers of what memory size.
+    pub scheduler: Box<dyn Scheduler>,
+}
+
+/// Trains by Hybrid Synchronous Parallel SGD. For every epoch: allocate, reserve money, open, launch
+/// all workers, collect, seal, settle, evaluate, observe, checkpoint.
+pub struct Trainer {
+    parts: Parts,
+    config: Config,
+    job: Job,
+    layout: u64,
+    platform: Platform,
+    ledger: Ledger,
+    history: History,
+    observer: Option<Box<dyn Observer>>,
+    stop: StopHandle,
+    forecast: Forecast,
+    initial: Option<Evaluation>,
+    epochs: Vec<EpochRecord>,
+    /// The state to start from, when the run is resumed.
+    resumed: Option<Snapshot>,
+    /// Time that earlier parts of a resumed run took.
+    elapsed_before: Duration,
+    started: Time,
+}
+
+/// What a run leaves behind.
+#[derive(Debug)]
+pub struct Trained {
+    /// How the run ended.
+    pub outcome: Outcome,
+    /// The whole run: the content of `run.json`.
+    pub record: RunRecord,
+    /// The parameters at the last barrier.
+    pub values: Vec<f32>,
+}
+
+impl Trainer {
+    /// A new run. Whatever an earlier run left in the out folder is replaced.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when a setting cannot work, naming it and the remedy; other when the out folder
+    /// cannot be written to.
+    pub fn new(parts: Parts, config: Config) -> Result<Self> {
+        Self::build(parts, config, None)
+    }
+
+    /// A run that goes on from a checkpoint: with its parameters, its place, its bill. Take `config`
+    /// from [`Checkpoint::config`]; stop rules and the out folder may differ.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); rejected also when the checkpoint is of another model or update rule.
+    pub fn resume(parts: Parts, config: Config, checkpoint: Checkpoint) -> Result<Self> {
+        let layout = parts.workload.layout().hash();
+        let Checkpoint { header, snapshot } = checkpoint;
+        if header.layout != layout || snapshot.values.len() != parts.workload.dim() {
+            return Err(Error::rejected(format!(
+                "the checkpoint is of another model ({} parameters, layout {:016x}) than the \
+                 workload ({} parameters, layout {layout:016x}): resume with the model it was made \
+                 with",
+                snapshot.values.len(),
+                header.layout,
+                parts.workload.dim(),
+            )));
+        }
+        if !snapshot.slots.is_empty() && snapshot.slots.len() != config.rule.slots() {
+            return Err(Error::rejected(format!(
+                "the checkpoint was made with the update rule {:?}, which keeps {} vectors, but the \
+                 run has {:?}: resume with the same rule",
+                header.config.rule,
+                snapshot.slots.len(),
+                config.rule,
+            )));
+        }
+        Self::build(parts, config, Some((header, snapshot)))
+    }
+
+    fn build(parts: Parts, config: Config, resumed: Option<(Header, Snapshot)>) -> Result<Self> {
+        let (examples, dim) = (parts.train.len(), parts.workload.dim());
+        config.check(examples)?;
+        if parts.store.dim() != dim {
+            return Err(Error::rejected(format!(
+                "the store holds {} parameters, the workload has {dim}: make the store for this \
+                 workload",
+                parts.store.dim()
+            )));
+        }
+        if parts.held_out.as_ref().is_some_and(|data| data.is_empty()) {
+            return Err(Error::rejected(
+                "the held-out data is empty: give at least one example, or none at all",
+            ));
+        }
+        let out = config.out.as_deref();
+        let mut paid = Usd::ZERO;
+        if let Some(folder) = out {
+            std::fs::create_dir_all(folder).map_err(|error| {
+                Error::new(
+                    ErrorKind::Other,
+                    format!(
+                        "cannot make the folder {}: choose one that can be written to",
+                        folder.display()
+                    ),
+                )
+                .with_source(error)
+            })?;
+            let log = folder.join("history.jsonl");
+            if resumed.is_some() && log.exists() {
+                paid = history::spent(&read_history(&log)?);
+            }
+        }
+        let history = History::open(out, resumed.is_some())?;
+        let platform = parts.backend.platform().clone();
+        let job = Job {
+            parameters: dim as u64,
+            batches: config.plan(0, 0, examples, 1).batches(),
+            target_loss: config.stop.target_loss,
+            budget: config.stop.budget,
+            epochs: config.stop.epochs,
+            platform: platform.clone(),
+        };
+        let started = parts.backend.clock().now();
+        let mut trainer = Self {
+            layout: parts.workload.layout().hash(),
+            ledger: Ledger::new(config.stop.budget, paid),
+            parts,
+            config,
+            job,
+            platform,
+            history,
+            observer: None,
+            stop: StopHandle::default(),
+            forecast: Forecast::default(),
+            initial: None,
+            epochs: Vec::new(),
+            resumed: None,
+            elapsed_before: Duration::ZERO,
+            started,
+        };
+        if let Some((header, snapshot)) = resumed {
+            // The history also knows what a crash left unsettled.
+            trainer.ledger = Ledger::new(trainer.config.stop.budget, paid.max(header.cost));
+            trainer.forecast = header.forecast;
+            trainer.initial = Some(header.initial);
+            trainer.epochs = header.epochs;
+            trainer.elapsed_before =
+                Duration::try_from_secs_f64(header.elapsed_s).unwrap_or_default();
+            trainer.resumed = Some(snapshot);
+        }
+        Ok(trainer)
+    }
+
+    /// Tells `observer` what happens.
+    #[must_use]
+    pub fn with_observer(self, observer: impl Observer + 'static) -> Self {
+        Self {
+            observer: Some(Box::new(observer)),
+            ..self
+        }
+    }
+
+    /// A handle that asks the run to stop: bookkeeping is finished, and the last checkpoint stays.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
+    }
+
+    /// Trains until a stop rule holds.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the parts answer that trying again does not cure: a worker that fails every time, a
+    /// scheduler that asks for what the platform does not have, a disk that is full. The last
+    /// checkpoint stays. Divergence, a budget that is too small and a request to stop are outcomes,
+    /// not errors.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future abandons the run at the last checkpoint; its money stays reserved.
+    pub async fn run(mut self) -> Result<Trained> {
+        self.started = self.now();
+        let mut snapshot = self.place_store().await?;
+        self.history.write(&Line::Started {
+            epoch: snapshot.sealed_epochs,
+        })?;
+        let initial = match self.initial {
+            Some(initial) => initial,
+            None => self.measure(&snapshot.values, None).await?,
+        };
+        self.initial = Some(initial);
+        if self.forecast.is_empty() {
+            self.forecast = self.probe(&snapshot.values).await;
+        }
+        let mut loss = self.epochs.last().map_or(initial.loss, |last| last.loss);
+        let mut end = self.end_before(snapshot.sealed_epochs, loss);
+        if end.is_none() {
+            self.save(&snapshot)?;
+        }
+        self.tell(&Event::Started {
+            job: &self.job.clone(),
+            initial: &initial,
+            epoch: snapshot.sealed_epochs,
+        });
+        while end.is_none() {
+            end = self.epoch(&mut snapshot, &mut loss).await?;
+        }
+        self.finish(snapshot, end.unwrap_or((StopReason::Epochs, None)))
+    }
+
+    /// One epoch, barrier to barrier; a reason if it was the last.
+    async fn epoch(&mut self, snapshot: &mut Snapshot, loss: &mut f64) -> Result<Option<End>> {
+        let epoch = snapshot.sealed_epochs;
+        let observation = self.observe(epoch, *loss);
+        let asked = self.parts.scheduler.allocate(&self.job, &observation)?;
+        let asked = schedule::check(asked, &self.job)?;
+        let fit = match self.fit(asked, epoch) {
+            Ok(fit) => fit,
+            Err(why) => return Ok(Some((StopReason::Budget, Some(why)))),
+        };
+        let ended = EpochRun::new(self, fit).await?.run().await?;
+        let Ended {
+            mut record,
+            forecast,
+            end,
+        } = ended;
+        if let Some((StopReason::Interrupted | StopReason::Diverged, _)) = end {
+            return Ok(end);
+        }
+        let sealed = self.parts.store.snapshot().await?;
+        if let Err(error) = sealed.check() {
+            return Ok(Some((StopReason::Diverged, Some(error.chain()))));
+        }
+        self.tell(&Event::Evaluating { epoch });
+        let before = self.now();
+        let training = Some(record.train_loss);
+        let measured = self.measure(&sealed.values, training).await?;
+        if !measured.loss.is_finite() && record.batches > 0 {
+            let why = format!("the loss after epoch {epoch} is {}", measured.loss);
+            return Ok(Some((StopReason::Diverged, Some(why))));
+        }
+        record.evaluate_s = (self.now() - before).as_secs_f64();
+        record.workers_asked = asked.workers;
+        record.loss = measured.loss;
+        record.accuracy = measured.accuracy;
+        record.auc = measured.auc;
+        record.budget_left_usd = self.ledger.left().map(Usd::dollars);
+        *snapshot = sealed;
+        self.forecast = forecast;
+        if record.batches > 0 {
+            *loss = measured.loss;
+            self.history.write(&Line::Epoch(Box::new(record.clone())))?;
+            self.epochs.push(record.clone());
+            self.save(snapshot)?;
+            self.tell(&Event::Sealed(&record));
+        }
+        Ok(self.end_before(epoch + 1, *loss).or(end))
+    }
+
+    /// Puts the store where the run is, and returns its state.
+    async fn place_store(&mut self) -> Result<Snapshot> {
+        let store = &self.parts.store;
+        if let Some(snapshot) = self.resumed.take() {
+            // A store that outlived the driver is the truth: no sealed epoch is repeated.
+            if store.status().await?.sealed_epochs <= snapshot.sealed_epochs {
+                store.restore(&snapshot).await?;
+            }
+        }
+        store.snapshot().await
+    }
+
+    /// What the scheduler sees.
+    fn observe(&self, epoch: u64, loss: f64) -> Observation {
+        let seconds = |s: f64| Duration::try_from_secs_f64(s).unwrap_or_default();
+        let last = self.epochs.last();
+        Observation {
+            epoch,
+            loss,
+            elapsed: last.map(|last| seconds(last.elapsed_s)),
+            phases: last.map(|last| Phases {
+                fetch: seconds(last.fetch_s),
+                compute: seconds(last.compute_s),
+                update: seconds(last.update_s),
+                wait: seconds(last.wait_s),
+            }),
+            utilisation: last.map(|last| Utilisation {
+                memory: last.memory_utilisation,
+                cpu: last.cpu_utilisation,
+            }),
+            budget_left: self.ledger.left(),
+            allocation: last.map(|last| siren_core::Allocation {
+                workers: last.workers,
+                memory_mb: last.memory_mb,
+            }),
+        }
+    }
+
+    /// Why no epoch is to follow, if so.
+    fn end_before(&self, epoch: u64, loss: f64) -> Option<End> {
+        let stop = &self.config.stop;
+        if !loss.is_finite() && (epoch > 0 || self.parts.held_out.is_some()) {
+            return Some((StopReason::Diverged, Some(format!("the loss is {loss}"))));
+        }
+        if stop.target_loss.is_some_and(|target| loss <= target) {
+            return Some((StopReason::TargetLoss, None));
+        }
+        if epoch >= stop.epochs {
+            return Some((StopReason::Epochs, None));
+        }
+        if stop.wall_time.is_some_and(|limit| self.elapsed() >= limit) {
+            return Some((StopReason::WallTime, None));
+        }
+        self.stop
+            .is_stopped()
+            .then_some((StopReason::Interrupted, None))
+    }
+
+    /// The held-out loss, or `training` where nothing is held out; before any training the loss of
+    /// the first batch then.
+    async fn measure(&self, values: &[f32], training: Option<f64>) -> Result<Evaluation> {
+        let metrics = match (&self.parts.held_out, training) {
+            (Some(held_out), _) => {
+                let threads = self.config.evaluate_threads;
+                let workload = Arc::clone(&self.parts.workload);
+                evaluate(workload, values.into(), &**held_out, threads).await?
+            }
+            (None, Some(loss)) => {
+                return Ok(Evaluation {
+                    loss,
+                    accuracy: None,
+                    auc: None,
+                });
+            }
+            (None, None) => {
+                let mut metrics = Metrics::new();
+                let range = 0..self.config.batch_size.min(self.parts.train.len());
+                let bytes = self.parts.train.fetch(range.clone()).await?;
+                let batch = Batch::new(range.end as usize, &bytes);
+                self.parts
+                    .workload
+                    .evaluate(values, &batch, &mut metrics)?;
+                metrics
+            }
+        };
+        Ok(Evaluation {
+            loss: metrics.loss(),
+            accuracy: metrics.accuracy(),
+            auc: metrics.auc(),
+        })
+    }
+
+    fn save(&self, snapshot: &Snapshot) -> Result<()> {
+        let (Some(folder), Some(initial)) = (&self.config.out, self.initial) else {
+            return Ok(());
+        };
+        let header = Header::new(
+            &self.config,
+            self.layout,
+            initial,
+            &self.epochs,
+            self.elapsed().as_secs_f64(),
+            self.ledger.spent(),
+            self.forecast,
+            snapshot,
+        );
+        Checkpoint::save(folder, &header, snapshot)
+    }
+
+    fn finish(mut self, snapshot: Snapshot, (reason, detail): End) -> Result<Trained> {
+        let initial = self.initial.unwrap_or(Evaluation {
+            loss: f64::NAN,
+            accuracy: None,
+            auc: None,
+        });
+        let last = self.epochs.last();
+        let outcome = Outcome {
+            reason,
+            epochs: snapshot.sealed_epochs,
+            loss: last.map_or(initial.loss, |last| last.loss),
+            accuracy: last.map_or(initial.accuracy, |last| last.accuracy),
+            elapsed: self.elapsed(),
+            cost: self.ledger.spent(),
+            detail,
+        };
+        let record = RunRecord {
+            schema: SCHEMA,
+            run: self.config.run.clone(),
+            setting: Setting {
+                parameters: self.job.parameters,
+                examples: self.parts.train.len(),
+                held_out: self.parts.held_out.as_ref().map_or(0, |data| data.len()),
+                layout: format!("{:016x}", self.layout),
+                platform: self.platform.clone(),
+            },
+            config: self.config.clone(),
+            initial,
+            outcome: OutcomeRecord {
+                reason,
+                detail: outcome.detail.clone(),
+                loss: outcome.loss,
+                accuracy: outcome.accuracy,
+                elapsed_s: outcome.elapsed.as_secs_f64(),
+                cost_usd: outcome.cost.dollars(),
+            },
+            epochs: std::mem::take(&mut self.epochs),
+        };
+        self.history
+            .write(&Line::Finished(record.outcome.clone()))?;
+        if let Some(folder) = &self.config.out {
+            write_record(folder, &record)?;
+        }
+        self.parts.scheduler.finish(&outcome);
+        self.tell(&Event::Finished(&outcome));
+        Ok(Trained {
+            outcome,
+            record,
+            values: snapshot.values,
+        })
+    }
+
+    /// Times one gradient here, to forecast the first epoch with. In virtual time, which does not
+    /// pass meanwhile, and with a workload that fails there is no forecast.
+    async fn probe(&self, values: &[f32]) -> Forecast {
+        let range = 0..self.config.batch_size.min(self.parts.train.len());
+        let Ok(bytes) = self.parts.train.fetch(range.clone()).await else {
+            return Forecast::default();
+        };
+        let before = self.now();
+        let (workload, values) = (Arc::clone(&self.parts.workload), values.to_vec());
+        let (done, result) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let batch = Batch::new(range.end as usize, &bytes);
+            let mut gradient = vec![0.0; values.len()];
+            let loss = workload.gradient(&values, &batch, Seed::new(0), &mut gradient);
+            let _ = done.send(loss.is_ok());
+        });
+        match result.await {
+            Ok(true) => Forecast::probed(self.now() - before, self.config.local_steps),
+            _ => Forecast::default(),
+        }
+    }
+
+    fn tell(&mut self, event: &Event<'_>) {
+        if let Some(observer) = &mut self.observer {
+            observer.event(event);
+        }
+    }
+
+    fn now(&self) -> Time {
+        self.parts.backend.clock().now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.elapsed_before + (self.now() - self.started)
+    }
+}
+
+/// Why a run ends, and more about it.
+type End = (StopReason, Option<String>);
+
+fn write_record(folder: &Path, record: &RunRecord) -> Result<()> {
+    file::replace(&folder.join("run.json"), |to| {
+        serde_json::to_writer_pretty(&mut *to, record)?;
+        to.write_all(b"\n")
+    })
+}

@@ -1,0 +1,193 @@
+//! How long an epoch will take, and whether the money left pays for it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use siren_core::{Allocation, EpochPlan, Platform, Requests, StoreCosts, Usd};
+
+use super::Trainer;
+
+/// An epoch may take this many times its forecast before its workers hand back the rest.
+const PATIENCE: u32 = 4;
+
+/// No forecast shortens a timeout below this.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// A worker needs at least this many of its cycles to make headway.
+const HEADWAY: f64 = 1.5;
+
+/// What is known of a worker's speed, at one full vCPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Forecast {
+    /// Billed seconds for one batch.
+    batch_s: Option<f64>,
+    /// The longest cycle of pull, gradients and push, in billed seconds.
+    cycle_s: Option<f64>,
+}
+
+impl Forecast {
+    /// From one gradient that took `batch`.
+    pub(super) fn probed(batch: Duration, local_steps: u64) -> Self {
+        if batch.is_zero() {
+            return Self::default();
+        }
+        let batch = batch.as_secs_f64();
+        Self {
+            batch_s: Some(batch),
+            cycle_s: Some(batch * local_steps as f64),
+        }
+    }
+
+    /// From an epoch in which `batches` batches were billed for `billed` in all.
+    pub(super) fn measured(
+        platform: &Platform,
+        memory_mb: u32,
+        billed: Duration,
+        batches: u64,
+        cycle: Duration,
+    ) -> Self {
+        let speed = speed(platform, memory_mb);
+        Self {
+            batch_s: Some(billed.as_secs_f64() / batches as f64 * speed),
+            cycle_s: Some(cycle.as_secs_f64() * speed),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batch_s.is_none()
+    }
+
+    /// Billed time of one worker for `batches` batches.
+    pub(super) fn batches(
+        &self,
+        platform: &Platform,
+        memory_mb: u32,
+        batches: u64,
+    ) -> Option<Duration> {
+        let seconds = self.batch_s? * batches as f64 / speed(platform, memory_mb);
+        Duration::try_from_secs_f64(seconds).ok()
+    }
+
+    /// Billed time of one cycle.
+    pub(super) fn cycle(&self, platform: &Platform, memory_mb: u32) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.cycle_s? / speed(platform, memory_mb)).ok()
+    }
+}
+
+/// The share of a vCPU that a worker's one thread gets.
+fn speed(platform: &Platform, memory_mb: u32) -> f64 {
+    platform.vcpus(memory_mb).clamp(1e-6, 1.0)
+}
+
+/// What an epoch is launched with.
+pub(super) struct Fit {
+    pub(super) plan: EpochPlan,
+    pub(super) allocation: Allocation,
+    pub(super) terms: Terms,
+}
+
+/// What one invocation may use, and what has to be set aside for it.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) timeout: Duration,
+    pub(super) cycle: Option<Duration>,
+    pub(super) request_cap: Requests,
+    pub(super) reservation: Usd,
+}
+
+impl Trainer {
+    /// The plan for as many of the workers asked for as there are batches and money for; otherwise
+    /// why there is not even money for one.
+    pub(super) fn fit(&self, asked: Allocation, epoch: u64) -> Result<Fit, String> {
+        let examples = self.parts.train.len();
+        let most = u32::try_from(self.job.batches).unwrap_or(u32::MAX);
+        let most = asked.workers.min(most);
+        for workers in (1..=most).rev() {
+            let plan = self.config.plan(epoch, self.layout, examples, workers);
+            let longest = plan.batches().div_ceil(u64::from(workers));
+            if let Some(terms) = self.terms(&plan, asked.memory_mb, longest, workers) {
+                return Ok(Fit {
+                    plan,
+                    allocation: Allocation { workers, ..asked },
+                    terms,
+                });
+            }
+        }
+        Err(self.shortfall(asked.memory_mb, most, epoch))
+    }
+
+    /// The terms for `invocations` at once of `batches` batches each; none when the money left does
+    /// not pay for headway.
+    pub(super) fn terms(
+        &self,
+        plan: &EpochPlan,
+        memory_mb: u32,
+        batches: u64,
+        invocations: u32,
+    ) -> Option<Terms> {
+        let platform = &self.platform;
+        let cycle = self.forecast.cycle(platform, memory_mb);
+        let request_cap = request_cap(plan, batches, self.parts.store.costs());
+        let fixed = platform.prices.invocation + platform.requests_cost(request_cap);
+        let second = platform.second_cost(memory_mb);
+        let mut timeout = platform.limits.timeout;
+        if let Some(expected) = self.forecast.batches(platform, memory_mb, batches) {
+            timeout = timeout.min((expected * PATIENCE).max(SHORTEST));
+        }
+        if let Some(left) = self.ledger.left() {
+            // A hair less than the share, so that rounding never adds up to more than is left.
+            let share = left * ((1.0 - 1e-9) / f64::from(invocations)) - fixed;
+            let seconds = share.dollars() / second.dollars() - platform.limits.init.as_secs_f64();
+            let affordable = Duration::try_from_secs_f64(seconds).ok()?;
+            timeout = timeout.min(affordable);
+        }
+        // Billed time comes in steps, and the last one must be paid for too.
+        let step = platform.prices.billing_step.as_nanos().max(1);
+        let steps = timeout.as_nanos() / step;
+        let timeout = Duration::from_nanos(u64::try_from(steps * step).ok()?);
+        let headway = cycle.unwrap_or_default().mul_f64(HEADWAY);
+        if timeout.is_zero() || timeout < headway.min(platform.limits.timeout) {
+            return None;
+        }
+        let billed = timeout + platform.limits.init;
+        Some(Terms {
+            timeout,
+            cycle,
+            request_cap,
+            reservation: platform.invocation_cost(memory_mb, billed, request_cap),
+        })
+    }
+
+    /// Says what would be needed.
+    fn shortfall(&self, memory_mb: u32, workers: u32, epoch: u64) -> String {
+        let platform = &self.platform;
+        let left = self.ledger.left().unwrap_or_default();
+        let plan = self
+            .config
+            .plan(epoch, self.layout, self.parts.train.len(), workers);
+        let per_worker = plan.batches().div_ceil(u64::from(workers.max(1)));
+        let price = |batches: u64, time: Option<Duration>| {
+            let cap = request_cap(&plan, batches, self.parts.store.costs());
+            let billed = platform.billed(time.unwrap_or_default()) + platform.limits.init;
+            platform.invocation_cost(memory_mb, billed, cap)
+        };
+        let forecast = &self.forecast;
+        let whole = price(per_worker, forecast.batches(platform, memory_mb, per_worker))
+            * f64::from(workers);
+        let least = price(
+            self.config.local_steps,
+            forecast
+                .cycle(platform, memory_mb)
+                .map(|cycle| cycle.mul_f64(HEADWAY)),
+        );
+        format!(
+            "{left} is left of the budget, but epoch {epoch} with {workers} workers of {memory_mb} \
+             MB needs about {whole}, and a single update of one worker {least}: give a larger budget"
+        )
+    }
+}
+
+/// Requests for twice the pulls and pushes that `batches` batches need, and some more.
+fn request_cap(plan: &EpochPlan, batches: u64, costs: StoreCosts) -> Requests {
+    (costs.pull + costs.push) * (plan.updates(batches) * 2 + 8)
+}

@@ -1,0 +1,336 @@
+//! The worker's loop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use siren_core::{
+    Batch, Context, Error, ErrorKind, Invocation, Receipt, Replica, Requests, Result, Seed, Time,
+    Update, UpdateId, Work, Worker, WorkerReport, Workload, compute,
+};
+
+use crate::{Retry, kernel};
+
+/// A worker hands back the rest of its shard when less than this many of its longest cycles fit into
+/// the time left.
+const MARGIN: f64 = 1.25;
+
+/// Works through one shard of an epoch: pull what changed, compute gradients while the next batch is
+/// fetched, push their sum, until the shard is done or the time is nearly up.
+pub struct ShardWorker {
+    workload: Arc<dyn Workload>,
+    retry: Retry,
+}
+
+impl ShardWorker {
+    /// A worker for a workload.
+    pub fn new(workload: Arc<dyn Workload>) -> Self {
+        Self {
+            workload,
+            retry: Retry::default(),
+        }
+    }
+
+    /// Uses other delays when the store asks for fewer requests or does not answer.
+    #[must_use]
+    pub fn with_retry(self, retry: Retry) -> Self {
+        Self { retry, ..self }
+    }
+}
+
+/// What travels between the loop and the tasks that compute: moved there and back, so that nothing
+/// is allocated once warm.
+#[derive(Default)]
+struct Buffers {
+    replica: Replica,
+    /// The worker's own copy for local steps; empty without them.
+    local: Vec<f32>,
+    /// The gradient of one batch; empty without local steps.
+    gradient: Vec<f32>,
+    /// The sum of the gradients since the last push.
+    sum: Vec<f32>,
+    bytes: Vec<u8>,
+}
+
+/// One batch within an update.
+#[derive(Clone, Copy)]
+struct Step {
+    examples: usize,
+    seed: Seed,
+    /// Where it stands among the update's batches.
+    index: u64,
+    of: u64,
+    rate: f32,
+}
+
+impl Step {
+    /// The mean loss, and after the last step the squared norm of the sum.
+    fn run(self, workload: &dyn Workload, buffers: &mut Buffers) -> Result<(f64, f64)> {
+        let Buffers {
+            replica,
+            local,
+            gradient,
+            sum,
+            bytes,
+        } = buffers;
+        let batch = Batch::new(self.examples, bytes);
+        let dim = replica.values.len();
+        sum.resize(dim, 0.0);
+        let last = self.index + 1 == self.of;
+        let loss = if self.of == 1 {
+            workload.gradient(&replica.values, &batch, self.seed, sum)?
+        } else {
+            gradient.resize(dim, 0.0);
+            if self.index == 0 {
+                local.clone_from(&replica.values);
+                sum.fill(0.0);
+            }
+            let loss = workload.gradient(local, &batch, self.seed, gradient)?;
+            kernel::add(sum, gradient);
+            if !last {
+                kernel::descend(local, self.rate, gradient);
+            }
+            loss
+        };
+        let norm = if last { kernel::squared_norm(sum) } else { 0.0 };
+        Ok((loss, norm))
+    }
+}
+
+#[async_trait]
+impl Worker for ShardWorker {
+    async fn run(&self, invocation: &Invocation, context: &dyn Context) -> Result<WorkerReport> {
+        let plan = &invocation.plan;
+        let layout = self.workload.layout().hash();
+        if plan.layout != layout {
+            return Err(Error::rejected(format!(
+                "the epoch is of a model with layout {:016x}, the worker has {layout:016x}: use the \
+                 same workload in both",
+                plan.layout
+            )));
+        }
+        if invocation.shard >= plan.shards {
+            return Err(Error::rejected(format!(
+                "shard {} of {}: shards are numbered from 0",
+                invocation.shard, plan.shards
+            )));
+        }
+        Run {
+            worker: self,
+            invocation,
+            context,
+            batches: plan.order()[plan.shard(invocation.shard).start as usize..]
+                [..plan.shard_len(invocation.shard) as usize]
+                .to_vec(),
+            prefetched: None,
+            report: WorkerReport {
+                position: invocation.position,
+                cycle: invocation.cycle.unwrap_or_default(),
+                ..WorkerReport::default()
+            },
+        }
+        .shard()
+        .await
+    }
+}
+
+/// One invocation under way.
+struct Run<'a> {
+    worker: &'a ShardWorker,
+    invocation: &'a Invocation,
+    context: &'a dyn Context,
+    /// The shard's batches in the order of their positions.
+    batches: Vec<u64>,
+    prefetched: Option<Vec<u8>>,
+    report: WorkerReport,
+}
+
+impl Run<'_> {
+    async fn shard(mut self) -> Result<WorkerReport> {
+        let mut buffers = Buffers::default();
+        let mut longest = Duration::ZERO;
+        let mut first = None;
+        while (self.report.position as usize) < self.batches.len() {
+            if !self.may_go_on() {
+                break;
+            }
+            let started = self.now();
+            let length = self
+                .invocation
+                .plan
+                .update_len(self.invocation.shard, self.report.position);
+            buffers = self.cycle(buffers, length).await?;
+            self.report.position += length;
+            let cycle = self.now() - started;
+            // The first cycle warms caches and connections: it stands only where there is no other.
+            match first {
+                None => first = Some(cycle),
+                Some(_) => longest = longest.max(cycle),
+            }
+            self.report.cycle = if longest.is_zero() { cycle } else { longest };
+        }
+        self.report.finished = self.report.position as usize >= self.batches.len();
+        self.report.usage = self.context.usage();
+        Ok(self.report)
+    }
+
+    fn now(&self) -> Time {
+        self.context.clock().now()
+    }
+
+    /// Whether time and requests are left for one more cycle.
+    fn may_go_on(&self) -> bool {
+        let left = self.context.time_left();
+        let costs = self.context.store().costs();
+        let requests = self.report.requests + costs.pull + costs.push;
+        !left.is_zero()
+            && left >= self.report.cycle.mul_f64(MARGIN)
+            && requests.within(self.invocation.request_cap)
+    }
+
+    /// Pull, gradients of `length` batches, push.
+    async fn cycle(&mut self, mut buffers: Buffers, length: u64) -> Result<Buffers> {
+        let plan = &self.invocation.plan;
+        let position = self.report.position;
+        let store = self.context.store();
+        let started = self.now();
+        let progress = plan.synchrony.progress(plan.updates(position));
+        let pulled = store
+            .pull(plan.epoch, &mut buffers.replica, progress)
+            .await?;
+        self.report.requests += store.costs().pull;
+        self.report.update += self.now() - started;
+
+        let (mut loss, mut norm, mut examples) = (0.0, 0.0, 0);
+        for index in 0..length {
+            let batch = self.batches[(position + index) as usize];
+            buffers.bytes = self.take_batch(batch).await?;
+            let range = plan.batch(batch);
+            let step = Step {
+                examples: (range.end - range.start) as usize,
+                seed: plan.gradient_seed(batch),
+                index,
+                of: length,
+                rate: plan.rate,
+            };
+            let next = self.batches.get((position + index + 1) as usize).copied();
+            let (mean, squared);
+            (buffers, (mean, squared)) = self.step(buffers, step, next).await?;
+            loss += mean * step.examples as f64;
+            norm = squared;
+            examples += step.examples as u64;
+        }
+
+        let started = self.now();
+        let update = Update {
+            id: UpdateId {
+                epoch: plan.epoch,
+                shard: self.invocation.shard,
+                position,
+            },
+            batches: length,
+            examples,
+            loss,
+            version: pulled.version,
+            squared_norm: norm,
+            gradient: &buffers.sum,
+        };
+        self.push(&update).await?;
+        self.report.update += self.now() - started;
+        Ok(buffers)
+    }
+
+    /// The bytes of a batch, fetched ahead or now.
+    async fn take_batch(&mut self, batch: u64) -> Result<Vec<u8>> {
+        if let Some(bytes) = self.prefetched.take() {
+            return Ok(bytes);
+        }
+        let started = self.now();
+        let bytes = self.fetch(batch).await?;
+        self.report.fetch += self.now() - started;
+        Ok(bytes)
+    }
+
+    async fn fetch(&self, batch: u64) -> Result<Vec<u8>> {
+        let range = self.invocation.plan.batch(batch);
+        let (clock, seed) = (self.context.clock(), self.seed());
+        let fetch = || self.context.data().fetch(range.clone());
+        self.worker.retry.call(clock, seed, fetch).await
+    }
+
+    /// Computes one batch while the next one is fetched.
+    async fn step(
+        &mut self,
+        mut buffers: Buffers,
+        step: Step,
+        next: Option<u64>,
+    ) -> Result<(Buffers, (f64, f64))> {
+        let workload = Arc::clone(&self.worker.workload);
+        let work = Work::Gradient {
+            examples: step.examples as u64,
+        };
+        let task = move || {
+            let result = step.run(&*workload, &mut buffers);
+            (buffers, result)
+        };
+        let computed = async {
+            let computed = compute(self.context, work, task).await;
+            (computed, self.now())
+        };
+        let fetched = async {
+            match next {
+                Some(batch) => self.fetch(batch).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let ((computed, computed_at), fetched) = futures::join!(computed, fetched.fuse());
+        self.report.fetch += self.now() - computed_at;
+        let ((buffers, result), ran) = computed?;
+        self.report.compute += ran;
+        self.prefetched = fetched?;
+        Ok((buffers, result?))
+    }
+
+    /// Pushes until the store answers. Pushing again after a lost answer is harmless.
+    async fn push(&mut self, update: &Update<'_>) -> Result<()> {
+        let store = self.context.store();
+        let (clock, seed) = (self.context.clock(), self.seed());
+        let mut requests = Requests::NONE;
+        let cap = self.invocation.request_cap;
+        let spent = self.report.requests;
+        let push = || {
+            requests += store.costs().push;
+            let allowed = (spent + requests).within(cap);
+            async move {
+                if !allowed {
+                    return Err(Error::new(
+                        ErrorKind::DeadlineExceeded,
+                        "the requests allowed for the invocation are used up",
+                    ));
+                }
+                store.push(update).await
+            }
+        };
+        let receipt = self.worker.retry.call(clock, seed, push).await;
+        self.report.requests += requests;
+        if receipt? == Receipt::Accepted {
+            self.report.updates += 1;
+        }
+        Ok(())
+    }
+
+    /// What this attempt draws its jitter from.
+    fn seed(&self) -> Seed {
+        let Invocation {
+            plan,
+            shard,
+            attempt,
+            ..
+        } = self.invocation;
+        let path = [plan.epoch, u64::from(*shard), u64::from(*attempt)];
+        plan.seed
+            .split(siren_core::Stream::Retry, &path)
+            .child(self.report.position)
+    }
+}

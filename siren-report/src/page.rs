@@ -1,0 +1,218 @@
+//! The page: a headline, charts, a table of all epochs, and what the trainer was told.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use siren_core::{Error, ErrorKind, Result, StopReason};
+use siren_hsp::{OutcomeRecord, RunRecord};
+
+use crate::chart::Chart;
+use crate::{figure, number};
+
+mod tables;
+
+const STYLE: &str = include_str!("page/style.css");
+
+pub(crate) fn page(record: &RunRecord) -> Result<Markup> {
+    Ok(html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                // A browser asks the page's server for an icon, unless it has one.
+                link rel="icon" href="data:,";
+                title { (record.run) " · Siren" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (headline(record))
+                main {
+                    (charts(record)?)
+                    @if !record.epochs.is_empty() {
+                        section {
+                            h2 { "Epochs" }
+                            (tables::epochs(record))
+                        }
+                    }
+                    div .pair {
+                        section {
+                            h2 { "Settings" }
+                            (tables::settings(&settings(record)?))
+                        }
+                        section {
+                            h2 { "Platform" }
+                            (tables::platform(&record.setting.platform))
+                        }
+                    }
+                }
+                footer { "Written by Siren. Record schema " (record.schema) "." }
+            }
+        }
+    })
+}
+
+fn headline(record: &RunRecord) -> Markup {
+    let (setting, outcome) = (&record.setting, &record.outcome);
+    let (tone, sign, words) = reason(outcome);
+    let evaluating: f64 = record.epochs.iter().map(|epoch| epoch.evaluate_s).sum();
+    let retries: u64 = record.epochs.iter().map(|epoch| u64::from(epoch.retries)).sum();
+    let updates: u64 = record.epochs.iter().map(|epoch| epoch.updates).fold(0, u64::saturating_add);
+    let partial = record.epochs.iter().filter(|epoch| !epoch.complete).count();
+    let budget = record.epochs.last().and_then(|epoch| epoch.budget_left_usd);
+    let auc = record.epochs.last().map_or(record.initial.auc, |epoch| epoch.auc);
+    html! {
+        header {
+            p .kind { "Siren run" }
+            h1 { (record.run) }
+            p .outcome {
+                span .badge.(tone) { span aria-hidden="true" { (sign) } " " (words) }
+                @if let Some(detail) = &outcome.detail { " " span .detail { (detail) } }
+            }
+            p .facts {
+                (number::count(setting.parameters)) " parameters · "
+                (number::count(setting.examples)) " training examples · "
+                @if setting.held_out > 0 { (number::count(setting.held_out)) " held out" }
+                @else { "nothing held out" }
+                " · platform " (setting.platform.name)
+            }
+            dl .tiles {
+                @let kind = if setting.held_out > 0 { "Held-out loss" } else { "Training loss" };
+                (tile(kind, &number::short(outcome.loss), html! {
+                    (before(record, Some(number::short(record.initial.loss))))
+                }))
+                @if let Some(accuracy) = outcome.accuracy {
+                    (tile("Accuracy", &number::percent(accuracy), html! {
+                        (before(record, record.initial.accuracy.map(number::percent)))
+                        @if let Some(auc) = auc { " · AUC " (number::percent(auc)) }
+                    }))
+                } @else if let Some(auc) = auc {
+                    (tile("AUC", &number::percent(auc), html! {
+                        (before(record, record.initial.auc.map(number::percent)))
+                    }))
+                }
+                (tile("Time", &number::duration(outcome.elapsed_s), html! {
+                    (number::duration(evaluating)) " of it evaluating"
+                }))
+                @let cost = if setting.platform.estimated { "Cost (estimate)" } else { "Cost" };
+                (tile(cost, &number::dollars(outcome.cost_usd), html! {
+                    @match budget {
+                        Some(left) => { (number::dollars(left)) " of the budget left" }
+                        None if record.epochs.is_empty() => "",
+                        None => "no budget",
+                    }
+                }))
+                (tile("Epochs", &number::count(record.epochs.len() as u64), html! {
+                    (number::count(updates)) " updates"
+                    @if retries > 0 { " · " (number::count(retries)) " retries" }
+                    @if partial > 0 { " · " (partial) " not complete" }
+                }))
+            }
+            @if setting.platform.estimated {
+                p .note {
+                    "Nobody was billed: the cost is what the same work would cost at the prices of \
+                     the platform below."
+                }
+            }
+        }
+    }
+}
+
+/// What a value was before training.
+fn before(record: &RunRecord, value: Option<String>) -> Markup {
+    html! {
+        @match value {
+            _ if record.epochs.is_empty() => "before training",
+            Some(value) => { "from " (value) " before training" }
+            None => "",
+        }
+    }
+}
+
+fn tile(name: &str, value: &str, more: Markup) -> Markup {
+    html! {
+        div .tile {
+            dt { (name) }
+            dd .value { (value) }
+            dd .more { (more) }
+        }
+    }
+}
+
+/// A tone, a sign and a sentence for how the run ended.
+fn reason(outcome: &OutcomeRecord) -> (&'static str, &'static str, String) {
+    let (tone, sign, words) = match outcome.reason {
+        StopReason::TargetLoss => ("good", "✓", "Reached the target loss."),
+        StopReason::Epochs => ("good", "✓", "Ran all epochs."),
+        StopReason::WallTime => ("early", "■", "Stopped when the time allowed was used up."),
+        StopReason::Budget => ("early", "■", "Stopped when the money left did not pay for more."),
+        StopReason::Interrupted => ("early", "■", "Stopped because somebody asked."),
+        StopReason::Diverged => ("bad", "✕", "Stopped because training diverged."),
+        other => return ("early", "■", format!("Stopped: {other}.")),
+    };
+    (tone, sign, words.into())
+}
+
+fn charts(record: &RunRecord) -> Result<Markup> {
+    if record.epochs.is_empty() {
+        return Ok(html! {
+            section { p .empty { "No epoch was sealed, so there is nothing to draw." } }
+        });
+    }
+    let kept = if record.setting.held_out > 0 {
+        "The loss on the held-out examples is measured after each epoch; that of training is the mean over \
+         the epoch's batches."
+    } else {
+        "Nothing is held out: the loss after an epoch is that of training."
+    };
+    let group = figure::epochs_per_bar(record);
+    let shared = record.epochs.iter().any(|epoch| epoch.memory_shared);
+    Ok(html! {
+        section {
+            h2 { "Progress" }
+            p .note { (kept) }
+            div .charts {
+                (drawn(Some(figure::loss_by_time(record)))?)
+                (drawn(figure::quality_by_time(record))?)
+                (drawn(Some(figure::loss_by_cost(record)))?)
+                (drawn(figure::quality_by_cost(record))?)
+            }
+        }
+        section {
+            h2 { "What each epoch ran with" }
+            div .charts {
+                (drawn(Some(figure::workers(record)))?)
+                (drawn(Some(figure::memory(record)))?)
+            }
+        }
+        section {
+            h2 { "Where the time went" }
+            p .note {
+                "Means over the workers of an epoch. Waiting means being done before the last worker; \
+                 the evaluation comes after the barrier."
+                @if group > 1 { " Each bar is the mean of " (group) " epochs." }
+                @if shared { " Memory is the peak of one process that all workers live in." }
+            }
+            div .charts {
+                (drawn(Some(figure::phases(record)))?)
+                (drawn(Some(figure::utilisation(record)))?)
+            }
+        }
+    })
+}
+
+fn drawn(chart: Option<Chart>) -> Result<Markup> {
+    Ok(match chart {
+        Some(chart) => html! { figure { (PreEscaped(chart.to_svg()?)) } },
+        None => html! {},
+    })
+}
+
+/// What the trainer was told, as JSON.
+fn settings(record: &RunRecord) -> Result<serde_json::Value> {
+    // Through text, because only text has the short form of an f32.
+    serde_json::to_string(&record.config).and_then(|text| serde_json::from_str(&text)).map_err(
+        |error| {
+            Error::new(ErrorKind::Other, "cannot write the settings as JSON").with_source(error)
+        },
+    )
+}

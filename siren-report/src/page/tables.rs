@@ -1,0 +1,146 @@
+//! The tables: every number of every epoch, the settings, the platform.
+
+use std::time::Duration;
+
+use maud::{Markup, html};
+use serde_json::Value;
+use siren_core::Platform;
+use siren_hsp::{EpochRecord, RunRecord};
+
+use crate::number::{count, dollars_exactly, duration, percent, short};
+
+/// A column: its name, what the name means, and its cell.
+type Column = (&'static str, &'static str, fn(&EpochRecord) -> String);
+
+const COLUMNS: [Column; 24] = [
+    ("epoch", "number of the epoch", |e| count(e.epoch)),
+    ("workers", "workers that ran", |e| count(e.workers.into())),
+    ("asked", "workers that the scheduler asked for", |e| count(e.workers_asked.into())),
+    ("memory, MB", "memory of each worker", |e| count(e.memory_mb.into())),
+    ("rate", "learning rate", |e| e.rate.to_string()),
+    ("loss", "mean loss after the epoch", |e| short(e.loss)),
+    ("training loss", "mean training loss during the epoch", |e| short(e.train_loss)),
+    ("accuracy", "share of right answers", |e| maybe(e.accuracy, percent)),
+    ("AUC", "area under the ROC curve", |e| maybe(e.auc, percent)),
+    ("time, s", "from launch to seal, without the evaluation", |e| short(e.elapsed_s)),
+    ("fetch, s", "waiting for data, mean over the workers", |e| short(e.fetch_s)),
+    ("compute, s", "computing, mean over the workers", |e| short(e.compute_s)),
+    ("update, s", "pulling and pushing, mean over the workers", |e| short(e.update_s)),
+    ("wait, s", "done before the last worker was, mean over the workers", |e| short(e.wait_s)),
+    ("evaluate, s", "the evaluation after the epoch", |e| short(e.evaluate_s)),
+    ("CPU", "CPU time over execution time", |e| percent(e.cpu_utilisation)),
+    ("memory used", "peak memory over memory asked for", |e| percent(e.memory_utilisation)),
+    ("updates", "updates that counted", |e| count(e.updates)),
+    ("batches", "batches that counted", |e| match e.complete {
+        true => count(e.batches),
+        false => format!("{} (not all)", count(e.batches)),
+    }),
+    ("retries", "invocations beyond one for each worker", |e| count(e.retries.into())),
+    ("staleness", "mean staleness of the updates", |e| short(e.staleness_mean)),
+    ("largest", "largest staleness of an update", |e| count(e.staleness_max)),
+    ("cost", "money that the epoch cost", |e| dollars_exactly(e.cost_usd)),
+    ("budget left", "money left afterwards", |e| maybe(e.budget_left_usd, dollars_exactly)),
+];
+
+pub(super) fn epochs(record: &RunRecord) -> Markup {
+    // A column without a single value is left out.
+    let columns: Vec<&Column> = COLUMNS
+        .iter()
+        .filter(|(_, _, cell)| record.epochs.iter().any(|epoch| !cell(epoch).is_empty()))
+        .collect();
+    html! {
+        div .scroll tabindex="0" role="region" aria-label="All epochs" {
+            table .epochs {
+                thead { tr {
+                    @for (name, meaning, _) in &columns { th scope="col" title=(meaning) { (name) } }
+                } }
+                tbody {
+                    @for epoch in &record.epochs { tr {
+                        @for (n, (_, _, cell)) in columns.iter().enumerate() {
+                            @if n == 0 { th scope="row" { (cell(epoch)) } }
+                            @else { td { (cell(epoch)) } }
+                        }
+                    } }
+                }
+            }
+        }
+    }
+}
+
+/// Nested settings as rows, their names joined by dots.
+pub(super) fn settings(config: &Value) -> Markup {
+    let mut rows = Vec::new();
+    flatten("", config, &mut rows);
+    let rows: Vec<(&str, String)> =
+        rows.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    list(&rows)
+}
+
+fn flatten(name: &str, value: &Value, rows: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                let name = if name.is_empty() { field.clone() } else { format!("{name}.{field}") };
+                flatten(&name, value, rows);
+            }
+        }
+        Value::String(text) => rows.push((name.into(), text.clone())),
+        Value::Null => rows.push((name.into(), "none".into())),
+        other => rows.push((name.into(), other.to_string())),
+    }
+}
+
+pub(super) fn platform(platform: &Platform) -> Markup {
+    let (limits, prices) = (&platform.limits, &platform.prices);
+    let time = |time: Duration| duration(time.as_secs_f64());
+    list(&[
+        ("name", platform.name.clone()),
+        ("costs are", if platform.estimated { "estimates" } else { "billed" }.into()),
+        (
+            "memory of a function",
+            format!(
+                "{} to {} MB in steps of {} MB",
+                count(limits.memory_min_mb.into()),
+                count(limits.memory_max_mb.into()),
+                count(limits.memory_step_mb.into())
+            ),
+        ),
+        ("memory for one vCPU", format!("{} MB", limits.memory_per_vcpu_mb)),
+        ("vCPUs at most", limits.vcpus_max.to_string()),
+        ("time of an invocation at most", time(limits.timeout)),
+        ("billed start at most", time(limits.init)),
+        ("invocations at once", count(limits.concurrency.into())),
+        (
+            "payload at most",
+            match limits.payload_bytes {
+                u64::MAX => "no limit".into(),
+                bytes => format!("{} bytes", count(bytes)),
+            },
+        ),
+        ("price of a GB for a second", price(prices.gb_second.dollars())),
+        ("price of an invocation", price(prices.invocation.dollars())),
+        ("price of a storage write", price(prices.storage_write.dollars())),
+        ("price of a storage read", price(prices.storage_read.dollars())),
+        ("price of a GB out of the region", price(prices.egress_gb.dollars())),
+        ("time is billed in steps of", time(prices.billing_step)),
+    ])
+}
+
+/// A price with all its digits.
+fn price(dollars: f64) -> String {
+    if dollars == 0.0 { "free".into() } else { format!("${dollars}") }
+}
+
+fn list(rows: &[(&str, String)]) -> Markup {
+    html! {
+        div .scroll {
+            table .list { tbody {
+                @for (name, value) in rows { tr { th scope="row" { (name) } td { (value) } } }
+            } }
+        }
+    }
+}
+
+fn maybe(value: Option<f64>, show: fn(f64) -> String) -> String {
+    value.map_or_else(String::new, show)
+}

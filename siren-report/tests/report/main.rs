@@ -1,0 +1,187 @@
+//! Facts about the page, for runs from nothing to hundreds of epochs.
+
+mod fixture;
+
+use siren_core::StopReason;
+use siren_hsp::RunRecord;
+use siren_report::{figure, render, write};
+
+fn page(record: &RunRecord) -> String {
+    render(record).unwrap()
+}
+
+/// The texts of the cells of an epoch's row.
+fn row(page: &str, epoch: u64) -> Vec<String> {
+    let start = page.find(&format!("<th scope=\"row\">{epoch}</th>")).unwrap();
+    let row = &page[start..start + page[start..].find("</tr>").unwrap()];
+    let text = |cell: &str| cell.rsplit_once('>').unwrap().1.to_owned();
+    row.split("</t").filter(|cell| cell.contains('<')).map(text).collect()
+}
+
+#[test]
+fn every_kind_of_run_has_a_page() {
+    for epochs in [0, 1, 2, 3, 40, 61, 300] {
+        for record in [fixture::lenet(epochs), fixture::scheduled(epochs)] {
+            let page = page(&record);
+            assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"), "{epochs}");
+            let charts = if epochs == 0 { 0 } else { 8 };
+            assert_eq!(page.matches("<svg").count(), charts, "{epochs}");
+            assert!(!page.contains("NaN") && !page.contains("inf<"), "{epochs}");
+        }
+    }
+}
+
+#[test]
+fn a_run_without_epochs_says_so() {
+    let page = page(&fixture::nothing());
+    assert!(page.contains("No epoch was sealed"));
+    assert!(page.contains("did not pay for more"));
+    assert!(page.contains("does not pay for one worker"));
+}
+
+#[test]
+fn the_numbers_of_the_page_are_those_of_the_record() {
+    let record = fixture::scheduled(40);
+    let page = page(&record);
+    for epoch in [0, 17, 39] {
+        let row = row(&page, epoch);
+        let record = &record.epochs[epoch as usize];
+        let value =
+            |cell: usize| -> f64 { row[cell].replace([',', '$', '%'], "").trim().parse().unwrap() };
+        let same = |cell: usize, expected: f64| {
+            let error = (value(cell) - expected).abs();
+            assert!(error <= expected.abs() * 6e-4, "{cell}: {} for {expected}", row[cell]);
+        };
+        same(0, epoch as f64);
+        same(1, f64::from(record.workers));
+        same(2, f64::from(record.workers_asked));
+        same(3, f64::from(record.memory_mb));
+        same(4, f64::from(record.rate));
+        same(5, record.loss);
+        same(6, record.train_loss);
+        same(7, record.accuracy.unwrap() * 100.0);
+        same(8, record.auc.unwrap() * 100.0);
+        same(9, record.elapsed_s);
+        same(10, record.fetch_s);
+        same(11, record.compute_s);
+        same(12, record.update_s);
+        same(13, record.wait_s);
+        same(14, record.evaluate_s);
+        same(15, record.cpu_utilisation * 100.0);
+        same(16, record.memory_utilisation * 100.0);
+        same(17, record.updates as f64);
+        same(18, record.batches as f64);
+        same(19, f64::from(record.retries));
+        same(20, record.staleness_mean);
+        same(21, record.staleness_max as f64);
+        same(22, record.cost_usd);
+        same(23, record.budget_left_usd.unwrap());
+    }
+}
+
+#[test]
+fn the_headline_tells_the_outcome() {
+    let mut record = fixture::lenet(3);
+    record.outcome.loss = 0.012_345_6;
+    record.outcome.accuracy = Some(0.987_65);
+    record.outcome.elapsed_s = 134.2;
+    record.outcome.cost_usd = 0.012_345;
+    let local = page(&record);
+    for text in ["0.01235", "98.77 %", "2 min 14 s", "$0.01235", "Ran all epochs.", "lenet-mnist"] {
+        assert!(local.contains(text), "{text}");
+    }
+    assert!(local.contains("Cost (estimate)") && local.contains("Nobody was billed"));
+
+    record.setting.platform.estimated = false;
+    record.outcome.reason = StopReason::Diverged;
+    let billed = page(&record);
+    assert!(!billed.contains("stimate)") && !billed.contains("Nobody was billed"));
+    assert!(billed.contains("training diverged"));
+}
+
+#[test]
+fn hostile_text_is_escaped() {
+    let hostile = "\"><script>alert('x')</script><img src=http://example.org>&amp;";
+    let mut record = fixture::lenet(2);
+    record.run = hostile.into();
+    record.outcome.detail = Some(hostile.into());
+    record.setting.platform.name = hostile.into();
+    let page = page(&record);
+    assert!(!page.contains("<script") && !page.contains("<img"));
+    assert_eq!(
+        page.matches("&lt;script&gt;").count(),
+        5,
+        "title, heading, detail, twice the platform"
+    );
+}
+
+#[test]
+fn the_page_loads_nothing() {
+    let page = page(&fixture::scheduled(40));
+    for loader in ["src=", "url(", "@import", "<script", "<iframe", "<object", "<img", "<base"] {
+        assert!(!page.contains(loader), "{loader}");
+    }
+    let links: Vec<_> = page.match_indices("href=").map(|(at, _)| &page[at..at + 13]).collect();
+    assert_eq!(links, ["href=\"data:,\""], "an empty icon is the only link");
+    let names = page.matches("xmlns=\"http://www.w3.org/2000/svg\"").count();
+    assert_eq!(page.matches("://").count(), names, "the only addresses are names of SVG");
+}
+
+#[test]
+fn a_workload_without_accuracy_has_no_chart_of_it() {
+    let mut record = fixture::lenet(5);
+    record.initial.accuracy = None;
+    record.outcome.accuracy = None;
+    for epoch in &mut record.epochs {
+        epoch.accuracy = None;
+    }
+    let page = page(&record);
+    assert!(!page.contains("ccuracy") && !page.contains("AUC"));
+    assert_eq!(page.matches("<svg").count(), 6);
+    assert!(figure::quality_by_time(&record).is_none());
+    assert_eq!(figure::progress(&record).unwrap().matches("<svg").count(), 1);
+}
+
+#[test]
+fn the_value_before_training_never_flattens_the_epochs() {
+    let hint = "before training, held out: 2.305 after 0 s";
+    assert!(page(&fixture::lenet(3)).contains(hint));
+    assert!(!page(&fixture::scheduled(40)).contains(hint));
+}
+
+#[test]
+fn no_number_is_too_odd_for_a_page() {
+    for odd in [0.0, 5e-324, 1e-9, 1e12, 1e300, f64::MAX, -1.0, f64::NAN, f64::INFINITY] {
+        let mut record = fixture::lenet(4);
+        record.initial.loss = odd;
+        record.outcome.loss = odd;
+        record.outcome.cost_usd = odd;
+        record.outcome.elapsed_s = odd;
+        let last = &mut record.epochs[3];
+        (last.loss, last.train_loss, last.accuracy, last.auc) = (odd, odd, Some(odd), Some(odd));
+        (last.elapsed_s, last.evaluate_s, last.fetch_s, last.wait_s) = (odd, odd, odd, odd);
+        (last.cost_usd, last.budget_left_usd, last.cpu_utilisation) = (odd, Some(odd), odd);
+        (last.epoch, last.updates, last.workers, last.memory_mb) =
+            (u64::MAX, u64::MAX, u32::MAX, u32::MAX);
+        page(&record);
+
+        for epoch in &mut record.epochs {
+            (epoch.cost_usd, epoch.elapsed_s, epoch.evaluate_s) = (odd, odd, odd);
+        }
+        page(&record);
+    }
+}
+
+#[test]
+fn a_page_is_replaced_in_one_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.html");
+    std::fs::write(&path, "old").unwrap();
+    let record = fixture::lenet(1);
+    write(&record, &path).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), page(&record));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+
+    let error = write(&record, folder.path().join("missing/report.html")).unwrap_err();
+    assert!(error.to_string().starts_with("cannot write the report to"), "{error}");
+}
