@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Platform, Result, Usd};
+use crate::{Error, Platform, Result, Usd};
 
 /// What a scheduler is told of a job, once.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -70,6 +70,24 @@ pub struct Allocation {
     pub workers: u32,
     /// The memory of each, in MB.
     pub memory_mb: u32,
+}
+
+impl Allocation {
+    /// Refuses what a platform does not have.
+    ///
+    /// # Errors
+    ///
+    /// Rejected, naming the number and the range.
+    pub fn check(&self, platform: &Platform) -> Result<()> {
+        let most = platform.limits.concurrency;
+        if self.workers == 0 || self.workers > most {
+            return Err(Error::rejected(format!(
+                "the number of workers is {}: {} runs 1 to {most} at once",
+                self.workers, platform.name
+            )));
+        }
+        platform.check_memory(self.memory_mb)
+    }
 }
 
 /// Why a run ended.

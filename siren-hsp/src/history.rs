@@ -3,7 +3,7 @@
 mod record;
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 pub use record::{
@@ -62,48 +62,56 @@ pub(crate) fn spent(lines: &[Line]) -> Usd {
 /// Writes lines as they happen. Without a folder it writes nothing.
 pub(crate) struct History {
     file: Option<(File, PathBuf)>,
+    resume: bool,
+    begun: bool,
 }
 
 impl History {
-    /// Starts a new history in `folder`, or goes on with the one that is there.
+    /// The history in `folder`, not yet changed: a new one, or one to go on with.
     pub(crate) fn open(folder: Option<&Path>, resume: bool) -> Result<Self> {
-        let Some(folder) = folder else {
-            return Ok(Self { file: None });
+        let open = |folder: &Path| {
+            let path = folder.join("history.jsonl");
+            let mut options = OpenOptions::new();
+            let file = options.create(true).read(true).append(true).open(&path);
+            file.map_err(|error| cannot_write(&path, error)).map(|file| (file, path))
         };
-        let path = folder.join("history.jsonl");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .write(true)
-            .truncate(!resume)
-            .open(&path)
-            .map_err(|error| cannot_write(&path, error))?;
-        // A line that a crash cut off would run into the next one.
-        let keep = {
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)
-                .map_err(|error| cannot_write(&path, error))?;
-            bytes.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1)
-        };
-        file.set_len(keep as u64)
-            .and_then(|()| file.seek(SeekFrom::End(0)))
-            .map_err(|error| cannot_write(&path, error))?;
-        Ok(Self {
-            file: Some((file, path)),
-        })
+        Ok(Self { file: folder.map(open).transpose()?, resume, begun: false })
     }
 
-    /// Appends a line, which is on its way to the disk when this returns: it outlives the process.
+    /// Writes the first line: after the whole lines of the history to go on with, or in place of
+    /// whatever is there.
+    pub(crate) fn begin(&mut self, line: &Line) -> Result<()> {
+        self.begun = true;
+        if let Some((file, path)) = &mut self.file {
+            let mut keep = 0;
+            if self.resume {
+                // A line that a crash cut off would run into the next one.
+                let mut bytes = Vec::new();
+                file.rewind()
+                    .and_then(|()| file.read_to_end(&mut bytes))
+                    .map_err(|error| cannot_write(path, error))?;
+                keep = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
+            }
+            file.set_len(keep as u64).map_err(|error| cannot_write(path, error))?;
+        }
+        self.write(line)
+    }
+
+    /// Whether the first line is written.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Appends a line, which outlives this process when this returns. Nothing before the first one.
     pub(crate) fn write(&mut self, line: &Line) -> Result<()> {
-        let Some((file, path)) = &mut self.file else {
+        let (Some((file, path)), true) = (&mut self.file, self.begun) else {
             return Ok(());
         };
         let mut text = serde_json::to_vec(line).map_err(|error| {
             Error::new(ErrorKind::Other, "cannot encode a line of history").with_source(error)
         })?;
         text.push(b'\n');
-        file.write_all(&text)
-            .map_err(|error| cannot_write(path, error))
+        file.write_all(&text).map_err(|error| cannot_write(path, error))
     }
 }
 
@@ -144,14 +152,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.jsonl");
         let mut history = History::open(Some(folder.path()), false).unwrap();
-        history.write(&reserved(1.0)).unwrap();
+        history.begin(&reserved(1.0)).unwrap();
         drop(history);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes.extend_from_slice(b"{\"event\":\"sett");
         std::fs::write(&path, bytes).unwrap();
         assert_eq!(read_history(&path).unwrap(), [reserved(1.0)]);
         let mut history = History::open(Some(folder.path()), true).unwrap();
-        history.write(&settled(1.0)).unwrap();
+        history.begin(&settled(1.0)).unwrap();
         assert_eq!(read_history(&path).unwrap(), [reserved(1.0), settled(1.0)]);
     }
 

@@ -1,6 +1,6 @@
 //! Schedulers that follow a rule given in advance.
 
-use siren_core::{Allocation, Error, Job, Observation, Result, Scheduler};
+use siren_core::{Allocation, Job, Observation, Result, Scheduler};
 
 /// The same allocation in every epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,8 @@ impl Fixed {
 
 impl Scheduler for Fixed {
     fn allocate(&mut self, job: &Job, _: &Observation) -> Result<Allocation> {
-        check(self.0, job)
+        self.0.check(&job.platform)?;
+        Ok(self.0)
     }
 }
 
@@ -50,25 +51,14 @@ impl Scheduler for Schedule {
             epoch if epoch.saturating_add(1) >= job.epochs => self.last,
             _ => self.between,
         };
-        check(allocation, job)
+        allocation.check(&job.platform)?;
+        Ok(allocation)
     }
-}
-
-/// Refuses an allocation that the platform does not have.
-pub(crate) fn check(allocation: Allocation, job: &Job) -> Result<Allocation> {
-    job.platform.check_memory(allocation.memory_mb)?;
-    let most = job.platform.limits.concurrency;
-    if allocation.workers == 0 || allocation.workers > most {
-        return Err(Error::rejected(format!(
-            "{} workers: {} runs 1 to {most} at once",
-            allocation.workers, job.platform.name
-        )));
-    }
-    Ok(allocation)
 }
 
 #[cfg(test)]
 mod tests {
+    use siren_core::conformance::{scheduler, scheduler_tests};
     use siren_core::{Platform, Usd};
 
     use super::*;
@@ -104,4 +94,7 @@ mod tests {
             .collect();
         assert_eq!(workers, [120, 20, 20, 20, 10]);
     }
+
+    scheduler_tests!(fixed, scheduler::Subject::new(|| Fixed::new(4, 256)));
+    scheduler_tests!(schedule, scheduler::Subject::new(|| Schedule::new(12, 4, 2, 256)));
 }

@@ -20,9 +20,10 @@ use crate::checkpoint::{Checkpoint, Header};
 use crate::history::{self, History};
 use crate::{
     Config, EpochRecord, Evaluation, Ledger, Line, OutcomeRecord, RunRecord, SCHEMA, Setting,
-    evaluate, file, read_history, schedule,
+    evaluate, file, read_history,
 };
 use epoch::{Ended, EpochRun};
+use forecast::Fit;
 
 /// What a run is made of.
 pub struct Parts {
@@ -219,9 +220,6 @@ impl Trainer {
     pub async fn run(mut self) -> Result<Trained> {
         self.started = self.now();
         let mut snapshot = self.place_store().await?;
-        self.history.write(&Line::Started {
-            epoch: snapshot.sealed_epochs,
-        })?;
         let initial = match self.initial {
             Some(initial) => initial,
             None => self.measure(&snapshot.values, None).await?,
@@ -232,30 +230,51 @@ impl Trainer {
         }
         let mut loss = self.epochs.last().map_or(initial.loss, |last| last.loss);
         let mut end = self.end_before(snapshot.sealed_epochs, loss);
-        if end.is_none() {
-            self.save(&snapshot)?;
-        }
-        self.tell(&Event::Started {
-            job: &self.job.clone(),
-            initial: &initial,
-            epoch: snapshot.sealed_epochs,
-        });
+        let mut begun = false;
         while end.is_none() {
-            end = self.epoch(&mut snapshot, &mut loss).await?;
+            let fit = match self.prepare(snapshot.sealed_epochs, loss)? {
+                Ok(fit) => fit,
+                Err(short) => {
+                    end = Some(short);
+                    break;
+                }
+            };
+            if !begun {
+                self.begin(&snapshot, &initial)?;
+                begun = true;
+            }
+            end = self.epoch(fit, &mut snapshot, &mut loss).await?;
         }
         self.finish(snapshot, end.unwrap_or((StopReason::Epochs, None)))
     }
 
-    /// One epoch, barrier to barrier; a reason if it was the last.
-    async fn epoch(&mut self, snapshot: &mut Snapshot, loss: &mut f64) -> Result<Option<End>> {
-        let epoch = snapshot.sealed_epochs;
-        let observation = self.observe(epoch, *loss);
+    /// What the next epoch runs with, or why the money left does not pay for it.
+    fn prepare(&mut self, epoch: u64, loss: f64) -> Result<Result<Fit, End>> {
+        let observation = self.observe(epoch, loss);
         let asked = self.parts.scheduler.allocate(&self.job, &observation)?;
-        let asked = schedule::check(asked, &self.job)?;
-        let fit = match self.fit(asked, epoch) {
-            Ok(fit) => fit,
-            Err(why) => return Ok(Some((StopReason::Budget, Some(why)))),
-        };
+        asked.check(&self.platform)?;
+        Ok(self.fit(asked, epoch).map_err(|why| (StopReason::Budget, Some(why))))
+    }
+
+    /// Starts the files of a run: only now that an epoch is sure to be launched, so that a run which
+    /// cannot start leaves those of an earlier one as they are.
+    fn begin(&mut self, snapshot: &Snapshot, initial: &Evaluation) -> Result<()> {
+        self.history.begin(&Line::Started { epoch: snapshot.sealed_epochs })?;
+        self.save(snapshot)?;
+        let job = self.job.clone();
+        self.tell(&Event::Started { job: &job, initial, epoch: snapshot.sealed_epochs });
+        Ok(())
+    }
+
+    /// One epoch, barrier to barrier; a reason if it was the last.
+    async fn epoch(
+        &mut self,
+        fit: Fit,
+        snapshot: &mut Snapshot,
+        loss: &mut f64,
+    ) -> Result<Option<End>> {
+        let epoch = snapshot.sealed_epochs;
+        let asked = fit.asked;
         let ended = EpochRun::new(self, fit).await?.run().await?;
         let Ended {
             mut record,
@@ -278,7 +297,7 @@ impl Trainer {
             return Ok(Some((StopReason::Diverged, Some(why))));
         }
         record.evaluate_s = (self.now() - before).as_secs_f64();
-        record.workers_asked = asked.workers;
+        record.workers_asked = asked;
         record.loss = measured.loss;
         record.accuracy = measured.accuracy;
         record.auc = measured.auc;
@@ -444,7 +463,7 @@ impl Trainer {
         };
         self.history
             .write(&Line::Finished(record.outcome.clone()))?;
-        if let Some(folder) = &self.config.out {
+        if let (Some(folder), true) = (&self.config.out, self.history.has_begun()) {
             write_record(folder, &record)?;
         }
         self.parts.scheduler.finish(&outcome);

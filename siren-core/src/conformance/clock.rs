@@ -19,10 +19,7 @@ pub struct Subject {
 impl Subject {
     /// A clock.
     pub fn new(clock: impl Clock + 'static) -> Self {
-        Self {
-            clock: Arc::new(clock),
-            driver: Driver::default(),
-        }
+        Self { clock: Arc::new(clock), driver: Driver::default() }
     }
 
     /// A clock, with `run` to block on futures, on any thread. A clock of virtual time moves on in
@@ -33,10 +30,7 @@ impl Subject {
     ) -> Self {
         let clock = Arc::new(clock);
         let driven = Arc::clone(&clock);
-        Self {
-            clock,
-            driver: Driver::new(move |future| run(&driven, future)),
-        }
+        Self { clock, driver: Driver::new(move |future| run(&driven, future)) }
     }
 }
 
@@ -87,10 +81,7 @@ pub fn a_past_deadline_is_not_waited_for(subject: &Subject) {
             clock.sleep_until(start).await;
         }
         let took = clock.now().since(start);
-        assert!(
-            took < Duration::from_secs(2),
-            "twenty passed deadlines took {took:?}"
-        );
+        assert!(took < Duration::from_secs(2), "twenty passed deadlines took {took:?}");
     });
 }
 
@@ -103,19 +94,13 @@ pub fn sleeps_pass_at_the_same_time(subject: &Subject) {
         let long = clock.sleep_until(start + Duration::from_secs(3));
         let short = clock.sleep_until(start + Duration::from_millis(10));
         let first = select(long, short).await;
-        assert!(
-            matches!(first, Either::Right(_)),
-            "a sleep of 3 s ended before one of 10 ms"
-        );
+        assert!(matches!(first, Either::Right(_)), "a sleep of 3 s ended before one of 10 ms");
         drop(first);
         let start = clock.now();
         let deadline = start + Duration::from_millis(50);
         join_all((0..100).map(|_| clock.sleep_until(deadline))).await;
         let took = clock.now().since(start);
-        assert!(
-            took < Duration::from_secs(3),
-            "a hundred sleeps of 50 ms at once took {took:?}"
-        );
+        assert!(took < Duration::from_secs(3), "a hundred sleeps of 50 ms at once took {took:?}");
     });
 }
 

@@ -17,10 +17,7 @@ pub struct Subject {
 impl Subject {
     /// A source of at least one example. A small one makes the tests quick.
     pub fn new(source: impl DataSource + 'static) -> Self {
-        Self {
-            source: Box::new(source),
-            driver: Driver::default(),
-        }
+        Self { source: Box::new(source), driver: Driver::default() }
     }
 
     /// The same source, with `run` to block on futures, on any thread.
@@ -55,14 +52,8 @@ pub fn parts_make_up_the_whole(subject: &Subject) {
             assert!(fetched.concat() == whole, "{parts} parts are not the whole");
         }
         for middle in [1, len / 2, len.saturating_sub(1)] {
-            let parts = [
-                subject.fetch(0..middle).await,
-                subject.fetch(middle..len).await,
-            ];
-            assert!(
-                parts.concat() == whole,
-                "the parts at {middle} are not the whole"
-            );
+            let parts = [subject.fetch(0..middle).await, subject.fetch(middle..len).await];
+            assert!(parts.concat() == whole, "the parts at {middle} are not the whole");
         }
     });
 }

@@ -14,9 +14,7 @@ pub struct Subject {
 impl Subject {
     /// A scheduler that `make` makes anew, with the same seed every time.
     pub fn new<S: Scheduler + 'static>(make: impl Fn() -> S + Send + Sync + 'static) -> Self {
-        Self {
-            make: Box::new(move || Box::new(make())),
-        }
+        Self { make: Box::new(move || Box::new(make())) }
     }
 }
 
@@ -120,13 +118,7 @@ fn answered(job: &Job, answer: Result<Allocation>) {
 
 #[track_caller]
 fn within(job: &Job, allocation: Allocation) {
-    let most = job.platform.limits.concurrency;
-    assert!(
-        (1..=most).contains(&allocation.workers),
-        "{} workers of {most}",
-        allocation.workers
-    );
-    if let Err(error) = job.platform.check_memory(allocation.memory_mb) {
+    if let Err(error) = allocation.check(&job.platform) {
         panic!("{error}");
     }
 }

@@ -17,7 +17,8 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use cancel::*;
-use epoch::{Epoch, ONE_MORE, plan, refused};
+pub(super) use epoch::plan;
+use epoch::{Epoch, ONE_MORE, refused};
 pub use life::*;
 pub use pull::*;
 pub use push::*;
@@ -124,10 +125,7 @@ impl Subject {
 #[track_caller]
 fn all_equal(values: &[f32], expected: f32, what: &str) {
     if let Some(entry) = values.iter().position(|&value| value != expected) {
-        panic!(
-            "{what}: parameter {entry} is {}, not {expected}",
-            values[entry]
-        );
+        panic!("{what}: parameter {entry} is {}, not {expected}", values[entry]);
     }
 }
 

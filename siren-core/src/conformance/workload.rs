@@ -76,10 +76,8 @@ impl Subject {
     /// Loss and gradient of a batch, in a buffer that held something else.
     fn gradient(&self, params: &[f32], batch: &Batch<'_>) -> (f64, Vec<f32>) {
         let mut gradient = vec![f32::NAN; self.dim()];
-        let loss = self
-            .workload
-            .gradient(params, batch, Seed::new(3), &mut gradient)
-            .expect("gradient");
+        let loss =
+            self.workload.gradient(params, batch, Seed::new(3), &mut gradient).expect("gradient");
         (loss, gradient)
     }
 }

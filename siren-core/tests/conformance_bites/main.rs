@@ -3,5 +3,10 @@
 //! For each contract there is a small correct implementation, written to be read, and a list of
 //! ways to get it wrong, each with the facts that must notice.
 
+mod backend;
 mod bite;
+mod clock;
+mod data;
+mod scheduler;
 mod store;
+mod workload;

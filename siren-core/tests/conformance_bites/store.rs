@@ -1,6 +1,6 @@
 //! Stores: a correct one, and every way to get it wrong.
 
-mod reference;
+pub(crate) mod reference;
 mod rule;
 
 use std::future::poll_fn;
@@ -10,12 +10,9 @@ use reference::Reference;
 use siren_core::conformance::store::{self, Subject};
 use siren_core::conformance::store_tests;
 
-use super::bite::bites;
+use super::bite::faults;
 
-store_tests!(
-    reference_store,
-    Subject::new(|dim| async move { Reference::new(dim) })
-);
+store_tests!(reference_store, Subject::new(|dim| async move { Reference::new(dim) }));
 
 /// What is wrong with a store.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,21 +55,11 @@ pub(crate) enum Fault {
     TheLastEntryIsLeftOut,
 }
 
-/// Makes a test for each fault, which sees that these facts notice.
-macro_rules! faults {
-    ($($test:ident: $fault:ident => $($fact:ident)*;)*) => {$(
-        #[test]
-        fn $test() {
-            let make = || {
-                Subject::new(|dim| async move { Reference::with_fault(dim, Fault::$fault) })
-                    .pushes(100)
-            };
-            bites(store::FACTS, make, &[$(stringify!($fact)),*]);
-        }
-    )*};
+fn with_fault(fault: Fault) -> Subject {
+    Subject::new(move |dim| async move { Reference::with_fault(dim, fault) }).pushes(100)
 }
 
-faults! {
+faults! { store::FACTS, with_fault;
     an_open_that_starts_again: OpenStartsAgain =>
         open_is_idempotent another_plan_for_an_open_epoch_is_a_conflict;
     an_open_that_takes_any_plan: OpenTakesAnyPlan => an_unsound_plan_is_rejected;
@@ -138,7 +125,7 @@ faults! {
 }
 
 /// Lets everything else that is ready run.
-async fn yield_now() {
+pub(crate) async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
         cx.waker().wake_by_ref();

@@ -117,7 +117,15 @@ impl DataSource for MemorySource {
 
 #[cfg(test)]
 mod tests {
+    use siren_core::conformance::{data, data_tests};
+
     use super::*;
+
+    data_tests!(whole, data::Subject::new(MemorySource::new(vec![7; 300], 3).unwrap()));
+    data_tests!(
+        part,
+        data::Subject::new(MemorySource::from_floats(&[0.5; 64], 2).unwrap().split(9).unwrap().1)
+    );
 
     #[test]
     fn shuffling_and_splitting_keep_every_example() {

@@ -67,6 +67,7 @@ impl<'a> EpochRun<'a> {
     /// Reserves the money, opens the epoch and launches all workers.
     pub(super) async fn new(trainer: &'a mut Trainer, fit: Fit) -> Result<Self> {
         let Fit {
+            asked: _,
             plan,
             allocation,
             terms,

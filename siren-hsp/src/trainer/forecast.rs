@@ -81,6 +81,8 @@ fn speed(platform: &Platform, memory_mb: u32) -> f64 {
 
 /// What an epoch is launched with.
 pub(super) struct Fit {
+    /// Workers that the scheduler asked for.
+    pub(super) asked: u32,
     pub(super) plan: EpochPlan,
     pub(super) allocation: Allocation,
     pub(super) terms: Terms,
@@ -107,6 +109,7 @@ impl Trainer {
             let longest = plan.batches().div_ceil(u64::from(workers));
             if let Some(terms) = self.terms(&plan, asked.memory_mb, longest, workers) {
                 return Ok(Fit {
+                    asked: asked.workers,
                     plan,
                     allocation: Allocation { workers, ..asked },
                     terms,

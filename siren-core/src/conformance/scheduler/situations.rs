@@ -21,10 +21,8 @@ pub(super) fn job() -> Job {
 /// What is observed before an epoch of an ordinary run, of which the last epoch ran with
 /// `allocation`.
 pub(super) fn run(epoch: u64, allocation: Option<Allocation>) -> Observation {
-    let allocation = (epoch > 0).then_some(allocation.unwrap_or(Allocation {
-        workers: 10,
-        memory_mb: 1_024,
-    }));
+    let allocation =
+        (epoch > 0).then_some(allocation.unwrap_or(Allocation { workers: 10, memory_mb: 1_024 }));
     let second = Duration::from_secs(1);
     let workers = allocation.map_or(1, |a| a.workers.max(1));
     Observation {
@@ -37,10 +35,7 @@ pub(super) fn run(epoch: u64, allocation: Option<Allocation>) -> Observation {
             update: second,
             wait: second / 10,
         }),
-        utilisation: allocation.map(|_| Utilisation {
-            memory: 0.4,
-            cpu: 0.9,
-        }),
+        utilisation: allocation.map(|_| Utilisation { memory: 0.4, cpu: 0.9 }),
         budget_left: Some(Usd::new(1.0 - 0.005 * epoch.min(100) as f64)),
         allocation,
     }
@@ -51,31 +46,17 @@ pub(super) fn hostile_observations() -> Vec<Observation> {
     let good = run(7, None);
     let mut all = Vec::new();
     for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 0.0, 1e300] {
+        all.push(Observation { loss: number, ..good.clone() });
+        all.push(Observation { budget_left: Some(Usd::new(number)), ..good.clone() });
         all.push(Observation {
-            loss: number,
-            ..good.clone()
-        });
-        all.push(Observation {
-            budget_left: Some(Usd::new(number)),
-            ..good.clone()
-        });
-        all.push(Observation {
-            utilisation: Some(Utilisation {
-                memory: number,
-                cpu: number,
-            }),
+            utilisation: Some(Utilisation { memory: number, cpu: number }),
             ..good.clone()
         });
     }
     for time in [Duration::ZERO, Duration::MAX] {
         all.push(Observation {
             elapsed: Some(time),
-            phases: Some(Phases {
-                fetch: time,
-                compute: time,
-                update: time,
-                wait: time,
-            }),
+            phases: Some(Phases { fetch: time, compute: time, update: time, wait: time }),
             ..good.clone()
         });
     }
@@ -86,10 +67,7 @@ pub(super) fn hostile_observations() -> Vec<Observation> {
         });
     }
     for epoch in [0, 7, 1_000_000_000, u64::MAX] {
-        all.push(Observation {
-            epoch,
-            ..good.clone()
-        });
+        all.push(Observation { epoch, ..good.clone() });
         all.push(Observation {
             epoch,
             loss: 1.0,
@@ -112,10 +90,7 @@ pub(super) fn hostile_jobs() -> Vec<Job> {
         platform.limits.memory_min_mb = min;
         platform.limits.memory_max_mb = max;
         platform.limits.memory_step_mb = step;
-        Job {
-            platform,
-            ..good.clone()
-        }
+        Job { platform, ..good.clone() }
     };
     let mut all = vec![
         with_limits(1, 512, 512, 1),
@@ -124,34 +99,15 @@ pub(super) fn hostile_jobs() -> Vec<Job> {
         with_limits(u32::MAX, 1, u32::MAX, 1),
     ];
     for number in [0, 1, u64::MAX] {
-        all.push(Job {
-            parameters: number,
-            ..good.clone()
-        });
-        all.push(Job {
-            batches: number,
-            ..good.clone()
-        });
-        all.push(Job {
-            epochs: number,
-            ..good.clone()
-        });
+        all.push(Job { parameters: number, ..good.clone() });
+        all.push(Job { batches: number, ..good.clone() });
+        all.push(Job { epochs: number, ..good.clone() });
     }
     for number in [f64::NAN, f64::INFINITY, -1.0, 0.0, 1e-300] {
-        all.push(Job {
-            budget: Some(Usd::new(number)),
-            ..good.clone()
-        });
-        all.push(Job {
-            target_loss: Some(number),
-            ..good.clone()
-        });
+        all.push(Job { budget: Some(Usd::new(number)), ..good.clone() });
+        all.push(Job { target_loss: Some(number), ..good.clone() });
     }
-    all.push(Job {
-        budget: None,
-        target_loss: None,
-        ..good
-    });
+    all.push(Job { budget: None, target_loss: None, ..good });
     all
 }
 

@@ -29,10 +29,7 @@ pub fn a_cancelled_push_is_all_or_nothing(subject: &Subject) {
         }
         let sealed = store.seal(0).await.expect("seal");
         assert_eq!(sealed.version, pushed);
-        assert_eq!(
-            sealed.watermarks,
-            [epoch.watermark(0, 0), epoch.watermark(1, pushed)]
-        );
+        assert_eq!(sealed.watermarks, [epoch.watermark(0, 0), epoch.watermark(1, pushed)]);
         let after = store.snapshot().await.expect("snapshot");
         all_equal(&after.values, pushed as f32, "the number of pushes");
     });
@@ -49,10 +46,7 @@ pub fn a_cancelled_pull_can_be_repeated(subject: &Subject) {
             epoch.train(&*store, |_| subject.one_more()).await;
             store.open(&plan(number + 1, 1, 1)).await.expect("open");
             let done = cancel_after(polls, store.pull(number + 1, &mut replica, 0)).await;
-            store
-                .pull(number + 1, &mut replica, 0)
-                .await
-                .expect("pull again");
+            store.pull(number + 1, &mut replica, 0).await.expect("pull again");
             all_equal(&replica.values, (number + 1) as f32, "the number of epochs");
             if let Some(pulled) = done {
                 pulled.expect("pull");
@@ -76,10 +70,7 @@ pub fn a_cancelled_wait_for_progress_leaves_no_trace(subject: &Subject) {
             assert!(stays_pending(&mut other).await, "nobody pushed");
         }
         for shard in 0..2 {
-            epoch
-                .push(&*store, shard, 0, &subject.one_more())
-                .await
-                .expect("push");
+            epoch.push(&*store, shard, 0, &subject.one_more()).await.expect("push");
         }
         pull.await.expect("every shard has pushed");
         store.pull(0, &mut cancelled, 1).await.expect("pull again");
@@ -112,17 +103,11 @@ pub fn a_cancelled_seal_can_be_repeated(subject: &Subject) {
             let number = polls as u64;
             let epoch = Epoch::new(number, 2, 4);
             store.open(&epoch.plan).await.expect("open");
-            epoch
-                .push(&*store, 1, 0, &subject.one_more())
-                .await
-                .expect("push");
+            epoch.push(&*store, 1, 0, &subject.one_more()).await.expect("push");
             let done = cancel_after(polls, store.seal(number)).await;
             let sealed = store.seal(number).await.expect("seal again");
             assert_eq!((sealed.epoch, sealed.version), (number, number + 1));
-            assert_eq!(
-                sealed.watermarks,
-                [epoch.watermark(0, 0), epoch.watermark(1, 1)]
-            );
+            assert_eq!(sealed.watermarks, [epoch.watermark(0, 0), epoch.watermark(1, 1)]);
             let after = store.snapshot().await.expect("snapshot");
             all_equal(&after.values, (number + 1) as f32, "the number of pushes");
             if let Some(first) = done {

@@ -13,7 +13,7 @@ pub(super) const ONE_MORE: f32 = -1.0;
 /// A plan of `shards` shards and `batches` batches of two examples, the last one short unless it
 /// is the only one, with plain
 /// SGD of rate one.
-pub(super) fn plan(epoch: u64, shards: u32, batches: u64) -> EpochPlan {
+pub(in crate::conformance) fn plan(epoch: u64, shards: u32, batches: u64) -> EpochPlan {
     EpochPlan {
         run: "conformance".into(),
         epoch,
@@ -52,11 +52,7 @@ impl Epoch {
         let batches = self.plan.update_len(shard, position);
         let covered = self.covered(shard, position, batches);
         Update {
-            id: UpdateId {
-                epoch: self.plan.epoch,
-                shard,
-                position,
-            },
+            id: UpdateId { epoch: self.plan.epoch, shard, position },
             batches,
             examples: covered.examples,
             loss: covered.loss,

@@ -15,10 +15,7 @@ pub fn open_is_idempotent(subject: &Subject) {
         let again = epoch.push(&*store, 1, 0, &gradient).await;
         assert_eq!(again.expect("push again"), Receipt::Duplicate);
         let sealed = store.seal(0).await.expect("seal");
-        assert_eq!(
-            sealed.watermarks,
-            [epoch.watermark(0, 0), epoch.watermark(1, 1)]
-        );
+        assert_eq!(sealed.watermarks, [epoch.watermark(0, 0), epoch.watermark(1, 1)]);
     });
 }
 
@@ -28,26 +25,11 @@ pub fn an_unsound_plan_is_rejected(subject: &Subject) {
         let store = subject.store().await;
         let good = plan(0, 2, 4);
         for bad in [
-            EpochPlan {
-                rate: f32::NAN,
-                ..good.clone()
-            },
-            EpochPlan {
-                shards: 0,
-                ..good.clone()
-            },
-            EpochPlan {
-                shards: 5,
-                ..good.clone()
-            },
-            EpochPlan {
-                local_steps: 0,
-                ..good.clone()
-            },
-            EpochPlan {
-                rule: UpdateRule::Momentum { momentum: 1.0 },
-                ..good.clone()
-            },
+            EpochPlan { rate: f32::NAN, ..good.clone() },
+            EpochPlan { shards: 0, ..good.clone() },
+            EpochPlan { shards: 5, ..good.clone() },
+            EpochPlan { local_steps: 0, ..good.clone() },
+            EpochPlan { rule: UpdateRule::Momentum { momentum: 1.0 }, ..good.clone() },
         ] {
             refused(store.open(&bad).await, ErrorKind::Rejected, "a bad plan");
             assert_eq!(store.status().await.expect("status").open, None);
@@ -64,21 +46,11 @@ pub fn another_plan_for_an_open_epoch_is_a_conflict(subject: &Subject) {
         let others = [
             plan(0, 1, 4),
             plan(1, 2, 4),
-            EpochPlan {
-                rate: 0.5,
-                ..epoch.plan.clone()
-            },
-            EpochPlan {
-                run: "another".into(),
-                ..epoch.plan.clone()
-            },
+            EpochPlan { rate: 0.5, ..epoch.plan.clone() },
+            EpochPlan { run: "another".into(), ..epoch.plan.clone() },
         ];
         for other in others {
-            refused(
-                store.open(&other).await,
-                ErrorKind::Conflict,
-                "another open plan",
-            );
+            refused(store.open(&other).await, ErrorKind::Conflict, "another open plan");
         }
         let pushed = epoch.push(&*store, 1, 0, &subject.one_more()).await;
         assert_eq!(pushed.expect("push to the first plan"), Receipt::Accepted);
@@ -92,18 +64,10 @@ pub fn another_plan_for_an_open_epoch_is_a_conflict(subject: &Subject) {
 pub fn epochs_open_in_order(subject: &Subject) {
     subject.run(async {
         let store = subject.store().await;
-        refused(
-            store.open(&plan(1, 2, 4)).await,
-            ErrorKind::Conflict,
-            "epoch 1 before 0",
-        );
+        refused(store.open(&plan(1, 2, 4)).await, ErrorKind::Conflict, "epoch 1 before 0");
         store.open(&plan(0, 2, 4)).await.expect("open epoch 0");
         store.seal(0).await.expect("seal epoch 0");
-        refused(
-            store.open(&plan(2, 2, 4)).await,
-            ErrorKind::Conflict,
-            "epoch 2 before 1",
-        );
+        refused(store.open(&plan(2, 2, 4)).await, ErrorKind::Conflict, "epoch 2 before 1");
         store.open(&plan(1, 2, 4)).await.expect("open epoch 1");
     });
 }
@@ -114,16 +78,8 @@ pub fn a_sealed_epoch_does_not_open_again(subject: &Subject) {
         let epoch = Epoch::new(0, 2, 4);
         let store = subject.open(&epoch).await;
         store.seal(0).await.expect("seal");
-        refused(
-            store.open(&epoch.plan).await,
-            ErrorKind::Fenced,
-            "the sealed plan",
-        );
-        refused(
-            store.open(&plan(0, 1, 4)).await,
-            ErrorKind::Fenced,
-            "a sealed epoch",
-        );
+        refused(store.open(&epoch.plan).await, ErrorKind::Fenced, "the sealed plan");
+        refused(store.open(&plan(0, 1, 4)).await, ErrorKind::Fenced, "a sealed epoch");
         assert_eq!(store.status().await.expect("status").open, None);
     });
 }
@@ -133,10 +89,7 @@ pub fn seal_is_idempotent(subject: &Subject) {
     subject.run(async {
         let epoch = Epoch::new(0, 2, 4);
         let store = subject.open(&epoch).await;
-        epoch
-            .push(&*store, 1, 0, &subject.one_more())
-            .await
-            .expect("push");
+        epoch.push(&*store, 1, 0, &subject.one_more()).await.expect("push");
         let first = store.seal(0).await.expect("seal");
         let before = store.snapshot().await.expect("snapshot");
         assert_eq!(store.seal(0).await.expect("seal again"), first);
@@ -149,30 +102,14 @@ pub fn seal_is_idempotent(subject: &Subject) {
 pub fn only_an_open_epoch_can_be_sealed(subject: &Subject) {
     subject.run(async {
         let store = subject.store().await;
-        refused(
-            store.seal(0).await,
-            ErrorKind::Conflict,
-            "sealing before open",
-        );
+        refused(store.seal(0).await, ErrorKind::Conflict, "sealing before open");
         store.open(&plan(0, 2, 4)).await.expect("open epoch 0");
-        refused(
-            store.seal(1).await,
-            ErrorKind::Conflict,
-            "sealing a later epoch",
-        );
+        refused(store.seal(1).await, ErrorKind::Conflict, "sealing a later epoch");
         store.seal(0).await.expect("seal epoch 0");
-        refused(
-            store.seal(1).await,
-            ErrorKind::Conflict,
-            "sealing the next epoch",
-        );
+        refused(store.seal(1).await, ErrorKind::Conflict, "sealing the next epoch");
         store.open(&plan(1, 2, 4)).await.expect("open epoch 1");
         store.seal(1).await.expect("seal epoch 1");
-        refused(
-            store.seal(0).await,
-            ErrorKind::Conflict,
-            "sealing an old epoch",
-        );
+        refused(store.seal(0).await, ErrorKind::Conflict, "sealing an old epoch");
     });
 }
 
@@ -181,10 +118,7 @@ pub fn only_an_open_epoch_can_be_sealed(subject: &Subject) {
 pub fn the_seal_reports_what_was_pushed(subject: &Subject) {
     subject.run(async {
         let steps = 2;
-        let epoch = Epoch::of(EpochPlan {
-            local_steps: steps,
-            ..plan(0, 3, 14)
-        });
+        let epoch = Epoch::of(EpochPlan { local_steps: steps, ..plan(0, 3, 14) });
         let store = subject.open(&epoch).await;
         let gradient = subject.one_more();
         // All five batches of the last shard in three updates, two of the second's, one update of
@@ -209,10 +143,7 @@ pub fn the_seal_reports_what_was_pushed(subject: &Subject) {
         assert_eq!(sealed.mean_loss(), losses / examples as f64);
         let next = Epoch::new(1, 2, 4);
         let sealed = next.train(&*store, |_| subject.one_more()).await;
-        assert_eq!(
-            (sealed.epoch, sealed.version, sealed.batches()),
-            (1, 6 + 4, 4)
-        );
+        assert_eq!((sealed.epoch, sealed.version, sealed.batches()), (1, 6 + 4, 4));
     });
 }
 
@@ -238,26 +169,17 @@ pub fn status_follows_the_life_of_an_epoch(subject: &Subject) {
         let epoch = Epoch::new(0, 2, 4);
         let store = subject.store().await;
         let status = store.status().await.expect("status of a new store");
-        assert_eq!(
-            (status.sealed_epochs, status.version, status.open),
-            (0, 0, None)
-        );
+        assert_eq!((status.sealed_epochs, status.version, status.open), (0, 0, None));
         store.open(&epoch.plan).await.expect("open");
         let status = store.status().await.expect("status while open");
         assert_eq!(status.sealed_epochs, 0);
         assert_eq!(status.open, Some(vec![Watermark::default(); 2]));
-        epoch
-            .push(&*store, 1, 0, &subject.one_more())
-            .await
-            .expect("push");
+        epoch.push(&*store, 1, 0, &subject.one_more()).await.expect("push");
         let status = store.status().await.expect("status after a push");
         let watermarks = vec![epoch.watermark(0, 0), epoch.watermark(1, 1)];
         assert_eq!(status.open, Some(watermarks));
         store.seal(0).await.expect("seal");
         let status = store.status().await.expect("status after the seal");
-        assert_eq!(
-            (status.sealed_epochs, status.version, status.open),
-            (1, 1, None)
-        );
+        assert_eq!((status.sealed_epochs, status.version, status.open), (1, 1, None));
     });
 }

@@ -14,10 +14,7 @@ pub fn a_pull_copies_only_what_changed(subject: &Subject) {
         store.open(&plan(0, 2, 4)).await.expect("open");
         let mut replica = Replica::new();
         let first = store.pull(0, &mut replica, 0).await.expect("pull");
-        assert_eq!(
-            first.copied, subject.dim,
-            "the first pull copies everything"
-        );
+        assert_eq!(first.copied, subject.dim, "the first pull copies everything");
         assert_eq!(replica.values, values);
         let second = store.pull(0, &mut replica, 0).await.expect("pull again");
         assert_eq!(second.copied, 0, "nothing changed since the first pull");
@@ -52,10 +49,7 @@ pub fn a_pull_brings_the_sealed_parameters(subject: &Subject) {
             store.open(&epoch.plan).await.expect("open");
             store.pull(number, &mut kept, 0).await.expect("pull");
             for (shard, position) in [(0, 0), (1, 0), (0, 1)] {
-                epoch
-                    .push(&*store, shard, position, &subject.one_more())
-                    .await
-                    .expect("push");
+                epoch.push(&*store, shard, position, &subject.one_more()).await.expect("push");
                 let pulled = store.pull(number, &mut kept, 0).await.expect("pull");
                 assert!(version <= pulled.version, "a version never goes back");
                 version = pulled.version;
@@ -135,10 +129,7 @@ pub fn a_pull_outside_an_open_epoch_fails(subject: &Subject) {
 pub fn a_pull_waits_for_progress(subject: &Subject) {
     subject.run(async {
         let steps = 2;
-        let epoch = Epoch::of(EpochPlan {
-            local_steps: steps,
-            ..plan(0, 2, 12)
-        });
+        let epoch = Epoch::of(EpochPlan { local_steps: steps, ..plan(0, 2, 12) });
         let store = subject.open(&epoch).await;
         let gradient = subject.one_more();
         let push = async |shard, update: u64| {
@@ -169,17 +160,11 @@ pub fn a_finished_shard_is_past_every_round(subject: &Subject) {
         let store = subject.open(&epoch).await;
         let gradient = subject.one_more();
         for (shard, position) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            epoch
-                .push(&*store, shard, position, &gradient)
-                .await
-                .expect("push");
+            epoch.push(&*store, shard, position, &gradient).await.expect("push");
         }
         let mut replica = Replica::new();
         let mut pull = store.pull(0, &mut replica, 3);
-        assert!(
-            stays_pending(&mut pull).await,
-            "a shard lacks its third update"
-        );
+        assert!(stays_pending(&mut pull).await, "a shard lacks its third update");
         epoch.push(&*store, 1, 2, &gradient).await.expect("push");
         pull.await.expect("every shard is done");
         let pulled = store.pull(0, &mut replica, u64::MAX).await;

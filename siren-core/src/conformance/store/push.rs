@@ -88,23 +88,14 @@ pub fn a_push_to_an_epoch_that_is_not_open_is_a_conflict(subject: &Subject) {
 pub fn a_shard_resumed_elsewhere_counts_every_batch_once(subject: &Subject) {
     subject.run(async {
         let steps = 2;
-        let epoch = Epoch::of(EpochPlan {
-            local_steps: steps,
-            ..plan(0, 2, 18)
-        });
+        let epoch = Epoch::of(EpochPlan { local_steps: steps, ..plan(0, 2, 18) });
         let store = subject.open(&epoch).await;
         let gradient = subject.one_more();
         for position in [0, 2, 4] {
-            epoch
-                .push(&*store, 1, position, &gradient)
-                .await
-                .expect("push");
+            epoch.push(&*store, 1, position, &gradient).await.expect("push");
         }
         let status = store.status().await.expect("status");
-        assert_eq!(
-            status.open.expect("the epoch is open")[1].batches,
-            3 * steps
-        );
+        assert_eq!(status.open.expect("the epoch is open")[1].batches, 3 * steps);
         // The second attempt does not know of the last push; the first one is still there.
         for (position, receipt) in [
             (4, Receipt::Duplicate),
@@ -122,10 +113,7 @@ pub fn a_shard_resumed_elsewhere_counts_every_batch_once(subject: &Subject) {
 /// A loss or norm that is not finite is refused as diverged, and changes nothing.
 pub fn an_update_that_is_not_finite_changes_nothing(subject: &Subject) {
     subject.run(async {
-        let epoch = Epoch::of(EpochPlan {
-            clip_norm: Some(1e6),
-            ..plan(0, 2, 6)
-        });
+        let epoch = Epoch::of(EpochPlan { clip_norm: Some(1e6), ..plan(0, 2, 6) });
         let store = subject.open(&epoch).await;
         let gradient = subject.one_more();
         let mut poisoned = gradient.clone();
@@ -133,31 +121,14 @@ pub fn an_update_that_is_not_finite_changes_nothing(subject: &Subject) {
         for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let good = epoch.update(0, 0, &gradient);
             for bad in [
-                Update {
-                    loss: number,
-                    ..good
-                },
-                Update {
-                    squared_norm: number,
-                    ..good
-                },
-                Update {
-                    squared_norm: number,
-                    gradient: &poisoned,
-                    ..good
-                },
+                Update { loss: number, ..good },
+                Update { squared_norm: number, ..good },
+                Update { squared_norm: number, gradient: &poisoned, ..good },
             ] {
-                refused(
-                    store.push(&bad).await,
-                    ErrorKind::Diverged,
-                    "a number that is not finite",
-                );
+                refused(store.push(&bad).await, ErrorKind::Diverged, "a number that is not finite");
             }
         }
-        epoch
-            .push(&*store, 0, 0, &gradient)
-            .await
-            .expect("the good push");
+        epoch.push(&*store, 0, 0, &gradient).await.expect("the good push");
         sealed_with(&*store, &epoch, &[1, 0]).await;
     });
 }
@@ -166,63 +137,20 @@ pub fn an_update_that_is_not_finite_changes_nothing(subject: &Subject) {
 /// batches is rejected, and changes nothing.
 pub fn an_update_that_does_not_fit_changes_nothing(subject: &Subject) {
     subject.run(async {
-        let epoch = Epoch::of(EpochPlan {
-            local_steps: 2,
-            ..plan(0, 2, 10)
-        });
+        let epoch = Epoch::of(EpochPlan { local_steps: 2, ..plan(0, 2, 10) });
         let store = subject.open(&epoch).await;
         let gradient = subject.one_more();
         let long = [gradient.clone(), vec![1.0]].concat();
         let good = epoch.update(0, 0, &gradient);
-        let at = |shard, position| UpdateId {
-            shard,
-            position,
-            ..good.id
-        };
+        let at = |shard, position| UpdateId { shard, position, ..good.id };
         let short = &gradient[1..];
         for (what, bad) in [
-            (
-                "a short gradient",
-                Update {
-                    gradient: short,
-                    ..good
-                },
-            ),
-            (
-                "a long gradient",
-                Update {
-                    gradient: &long,
-                    ..good
-                },
-            ),
-            (
-                "an empty gradient",
-                Update {
-                    gradient: &[],
-                    ..good
-                },
-            ),
-            (
-                "an unknown shard",
-                Update {
-                    id: at(2, 0),
-                    ..good
-                },
-            ),
-            (
-                "an unknown shard",
-                Update {
-                    id: at(u32::MAX, 0),
-                    ..good
-                },
-            ),
-            (
-                "a position between two updates",
-                Update {
-                    id: at(0, 1),
-                    ..good
-                },
-            ),
+            ("a short gradient", Update { gradient: short, ..good }),
+            ("a long gradient", Update { gradient: &long, ..good }),
+            ("an empty gradient", Update { gradient: &[], ..good }),
+            ("an unknown shard", Update { id: at(2, 0), ..good }),
+            ("an unknown shard", Update { id: at(u32::MAX, 0), ..good }),
+            ("a position between two updates", Update { id: at(0, 1), ..good }),
             ("too few batches", Update { batches: 1, ..good }),
             ("too many batches", Update { batches: 3, ..good }),
             ("no batches", Update { batches: 0, ..good }),
@@ -230,19 +158,10 @@ pub fn an_update_that_does_not_fit_changes_nothing(subject: &Subject) {
             refused(store.push(&bad).await, ErrorKind::Rejected, what);
         }
         for position in [0, 2, 4] {
-            epoch
-                .push(&*store, 0, position, &gradient)
-                .await
-                .expect("push");
+            epoch.push(&*store, 0, position, &gradient).await.expect("push");
         }
-        let past_the_end = Update {
-            id: at(0, 6),
-            ..good
-        };
-        store
-            .push(&past_the_end)
-            .await
-            .expect_err("an update past the end");
+        let past_the_end = Update { id: at(0, 6), ..good };
+        store.push(&past_the_end).await.expect_err("an update past the end");
         sealed_with(&*store, &epoch, &[5, 0]).await;
     });
 }
@@ -267,10 +186,7 @@ pub fn staleness_is_counted_in_updates(subject: &Subject) {
             };
             // Three updates from the first version, 0, 1 and 2 updates old; then a current one.
             for (shard, position) in [(0, 0), (1, 0), (0, 1)] {
-                store
-                    .push(&old(shard, position, first.version))
-                    .await
-                    .expect("push");
+                store.push(&old(shard, position, first.version)).await.expect("push");
             }
             let then = store.pull(number, &mut replica, 0).await.expect("pull");
             assert_eq!(then.version, first.version + 3, "after three updates");
@@ -286,17 +202,11 @@ pub fn staleness_is_counted_in_updates(subject: &Subject) {
 /// Seals the first epoch, of which these numbers of batches count, each update adding one.
 async fn sealed_with(store: &dyn ParameterStore, epoch: &Epoch, batches: &[u64]) {
     let sealed = store.seal(epoch.plan.epoch).await.expect("seal");
-    let expected: Vec<_> = (0..)
-        .zip(batches)
-        .map(|(shard, &batches)| epoch.watermark(shard, batches))
-        .collect();
+    let expected: Vec<_> =
+        (0..).zip(batches).map(|(shard, &batches)| epoch.watermark(shard, batches)).collect();
     assert_eq!(sealed.watermarks, expected);
     let updates: u64 = batches.iter().map(|&b| epoch.plan.updates(b)).sum();
     assert_eq!(sealed.version, updates);
     let after = store.snapshot().await.expect("snapshot");
-    all_equal(
-        &after.values,
-        updates as f32,
-        "the updates that the seal reports",
-    );
+    all_equal(&after.values, updates as f32, "the updates that the seal reports");
 }

@@ -8,36 +8,22 @@ use crate::{EpochPlan, Sealed, Snapshot, UpdateRule};
 
 /// `p -= rate * g`.
 pub fn sgd_subtracts_the_rate_times_the_gradient(subject: &Subject) {
-    let plan = EpochPlan {
-        rate: 0.5,
-        ..plan(0, 2, 3)
-    };
+    let plan = EpochPlan { rate: 0.5, ..plan(0, 2, 3) };
     exactly(subject, &plan, gradient);
 }
 
 /// Weight decay times the parameters is added to the gradient, and is not clipped.
 pub fn weight_decay_is_added_after_clipping(subject: &Subject) {
-    let decayed = EpochPlan {
-        rate: 0.5,
-        weight_decay: 0.25,
-        ..plan(0, 2, 3)
-    };
+    let decayed = EpochPlan { rate: 0.5, weight_decay: 0.25, ..plan(0, 2, 3) };
     exactly(subject, &decayed, gradient);
-    let clipped = EpochPlan {
-        clip_norm: Some(2.5),
-        ..decayed
-    };
+    let clipped = EpochPlan { clip_norm: Some(2.5), ..decayed };
     exactly(subject, &clipped, three_and_four);
 }
 
 /// A gradient of k batches is scaled by `min(1, k * limit / norm)`.
 pub fn clipping_allows_every_batch_the_limit(subject: &Subject) {
     // Shards of three batches: an update of two and one of one.
-    let plan = EpochPlan {
-        local_steps: 2,
-        clip_norm: Some(1.25),
-        ..plan(0, 2, 6)
-    };
+    let plan = EpochPlan { local_steps: 2, clip_norm: Some(1.25), ..plan(0, 2, 6) };
     exactly(subject, &plan, three_and_four);
     // Below the limit nothing is scaled.
     let quarter = |dim, update| {
@@ -60,31 +46,20 @@ pub fn momentum_accumulates_a_velocity(subject: &Subject) {
 
 /// Adam with bias correction (Kingma, Ba, 2015), to a relative error of 1e-6.
 pub fn adam_corrects_its_bias(subject: &Subject) {
-    let plan = EpochPlan {
-        rule: UpdateRule::ADAM,
-        rate: 0.125,
-        weight_decay: 0.25,
-        ..plan(0, 2, 5)
-    };
+    let plan =
+        EpochPlan { rule: UpdateRule::ADAM, rate: 0.125, weight_decay: 0.25, ..plan(0, 2, 5) };
     let (reached, expected) = train(subject, &plan, 1, gradient);
     for (entry, (&reached, expected)) in reached.values.iter().zip(expected).enumerate() {
         let error = (f64::from(reached) - expected).abs();
         let size = expected.abs().max(f64::from(plan.rate));
-        assert!(
-            error <= 1e-6 * size,
-            "parameter {entry} is {reached}, not {expected}"
-        );
+        assert!(error <= 1e-6 * size, "parameter {entry} is {reached}, not {expected}");
     }
 }
 
 /// Velocity, moments and the number of updates go on from epoch to epoch.
 pub fn a_rule_carries_its_state_into_the_next_epoch(subject: &Subject) {
     for rule in [UpdateRule::Momentum { momentum: 0.5 }, UpdateRule::ADAM] {
-        let plan = EpochPlan {
-            rule,
-            rate: 0.125,
-            ..plan(0, 2, 2)
-        };
+        let plan = EpochPlan { rule, rate: 0.125, ..plan(0, 2, 2) };
         let (reached, expected) = train(subject, &plan, 3, gradient);
         assert_eq!(reached.slots.len(), rule.slots(), "{rule:?}");
         for (&reached, expected) in reached.values.iter().zip(expected) {
@@ -126,10 +101,7 @@ fn train(
     subject.run(async {
         let store = subject.store_at(&start).await;
         for number in 0..epochs {
-            let epoch = Epoch::of(EpochPlan {
-                epoch: number,
-                ..plan.clone()
-            });
+            let epoch = Epoch::of(EpochPlan { epoch: number, ..plan.clone() });
             let sealed = epoch.train(&*store, |i| gradient(subject.dim, i)).await;
             reference.train(plan, &sealed, |i| gradient(subject.dim, i));
         }
@@ -139,9 +111,7 @@ fn train(
 
 /// Small multiples of a quarter, different for every entry and update.
 fn gradient(dim: usize, update: u64) -> Vec<f32> {
-    (0..dim)
-        .map(|i| ((i + 3 * update as usize) % 7) as f32 * 0.25 - 0.5)
-        .collect()
+    (0..dim).map(|i| ((i + 3 * update as usize) % 7) as f32 * 0.25 - 0.5).collect()
 }
 
 /// A vector of norm 5 whose parts lie as far apart as can be.
@@ -202,11 +172,7 @@ impl Reference {
                     *m = f64::from(momentum) * *m + g;
                     *p -= rate * *m;
                 }
-                UpdateRule::Adam {
-                    beta1,
-                    beta2,
-                    epsilon,
-                } => {
+                UpdateRule::Adam { beta1, beta2, epsilon } => {
                     let (beta1, beta2) = (f64::from(beta1), f64::from(beta2));
                     *m = beta1 * *m + (1.0 - beta1) * g;
                     *v = beta2 * *v + (1.0 - beta2) * g * g;

@@ -6,11 +6,7 @@ use crate::{EpochPlan, ErrorKind, ParameterStore, Receipt, Snapshot, UpdateRule}
 /// A snapshot that is restored, into another store or the same one, is that store's snapshot, and
 /// training goes on from it to the same bits.
 pub fn snapshot_and_restore_round_trip(subject: &Subject) {
-    let rules = [
-        UpdateRule::Sgd,
-        UpdateRule::Momentum { momentum: 0.9 },
-        UpdateRule::ADAM,
-    ];
+    let rules = [UpdateRule::Sgd, UpdateRule::Momentum { momentum: 0.9 }, UpdateRule::ADAM];
     for rule in rules {
         subject.run(async {
             let store = subject.store().await;
@@ -29,10 +25,7 @@ pub fn snapshot_and_restore_round_trip(subject: &Subject) {
                 let restored = store.snapshot().await.expect("snapshot");
                 assert_eq!(restored, taken, "{rule:?}");
                 let status = store.status().await.expect("status");
-                assert_eq!(
-                    (status.sealed_epochs, status.version, status.open),
-                    (2, 8, None)
-                );
+                assert_eq!((status.sealed_epochs, status.version, status.open), (2, 8, None));
                 assert_eq!(train(subject, &**store, rule, 2).await, went_on, "{rule:?}");
             }
         });
@@ -43,11 +36,7 @@ pub fn snapshot_and_restore_round_trip(subject: &Subject) {
 pub fn a_snapshot_of_an_open_epoch_is_a_conflict(subject: &Subject) {
     subject.run(async {
         let store = subject.open(&Epoch::new(0, 2, 4)).await;
-        refused(
-            store.snapshot().await,
-            ErrorKind::Conflict,
-            "a snapshot while open",
-        );
+        refused(store.snapshot().await, ErrorKind::Conflict, "a snapshot while open");
         store.seal(0).await.expect("seal");
         store.snapshot().await.expect("a snapshot after the seal");
     });
@@ -88,10 +77,7 @@ pub fn a_refused_restore_leaves_the_store_as_it_was(subject: &Subject) {
             refused(store.restore(snapshot).await, *kind, "a bad snapshot");
         }
         let again = epoch.push(&*store, 0, 0, &gradient).await;
-        assert_eq!(
-            again.expect("the epoch is still open"),
-            Receipt::Duplicate
-        );
+        assert_eq!(again.expect("the epoch is still open"), Receipt::Duplicate);
     });
 }
 
@@ -137,9 +123,7 @@ async fn train(
         ..plan(epoch, 2, 4)
     });
     let gradient = |update| {
-        (0..subject.dim)
-            .map(|i| ((i as u64 + 5 * update) % 11) as f32 / 7.0 - 0.6)
-            .collect()
+        (0..subject.dim).map(|i| ((i as u64 + 5 * update) % 11) as f32 / 7.0 - 0.6).collect()
     };
     epoch.train(store, gradient).await;
     store.snapshot().await.expect("snapshot")

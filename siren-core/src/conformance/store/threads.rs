@@ -2,7 +2,8 @@
 //!
 //! All numbers are whole and below 2^24, so that a sum of updates is exact in every order.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{Epoch, Subject, all_equal};
 use crate::conformance::fact::on_threads;
@@ -36,11 +37,7 @@ pub fn eight_threads_lose_no_push(subject: &Subject) {
             assert_eq!(watermark, epoch.watermark(shard, subject.pushes));
         }
         let after = store.snapshot().await.expect("snapshot");
-        all_equal(
-            &after.values,
-            epoch.plan.batches() as f32,
-            "the number of pushes",
-        );
+        all_equal(&after.values, epoch.plan.batches() as f32, "the number of pushes");
     });
 }
 
@@ -73,7 +70,9 @@ pub fn threads_that_push_the_same_update_count_it_once(subject: &Subject) {
 /// A replica that is pulled while others push never holds half an update in a block, never goes
 /// back, and holds at least the updates of its version.
 pub fn a_pull_among_pushes_is_atomic_per_block(subject: &Subject) {
-    let epoch = Epoch::new(0, 2, 2 * subject.pushes);
+    // Pushes go on while pulls still come, for a while.
+    let most = 4 * subject.pushes;
+    let epoch = Epoch::new(0, 2, 2 * most);
     let store = subject.run(subject.open(&epoch));
     let pushing = AtomicU64::new(2);
     let pulls = AtomicU64::new(0);
@@ -81,33 +80,30 @@ pub fn a_pull_among_pushes_is_atomic_per_block(subject: &Subject) {
         subject.run(async {
             if thread < 2 {
                 let gradient = subject.one_more();
-                for position in 0..subject.pushes {
-                    // However threads are scheduled, there is a pull for about every tenth push.
-                    for _ in 0..10_000 {
-                        if pulls.load(Ordering::Relaxed) >= position / 10 {
-                            break;
-                        }
-                        std::thread::yield_now();
+                for position in 0..most {
+                    if pulls.load(Ordering::Relaxed) > subject.pushes / 10 {
+                        break;
                     }
-                    epoch
-                        .push(&*store, thread as u32, position, &gradient)
-                        .await
-                        .expect("push");
+                    let pushed = epoch.push(&*store, thread as u32, position, &gradient);
+                    pushed.await.expect("push");
+                    std::thread::yield_now();
                 }
                 pushing.fetch_sub(1, Ordering::Release);
                 return;
             }
             let mut replica = Replica::new();
             let mut before = vec![0.0; subject.dim];
+            // Where blocks meet, seen so far.
+            let mut borders = BTreeSet::new();
             while pushing.load(Ordering::Acquire) > 0 {
                 let pulled = store.pull(0, &mut replica, 0).await.expect("pull");
                 let values = &replica.values;
-                let changes = values.windows(2).filter(|pair| pair[0] != pair[1]).count();
+                let cuts = (1..values.len()).filter(|&i| values[i - 1] != values[i]);
+                borders.extend(cuts);
+                let blocks = replica.versions.len();
                 assert!(
-                    changes < replica.versions.len(),
-                    "{} runs of equal parameters in {} blocks",
-                    changes + 1,
-                    replica.versions.len()
+                    borders.len() < blocks,
+                    "in {blocks} blocks, parameters differ from one to the next at {borders:?}"
                 );
                 for (now, before) in values.iter().zip(&before) {
                     assert!(before <= now, "a parameter went back");
@@ -118,7 +114,11 @@ pub fn a_pull_among_pushes_is_atomic_per_block(subject: &Subject) {
                     );
                 }
                 before.copy_from_slice(values);
-                pulls.fetch_add(1, Ordering::Relaxed);
+                if pulled.copied > 0 {
+                    pulls.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    std::thread::yield_now();
+                }
             }
         });
     });
@@ -130,13 +130,16 @@ pub fn a_seal_among_pushes_reports_exactly_what_counted(subject: &Subject) {
     let epoch = Epoch::new(0, THREADS as u32, THREADS as u64 * subject.pushes);
     let store = subject.run(subject.open(&epoch));
     let pushed = AtomicU64::new(0);
+    let is_sealed = AtomicBool::new(false);
     on_threads(THREADS + 1, |thread| {
         if thread == THREADS {
-            while pushed.load(Ordering::Relaxed) < subject.pushes {
+            while pushed.load(Ordering::Relaxed) < subject.pushes - 1 {
                 std::thread::yield_now();
             }
             subject.run(async {
-                let sealed = store.seal(0).await.expect("seal");
+                let sealed = store.seal(0).await;
+                is_sealed.store(true, Ordering::Release);
+                let sealed = sealed.expect("seal");
                 let after = store.snapshot().await.expect("snapshot");
                 for (shard, &watermark) in (0..).zip(&sealed.watermarks) {
                     assert_eq!(watermark, epoch.watermark(shard, watermark.batches));
@@ -154,6 +157,10 @@ pub fn a_seal_among_pushes_reports_exactly_what_counted(subject: &Subject) {
         subject.run(async {
             let gradient = subject.one_more();
             for position in 0..subject.pushes {
+                // The last push is late in any case.
+                while position == subject.pushes - 1 && !is_sealed.load(Ordering::Acquire) {
+                    std::thread::yield_now();
+                }
                 match epoch.push(&*store, thread as u32, position, &gradient).await {
                     Ok(_) => _ = pushed.fetch_add(1, Ordering::Relaxed),
                     Err(error) => {

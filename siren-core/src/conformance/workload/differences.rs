@@ -37,7 +37,7 @@ pub fn a_gradient_is_the_slope_of_the_loss(subject: &Subject) {
 pub fn every_tensor_has_its_part_in_the_gradient(subject: &Subject) {
     let problem = Problem::new(subject);
     for (name, range) in problem.tensors() {
-        let size = problem.size(&range) * (range.len() as f64).sqrt();
+        let size = problem.size(&range);
         let mut direction = vec![0.0; subject.dim()];
         for (entry, d) in (range.start..).zip(&mut direction[range]) {
             *d = signed_unit(Seed::new(5).child(entry as u64)).signum();
@@ -59,12 +59,7 @@ impl<'a> Problem<'a> {
         let (params, bytes) = (subject.params(), subject.bytes());
         let batch = Batch::new(subject.records.len(), &bytes);
         let (_, gradient) = subject.gradient(&params, &batch);
-        Self {
-            subject,
-            gradient,
-            params,
-            bytes,
-        }
+        Self { subject, gradient, params, bytes }
     }
 
     /// Names and ranges of the tensors that have entries.
@@ -88,7 +83,7 @@ impl<'a> Problem<'a> {
     }
 
     /// Panics unless the loss changes along `direction` as the gradient says, up to the tolerance
-    /// times `size`.
+    /// times `size` and the rounding of the loss.
     fn agrees(&self, direction: &[f32], size: f64, what: &str) {
         let length = direction.iter().map(|d| d * d).sum::<f32>().sqrt();
         let mut found = Vec::new();
@@ -106,8 +101,10 @@ impl<'a> Problem<'a> {
                 .map(|((a, b), &g)| (f64::from(*a) - f64::from(*b)) * f64::from(g))
                 .sum();
             let (expected, width) = (expected / f64::from(2.0 * step), f64::from(2.0 * step));
-            let quotient = (self.loss(&above) - self.loss(&below)) / width;
-            if (quotient - expected).abs() <= self.subject.tolerance * size {
+            let (above, below) = (self.loss(&above), self.loss(&below));
+            let quotient = (above - below) / width;
+            let rounding = 8.0 * f64::from(f32::EPSILON) * above.abs().max(below.abs()) / width;
+            if (quotient - expected).abs() <= self.subject.tolerance * size + rounding {
                 return;
             }
             found.push((step, quotient, expected));

@@ -15,11 +15,7 @@ pub fn an_evaluation_agrees_with_the_gradient(subject: &Subject) {
     let bytes = subject.bytes();
     let batch = Batch::new(subject.records.len(), &bytes);
     let (loss, _) = subject.gradient(&subject.params(), &batch);
-    assert!(
-        close(metrics.loss(), loss),
-        "evaluation says {}, the gradient {loss}",
-        metrics.loss()
-    );
+    assert!(close(metrics.loss(), loss), "evaluation says {}, the gradient {loss}", metrics.loss());
 }
 
 /// Evaluating parts, into one sum or into several that are merged, gives the metrics of the whole.
@@ -75,8 +71,5 @@ fn evaluate(subject: &Subject, records: &[Vec<u8>]) -> Metrics {
 fn add(subject: &Subject, records: &[Vec<u8>], metrics: &mut Metrics) {
     let bytes = records.concat();
     let batch = Batch::new(records.len(), &bytes);
-    subject
-        .workload
-        .evaluate(&subject.params(), &batch, metrics)
-        .expect("evaluate");
+    subject.workload.evaluate(&subject.params(), &batch, metrics).expect("evaluate");
 }

@@ -21,10 +21,7 @@ pub fn equal_seeds_give_equal_parameters(subject: &Subject) {
     let init = |seed| subject.workload.init(Seed::new(seed)).expect("init");
     let first = init(5);
     init(6);
-    assert!(
-        bits(&first) == bits(&init(5)),
-        "one seed gives two different initial parameters"
-    );
+    assert!(bits(&first) == bits(&init(5)), "one seed gives two different initial parameters");
 }
 
 /// The gradient of two batches of equal size together is the mean of theirs, and so is the loss:
@@ -57,18 +54,12 @@ pub fn a_gradient_overwrites_its_buffer(subject: &Subject) {
     let batch = Batch::new(subject.records.len(), &bytes);
     let filled = |with: f32| {
         let mut gradient = vec![with; subject.dim()];
-        subject
-            .workload
-            .gradient(&params, &batch, Seed::new(3), &mut gradient)
-            .expect("gradient");
+        subject.workload.gradient(&params, &batch, Seed::new(3), &mut gradient).expect("gradient");
         gradient
     };
     let clean = filled(0.0);
     for with in [1.0, f32::NAN] {
-        assert!(
-            bits(&clean) == bits(&filled(with)),
-            "a gradient depends on what its buffer held"
-        );
+        assert!(bits(&clean) == bits(&filled(with)), "a gradient depends on what its buffer held");
     }
 }
 
@@ -120,12 +111,8 @@ pub fn bytes_that_are_no_examples_are_rejected(subject: &Subject) {
 fn both(subject: &Subject, batch: &Batch<'_>) -> [Result<()>; 2] {
     let params = subject.params();
     let mut gradient = vec![0.0; subject.dim()];
-    let loss = subject
-        .workload
-        .gradient(&params, batch, Seed::new(3), &mut gradient);
-    let evaluated = subject
-        .workload
-        .evaluate(&params, batch, &mut Metrics::new());
+    let loss = subject.workload.gradient(&params, batch, Seed::new(3), &mut gradient);
+    let evaluated = subject.workload.evaluate(&params, batch, &mut Metrics::new());
     [loss.map(drop), evaluated]
 }
 

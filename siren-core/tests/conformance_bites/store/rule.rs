@@ -45,11 +45,7 @@ pub(crate) fn apply(
                 };
                 *p -= plan.rate * *v;
             }
-            UpdateRule::Adam {
-                beta1,
-                beta2,
-                epsilon,
-            } => {
+            UpdateRule::Adam { beta1, beta2, epsilon } => {
                 let [first, second] = state.slots.as_mut_slice() else {
                     unreachable!("Adam has two slots")
                 };

@@ -1,0 +1,50 @@
+//! LeNet on MNIST by Hybrid Synchronous Parallel SGD: `cargo run --release --example lenet_mnist`
+//!
+//! `--help` lists the flags. The files of the run are left below `target/siren/lenet_mnist`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use siren_burn::BurnWorkload;
+use siren_core::{Result, Workload};
+use siren_examples::lenet::DigitLearner;
+use siren_examples::{Flags, mnist, run};
+
+/// burn allocates large tensors in every step, and this allocator keeps them at hand.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Trains LeNet (431,080 parameters) on MNIST with workers on this machine's cores.
+#[derive(Parser)]
+#[command(name = "lenet_mnist")]
+struct Command {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Command { flags } = Command::parse();
+    train(flags).await.unwrap_or_else(|error| run::fail(&error))
+}
+
+async fn train(flags: Flags) -> Result<ExitCode> {
+    let flags = flags.complete()?;
+    let data = flags.data.clone().unwrap_or_else(mnist::bundled);
+    let (train, test) = mnist::load(&data, flags.train_size)?;
+    let workload = Arc::new(BurnWorkload::new(DigitLearner)?);
+    let name = "lenet_mnist";
+    let trained =
+        run::local(name, &flags, workload.clone(), Arc::new(train), Arc::new(test)).await?;
+    let folder = flags.folder(name);
+    let exit = run::summarise(
+        &trained,
+        &folder,
+        "cargo run --release --example lenet_mnist --",
+    )?;
+    let model = folder.join("model.safetensors");
+    siren_burn::save(workload.layout(), &trained.values, &model)?;
+    println!("  model     {}", model.display());
+    Ok(exit)
+}

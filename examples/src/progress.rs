@@ -1,0 +1,138 @@
+//! Live progress: a bar for each epoch on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use siren_hsp::{EpochRecord, Event, Observer};
+
+use crate::Flags;
+
+/// Shows what happens in a run, and saves its flags once it is under way.
+pub struct Progress {
+    flags: Flags,
+    folder: PathBuf,
+    epochs: u64,
+    examples: u64,
+    estimated: bool,
+    bar: Option<ProgressBar>,
+    terminal: bool,
+}
+
+impl Progress {
+    /// Progress of a run over `examples` examples an epoch, which leaves its files in `folder`.
+    pub fn new(flags: Flags, folder: PathBuf, examples: u64) -> Self {
+        Self {
+            flags,
+            folder,
+            epochs: 0,
+            examples,
+            estimated: false,
+            bar: None,
+            terminal: std::io::stderr().is_terminal(),
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    fn sealed(&self, record: &EpochRecord) -> String {
+        let accuracy = record.accuracy.map_or(String::new(), |accuracy| {
+            format!("  accuracy {:.2} %", accuracy * 100.0)
+        });
+        format!(
+            "epoch {}/{}: {:.1} s  {:.0} images/s  loss {:.4} (training {:.4}){accuracy}  {}{}",
+            record.epoch + 1,
+            self.epochs,
+            record.elapsed_s,
+            self.examples as f64 / record.elapsed_s,
+            record.loss,
+            record.train_loss,
+            siren_core::Usd::new(record.cost_usd),
+            if record.complete { "" } else { "  (cut short)" },
+        )
+    }
+}
+
+impl Observer for Progress {
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Started { job, initial, epoch } => {
+                // A run that cannot be resumed is still a run.
+                if let Err(error) = self.flags.save(&self.folder) {
+                    eprintln!("warning: {}", error.chain());
+                }
+                self.epochs = job.epochs;
+                self.estimated = job.platform.estimated;
+                if !self.flags.quiet {
+                    let from =
+                        if *epoch > 0 { format!(" from epoch {}", epoch + 1) } else { "".into() };
+                    eprintln!(
+                        "{} parameters, {} batches an epoch{from}; loss {:.4} before",
+                        job.parameters, job.batches, initial.loss
+                    );
+                }
+            }
+            Event::Launched { epoch, allocation, batches, rate } if !self.flags.quiet => {
+                let head = format!(
+                    "epoch {}/{}: {} workers of {} MB, rate {rate:.4}",
+                    epoch + 1,
+                    self.epochs,
+                    allocation.workers,
+                    allocation.memory_mb
+                );
+                if self.terminal {
+                    let bar = ProgressBar::new(*batches);
+                    let style = "{prefix} [{bar:30}] {pos}/{len} batches  {msg}";
+                    if let Ok(style) = ProgressStyle::with_template(style) {
+                        bar.set_style(style.progress_chars("=> "));
+                    }
+                    bar.set_prefix(head);
+                    self.bar = Some(bar);
+                } else {
+                    eprintln!("{head}");
+                }
+            }
+            Event::Progress { batches, examples, train_loss, elapsed, cost, .. } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_position(*batches);
+                    let rate = *examples as f64 / elapsed.as_secs_f64();
+                    let about = if self.estimated { "~" } else { "" };
+                    bar.set_message(format!(
+                        "{rate:.0} images/s  loss {train_loss:.4}  {about}{cost}"
+                    ));
+                }
+            }
+            Event::Retried { shard, error, .. } => {
+                self.line(&format!("shard {shard} is tried again: {}", error.chain()));
+            }
+            Event::Evaluating { .. } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_position(bar.length().unwrap_or(0));
+                    bar.set_message("evaluating");
+                }
+            }
+            Event::Sealed(record) if !self.flags.quiet => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish_and_clear();
+                }
+                eprintln!("{}", self.sealed(record));
+            }
+            Event::Finished(_) => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish_and_clear();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        (self.terminal && !self.flags.quiet).then_some(Duration::from_millis(200))
+    }
+}

@@ -1,0 +1,119 @@
+//! A training run as a program: bookkeeping around the trainer.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use siren_backend_local::Local;
+use siren_core::{DataSource, Error, Platform, Result, StopReason, Workload};
+use siren_hsp::{Checkpoint, Fixed, MemoryStore, Parts, ShardWorker, StopHandle, Trained, Trainer};
+
+use crate::Flags;
+use crate::progress::Progress;
+
+/// Trains on this machine as the flags say, until it is done or Ctrl-C is pressed.
+///
+/// # Errors
+///
+/// As [`Trainer::run`].
+pub async fn local(
+    name: &str,
+    flags: &Flags,
+    workload: Arc<dyn Workload>,
+    train: Arc<dyn DataSource>,
+    held_out: Arc<dyn DataSource>,
+) -> Result<Trained> {
+    let config = flags.config(name);
+    config.check(train.len())?;
+    let allocation = flags.allocation();
+    allocation.check(&Platform::local())?;
+    let store = Arc::new(MemoryStore::initialised(&*workload, config.seed)?);
+    let worker = Arc::new(ShardWorker::new(Arc::clone(&workload)));
+    let backend =
+        Local::with_threads(worker, store.clone(), Arc::clone(&train), flags.threads())?;
+    let progress = Progress::new(flags.clone(), flags.folder(name), train.len());
+    let parts = Parts {
+        workload,
+        train,
+        held_out: Some(held_out),
+        store,
+        backend: Arc::new(backend),
+        scheduler: Box::new(Fixed::new(allocation.workers, allocation.memory_mb)),
+    };
+    let trainer = match &flags.resume {
+        Some(folder) => Trainer::resume(parts, config, Checkpoint::load(folder)?)?,
+        None => Trainer::new(parts, config)?,
+    };
+    let trainer = trainer.with_observer(progress);
+    let interrupt = tokio::spawn(stop_on_interrupt(trainer.stop_handle()));
+    let trained = trainer.run().await;
+    interrupt.abort();
+    trained
+}
+
+/// The first Ctrl-C ends the run in good order, the second one ends the process.
+async fn stop_on_interrupt(stop: StopHandle) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        eprintln!("\nstopping; press Ctrl-C again to quit at once");
+        stop.stop();
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(130);
+        }
+    }
+}
+
+/// Prints how a run ended and writes its report; `command` is what the user types to resume.
+///
+/// # Errors
+///
+/// When the report cannot be written.
+pub fn summarise(trained: &Trained, folder: &Path, command: &str) -> Result<ExitCode> {
+    let outcome = &trained.outcome;
+    if outcome.epochs == 0 && outcome.reason == StopReason::Budget {
+        return Err(Error::rejected(outcome.detail.clone().unwrap_or_default()));
+    }
+    let record = &trained.record;
+    println!("{}{}", outcome.reason, match &outcome.detail {
+        Some(detail) => format!(": {detail}"),
+        None => String::new(),
+    });
+    let percent = |share: f64| format!("{:.2} %", share * 100.0);
+    let estimate = if record.setting.platform.estimated {
+        " at AWS Lambda's prices, an estimate"
+    } else {
+        ""
+    };
+    println!("  epochs    {}", outcome.epochs);
+    println!("  loss      {:.4} (before: {:.4})", outcome.loss, record.initial.loss);
+    if let Some(accuracy) = outcome.accuracy {
+        println!("  accuracy  {}", percent(accuracy));
+    }
+    println!("  time      {:.1} s", outcome.elapsed.as_secs_f64());
+    println!("  cost      {}{estimate}", outcome.cost);
+    siren_report::write(record, folder.join("report.html"))?;
+    println!("  report    {}", folder.join("report.html").display());
+    let unfinished = matches!(
+        outcome.reason,
+        StopReason::Interrupted | StopReason::Budget | StopReason::WallTime
+    );
+    if unfinished {
+        println!("resume by: {command} --resume {}", folder.display());
+    }
+    Ok(match outcome.reason {
+        StopReason::Interrupted => ExitCode::from(130),
+        StopReason::Diverged => {
+            eprintln!(
+                "the last good checkpoint is in {}; try a smaller --lr",
+                folder.display()
+            );
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+/// Reports an error on one line.
+pub fn fail(error: &Error) -> ExitCode {
+    eprintln!("error: {}", error.chain());
+    ExitCode::FAILURE
+}

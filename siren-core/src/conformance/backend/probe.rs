@@ -1,0 +1,110 @@
+//! Workers that do what a fact asks for.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+
+use crate::conformance::store::plan;
+use crate::{Context, Invocation, Requests, Result, Worker, WorkerReport};
+
+type Running<'a> = BoxFuture<'a, Result<WorkerReport>>;
+
+struct Probe<F>(F);
+
+#[async_trait]
+impl<F> Worker for Probe<F>
+where
+    F: for<'a> Fn(&'a Invocation, &'a dyn Context) -> Running<'a> + Send + Sync,
+{
+    async fn run(&self, invocation: &Invocation, context: &dyn Context) -> Result<WorkerReport> {
+        (self.0)(invocation, context).await
+    }
+}
+
+/// A worker that runs `run`.
+pub(super) fn worker(
+    run: impl for<'a> Fn(&'a Invocation, &'a dyn Context) -> Running<'a> + Send + Sync + 'static,
+) -> Arc<dyn Worker> {
+    Arc::new(Probe(run))
+}
+
+/// The invocation of a shard.
+pub(super) fn invocation(shard: u32, timeout: Duration) -> Invocation {
+    Invocation {
+        plan: plan(0, 64, 128),
+        shard,
+        position: 1,
+        attempt: 2,
+        memory_mb: 1_769,
+        timeout,
+        cycle: Some(Duration::from_millis(1)),
+        request_cap: Requests { writes: 10, reads: 20 },
+    }
+}
+
+/// Enough time for everything, also on a busy machine.
+pub(super) const LONG: Duration = Duration::from_secs(600);
+
+/// A task that takes a moment.
+pub(super) fn a_moment() -> u64 {
+    (0..200_000_u64).fold(0, |sum, i| std::hint::black_box(sum.wrapping_add(i)))
+}
+
+/// Something that happened, or not yet.
+#[derive(Clone, Default)]
+pub(super) struct Flag(Arc<AtomicBool>);
+
+impl Flag {
+    pub(super) fn raise(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Raises the flag when what is returned is dropped.
+    pub(super) fn on_drop(&self) -> impl Drop + Send + use<> {
+        struct OnDrop(Flag);
+        impl Drop for OnDrop {
+            fn drop(&mut self) {
+                self.0.raise();
+            }
+        }
+        OnDrop(self.clone())
+    }
+}
+
+/// Where workers wait until all of them are there.
+#[derive(Clone)]
+pub(super) struct Meeting(Arc<Mutex<(u32, Vec<Waker>)>>);
+
+impl Meeting {
+    pub(super) fn of(workers: u32) -> Self {
+        Self(Arc::new(Mutex::new((workers, Vec::new()))))
+    }
+
+    pub(super) async fn wait(&self) {
+        let mut arrived = false;
+        poll_fn(|cx| {
+            let mut state = self.0.lock().expect("nobody panics here");
+            let (missing, waiting) = &mut *state;
+            if !arrived {
+                arrived = true;
+                *missing -= 1;
+            }
+            if *missing == 0 {
+                waiting.drain(..).for_each(Waker::wake);
+                return Poll::Ready(());
+            }
+            waiting.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}

@@ -1,0 +1,203 @@
+//! A backend in its plainest form: a thread for every invocation.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, current};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::{Either, select};
+use futures::lock::Mutex;
+use siren_core::{
+    Backend, Clock, Completion, Context, DataSource, Error, ErrorKind, Invocation, ParameterStore,
+    Platform, Result, Task, Time, Usage, Work, Worker, WorkerReport,
+};
+
+use super::Fault;
+use crate::clock::WallClock;
+use crate::data::Records;
+use crate::store::reference::Reference;
+
+pub(crate) struct Threads(Arc<Shared>);
+
+struct Shared {
+    worker: Arc<dyn Worker>,
+    platform: Platform,
+    clock: WallClock,
+    store: Reference,
+    data: Records,
+    turn: Mutex<()>,
+    broken: AtomicBool,
+    fault: Option<Fault>,
+}
+
+impl Threads {
+    pub(crate) fn new(worker: Arc<dyn Worker>, fault: Option<Fault>) -> Self {
+        Self(Arc::new(Shared {
+            worker,
+            platform: Platform::local(),
+            clock: WallClock::new(),
+            store: Reference::new(1),
+            data: Records::new(1),
+            turn: Mutex::new(()),
+            broken: AtomicBool::new(false),
+            fault,
+        }))
+    }
+}
+
+#[async_trait]
+impl Backend for Threads {
+    fn clock(&self) -> &dyn Clock {
+        &self.0.clock
+    }
+
+    fn platform(&self) -> &Platform {
+        &self.0.platform
+    }
+
+    async fn invoke(&self, invocation: Invocation) -> Completion {
+        let shared = Arc::clone(&self.0);
+        let _turn = match shared.has(Fault::OneAfterAnother) {
+            true => Some(self.0.turn.lock().await),
+            false => None,
+        };
+        let (mut answer, answered) = oneshot::channel();
+        spawn(move || {
+            futures::executor::block_on(async {
+                let running = Box::pin(shared.run(invocation));
+                let completion = if shared.has(Fault::IgnoresDrops) {
+                    running.await
+                } else {
+                    match select(running, answer.cancellation()).await {
+                        Either::Left((completion, _)) => completion,
+                        // Nobody waits for the answer any more.
+                        Either::Right(_) => return,
+                    }
+                };
+                let _ = answer.send(completion);
+            });
+        });
+        answered.await.expect("the thread answers")
+    }
+}
+
+impl Shared {
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
+
+    /// The worker until its deadline.
+    async fn run(&self, mut invocation: Invocation) -> Completion {
+        if self.has(Fault::RunsEveryShardAsTheFirst) {
+            invocation.shard = 0;
+        }
+        let _permit = match self.has(Fault::PermitsForWholeInvocations) {
+            true => Some(self.turn.lock().await),
+            false => None,
+        };
+        let start = self.clock.now();
+        let mut deadline = start + invocation.timeout;
+        if self.has(Fault::IgnoresDeadlines) {
+            deadline = start + Duration::from_secs(1_000);
+        }
+        if self.has(Fault::StopsEarly) {
+            deadline = start + invocation.timeout / 2;
+        }
+        let context = Machine {
+            shared: self,
+            own_clock: WallClock::new(),
+            deadline: start + invocation.timeout,
+        };
+        let work = AssertUnwindSafe(self.worker.run(&invocation, &context)).catch_unwind();
+        let ended = select(work, self.clock.sleep_until(deadline)).await;
+        let mut result = match ended {
+            Either::Left((Ok(result), _)) => result,
+            Either::Left((Err(_), _)) => {
+                self.broken.store(true, Ordering::Relaxed);
+                self.panicked()
+            }
+            Either::Right(_) => Err(Error::new(ErrorKind::DeadlineExceeded, "time is up")),
+        };
+        if self.has(Fault::PanicsSpread) && self.broken.load(Ordering::Relaxed) {
+            result = self.panicked();
+        }
+        if self.has(Fault::AllErrorsAreLost) {
+            result = result.map_err(|error| Error::new(ErrorKind::Lost, error.chain()));
+        }
+        let took = self.clock.now().since(start).min(invocation.timeout);
+        let billed = match self.fault {
+            Some(Fault::BillsNothing) => Duration::ZERO,
+            Some(Fault::BillsBrokenSteps) => took + Duration::from_nanos(1),
+            _ => self.platform.billed(took),
+        };
+        Completion { billed: Some(billed), result }
+    }
+
+    fn panicked(&self) -> Result<WorkerReport> {
+        match self.has(Fault::PanicsAreSuccess) {
+            true => Ok(WorkerReport::default()),
+            false => Err(Error::new(ErrorKind::Worker, "the worker panicked")),
+        }
+    }
+}
+
+/// What a worker sees.
+struct Machine<'a> {
+    shared: &'a Shared,
+    own_clock: WallClock,
+    deadline: Time,
+}
+
+#[async_trait]
+impl Context for Machine<'_> {
+    fn clock(&self) -> &dyn Clock {
+        match self.shared.has(Fault::HasAClockForItself) {
+            true => &self.own_clock,
+            false => &self.shared.clock,
+        }
+    }
+
+    fn store(&self) -> &dyn ParameterStore {
+        &self.shared.store
+    }
+
+    fn data(&self) -> &dyn DataSource {
+        &self.shared.data
+    }
+
+    fn time_left(&self) -> Duration {
+        match self.shared.has(Fault::TimeStandsStill) {
+            true => Duration::from_secs(600),
+            false => self.deadline.since(self.shared.clock.now()),
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+
+    async fn compute(&self, _work: Work, task: Task) -> Result<Duration> {
+        let start = self.shared.clock.now();
+        if !self.shared.has(Fault::AnswersForTasks) {
+            let (answer, answered) = oneshot::channel();
+            spawn(move || {
+                let _ = answer.send(catch_unwind(AssertUnwindSafe(task)).is_ok());
+            });
+            let fine = answered.await.expect("the thread answers");
+            if !fine && !self.shared.has(Fault::PanicsAreSuccess) {
+                return Err(Error::new(ErrorKind::Worker, "the task panicked"));
+            }
+        }
+        Ok(self.shared.clock.now().since(start))
+    }
+}
+
+/// Starts a thread with this one's name.
+fn spawn(body: impl FnOnce() + Send + 'static) {
+    let name = current().name().unwrap_or("thread").to_owned();
+    Builder::new().name(name).spawn(body).unwrap();
+}

@@ -1,0 +1,182 @@
+//! Workloads: a correct one, and every way to get it wrong.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use siren_core::conformance::workload::{self, Subject};
+use siren_core::conformance::workload_tests;
+use siren_core::{Batch, Error, Layout, Metrics, Result, Seed, Stream, TensorSpec, Workload};
+
+use super::bite::faults;
+
+workload_tests!(logistic_regression, subject(None));
+
+/// What is wrong with a workload.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    AddsToTheBuffer,
+    CountsCalls,
+    EvaluatesTheSum,
+    ForgetsTheSeed,
+    ForgetsTheShortBatch,
+    LeavesOutAWeight,
+    LeavesOutTheBias,
+    LossIsASum,
+    PanicsOnFewBytes,
+    ReadsAnyBytes,
+    SumsInsteadOfMeaning,
+    TurnsTheSign,
+}
+
+const FEATURES: usize = 3;
+
+/// Logistic regression: records of three features and a label, each an `f32`.
+struct Logistic {
+    layout: Layout,
+    calls: AtomicU64,
+    fault: Option<Fault>,
+}
+
+impl Logistic {
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
+
+    /// The features and the label of every example.
+    fn read(&self, batch: &Batch<'_>) -> Result<Vec<[f32; FEATURES + 1]>> {
+        let fits = batch.bytes.len() == batch.examples * 4 * (FEATURES + 1);
+        if self.has(Fault::PanicsOnFewBytes) {
+            assert!(fits, "so many bytes are not so many examples");
+        }
+        if !fits && !self.has(Fault::ReadsAnyBytes) {
+            return Err(Error::rejected("so many bytes are not so many examples"));
+        }
+        let numbers: Vec<f32> = batch.floats().collect();
+        Ok(numbers.as_chunks().0.to_vec())
+    }
+
+    /// The loss of an example, and its slope along the score.
+    fn loss(params: &[f32], record: &[f32; FEATURES + 1]) -> (f64, f64) {
+        let weighted = params.iter().zip(record);
+        let score: f32 = weighted.take(FEATURES).map(|(p, x)| p * x).sum();
+        let score = f64::from(score + params[FEATURES]);
+        let label = f64::from(record[FEATURES]);
+        let probability = 1.0 / (1.0 + (-score).exp());
+        let loss = score.max(0.0) - score * label + (-score.abs()).exp().ln_1p();
+        (loss, probability - label)
+    }
+}
+
+impl Workload for Logistic {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn init(&self, seed: Seed) -> Result<Vec<f32>> {
+        let mut seed = seed.split(Stream::Init, &[]);
+        if self.has(Fault::ForgetsTheSeed) {
+            seed = seed.child(self.calls.fetch_add(1, Ordering::Relaxed));
+        }
+        let draw = |i| (seed.child(i).get() % 1_000) as f32 / 1_000.0 - 0.5;
+        Ok((0..=FEATURES as u64).map(draw).collect())
+    }
+
+    fn gradient(
+        &self,
+        params: &[f32],
+        batch: &Batch<'_>,
+        _seed: Seed,
+        gradient: &mut [f32],
+    ) -> Result<f64> {
+        let records = self.read(batch)?;
+        let mut sum = [0.0; FEATURES + 1];
+        let mut losses = 0.0;
+        for record in &records {
+            let (loss, slope) = Self::loss(params, record);
+            losses += loss;
+            for (sum, &x) in sum.iter_mut().zip(&record[..FEATURES]) {
+                *sum += slope * f64::from(x);
+            }
+            sum[FEATURES] += slope;
+        }
+        let mut share = 1.0 / records.len() as f64;
+        let loss = match self.has(Fault::LossIsASum) {
+            true => losses,
+            false => losses * share,
+        };
+        match self.fault {
+            Some(Fault::SumsInsteadOfMeaning) => share = 1.0,
+            Some(Fault::TurnsTheSign) => share = -share,
+            Some(Fault::ForgetsTheShortBatch) => share = 0.125,
+            Some(Fault::LeavesOutTheBias) => sum[FEATURES] = 0.0,
+            Some(Fault::LeavesOutAWeight) => sum[1] = 0.0,
+            Some(Fault::CountsCalls) => {
+                let calls = self.calls.fetch_add(1, Ordering::Relaxed);
+                sum[0] += 1e-6 * calls as f64;
+            }
+            _ => {}
+        }
+        if self.has(Fault::AddsToTheBuffer) {
+            gradient.iter_mut().for_each(|g| *g = if g.is_nan() { 0.0 } else { *g });
+        } else {
+            gradient.fill(0.0);
+        }
+        for (gradient, sum) in gradient.iter_mut().zip(sum) {
+            *gradient += (sum * share) as f32;
+        }
+        Ok(loss)
+    }
+
+    fn evaluate(&self, params: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
+        let records = self.read(batch)?;
+        let share = match self.has(Fault::EvaluatesTheSum) {
+            true => records.len() as f64,
+            false => 1.0,
+        };
+        for record in records {
+            let (loss, slope) = Self::loss(params, &record);
+            metrics.add_loss(1, share * loss);
+            metrics.add_answers(1, u64::from(slope.abs() < 0.5));
+            let positive = record[FEATURES] > 0.5;
+            metrics.add_score((slope + f64::from(record[FEATURES])) as f32, positive);
+        }
+        Ok(())
+    }
+}
+
+fn subject(fault: Option<Fault>) -> Subject {
+    let tensors = vec![TensorSpec::new("weight", [FEATURES]), TensorSpec::new("bias", [1])];
+    let workload =
+        Logistic { layout: Layout::new(tensors).unwrap(), calls: AtomicU64::new(0), fault };
+    let records = (0..8_u8).map(|i| {
+        let i = f32::from(i);
+        let record = [(1.3 * i).sin(), (0.7 * i).cos(), 0.2 * i - 0.7, i % 2.0];
+        record.iter().flat_map(|x| x.to_le_bytes()).collect()
+    });
+    Subject::new(workload, records.collect())
+}
+
+fn with_fault(fault: Fault) -> Subject {
+    subject(Some(fault))
+}
+
+faults! { workload::FACTS, with_fault;
+    the_gradient_of_the_sum: SumsInsteadOfMeaning =>
+        a_gradient_is_the_slope_of_the_loss a_gradient_is_the_mean_over_its_batch;
+    a_loss_that_is_a_sum: LossIsASum =>
+        a_gradient_is_the_slope_of_the_loss an_evaluation_agrees_with_the_gradient;
+    a_gradient_that_takes_every_batch_for_whole: ForgetsTheShortBatch =>
+        a_gradient_is_the_mean_over_its_batch;
+    a_gradient_uphill: TurnsTheSign =>
+        a_gradient_is_the_slope_of_the_loss every_tensor_has_its_part_in_the_gradient;
+    a_gradient_without_the_bias: LeavesOutTheBias =>
+        a_gradient_is_the_slope_of_the_loss every_tensor_has_its_part_in_the_gradient;
+    a_gradient_without_one_weight: LeavesOutAWeight => every_tensor_has_its_part_in_the_gradient;
+    a_gradient_on_top_of_the_last: AddsToTheBuffer => a_gradient_overwrites_its_buffer;
+    a_gradient_that_counts_calls: CountsCalls => equal_inputs_give_equal_bits;
+    parameters_that_forget_their_seed: ForgetsTheSeed => equal_seeds_give_equal_parameters;
+    a_workload_that_panics_on_few_bytes: PanicsOnFewBytes =>
+        bytes_that_are_no_examples_are_rejected;
+    a_workload_that_reads_any_bytes: ReadsAnyBytes => bytes_that_are_no_examples_are_rejected;
+    an_evaluation_of_the_sum: EvaluatesTheSum =>
+        an_evaluation_agrees_with_the_gradient metrics_of_parts_merge_into_those_of_the_whole;
+}

@@ -1,0 +1,216 @@
+//! Workers that fail, and what is left of their epoch.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use siren::{
+    Batch, Config, Context, ErrorKind, Event, Fixed, Invocation, Layout, Local, MemoryStore, Metrics,
+    Observer, Parts, Result, Seed, ShardWorker, Stop, StopReason, Trainer, Worker, WorkerReport,
+    Workload, async_trait,
+};
+use support::{Fault, Linear, Short, parts, parts_on, quick, rows};
+
+fn one_epoch() -> Config {
+    Config { batch_size: 10, stop: Stop { epochs: 1, ..Stop::default() }, ..quick() }
+}
+
+#[tokio::test]
+async fn every_batch_counts_once_whatever_becomes_of_its_worker() {
+    for fault in [Fault::Throttled, Fault::AnswerLost, Fault::StopsEarly, Fault::Dies] {
+        let (parts, backend, _) = parts(rows(1_000), Fixed::new(4, 1_769), [fault; 6]);
+        let trained = Trainer::new(parts, one_epoch()).unwrap().run().await.unwrap();
+        let epoch = &trained.record.epochs[0];
+        assert_eq!((epoch.batches, epoch.updates, epoch.complete), (100, 100, true), "{fault:?}");
+        assert!(backend.fired() >= 4);
+        // What was done is not done again, although the answer was lost.
+        let again = !matches!(fault, Fault::AnswerLost);
+        assert_eq!(epoch.retries > 0, again, "{fault:?}: {} retries", epoch.retries);
+    }
+}
+
+/// Runs out of time after each 30 updates, and goes on with another memory size, as on a backend
+/// that doubles the memory after a crash.
+struct Pieces {
+    inner: ShardWorker,
+    seen: Arc<AtomicU32>,
+}
+
+#[async_trait]
+impl Worker for Pieces {
+    async fn run(&self, invocation: &Invocation, context: &dyn Context) -> Result<WorkerReport> {
+        let memory_mb = 128 << self.seen.fetch_add(1, Ordering::Relaxed);
+        let invocation = Invocation { memory_mb, ..invocation.clone() };
+        self.inner.run(&invocation, &Short::new(context, 30)).await
+    }
+}
+
+#[tokio::test]
+async fn a_shard_that_goes_on_elsewhere_counts_every_batch_once() {
+    let (workload, train) = (Linear::new(), rows(1_000));
+    let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
+    let seen = Arc::new(AtomicU32::new(0));
+    let worker = Pieces { inner: ShardWorker::new(workload.clone()), seen: seen.clone() };
+    let backend = Local::new(Arc::new(worker), store.clone(), train.clone()).unwrap();
+    let parts = Parts {
+        workload,
+        held_out: None,
+        train,
+        store,
+        backend: Arc::new(backend),
+        scheduler: Box::new(Fixed::new(1, 128)),
+    };
+    let trained = Trainer::new(parts, one_epoch()).unwrap().run().await.unwrap();
+    let epoch = &trained.record.epochs[0];
+    assert_eq!((epoch.batches, epoch.updates), (100, 100));
+    assert_eq!(seen.load(Ordering::Relaxed), 4);
+    // The same parameters as without interruption: nothing was lost, repeated or reordered.
+    let (parts, _, _) = support::parts(rows(1_000), Fixed::new(1, 1_769), []);
+    let whole = Trainer::new(parts, one_epoch()).unwrap().run().await.unwrap();
+    assert_eq!(trained.values, whole.values);
+}
+
+/// As [`Linear`], with accidents on chosen calls.
+struct Accident {
+    inner: Arc<Linear>,
+    calls: AtomicU32,
+    on: fn(u32) -> bool,
+    what: What,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Panic,
+    NotANumber,
+}
+
+impl Workload for Accident {
+    fn layout(&self) -> &Layout {
+        self.inner.layout()
+    }
+
+    fn init(&self, seed: Seed) -> Result<Vec<f32>> {
+        self.inner.init(seed)
+    }
+
+    fn gradient(&self, w: &[f32], batch: &Batch<'_>, seed: Seed, g: &mut [f32]) -> Result<f64> {
+        let loss = self.inner.gradient(w, batch, seed, g)?;
+        if (self.on)(self.calls.fetch_add(1, Ordering::Relaxed)) {
+            match self.what {
+                What::Panic => panic!("an accident of the test"),
+                What::NotANumber => g[2] = f32::NAN,
+            }
+        }
+        Ok(loss)
+    }
+
+    fn evaluate(&self, w: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
+        self.inner.evaluate(w, batch, metrics)
+    }
+}
+
+fn accident(what: What, on: fn(u32) -> bool) -> (Parts, Arc<MemoryStore>) {
+    let workload = Accident { inner: Linear::new(), calls: AtomicU32::new(0), on, what };
+    let store = Arc::new(MemoryStore::initialised(&workload, 0).unwrap());
+    let workload = Arc::new(workload);
+    let (parts, _, store) = parts_on(workload, store, rows(1_000), Fixed::new(4, 1_769), []);
+    (parts, store)
+}
+
+#[tokio::test]
+async fn a_panic_is_the_end_of_one_invocation_only() {
+    // The first call is the forecast's.
+    let (parts, _) = accident(What::Panic, |call| call > 0 && call % 30 == 0);
+    let trained = Trainer::new(parts, one_epoch()).unwrap().run().await.unwrap();
+    let epoch = &trained.record.epochs[0];
+    assert_eq!((epoch.batches, epoch.complete), (100, true));
+    assert!(epoch.retries >= 3, "{}", epoch.retries);
+}
+
+#[tokio::test]
+async fn a_worker_that_always_panics_ends_the_run_with_what_it_said() {
+    let (parts, _) = accident(What::Panic, |call| call > 0);
+    let error = Trainer::new(parts, one_epoch()).unwrap().run().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Worker);
+    assert!(error.chain().contains("an accident of the test"), "{}", error.chain());
+}
+
+#[tokio::test]
+async fn a_gradient_that_is_not_finite_ends_the_run_and_spares_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let (parts, store) = accident(What::NotANumber, |call| call == 250);
+    let config = Config { out: Some(folder.path().into()), ..one_epoch() };
+    let config = Config { stop: Stop { epochs: 5, ..Stop::default() }, ..config };
+    let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
+    let outcome = &trained.outcome;
+    assert_eq!((outcome.reason, outcome.epochs), (StopReason::Diverged, 2));
+    assert!(outcome.detail.as_ref().unwrap().contains("squared norm"), "{outcome:?}");
+    let checkpoint = siren::Checkpoint::load(folder.path()).unwrap();
+    assert_eq!(checkpoint.epochs().len(), 2);
+    assert_eq!(checkpoint.values(), trained.values);
+    let status = siren::ParameterStore::status(&*store).await.unwrap();
+    assert!(status.open.is_none(), "no epoch is left open");
+}
+
+/// Asks the run to stop in its second epoch.
+struct StopIn(siren::StopHandle, Arc<AtomicBool>);
+
+impl Observer for StopIn {
+    fn event(&mut self, event: &Event<'_>) {
+        if let Event::Launched { epoch: 1, .. } = event {
+            self.0.stop();
+            self.1.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_to_stop_settles_the_money_and_keeps_the_last_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let (parts, backend, _) = parts(rows(1_000), Fixed::new(4, 1_769), []);
+    let config = Config { out: Some(folder.path().into()), ..quick() };
+    let trainer = Trainer::new(parts, config).unwrap();
+    let asked = Arc::new(AtomicBool::new(false));
+    let handle = trainer.stop_handle();
+    let trainer = trainer.with_observer(StopIn(handle, asked.clone()));
+    let trained = trainer.run().await.unwrap();
+    assert!(asked.load(Ordering::Relaxed));
+    assert_eq!(trained.outcome.reason, StopReason::Interrupted);
+    assert_eq!(trained.record.epochs.len(), 1);
+    assert!(trained.outcome.cost.dollars() >= backend.billed.total() - 1e-15);
+    assert_eq!(siren::Checkpoint::load(folder.path()).unwrap().epochs().len(), 1);
+}
+
+#[tokio::test]
+async fn a_time_limit_cuts_the_epoch_short_and_keeps_what_was_done() {
+    struct Slow(Arc<Linear>);
+    impl Workload for Slow {
+        fn layout(&self) -> &Layout {
+            self.0.layout()
+        }
+        fn init(&self, seed: Seed) -> Result<Vec<f32>> {
+            self.0.init(seed)
+        }
+        #[expect(clippy::disallowed_methods, reason = "a slow machine in real time")]
+        fn gradient(&self, w: &[f32], b: &Batch<'_>, seed: Seed, g: &mut [f32]) -> Result<f64> {
+            std::thread::sleep(Duration::from_millis(5));
+            self.0.gradient(w, b, seed, g)
+        }
+        fn evaluate(&self, w: &[f32], b: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
+            self.0.evaluate(w, b, metrics)
+        }
+    }
+    let workload = Slow(Linear::new());
+    let store = Arc::new(MemoryStore::initialised(&workload, 0).unwrap());
+    let (parts, _, _) =
+        parts_on(Arc::new(workload), store, rows(2_000), Fixed::new(2, 1_769), []);
+    let stop = Stop { wall_time: Some(Duration::from_millis(300)), ..Stop::default() };
+    let config = Config { batch_size: 1, stop, ..quick() };
+    let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
+    assert_eq!(trained.outcome.reason, StopReason::WallTime);
+    let epoch = &trained.record.epochs[0];
+    assert!(!epoch.complete && epoch.batches > 0 && epoch.batches < 2_000, "{}", epoch.batches);
+    assert!(epoch.loss < trained.record.initial.loss);
+}

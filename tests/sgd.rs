@@ -1,0 +1,98 @@
+//! What Hybrid Synchronous Parallel training is, in the cases where it is something simpler.
+
+mod support;
+
+use siren::{
+    Batch, Config, DataSource, Decay, EpochPlan, Fixed, Rate, Seed, Stop, Stream,
+    Synchrony, Trainer, UpdateRule, Workload,
+};
+use support::{Linear, parts, quick, rows};
+
+/// The plan of an epoch as the trainer makes it.
+fn plan(config: &Config, workload: &Linear, examples: u64, epoch: u64) -> EpochPlan {
+    EpochPlan {
+        run: config.run.clone(),
+        epoch,
+        seed: Seed::new(config.seed),
+        layout: workload.layout().hash(),
+        examples,
+        batch_size: config.batch_size,
+        shards: 1,
+        local_steps: config.local_steps,
+        rule: config.rule,
+        rate: config.rate.at(epoch),
+        weight_decay: 0.0,
+        clip_norm: None,
+        synchrony: Synchrony::Hybrid,
+    }
+}
+
+async fn trained(config: Config) -> Vec<f32> {
+    let (parts, _, _) = parts(rows(1_003), Fixed::new(1, 1_769), []);
+    Trainer::new(parts, config).unwrap().run().await.unwrap().values
+}
+
+#[tokio::test]
+async fn one_worker_and_one_local_step_equal_a_plain_sgd_loop_to_the_last_bit() {
+    let rate = Rate { base: 0.05, decay: Decay::Exponential { factor: 0.5 }, warmup: 0 };
+    let config = Config { rate, stop: Stop { epochs: 3, ..Stop::default() }, ..quick() };
+    let (workload, data) = (Linear::new(), rows(1_003));
+
+    let mut params = workload.init(Seed::new(0).split(Stream::Init, &[])).unwrap();
+    let mut gradient = vec![0.0; params.len()];
+    for epoch in 0..3 {
+        let plan = plan(&config, &workload, data.len(), epoch);
+        for index in plan.order() {
+            let range = plan.batch(index);
+            let bytes = data.fetch(range.clone()).await.unwrap();
+            let batch = Batch::new((range.end - range.start) as usize, &bytes);
+            workload.gradient(&params, &batch, Seed::new(0), &mut gradient).unwrap();
+            for (p, g) in params.iter_mut().zip(&gradient) {
+                *p -= plan.rate * g;
+            }
+        }
+    }
+    assert_eq!(trained(config).await, params);
+}
+
+/// With plain SGD in the store, k local steps and one push of the sum are k steps of SGD.
+#[tokio::test]
+async fn one_worker_with_local_steps_stays_close_to_plain_sgd() {
+    let plain = trained(quick()).await;
+    let local = trained(Config { local_steps: 7, ..quick() }).await;
+    assert_ne!(plain, local, "sums are rounded in another order");
+    for (plain, local) in plain.iter().zip(&local) {
+        assert!((plain - local).abs() < 1e-4, "{plain} {local}");
+    }
+}
+
+#[tokio::test]
+async fn every_rule_learns_with_many_workers() {
+    for (rule, rate) in [
+        (UpdateRule::Sgd, 0.05),
+        (UpdateRule::Momentum { momentum: 0.5 }, 0.02),
+        (UpdateRule::ADAM, 0.05),
+    ] {
+        for workers in [1, 3, 16] {
+            let config = Config { rule, rate: rate.into(), clip_norm: Some(50.0), ..quick() };
+            let (parts, _, _) = parts(rows(2_000), Fixed::new(workers, 1_769), []);
+            let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
+            let loss = trained.outcome.loss;
+            assert!(loss < 0.02, "{rule:?} with {workers} workers ends at {loss}");
+            let epoch = &trained.record.epochs[9];
+            assert_eq!((epoch.updates, epoch.batches, epoch.complete), (63, 63, true));
+            if workers == 16 {
+                assert!(epoch.staleness_max > 0, "nobody was stale: {epoch:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn more_workers_than_batches_are_cut_to_the_batches() {
+    let (parts, _, _) = parts(rows(100), Fixed::new(64, 512), []);
+    let config = Config { batch_size: 30, ..quick() };
+    let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
+    let epoch = &trained.record.epochs[0];
+    assert_eq!((epoch.workers_asked, epoch.workers, epoch.batches), (64, 4, 4));
+}
