@@ -1,8 +1,8 @@
-//! A model and a data source of one's own: `cargo run --release --example custom_workload`
-//!
-//! A network with one hidden layer learns to tell two interleaved spirals apart. Nothing is stored:
-//! the data source computes the examples that it is asked for. The run is put together by hand here,
-//! with a schedule that starts with many workers and ends with few.
+// A model and a data source of one's own: `cargo run --release --example custom_workload`
+//
+// A network with one hidden layer learns to tell two interleaved spirals apart. Nothing is stored:
+// the data source computes the examples that it is asked for. The run is put together by hand here,
+// with a schedule that starts with many workers and ends with few.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -106,8 +106,7 @@ impl Workload for Network {
     }
 
     fn init(&self, seed: Seed) -> Result<Vec<f32>> {
-        let normal =
-            Normal::new(0.0, 0.5).map_err(|error| Error::rejected(error.to_string()))?;
+        let normal = Normal::new(0.0, 0.5).map_err(|error| Error::rejected(error.to_string()))?;
         Ok(normal.sample_iter(seed.rng()).take(self.dim()).collect())
     }
 

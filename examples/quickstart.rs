@@ -1,4 +1,4 @@
-//! Logistic regression by hand, four workers: `cargo run --release --example quickstart`
+// Logistic regression by hand, four workers: `cargo run --release --example quickstart`
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayView1, Axis};

@@ -40,10 +40,10 @@
 //! # }
 //! ```
 
-pub use siren_core::*;
 /// For implementations of the traits that wait: they are `async` traits, and this attribute stands
 /// before each `impl`.
 pub use async_trait::async_trait;
+pub use siren_core::*;
 pub use siren_hsp::{
     Checkpoint, Config, Decay, EpochRecord, Evaluation, Event, Fixed, Ledger, Line, MemoryStore,
     Observer, OutcomeRecord, Parts, Rate, Reservation, Retry, RunRecord, SCHEMA, Schedule, Setting,

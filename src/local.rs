@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Config, DataSource, Local, MemoryStore, Parts, Result, Scheduler, ShardWorker, Trainer, Workload,
+    Config, DataSource, Local, MemoryStore, Parts, Result, Scheduler, ShardWorker, Trainer,
+    Workload,
 };
 
 /// A trainer on this machine: a store in memory with the workload's initial parameters, a thread for
@@ -20,13 +21,6 @@ pub fn local(
     let store = Arc::new(MemoryStore::initialised(&*workload, config.seed)?);
     let worker = Arc::new(ShardWorker::new(Arc::clone(&workload)));
     let backend = Arc::new(Local::new(worker, store.clone(), Arc::clone(&train))?);
-    let parts = Parts {
-        workload,
-        train,
-        held_out,
-        store,
-        backend,
-        scheduler: Box::new(scheduler),
-    };
+    let parts = Parts { workload, train, held_out, store, backend, scheduler: Box::new(scheduler) };
     Trainer::new(parts, config)
 }

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use siren::{
-    Batch, Config, Context, ErrorKind, Event, Fixed, Invocation, Layout, Local, MemoryStore, Metrics,
-    Observer, Parts, Result, Seed, ShardWorker, Stop, StopReason, Trainer, Worker, WorkerReport,
-    Workload, async_trait,
+    Batch, Config, Context, ErrorKind, Event, Fixed, Invocation, Layout, Local, MemoryStore,
+    Metrics, Observer, Parts, Result, Seed, ShardWorker, Stop, StopReason, Trainer, Worker,
+    WorkerReport, Workload, async_trait,
 };
 use support::{Fault, Linear, Short, parts, parts_on, quick, rows};
 
@@ -204,8 +204,7 @@ async fn a_time_limit_cuts_the_epoch_short_and_keeps_what_was_done() {
     }
     let workload = Slow(Linear::new());
     let store = Arc::new(MemoryStore::initialised(&workload, 0).unwrap());
-    let (parts, _, _) =
-        parts_on(Arc::new(workload), store, rows(2_000), Fixed::new(2, 1_769), []);
+    let (parts, _, _) = parts_on(Arc::new(workload), store, rows(2_000), Fixed::new(2, 1_769), []);
     let stop = Stop { wall_time: Some(Duration::from_millis(300)), ..Stop::default() };
     let config = Config { batch_size: 1, stop, ..quick() };
     let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use rand_distr::{Distribution, Uniform};
 use siren::{
-    Config, Fixed, Local, MemoryStore, Parts, Platform, Seed, ShardWorker, Stop, StopReason, Trainer,
-    Usd,
+    Config, Fixed, Local, MemoryStore, Parts, Platform, Seed, ShardWorker, Stop, StopReason,
+    Trainer, Usd,
 };
 use support::{Fault, Linear, parts, quick, rows};
 

@@ -79,13 +79,7 @@ async fn a_checkpoint_of_another_model_or_rule_is_refused() {
         fn init(&self, _: Seed) -> Result<Vec<f32>> {
             Ok(vec![0.0; self.dim()])
         }
-        fn gradient(
-            &self,
-            _: &[f32],
-            _: &siren::Batch<'_>,
-            _: Seed,
-            _: &mut [f32],
-        ) -> Result<f64> {
+        fn gradient(&self, _: &[f32], _: &siren::Batch<'_>, _: Seed, _: &mut [f32]) -> Result<f64> {
             Ok(0.0)
         }
         fn evaluate(&self, _: &[f32], _: &siren::Batch<'_>, _: &mut Metrics) -> Result<()> {
@@ -97,8 +91,7 @@ async fn a_checkpoint_of_another_model_or_rule_is_refused() {
     // As many parameters, by another name.
     let other = Other(Layout::flat("others", FEATURES).unwrap());
     let store = Arc::new(MemoryStore::initialised(&other, 0).unwrap());
-    let (parts, _, _) =
-        parts_on(Arc::new(other), store, rows(500), Fixed::new(1, 1_769), []);
+    let (parts, _, _) = parts_on(Arc::new(other), store, rows(500), Fixed::new(1, 1_769), []);
     let checkpoint = Checkpoint::load(folder.path()).unwrap();
     let error = Trainer::resume(parts, config(folder.path(), 2), checkpoint).err().unwrap();
     assert!(error.message().contains("another model"), "{error}");

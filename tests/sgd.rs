@@ -3,8 +3,8 @@
 mod support;
 
 use siren::{
-    Batch, Config, DataSource, Decay, EpochPlan, Fixed, Rate, Seed, Stop, Stream,
-    Synchrony, Trainer, UpdateRule, Workload,
+    Batch, Config, DataSource, Decay, EpochPlan, Fixed, Rate, Seed, Stop, Stream, Synchrony,
+    Trainer, UpdateRule, Workload,
 };
 use support::{Linear, parts, quick, rows};
 

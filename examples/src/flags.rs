@@ -146,11 +146,7 @@ impl Flags {
             seed: self.seed.unwrap_or(1),
             batch_size: self.batch_size.unwrap_or(64),
             local_steps: self.local_steps.unwrap_or(1),
-            rule: if momentum == 0.0 {
-                UpdateRule::Sgd
-            } else {
-                UpdateRule::Momentum { momentum }
-            },
+            rule: if momentum == 0.0 { UpdateRule::Sgd } else { UpdateRule::Momentum { momentum } },
             rate: Rate {
                 base: self.lr.unwrap_or(0.04),
                 decay: Decay::Cosine { epochs, last: 0.1 },

@@ -42,9 +42,7 @@ impl LeNet {
 
     /// The logits, `[images, classes]`, of `[images, 1, 28, 28]` pixels from 0 to 1.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let x = self
-            .pool
-            .forward(self.relu.forward(self.conv1.forward(images)));
+        let x = self.pool.forward(self.relu.forward(self.conv1.forward(images)));
         let x = self.pool.forward(self.relu.forward(self.conv2.forward(x)));
         let x = self.relu.forward(self.linear1.forward(x.flatten(1, 3)));
         self.linear2.forward(x)
@@ -134,11 +132,7 @@ mod tests {
         for (examples, label) in [(1, 0), (3, 0), (2, 10)] {
             bytes[RECORD] = label;
             let batch = Batch::new(examples, &bytes);
-            assert!(
-                workload
-                    .gradient(&params, &batch, Seed::new(0), &mut gradient)
-                    .is_err()
-            );
+            assert!(workload.gradient(&params, &batch, Seed::new(0), &mut gradient).is_err());
         }
     }
 

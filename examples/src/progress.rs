@@ -42,9 +42,9 @@ impl Progress {
     }
 
     fn sealed(&self, record: &EpochRecord) -> String {
-        let accuracy = record.accuracy.map_or(String::new(), |accuracy| {
-            format!("  accuracy {:.2} %", accuracy * 100.0)
-        });
+        let accuracy = record
+            .accuracy
+            .map_or(String::new(), |accuracy| format!("  accuracy {:.2} %", accuracy * 100.0));
         format!(
             "epoch {}/{}: {:.1} s  {:.0} images/s  loss {:.4} (training {:.4}){accuracy}  {}{}",
             record.epoch + 1,

@@ -29,8 +29,7 @@ pub async fn local(
     allocation.check(&Platform::local())?;
     let store = Arc::new(MemoryStore::initialised(&*workload, config.seed)?);
     let worker = Arc::new(ShardWorker::new(Arc::clone(&workload)));
-    let backend =
-        Local::with_threads(worker, store.clone(), Arc::clone(&train), flags.threads())?;
+    let backend = Local::with_threads(worker, store.clone(), Arc::clone(&train), flags.threads())?;
     let progress = Progress::new(flags.clone(), flags.folder(name), train.len());
     let parts = Parts {
         workload,
@@ -73,16 +72,17 @@ pub fn summarise(trained: &Trained, folder: &Path, command: &str) -> Result<Exit
         return Err(Error::rejected(outcome.detail.clone().unwrap_or_default()));
     }
     let record = &trained.record;
-    println!("{}{}", outcome.reason, match &outcome.detail {
-        Some(detail) => format!(": {detail}"),
-        None => String::new(),
-    });
+    println!(
+        "{}{}",
+        outcome.reason,
+        match &outcome.detail {
+            Some(detail) => format!(": {detail}"),
+            None => String::new(),
+        }
+    );
     let percent = |share: f64| format!("{:.2} %", share * 100.0);
-    let estimate = if record.setting.platform.estimated {
-        " at AWS Lambda's prices, an estimate"
-    } else {
-        ""
-    };
+    let estimate =
+        if record.setting.platform.estimated { " at AWS Lambda's prices, an estimate" } else { "" };
     println!("  epochs    {}", outcome.epochs);
     println!("  loss      {:.4} (before: {:.4})", outcome.loss, record.initial.loss);
     if let Some(accuracy) = outcome.accuracy {
@@ -102,10 +102,7 @@ pub fn summarise(trained: &Trained, folder: &Path, command: &str) -> Result<Exit
     Ok(match outcome.reason {
         StopReason::Interrupted => ExitCode::from(130),
         StopReason::Diverged => {
-            eprintln!(
-                "the last good checkpoint is in {}; try a smaller --lr",
-                folder.display()
-            );
+            eprintln!("the last good checkpoint is in {}; try a smaller --lr", folder.display());
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,

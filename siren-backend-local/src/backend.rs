@@ -58,12 +58,7 @@ impl Local {
         Ok(Self {
             worker,
             platform: Platform::local(),
-            machine: Arc::new(Machine {
-                clock,
-                pool: Pool::new(threads, clock)?,
-                store,
-                data,
-            }),
+            machine: Arc::new(Machine { clock, pool: Pool::new(threads, clock)?, store, data }),
             threads: u32::try_from(threads).unwrap_or(u32::MAX),
         })
     }
@@ -97,10 +92,7 @@ impl Backend for Local {
 
     async fn invoke(&self, invocation: Invocation) -> Completion {
         if let Err(error) = self.platform.check_memory(invocation.memory_mb) {
-            return Completion {
-                billed: Some(Duration::ZERO),
-                result: Err(error),
-            };
+            return Completion { billed: Some(Duration::ZERO), result: Err(error) };
         }
         let stretch = self.stretch(invocation.memory_mb);
         let context = Arc::new(LocalContext {
@@ -113,9 +105,9 @@ impl Backend for Local {
         let worker = Arc::clone(&self.worker);
         let run = {
             let context = Arc::clone(&context);
-            AbortOnDropHandle::new(tokio::spawn(async move {
-                worker.run(&invocation, &*context).await
-            }))
+            AbortOnDropHandle::new(tokio::spawn(
+                async move { worker.run(&invocation, &*context).await },
+            ))
         };
         let result = tokio::select! {
             biased;

@@ -18,23 +18,15 @@ impl Default for WallClock {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the clock that everything else asks"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the clock that everything else asks")]
 impl WallClock {
     /// A clock whose origin is now.
     pub fn new() -> Self {
-        Self {
-            origin: Instant::now(),
-        }
+        Self { origin: Instant::now() }
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the clock that everything else asks"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the clock that everything else asks")]
 #[async_trait]
 impl Clock for WallClock {
     fn now(&self) -> Time {

@@ -55,11 +55,7 @@ struct Queued {
 impl Pool {
     pub(crate) fn new(threads: usize, clock: WallClock) -> Result<Self> {
         let pool = Self {
-            shared: Arc::new(Shared {
-                clock,
-                queue: Mutex::default(),
-                changed: Condvar::new(),
-            }),
+            shared: Arc::new(Shared { clock, queue: Mutex::default(), changed: Condvar::new() }),
         };
         for index in 0..threads {
             let shared = Arc::clone(&pool.shared);
@@ -81,15 +77,8 @@ impl Pool {
     pub(crate) async fn run(&self, task: Task, meter: Arc<Meter>) -> Result<Ran> {
         let (done, result) = oneshot::channel();
         meter.queued(self.shared.clock.now());
-        let _queued = Waiting {
-            meter: &meter,
-            clock: self.shared.clock,
-        };
-        self.shared.queue.lock().tasks.push_back(Queued {
-            task,
-            meter: Arc::clone(&meter),
-            done,
-        });
+        let _queued = Waiting { meter: &meter, clock: self.shared.clock };
+        self.shared.queue.lock().tasks.push_back(Queued { task, meter: Arc::clone(&meter), done });
         self.shared.changed.notify_one();
         result
             .await
@@ -127,10 +116,7 @@ impl Shared {
             meter.started(started);
             let cpu = ThreadTime::now();
             let outcome = catch_unwind(AssertUnwindSafe(task));
-            let ran = Ran {
-                elapsed: self.clock.now() - started,
-                cpu: cpu.elapsed(),
-            };
+            let ran = Ran { elapsed: self.clock.now() - started, cpu: cpu.elapsed() };
             meter.add_cpu(ran.cpu);
             let _ = done.send(match outcome {
                 Ok(()) => Ok(ran),

@@ -22,11 +22,7 @@ pub(crate) fn flatten<M: Module>(module: &M) -> Result<(Layout, Vec<f32>)> {
 
 /// The module with its parameters replaced by `params`, on `device`.
 pub(crate) fn place<M: Module>(module: M, params: &[f32], device: &Device) -> Result<M> {
-    let mut place = Place {
-        rest: params,
-        device,
-        fits: true,
-    };
+    let mut place = Place { rest: params, device, fits: true };
     let module = module.map(&mut place);
     if !place.fits || !place.rest.is_empty() {
         return Err(order_differs());
@@ -37,11 +33,7 @@ pub(crate) fn place<M: Module>(module: M, params: &[f32], device: &Device) -> Re
 /// Moves the gradients of the module's parameters into a flat vector; those that the loss did not
 /// use are zero.
 pub(crate) fn gather<M: Module>(module: &M, gradients: Gradients, into: &mut [f32]) -> Result<()> {
-    let mut gather = Gather {
-        rest: into,
-        gradients,
-        fits: true,
-    };
+    let mut gather = Gather { rest: into, gradients, fits: true };
     module.visit(&mut gather);
     if !gather.fits || !gather.rest.is_empty() {
         return Err(order_differs());
@@ -86,10 +78,8 @@ impl ModuleVisitor for Survey {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
         if tensor.dtype() != DType::F32 {
-            return self.refuse(&format!(
-                "is a parameter of type {:?}: make it f32",
-                tensor.dtype()
-            ));
+            return self
+                .refuse(&format!("is a parameter of type {:?}: make it f32", tensor.dtype()));
         }
         if !param.is_require_grad() {
             return self.refuse(

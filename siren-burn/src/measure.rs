@@ -28,8 +28,7 @@ impl<'a> Measure<'a> {
     /// Adds a loss that is a mean over the batch.
     pub fn mean_loss(&mut self, loss: Tensor<1>) {
         let mean = loss.into_data().iter::<f64>().next().unwrap_or(f64::NAN);
-        self.metrics
-            .add_loss(self.examples, mean * self.examples as f64);
+        self.metrics.add_loss(self.examples, mean * self.examples as f64);
     }
 
     /// Adds the cross-entropy loss and the number of right answers of a classifier. `logits` is
@@ -45,10 +44,8 @@ impl<'a> Measure<'a> {
             let score = row.get(target).map_or(f64::NAN, |&score| f64::from(score));
             // NaN loses every comparison, so a diverged module is never right.
             let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f64 = row
-                .iter()
-                .map(|&other| (f64::from(other) - f64::from(highest)).exp())
-                .sum();
+            let sum: f64 =
+                row.iter().map(|&other| (f64::from(other) - f64::from(highest)).exp()).sum();
             loss += f64::from(highest) + sum.ln() - score;
             correct += u64::from(first_highest(row) == Some(target));
         }

@@ -29,10 +29,7 @@ pub fn save(layout: &Layout, params: &[f32], path: impl AsRef<Path>) -> Result<(
         )));
     }
     check_finite(layout, params)?;
-    let bytes: Vec<u8> = params
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
+    let bytes: Vec<u8> = params.iter().flat_map(|value| value.to_le_bytes()).collect();
     let mut views = Vec::with_capacity(layout.tensors().len());
     let mut start = 0;
     for tensor in layout.tensors() {
@@ -81,9 +78,7 @@ pub fn load(layout: &Layout, path: impl AsRef<Path>) -> Result<Vec<f32>> {
     let mut params = Vec::with_capacity(layout.dim());
     for tensor in layout.tensors() {
         let name = &tensor.name;
-        let view = file
-            .tensor(name)
-            .map_err(|_| foreign(format!("it has no tensor {name}")))?;
+        let view = file.tensor(name).map_err(|_| foreign(format!("it has no tensor {name}")))?;
         if view.dtype() != Dtype::F32 || view.shape() != tensor.shape {
             return Err(foreign(format!(
                 "its {name} is {:?} {:?}, not F32 {:?}",
@@ -98,10 +93,7 @@ pub fn load(layout: &Layout, path: impl AsRef<Path>) -> Result<Vec<f32>> {
     if file.len() != layout.tensors().len() {
         let known = |name: &&str| layout.tensors().iter().any(|tensor| tensor.name == **name);
         let extra = file.names().into_iter().find(|name| !known(name));
-        return Err(foreign(format!(
-            "it has a tensor {} too many",
-            extra.unwrap_or_default()
-        )));
+        return Err(foreign(format!("it has a tensor {} too many", extra.unwrap_or_default())));
     }
     // Written by another tool, a file has no hash; names, shapes and types fit already.
     let hash = header.metadata().as_ref().and_then(|m| m.get(LAYOUT));
@@ -124,10 +116,7 @@ fn check_finite(layout: &Layout, params: &[f32]) -> Result<()> {
         }
         entry -= tensor.elements();
     }
-    Err(Error::new(
-        ErrorKind::Diverged,
-        format!("entry {entry} of {name} is not finite"),
-    ))
+    Err(Error::new(ErrorKind::Diverged, format!("entry {entry} of {name} is not finite")))
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

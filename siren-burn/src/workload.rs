@@ -92,9 +92,7 @@ impl<L: Learner> BurnWorkload<L> {
 
     fn tensors(&self, batch: &Batch<'_>, device: &Device) -> Result<L::Batch> {
         if batch.examples == 0 {
-            return Err(Error::rejected(
-                "the batch has no examples: pass at least one",
-            ));
+            return Err(Error::rejected("the batch has no examples: pass at least one"));
         }
         self.learner.batch(batch, device)
     }
@@ -158,9 +156,7 @@ impl<L: Learner> Workload for BurnWorkload<L> {
 
 impl<L: Learner> fmt::Debug for BurnWorkload<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BurnWorkload")
-            .field("layout", &self.layout)
-            .finish_non_exhaustive()
+        f.debug_struct("BurnWorkload").field("layout", &self.layout).finish_non_exhaustive()
     }
 }
 
@@ -177,7 +173,5 @@ fn initialise<L: Learner>(learner: &L, seed: Seed) -> Result<(L::Module, Layout,
 
 /// A panic in a user's module leaves nothing half done behind these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

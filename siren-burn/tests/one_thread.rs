@@ -38,12 +38,6 @@ fn a_gradient_starts_no_threads() {
     let workload = BurnWorkload::new(Convolution).unwrap();
     let params = workload.init(Seed::new(0)).unwrap();
     let mut gradient = vec![0.0; workload.dim()];
-    workload
-        .gradient(&params, &Batch::new(32, &[]), Seed::new(0), &mut gradient)
-        .unwrap();
-    assert_eq!(
-        threads(),
-        before,
-        "a crate enables the feature `rayon` of burn-flex"
-    );
+    workload.gradient(&params, &Batch::new(32, &[]), Seed::new(0), &mut gradient).unwrap();
+    assert_eq!(threads(), before, "a crate enables the feature `rayon` of burn-flex");
 }

@@ -6,10 +6,7 @@ use siren_burn::{load, save};
 use siren_core::{ErrorKind, Layout, TensorSpec};
 
 fn layout(tensors: &[(&str, &[usize])]) -> Layout {
-    let specs = tensors
-        .iter()
-        .map(|&(name, shape)| TensorSpec::new(name, shape))
-        .collect();
+    let specs = tensors.iter().map(|&(name, shape)| TensorSpec::new(name, shape)).collect();
     Layout::new(specs).unwrap()
 }
 
@@ -17,18 +14,8 @@ fn ours() -> Layout {
     layout(&[("b.weight", &[2, 3]), ("b.bias", &[3]), ("a.weight", &[1])])
 }
 
-const VALUES: [f32; 10] = [
-    0.0,
-    -0.0,
-    1.0,
-    f32::MIN_POSITIVE,
-    1e-45,
-    f32::MAX,
-    f32::MIN,
-    0.1,
-    -3.5,
-    7.0,
-];
+const VALUES: [f32; 10] =
+    [0.0, -0.0, 1.0, f32::MIN_POSITIVE, 1e-45, f32::MAX, f32::MIN, 0.1, -3.5, 7.0];
 
 #[test]
 fn parameters_come_back_to_the_bit() {
@@ -39,11 +26,7 @@ fn parameters_come_back_to_the_bit() {
     let loaded = load(&ours(), &path).unwrap();
     let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&loaded), bits(&VALUES));
-    assert_eq!(
-        fs::read_dir(folder.path()).unwrap().count(),
-        1,
-        "a temporary file was left behind"
-    );
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file was left behind");
 }
 
 #[test]
@@ -72,14 +55,8 @@ fn another_model_is_refused_on_load() {
             layout(&[("b.weight", &[3, 2]), ("b.bias", &[3]), ("a.weight", &[1])]),
             "its b.weight is F32 [2, 3], not F32 [3, 2]",
         ),
-        (
-            layout(&[("b.weight", &[2, 3]), ("c", &[3]), ("a.weight", &[1])]),
-            "no tensor c",
-        ),
-        (
-            layout(&[("a.weight", &[1]), ("b.weight", &[2, 3]), ("b.bias", &[3])]),
-            "another order",
-        ),
+        (layout(&[("b.weight", &[2, 3]), ("c", &[3]), ("a.weight", &[1])]), "no tensor c"),
+        (layout(&[("a.weight", &[1]), ("b.weight", &[2, 3]), ("b.bias", &[3])]), "another order"),
     ] {
         let error = load(&other, &path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Rejected);
@@ -116,10 +93,7 @@ fn entries_that_are_not_finite_are_neither_saved_nor_loaded() {
     let end = bytes.len();
     bytes[end - 4..].copy_from_slice(&f32::INFINITY.to_le_bytes());
     fs::write(&path, bytes).unwrap();
-    assert_eq!(
-        load(&ours(), &path).unwrap_err().kind(),
-        ErrorKind::Diverged
-    );
+    assert_eq!(load(&ours(), &path).unwrap_err().kind(), ErrorKind::Diverged);
 }
 
 #[test]

@@ -37,9 +37,7 @@ impl Learner for Classes {
             pool: AvgPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
             heads: vec![
                 LinearConfig::new(18, 5).init(device),
-                LinearConfig::new(5, self.classes)
-                    .with_bias(false)
-                    .init(device),
+                LinearConfig::new(5, self.classes).with_bias(false).init(device),
             ],
             unused: Some(LinearConfig::new(2, 1).init(device)),
         }
@@ -60,17 +58,12 @@ impl Learner for Classes {
         let labels: Vec<i64> = batch.records().map(|record| i64::from(record[0])).collect();
         let images = TensorData::new(pixels, [batch.examples, 1, SIDE, SIDE]);
         let targets = TensorData::new(labels, [batch.examples]);
-        Ok((
-            Tensor::from_data(images, device),
-            Tensor::from_data(targets, device),
-        ))
+        Ok((Tensor::from_data(images, device), Tensor::from_data(targets, device)))
     }
 
     fn loss(&self, net: &Net, (images, targets): Self::Batch) -> Tensor<1> {
         let device = images.device();
-        CrossEntropyLossConfig::new()
-            .init(&device)
-            .forward(logits(net, images), targets)
+        CrossEntropyLossConfig::new().init(&device).forward(logits(net, images), targets)
     }
 
     fn evaluate(&self, net: &Net, (images, targets): Self::Batch, measure: &mut Measure<'_>) {
@@ -102,9 +95,8 @@ fn records(examples: usize) -> Vec<u8> {
 fn gradient_of(workload: &BurnWorkload<Classes>, params: &[f32]) -> (f64, Vec<f32>) {
     let bytes = records(6);
     let mut gradient = vec![f32::NAN; workload.dim()];
-    let loss = workload
-        .gradient(params, &Batch::new(6, &bytes), Seed::new(0), &mut gradient)
-        .unwrap();
+    let loss =
+        workload.gradient(params, &Batch::new(6, &bytes), Seed::new(0), &mut gradient).unwrap();
     (loss, gradient)
 }
 
@@ -147,11 +139,7 @@ fn a_gradient_agrees_with_finite_differences() {
         params[entry] = middle;
         let slope = (above - below) / (2.0 * f64::from(step));
         let error = (slope - f64::from(gradient[entry])).abs();
-        assert!(
-            error < 2e-4,
-            "entry {entry}: slope {slope}, gradient {}",
-            gradient[entry]
-        );
+        assert!(error < 2e-4, "entry {entry}: slope {slope}, gradient {}", gradient[entry]);
     }
     assert!(gradient.iter().any(|g| g.abs() > 0.01));
 }
@@ -197,10 +185,7 @@ fn equal_seeds_give_equal_parameters_also_from_two_threads_at_once() {
 fn two_threads_compute_the_same_bits_as_one() {
     let workload = workload();
     let params = [1, 2].map(|seed| workload.init(Seed::new(seed)).unwrap());
-    let alone = [
-        gradient_of(&workload, &params[0]),
-        gradient_of(&workload, &params[1]),
-    ];
+    let alone = [gradient_of(&workload, &params[0]), gradient_of(&workload, &params[1])];
     std::thread::scope(|scope| {
         for (params, expected) in params.iter().zip(&alone) {
             let workload = &workload;
@@ -223,9 +208,7 @@ fn an_evaluation_agrees_with_the_loss_and_merges() {
     let bytes = records(6);
     let mut metrics = Metrics::new();
     for part in bytes.chunks(2 * RECORD) {
-        workload
-            .evaluate(&params, &Batch::new(2, part), &mut metrics)
-            .unwrap();
+        workload.evaluate(&params, &Batch::new(2, part), &mut metrics).unwrap();
     }
     assert_eq!(metrics.examples(), 6);
     assert!((metrics.loss() - loss).abs() < 1e-6);
@@ -250,9 +233,8 @@ fn bad_input_is_rejected_by_its_sizes() {
     let bytes = records(2);
     let mut gradient = vec![0.0; workload.dim()];
     let mut try_with = |params: &[f32], batch: Batch<'_>, entries: usize| {
-        let error = workload
-            .gradient(params, &batch, Seed::new(0), &mut gradient[..entries])
-            .unwrap_err();
+        let error =
+            workload.gradient(params, &batch, Seed::new(0), &mut gradient[..entries]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Rejected);
         error.message().to_owned()
     };
@@ -307,10 +289,7 @@ fn state_that_no_gradient_trains_is_refused_by_name() {
         linear: linear(device),
         other: BatchNormConfig::new(2).init(device),
     });
-    assert!(
-        message.starts_with("other.running_mean is state"),
-        "{message}"
-    );
+    assert!(message.starts_with("other.running_mean is state"), "{message}");
     let message = refusal(|device| Layers::<Linear> {
         linear: linear(device),
         other: linear(device).no_grad(),
@@ -322,30 +301,21 @@ fn state_that_no_gradient_trains_is_refused_by_name() {
 fn other_parameters_than_trained_floats_are_refused_by_name() {
     let message = refusal(|device| Layers::<Param<Tensor<1, Int>>> {
         linear: linear(device),
-        other: Param::initialized(
-            burn::module::ParamId::new(),
-            Tensor::from_ints([1, 2], device),
-        ),
+        other: Param::initialized(burn::module::ParamId::new(), Tensor::from_ints([1, 2], device)),
     });
     assert!(message.starts_with("other is an integer"), "{message}");
     let message = refusal(|device| Layers::<Dropout> {
         linear: linear(device),
         other: DropoutConfig::new(0.5).init(),
     });
-    assert!(
-        message.starts_with("other.training switches on"),
-        "{message}"
-    );
+    assert!(message.starts_with("other.training switches on"), "{message}");
 }
 
 #[test]
 fn a_parameter_in_two_places_is_refused() {
     let message = refusal(|device| {
         let linear = linear(device);
-        Layers::<Linear> {
-            other: linear.clone(),
-            linear,
-        }
+        Layers::<Linear> { other: linear.clone(), linear }
     });
     assert!(
         message.starts_with("other.weight is the same parameter as linear.weight"),
@@ -365,9 +335,7 @@ fn a_loss_that_is_no_mean_or_uses_no_parameter_is_rejected() {
         let params = workload.init(Seed::new(0)).unwrap();
         let mut gradient = vec![0.0; workload.dim()];
         let batch = Batch::new(1, &[]);
-        let error = workload
-            .gradient(&params, &batch, Seed::new(0), &mut gradient)
-            .unwrap_err();
+        let error = workload.gradient(&params, &batch, Seed::new(0), &mut gradient).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Rejected);
         error.message().to_owned()
     };

@@ -39,6 +39,6 @@ pub trait Backend: Send + Sync {
     /// # Cancellation
     ///
     /// Dropping the future abandons the invocation: it may have run, and may still push until the
-    /// epoch is sealed.
+    /// epoch is sealed. A backend in this process stops the worker.
     async fn invoke(&self, invocation: Invocation) -> Completion;
 }

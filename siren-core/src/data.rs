@@ -51,17 +51,12 @@ impl<'a> Batch<'a> {
 
     /// The examples one by one, when all have the same number of bytes.
     pub fn records(&self) -> std::slice::ChunksExact<'a, u8> {
-        self.bytes
-            .chunks_exact((self.bytes.len() / self.examples.max(1)).max(1))
+        self.bytes.chunks_exact((self.bytes.len() / self.examples.max(1)).max(1))
     }
 
     /// All bytes read as little-endian `f32`, for sources packed that way. Bytes that do not fill a
     /// last number are left out.
     pub fn floats(&self) -> impl Iterator<Item = f32> + 'a {
-        self.bytes
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|&chunk| f32::from_le_bytes(chunk))
+        self.bytes.as_chunks::<4>().0.iter().map(|&chunk| f32::from_le_bytes(chunk))
     }
 }

@@ -16,10 +16,7 @@ pub struct TensorSpec {
 impl TensorSpec {
     /// A tensor with a name and a shape.
     pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>) -> Self {
-        Self {
-            name: name.into(),
-            shape: shape.into(),
-        }
+        Self { name: name.into(), shape: shape.into() }
     }
 
     /// The number of entries: the product of the shape.
@@ -99,10 +96,7 @@ mod tests {
     use super::*;
 
     fn layout(tensors: &[(&str, &[usize])]) -> Layout {
-        let specs = tensors
-            .iter()
-            .map(|&(name, shape)| TensorSpec::new(name, shape))
-            .collect();
+        let specs = tensors.iter().map(|&(name, shape)| TensorSpec::new(name, shape)).collect();
         Layout::new(specs).unwrap()
     }
 

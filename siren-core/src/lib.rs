@@ -18,7 +18,7 @@
 //! Every trait can be used as a trait object; backend, store and scheduler are chosen at run time.
 //! Nothing here depends on an async runtime, a machine-learning framework or a cloud SDK.
 //!
-//! The feature `conformance` adds [`conformance`](crate::conformance): the facts that every
+//! The feature `conformance` adds the module of that name: the facts that every
 //! implementation of a contract must satisfy, as test functions and macros.
 
 mod backend;

@@ -42,12 +42,9 @@ impl Metrics {
     /// histogram of 1,000 equal bins, so that metrics can be merged; one outside 0..=1 counts in the
     /// nearest bin, and NaN in the lowest.
     pub fn add_score(&mut self, probability: f32, positive: bool) {
-        let scores = self.scores.get_or_insert_with(|| {
-            Box::new(Scores {
-                negatives: [0; BINS],
-                positives: [0; BINS],
-            })
-        });
+        let scores = self
+            .scores
+            .get_or_insert_with(|| Box::new(Scores { negatives: [0; BINS], positives: [0; BINS] }));
         // A cast from float saturates, and takes NaN to zero.
         let bin = ((f64::from(probability) * BINS as f64) as usize).min(BINS - 1);
         if positive {

@@ -115,10 +115,7 @@ pub struct Requests {
 
 impl Requests {
     /// No requests.
-    pub const NONE: Self = Self {
-        writes: 0,
-        reads: 0,
-    };
+    pub const NONE: Self = Self { writes: 0, reads: 0 };
 
     /// Whether each count is at most that of `cap`.
     pub fn within(self, cap: Self) -> bool {
@@ -145,10 +142,7 @@ impl AddAssign for Requests {
 impl Mul<u64> for Requests {
     type Output = Self;
     fn mul(self, rhs: u64) -> Self {
-        Self {
-            writes: self.writes.saturating_mul(rhs),
-            reads: self.reads.saturating_mul(rhs),
-        }
+        Self { writes: self.writes.saturating_mul(rhs), reads: self.reads.saturating_mul(rhs) }
     }
 }
 

@@ -8,7 +8,9 @@ use crate::{Error, Result, Seed, Stream};
 
 /// How an update changes parameters. It is data, because it runs where the parameters are.
 ///
-/// `g` is the update's gradient after clipping, plus weight decay times the parameters.
+/// `g` is the update's gradient after clipping, plus weight decay times the parameters: decay is
+/// applied once for each update, however many batches it covers. `t` of Adam counts all updates that
+/// the parameters hold.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -33,11 +35,7 @@ pub enum UpdateRule {
 
 impl UpdateRule {
     /// Adam with the usual constants.
-    pub const ADAM: Self = Self::Adam {
-        beta1: 0.9,
-        beta2: 0.999,
-        epsilon: 1e-8,
-    };
+    pub const ADAM: Self = Self::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 
     /// How many vectors of the parameters' length the rule keeps beside them.
     pub fn slots(&self) -> usize {
@@ -61,11 +59,7 @@ impl UpdateRule {
         match *self {
             Self::Sgd => Ok(()),
             Self::Momentum { momentum } => share("momentum", momentum),
-            Self::Adam {
-                beta1,
-                beta2,
-                epsilon,
-            } => {
+            Self::Adam { beta1, beta2, epsilon } => {
                 share("beta1", beta1)?;
                 share("beta2", beta2)?;
                 if epsilon > 0.0 && epsilon.is_finite() {
@@ -223,8 +217,7 @@ impl EpochPlan {
     /// How many batches the update at `position` of `shard` covers: the local steps, or what is left
     /// of the shard.
     pub fn update_len(&self, shard: u32, position: u64) -> u64 {
-        self.local_steps
-            .min(self.shard_len(shard).saturating_sub(position))
+        self.local_steps.min(self.shard_len(shard).saturating_sub(position))
     }
 
     /// The batches in the order in which the epoch visits them, drawn from the seed.
@@ -291,10 +284,7 @@ mod tests {
     #[test]
     fn epochs_visit_batches_in_different_orders() {
         let first = plan(1_000, 10, 2);
-        let second = EpochPlan {
-            epoch: 1,
-            ..first.clone()
-        };
+        let second = EpochPlan { epoch: 1, ..first.clone() };
         assert_eq!(first.order(), first.order());
         assert_ne!(first.order(), second.order());
     }
@@ -303,62 +293,14 @@ mod tests {
     fn each_bad_setting_is_named() {
         let good = plan(100, 10, 2);
         let cases: [(&str, EpochPlan); 8] = [
-            (
-                "training data",
-                EpochPlan {
-                    examples: 0,
-                    ..good.clone()
-                },
-            ),
-            (
-                "batch size",
-                EpochPlan {
-                    batch_size: 0,
-                    ..good.clone()
-                },
-            ),
-            (
-                "batch size",
-                EpochPlan {
-                    batch_size: 101,
-                    ..good.clone()
-                },
-            ),
-            (
-                "workers",
-                EpochPlan {
-                    shards: 0,
-                    ..good.clone()
-                },
-            ),
-            (
-                "local steps",
-                EpochPlan {
-                    local_steps: 0,
-                    ..good.clone()
-                },
-            ),
-            (
-                "learning rate",
-                EpochPlan {
-                    rate: f32::NAN,
-                    ..good.clone()
-                },
-            ),
-            (
-                "weight decay",
-                EpochPlan {
-                    weight_decay: -1.0,
-                    ..good.clone()
-                },
-            ),
-            (
-                "clipping norm",
-                EpochPlan {
-                    clip_norm: Some(0.0),
-                    ..good.clone()
-                },
-            ),
+            ("training data", EpochPlan { examples: 0, ..good.clone() }),
+            ("batch size", EpochPlan { batch_size: 0, ..good.clone() }),
+            ("batch size", EpochPlan { batch_size: 101, ..good.clone() }),
+            ("workers", EpochPlan { shards: 0, ..good.clone() }),
+            ("local steps", EpochPlan { local_steps: 0, ..good.clone() }),
+            ("learning rate", EpochPlan { rate: f32::NAN, ..good.clone() }),
+            ("weight decay", EpochPlan { weight_decay: -1.0, ..good.clone() }),
+            ("clipping norm", EpochPlan { clip_norm: Some(0.0), ..good.clone() }),
         ];
         for (name, bad) in cases {
             let error = bad.check().unwrap_err();

@@ -104,10 +104,7 @@ impl Platform {
         let x86 = Self::aws_lambda();
         Self {
             name: "aws-lambda-arm64".into(),
-            prices: Prices {
-                gb_second: Usd::new(0.000_013_333_4),
-                ..x86.prices
-            },
+            prices: Prices { gb_second: Usd::new(0.000_013_333_4), ..x86.prices },
             ..x86
         }
     }
@@ -119,11 +116,7 @@ impl Platform {
         Self {
             name: "local".into(),
             estimated: true,
-            limits: Limits {
-                init: Duration::ZERO,
-                payload_bytes: u64::MAX,
-                ..lambda.limits
-            },
+            limits: Limits { init: Duration::ZERO, payload_bytes: u64::MAX, ..lambda.limits },
             prices: Prices {
                 storage_write: Usd::ZERO,
                 storage_read: Usd::ZERO,
@@ -140,11 +133,8 @@ impl Platform {
     /// Rejected, naming the size and the range.
     pub fn check_memory(&self, memory_mb: u32) -> Result<()> {
         let limits = &self.limits;
-        let (min, max, step) = (
-            limits.memory_min_mb,
-            limits.memory_max_mb,
-            limits.memory_step_mb.max(1),
-        );
+        let (min, max, step) =
+            (limits.memory_min_mb, limits.memory_max_mb, limits.memory_step_mb.max(1));
         if memory_mb < min || memory_mb > max || !(memory_mb - min).is_multiple_of(step) {
             return Err(Error::rejected(format!(
                 "{memory_mb} MB of memory is outside what {} has: give {min} to {max} MB in steps \
@@ -202,10 +192,7 @@ mod tests {
     fn time_is_billed_in_whole_milliseconds() {
         let lambda = Platform::aws_lambda();
         let billed = |micros| lambda.billed(Duration::from_micros(micros)).as_micros();
-        assert_eq!(
-            [billed(0), billed(1), billed(1_000), billed(1_001)],
-            [0, 1_000, 1_000, 2_000]
-        );
+        assert_eq!([billed(0), billed(1), billed(1_000), billed(1_001)], [0, 1_000, 1_000, 2_000]);
     }
 
     #[test]

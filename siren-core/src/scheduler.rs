@@ -143,7 +143,8 @@ pub struct Outcome {
 
 /// Chooses an allocation before each epoch.
 ///
-/// An allocation may ask for more workers than there are batches: it is cut to the batches.
+/// An allocation is within the job's platform ([`Allocation::check`]). It may ask for more workers
+/// than there are batches: it is cut to the batches.
 pub trait Scheduler: Send {
     /// What the next epoch runs with.
     ///

@@ -54,16 +54,13 @@ impl Seed {
     /// ```
     #[must_use]
     pub fn split(self, stream: Stream, path: &[u64]) -> Self {
-        path.iter()
-            .fold(self.child(stream as u64), |seed, &index| seed.child(index))
+        path.iter().fold(self.child(stream as u64), |seed, &index| seed.child(index))
     }
 
     /// The seed one level down, at `index`.
     #[must_use]
     pub fn child(self, index: u64) -> Self {
-        Self(mix(
-            mix(self.0).wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-        ))
+        Self(mix(mix(self.0).wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15))))
     }
 
     /// A generator that starts from this seed. The algorithm (ChaCha with 8 rounds) is part of the

@@ -86,7 +86,8 @@ pub struct Watermark {
     pub loss: f64,
 }
 
-/// How old the parameters were that updates were computed at, in updates.
+/// How old the parameters were that updates were computed at, in updates; zero for an epoch without
+/// any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Staleness {
     /// The mean over the epoch's updates.
@@ -111,10 +112,8 @@ pub struct Sealed {
 impl Sealed {
     /// The mean training loss over the examples that counted; NaN if none did.
     pub fn mean_loss(&self) -> f64 {
-        let (examples, loss) = self
-            .watermarks
-            .iter()
-            .fold((0, 0.0), |(n, loss), w| (n + w.examples, loss + w.loss));
+        let (examples, loss) =
+            self.watermarks.iter().fold((0, 0.0), |(n, loss), w| (n + w.examples, loss + w.loss));
         loss / examples as f64
     }
 
@@ -151,12 +150,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// The state before the first epoch.
     pub fn initial(values: Vec<f32>) -> Self {
-        Self {
-            sealed_epochs: 0,
-            version: 0,
-            values,
-            slots: Vec::new(),
-        }
+        Self { sealed_epochs: 0, version: 0, values, slots: Vec::new() }
     }
 
     /// Refuses a state that no store may be in: slots of other lengths than the parameters, or
@@ -226,13 +220,14 @@ pub trait ParameterStore: Send + Sync {
 
     /// Brings `replica` up to date: copies the blocks that changed since it was last pulled, once
     /// every unfinished shard of `epoch` has pushed at least `progress` updates (a finished shard
-    /// counts as past every round).
+    /// counts as past every round). These updates are then in what is copied.
     ///
-    /// Atomic per block; versions may mix across blocks.
+    /// Atomic per block; versions may mix across blocks. A pull after a restore copies everything.
     ///
     /// # Errors
     ///
-    /// Fenced when the epoch is sealed, also while waiting; conflict when it is not open.
+    /// Fenced when the epoch is sealed, also while waiting; conflict when it is not open, also when a
+    /// restore drops it while waiting.
     ///
     /// # Cancellation
     ///
@@ -247,18 +242,19 @@ pub trait ParameterStore: Send + Sync {
     ///
     /// Fenced when the epoch is sealed; conflict when the epoch is not open or the update lies above
     /// the watermark; diverged when the loss or the norm is not finite (refused before anything is
-    /// touched); rejected when it does not fit the plan.
+    /// touched); rejected when it does not fit the plan. Looked at in this order: the epoch, the fit,
+    /// what is finite, the watermark; so a duplicate that comes after the seal is fenced.
     async fn push(&self, update: &Update<'_>) -> Result<Receipt>;
 
     /// Closes an epoch: every block has then applied exactly what the report says. Idempotent: a
-    /// sealed epoch's report does not change, as long as it is the last one.
+    /// sealed epoch's report does not change, as long as it is the last one. A restore forgets it.
     ///
     /// # Errors
     ///
     /// Conflict when the epoch is neither open nor the last one sealed.
     async fn seal(&self, epoch: u64) -> Result<Sealed>;
 
-    /// Where the store is in its run.
+    /// Where the store is in its run. The watermarks include every push that returned Ok before.
     ///
     /// # Errors
     ///

@@ -138,10 +138,7 @@ pub async fn compute<T: Send + 'static>(
         .await?;
     let value = slot.lock().unwrap_or_else(|e| e.into_inner()).take();
     let value = value.ok_or_else(|| {
-        Error::new(
-            ErrorKind::Worker,
-            "the backend did not run the worker's task",
-        )
+        Error::new(ErrorKind::Worker, "the backend did not run the worker's task")
     })?;
     Ok((value, ran))
 }

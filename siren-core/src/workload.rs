@@ -6,7 +6,7 @@ use crate::{Batch, Layout, Metrics, Result, Seed};
 /// generator of its own, and no threads, so that a worker can run it anywhere and get the same bits.
 ///
 /// Parameters and gradients are flat slices of [`dim`](Workload::dim) entries in the order of the
-/// [`layout`](Workload::layout).
+/// [`layout`](Workload::layout), and a batch has at least one example: callers see to that.
 pub trait Workload: Send + Sync {
     /// The named tensors behind the flat vector.
     fn layout(&self) -> &Layout;

@@ -120,10 +120,7 @@ impl Checkpoint {
     /// Writes a checkpoint into the folder of a run, in place of the one before.
     pub(crate) fn save(folder: &Path, header: &Header, snapshot: &Snapshot) -> Result<()> {
         file::replace(&folder.join("checkpoint"), |to| {
-            let mut to = Summed {
-                to,
-                hash: Xxh3::new(),
-            };
+            let mut to = Summed { to, hash: Xxh3::new() };
             let text = serde_json::to_vec(header)?;
             to.write_all(MAGIC)?;
             to.write_all(&VERSION.to_le_bytes())?;
@@ -166,9 +163,8 @@ impl Checkpoint {
         let header: Header =
             serde_json::from_slice(text).map_err(|error| format!("its header is bad: {error}"))?;
         let dim = header.dim as usize;
-        let expected = (header.slots as usize)
-            .checked_add(1)
-            .and_then(|n| n.checked_mul(dim)?.checked_mul(4));
+        let expected =
+            (header.slots as usize).checked_add(1).and_then(|n| n.checked_mul(dim)?.checked_mul(4));
         if dim == 0 || expected != Some(vectors.len()) {
             return Err("its vectors are not as long as its header says".into());
         }

@@ -59,12 +59,7 @@ pub struct Stop {
 impl Default for Stop {
     /// After ten epochs.
     fn default() -> Self {
-        Self {
-            epochs: 10,
-            target_loss: None,
-            wall_time: None,
-            budget: None,
-        }
+        Self { epochs: 10, target_loss: None, wall_time: None, budget: None }
     }
 }
 
@@ -99,27 +94,19 @@ impl Config {
         self.rate.check()?;
         self.plan(0, 0, examples, 1).check()?;
         if self.stop.epochs == 0 {
-            return Err(Error::rejected(
-                "the number of epochs is 0: give at least 1",
-            ));
+            return Err(Error::rejected("the number of epochs is 0: give at least 1"));
         }
         if self.stop.target_loss.is_some_and(f64::is_nan) {
-            return Err(Error::rejected(
-                "the target loss is NaN: give a number, or none",
-            ));
+            return Err(Error::rejected("the target loss is NaN: give a number, or none"));
         }
         if let Some(budget) = self.stop.budget {
             budget.checked("the budget")?;
         }
         if self.retry.attempts == 0 {
-            return Err(Error::rejected(
-                "the number of attempts is 0: give at least 1",
-            ));
+            return Err(Error::rejected("the number of attempts is 0: give at least 1"));
         }
         if self.evaluate_threads == Some(0) {
-            return Err(Error::rejected(
-                "the number of evaluation threads is 0: give at least 1",
-            ));
+            return Err(Error::rejected("the number of evaluation threads is 0: give at least 1"));
         }
         Ok(())
     }
@@ -201,10 +188,7 @@ mod tests {
     fn each_bad_setting_is_named() {
         let good = Config::default;
         let stop = |stop| Config { stop, ..good() };
-        let budget = |usd| Stop {
-            budget: Some(Usd::new(usd)),
-            ..Stop::default()
-        };
+        let budget = |usd| Stop { budget: Some(Usd::new(usd)), ..Stop::default() };
         let cases: [(&str, Config); 7] = [
             ("epochs", stop(Stop { epochs: 0, ..Stop::default() })),
             ("budget", stop(budget(f64::NAN))),

@@ -72,12 +72,8 @@ fn on_threads(
         Ok(())
     };
     std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads.min(chunks.len()))
-            .map(|_| scope.spawn(work))
-            .collect();
-        running
-            .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(panicked())))
+        let running: Vec<_> = (0..threads.min(chunks.len())).map(|_| scope.spawn(work)).collect();
+        running.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(panicked())))
     })?;
     Ok(parts.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

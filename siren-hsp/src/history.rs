@@ -6,9 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-pub use record::{
-    EpochRecord, Evaluation, Line, OutcomeRecord, RunRecord, SCHEMA, Setting,
-};
+pub use record::{EpochRecord, Evaluation, Line, OutcomeRecord, RunRecord, SCHEMA, Setting};
 use siren_core::{Error, ErrorKind, Result, Usd};
 
 /// The lines of a `history.jsonl`. A last line that was cut off by a crash is left out.
@@ -19,11 +17,8 @@ use siren_core::{Error, ErrorKind, Result, Usd};
 pub fn read_history(path: impl AsRef<Path>) -> Result<Vec<Line>> {
     let path = path.as_ref();
     let text = std::fs::read(path).map_err(|error| {
-        Error::new(
-            ErrorKind::Other,
-            format!("cannot read the history {}", path.display()),
-        )
-        .with_source(error)
+        Error::new(ErrorKind::Other, format!("cannot read the history {}", path.display()))
+            .with_source(error)
     })?;
     let whole = text.rsplitn(2, |&byte| byte == b'\n').nth(1).unwrap_or(&[]);
     whole
@@ -118,10 +113,7 @@ impl History {
 fn cannot_write(path: &Path, error: std::io::Error) -> Error {
     Error::new(
         ErrorKind::Other,
-        format!(
-            "cannot write {}: choose a folder that can be written to",
-            path.display()
-        ),
+        format!("cannot write {}: choose a folder that can be written to", path.display()),
     )
     .with_source(error)
 }

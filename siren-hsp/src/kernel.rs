@@ -31,14 +31,7 @@ impl Step {
             (UpdateRule::Momentum { momentum }, [velocity]) => {
                 self.momentum(momentum, values, velocity, gradient);
             }
-            (
-                UpdateRule::Adam {
-                    beta1,
-                    beta2,
-                    epsilon,
-                },
-                [first, second],
-            ) => self.adam(
+            (UpdateRule::Adam { beta1, beta2, epsilon }, [first, second]) => self.adam(
                 Adam::new(beta1, beta2, epsilon, self.rate, count),
                 values,
                 first,
@@ -50,18 +43,14 @@ impl Step {
     }
 
     fn sgd(&self, values: &mut [f32], gradient: &[f32]) {
-        let Self {
-            rate, scale, decay, ..
-        } = *self;
+        let Self { rate, scale, decay, .. } = *self;
         for (p, &g) in values.iter_mut().zip(gradient) {
             *p -= rate * (scale * g + decay * *p);
         }
     }
 
     fn momentum(&self, momentum: f32, values: &mut [f32], velocity: &mut [f32], gradient: &[f32]) {
-        let Self {
-            rate, scale, decay, ..
-        } = *self;
+        let Self { rate, scale, decay, .. } = *self;
         for ((p, v), &g) in values.iter_mut().zip(velocity).zip(gradient) {
             *v = momentum * *v + (scale * g + decay * *p);
             *p -= rate * *v;
@@ -158,12 +147,7 @@ mod tests {
 
     #[test]
     fn the_first_step_of_adam_has_the_length_of_the_rate() {
-        let step = Step {
-            rule: UpdateRule::ADAM,
-            rate: 0.01,
-            scale: 1.0,
-            decay: 0.0,
-        };
+        let step = Step { rule: UpdateRule::ADAM, rate: 0.01, scale: 1.0, decay: 0.0 };
         let mut slots = [vec![0.0; 2].into(), vec![0.0; 2].into()];
         let mut values = [1.0, 1.0];
         step.apply(1, &mut values, &mut slots, &[0.5, -3.0]);

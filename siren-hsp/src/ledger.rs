@@ -27,11 +27,7 @@ impl Reservation {
 impl Ledger {
     /// A ledger with a budget, if money is limited, of which `spent` is gone already.
     pub fn new(budget: Option<Usd>, spent: Usd) -> Self {
-        Self {
-            budget,
-            spent,
-            reserved: Usd::ZERO,
-        }
+        Self { budget, spent, reserved: Usd::ZERO }
     }
 
     /// Money spent.

@@ -48,11 +48,7 @@ pub enum Decay {
 impl From<f32> for Rate {
     /// A constant rate.
     fn from(base: f32) -> Self {
-        Self {
-            base,
-            decay: Decay::Constant,
-            warmup: 0,
-        }
+        Self { base, decay: Decay::Constant, warmup: 0 }
     }
 }
 
@@ -114,14 +110,7 @@ mod tests {
 
     #[test]
     fn a_cosine_runs_from_the_base_to_the_last_rate() {
-        let rate = Rate {
-            base: 0.2,
-            decay: Decay::Cosine {
-                epochs: 3,
-                last: 0.1,
-            },
-            warmup: 0,
-        };
+        let rate = Rate { base: 0.2, decay: Decay::Cosine { epochs: 3, last: 0.1 }, warmup: 0 };
         let rates: Vec<f32> = (0..4).map(|epoch| rate.at(epoch)).collect();
         for (rate, expected) in rates.iter().zip([0.2, 0.11, 0.02, 0.02]) {
             assert!((rate - expected).abs() < 1e-6, "{rates:?}");
@@ -134,10 +123,7 @@ mod tests {
             assert!(Rate::from(base).check().is_err());
         }
         let decay = Decay::Exponential { factor: f32::NAN };
-        let rate = Rate {
-            decay,
-            ..0.1.into()
-        };
+        let rate = Rate { decay, ..0.1.into() };
         assert!(rate.check().unwrap_err().message().contains("factor"));
     }
 }

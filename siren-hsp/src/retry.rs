@@ -22,11 +22,7 @@ pub struct Retry {
 impl Default for Retry {
     /// Six attempts, from 0.1 s to 10 s apart.
     fn default() -> Self {
-        Self {
-            attempts: 6,
-            delay: Duration::from_millis(100),
-            longest: Duration::from_secs(10),
-        }
+        Self { attempts: 6, delay: Duration::from_millis(100), longest: Duration::from_secs(10) }
     }
 }
 

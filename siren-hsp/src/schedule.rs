@@ -36,11 +36,7 @@ impl Schedule {
     /// So many workers in the first epoch, in between, and in the last, of `memory_mb` MB each.
     pub fn new(first: u32, between: u32, last: u32, memory_mb: u32) -> Self {
         let allocation = |workers| Allocation { workers, memory_mb };
-        Self {
-            first: allocation(first),
-            between: allocation(between),
-            last: allocation(last),
-        }
+        Self { first: allocation(first), between: allocation(between), last: allocation(last) }
     }
 }
 

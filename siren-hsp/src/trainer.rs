@@ -194,10 +194,7 @@ impl Trainer {
     /// Tells `observer` what happens.
     #[must_use]
     pub fn with_observer(self, observer: impl Observer + 'static) -> Self {
-        Self {
-            observer: Some(Box::new(observer)),
-            ..self
-        }
+        Self { observer: Some(Box::new(observer)), ..self }
     }
 
     /// A handle that asks the run to stop: bookkeeping is finished, and the last checkpoint stays.
@@ -276,11 +273,7 @@ impl Trainer {
         let epoch = snapshot.sealed_epochs;
         let asked = fit.asked;
         let ended = EpochRun::new(self, fit).await?.run().await?;
-        let Ended {
-            mut record,
-            forecast,
-            end,
-        } = ended;
+        let Ended { mut record, forecast, end } = ended;
         if let Some((StopReason::Interrupted | StopReason::Diverged, _)) = end {
             return Ok(end);
         }
@@ -367,9 +360,7 @@ impl Trainer {
         if stop.wall_time.is_some_and(|limit| self.elapsed() >= limit) {
             return Some((StopReason::WallTime, None));
         }
-        self.stop
-            .is_stopped()
-            .then_some((StopReason::Interrupted, None))
+        self.stop.is_stopped().then_some((StopReason::Interrupted, None))
     }
 
     /// The held-out loss, or `training` where nothing is held out; before any training the loss of
@@ -382,28 +373,18 @@ impl Trainer {
                 evaluate(workload, values.into(), &**held_out, threads).await?
             }
             (None, Some(loss)) => {
-                return Ok(Evaluation {
-                    loss,
-                    accuracy: None,
-                    auc: None,
-                });
+                return Ok(Evaluation { loss, accuracy: None, auc: None });
             }
             (None, None) => {
                 let mut metrics = Metrics::new();
                 let range = 0..self.config.batch_size.min(self.parts.train.len());
                 let bytes = self.parts.train.fetch(range.clone()).await?;
                 let batch = Batch::new(range.end as usize, &bytes);
-                self.parts
-                    .workload
-                    .evaluate(values, &batch, &mut metrics)?;
+                self.parts.workload.evaluate(values, &batch, &mut metrics)?;
                 metrics
             }
         };
-        Ok(Evaluation {
-            loss: metrics.loss(),
-            accuracy: metrics.accuracy(),
-            auc: metrics.auc(),
-        })
+        Ok(Evaluation { loss: metrics.loss(), accuracy: metrics.accuracy(), auc: metrics.auc() })
     }
 
     fn save(&self, snapshot: &Snapshot) -> Result<()> {
@@ -424,11 +405,8 @@ impl Trainer {
     }
 
     fn finish(mut self, snapshot: Snapshot, (reason, detail): End) -> Result<Trained> {
-        let initial = self.initial.unwrap_or(Evaluation {
-            loss: f64::NAN,
-            accuracy: None,
-            auc: None,
-        });
+        let initial =
+            self.initial.unwrap_or(Evaluation { loss: f64::NAN, accuracy: None, auc: None });
         let last = self.epochs.last();
         let outcome = Outcome {
             reason,
@@ -461,18 +439,13 @@ impl Trainer {
             },
             epochs: std::mem::take(&mut self.epochs),
         };
-        self.history
-            .write(&Line::Finished(record.outcome.clone()))?;
+        self.history.write(&Line::Finished(record.outcome.clone()))?;
         if let (Some(folder), true) = (&self.config.out, self.history.has_begun()) {
             write_record(folder, &record)?;
         }
         self.parts.scheduler.finish(&outcome);
         self.tell(&Event::Finished(&outcome));
-        Ok(Trained {
-            outcome,
-            record,
-            values: snapshot.values,
-        })
+        Ok(Trained { outcome, record, values: snapshot.values })
     }
 
     /// Times one gradient here, to forecast the first epoch with. In virtual time, which does not

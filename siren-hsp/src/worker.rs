@@ -26,10 +26,7 @@ pub struct ShardWorker {
 impl ShardWorker {
     /// A worker for a workload.
     pub fn new(workload: Arc<dyn Workload>) -> Self {
-        Self {
-            workload,
-            retry: Retry::default(),
-        }
+        Self { workload, retry: Retry::default() }
     }
 
     /// Uses other delays when the store asks for fewer requests or does not answer.
@@ -67,13 +64,7 @@ struct Step {
 impl Step {
     /// The mean loss, and after the last step the squared norm of the sum.
     fn run(self, workload: &dyn Workload, buffers: &mut Buffers) -> Result<(f64, f64)> {
-        let Buffers {
-            replica,
-            local,
-            gradient,
-            sum,
-            bytes,
-        } = buffers;
+        let Buffers { replica, local, gradient, sum, bytes } = buffers;
         let batch = Batch::new(self.examples, bytes);
         let dim = replica.values.len();
         sum.resize(dim, 0.0);
@@ -156,10 +147,8 @@ impl Run<'_> {
                 break;
             }
             let started = self.now();
-            let length = self
-                .invocation
-                .plan
-                .update_len(self.invocation.shard, self.report.position);
+            let length =
+                self.invocation.plan.update_len(self.invocation.shard, self.report.position);
             buffers = self.cycle(buffers, length).await?;
             self.report.position += length;
             let cycle = self.now() - started;
@@ -196,9 +185,7 @@ impl Run<'_> {
         let store = self.context.store();
         let started = self.now();
         let progress = plan.synchrony.progress(plan.updates(position));
-        let pulled = store
-            .pull(plan.epoch, &mut buffers.replica, progress)
-            .await?;
+        let pulled = store.pull(plan.epoch, &mut buffers.replica, progress).await?;
         self.report.requests += store.costs().pull;
         self.report.update += self.now() - started;
 
@@ -224,11 +211,7 @@ impl Run<'_> {
 
         let started = self.now();
         let update = Update {
-            id: UpdateId {
-                epoch: plan.epoch,
-                shard: self.invocation.shard,
-                position,
-            },
+            id: UpdateId { epoch: plan.epoch, shard: self.invocation.shard, position },
             batches: length,
             examples,
             loss,
@@ -267,9 +250,7 @@ impl Run<'_> {
         next: Option<u64>,
     ) -> Result<(Buffers, (f64, f64))> {
         let workload = Arc::clone(&self.worker.workload);
-        let work = Work::Gradient {
-            examples: step.examples as u64,
-        };
+        let work = Work::Gradient { examples: step.examples as u64 };
         let task = move || {
             let result = step.run(&*workload, &mut buffers);
             (buffers, result)
@@ -322,15 +303,8 @@ impl Run<'_> {
 
     /// What this attempt draws its jitter from.
     fn seed(&self) -> Seed {
-        let Invocation {
-            plan,
-            shard,
-            attempt,
-            ..
-        } = self.invocation;
+        let Invocation { plan, shard, attempt, .. } = self.invocation;
         let path = [plan.epoch, u64::from(*shard), u64::from(*attempt)];
-        plan.seed
-            .split(siren_core::Stream::Retry, &path)
-            .child(self.report.position)
+        plan.seed.split(siren_core::Stream::Retry, &path).child(self.report.position)
     }
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 use rand_distr::{Distribution, StandardNormal};
 use siren::data::MemorySource;
 use siren::{
-    Backend, Batch, Clock, Completion, Config, Context, DataSource, Error, ErrorKind, Invocation, Layout, Local,
-    MemoryStore, Metrics, ParameterStore, Parts, Platform, Result, Retry, Scheduler, Seed,
-    ShardWorker, Task, Usage, Work, Worker, WorkerReport, Workload, async_trait,
+    Backend, Batch, Clock, Completion, Config, Context, DataSource, Error, ErrorKind, Invocation,
+    Layout, Local, MemoryStore, Metrics, ParameterStore, Parts, Platform, Result, Retry, Scheduler,
+    Seed, ShardWorker, Task, Usage, Work, Worker, WorkerReport, Workload, async_trait,
 };
 use tokio::sync::Mutex;
 

@@ -82,8 +82,7 @@ pub fn read_labelled(images: impl AsRef<Path>, labels: impl AsRef<Path>) -> Resu
 
 fn parse(mut from: impl Read, dimensions: u8, path: &Path) -> Result<Idx> {
     let mut magic = [0; 4];
-    from.read_exact(&mut magic)
-        .map_err(|error| short(path, "its magic number", error))?;
+    from.read_exact(&mut magic).map_err(|error| short(path, "its magic number", error))?;
     // Two zero bytes, 8 for unsigned bytes, the number of dimensions.
     if magic != [0, 0, 8, dimensions] {
         return Err(Error::new(
@@ -98,8 +97,7 @@ fn parse(mut from: impl Read, dimensions: u8, path: &Path) -> Result<Idx> {
     let mut shape = Vec::new();
     for _ in 0..dimensions {
         let mut extent = [0; 4];
-        from.read_exact(&mut extent)
-            .map_err(|error| short(path, "its dimensions", error))?;
+        from.read_exact(&mut extent).map_err(|error| short(path, "its dimensions", error))?;
         shape.push(u32::from_be_bytes(extent) as usize);
     }
     let entries = shape
@@ -136,20 +134,14 @@ fn parse(mut from: impl Read, dimensions: u8, path: &Path) -> Result<Idx> {
 }
 
 fn cannot_read(path: &Path, error: std::io::Error) -> Error {
-    Error::new(
-        ErrorKind::Other,
-        format!("cannot read the data file {}", path.display()),
-    )
-    .with_source(error)
+    Error::new(ErrorKind::Other, format!("cannot read the data file {}", path.display()))
+        .with_source(error)
 }
 
 fn short(path: &Path, part: &str, error: std::io::Error) -> Error {
     Error::new(
         ErrorKind::Corrupt,
-        format!(
-            "{} is truncated or damaged: cannot read {part}; copy it again",
-            path.display()
-        ),
+        format!("{} is truncated or damaged: cannot read {part}; copy it again", path.display()),
     )
     .with_source(error)
 }

@@ -60,7 +60,8 @@ impl MemorySource {
     pub fn shuffled(&self, seed: Seed) -> Self {
         let mut order: Vec<usize> = (0..self.len).collect();
         order.shuffle(&mut seed.split(Stream::Order, &[]).rng());
-        let bytes: Vec<u8> = order.into_iter().flat_map(|i| self.slice(i..i + 1)).copied().collect();
+        let bytes: Vec<u8> =
+            order.into_iter().flat_map(|i| self.slice(i..i + 1)).copied().collect();
         Self { bytes: bytes.into(), first: 0, ..*self }
     }
 
@@ -84,12 +85,14 @@ impl MemorySource {
             )));
         }
         let first = self.take(len);
-        let others = Self { first: self.first + first.len, len: self.len - first.len, ..self.clone() };
+        let others =
+            Self { first: self.first + first.len, len: self.len - first.len, ..self.clone() };
         Ok((first, others))
     }
 
     fn slice(&self, range: Range<usize>) -> &[u8] {
-        &self.bytes[(self.first + range.start) * self.record..(self.first + range.end) * self.record]
+        &self.bytes
+            [(self.first + range.start) * self.record..(self.first + range.end) * self.record]
     }
 
     /// The bytes of one example.
@@ -129,7 +132,8 @@ mod tests {
 
     #[test]
     fn shuffling_and_splitting_keep_every_example() {
-        let all = MemorySource::new((0..100_u8).collect::<Vec<_>>(), 1).unwrap().shuffled(Seed::new(1));
+        let all =
+            MemorySource::new((0..100_u8).collect::<Vec<_>>(), 1).unwrap().shuffled(Seed::new(1));
         let (first, others) = all.split(30).unwrap();
         let mut seen = first.slice(0..30).to_vec();
         seen.extend(others.shuffled(Seed::new(2)).slice(0..70));

@@ -118,11 +118,7 @@ impl MemoryStore {
             block.stamp += 1;
             block.updates = snapshot.version;
             block.values.copy_from_slice(&snapshot.values[range.clone()]);
-            block.slots = snapshot
-                .slots
-                .iter()
-                .map(|slot| slot[range.clone()].into())
-                .collect();
+            block.slots = snapshot.slots.iter().map(|slot| slot[range.clone()].into()).collect();
         }
         self.version.store(snapshot.version, Ordering::Release);
     }
@@ -134,10 +130,7 @@ impl MemoryStore {
         }
         match &run.open {
             Some(open) if open.plan.epoch == epoch => Ok(open),
-            _ => Err(Error::new(
-                ErrorKind::Conflict,
-                format!("epoch {epoch} is not open"),
-            )),
+            _ => Err(Error::new(ErrorKind::Conflict, format!("epoch {epoch} is not open"))),
         }
     }
 
@@ -239,12 +232,7 @@ fn check(plan: &EpochPlan, dim: usize, update: &Update<'_>) -> Result<Step> {
     if length > f64::from(f32::MAX) {
         return diverged("the length of the update", length);
     }
-    Ok(Step {
-        rule: plan.rule,
-        rate: plan.rate,
-        scale,
-        decay: plan.weight_decay,
-    })
+    Ok(Step { rule: plan.rule, rate: plan.rate, scale, decay: plan.weight_decay })
 }
 
 #[async_trait]
@@ -280,10 +268,7 @@ impl ParameterStore for MemoryStore {
         }
         for (index, block) in self.blocks.iter().enumerate() {
             let length = self.range(index).len();
-            block
-                .lock()
-                .slots
-                .resize_with(plan.rule.slots(), || vec![0.0; length].into());
+            block.lock().slots.resize_with(plan.rule.slots(), || vec![0.0; length].into());
         }
         run.open = Some(Open {
             plan: plan.clone(),
@@ -355,10 +340,8 @@ impl ParameterStore for MemoryStore {
                 }
             };
             let shards: Vec<Shard> = open.shards.into_iter().map(Mutex::into_inner).collect();
-            let updates: u64 = shards
-                .iter()
-                .map(|shard| open.plan.updates(shard.watermark.batches))
-                .sum();
+            let updates: u64 =
+                shards.iter().map(|shard| open.plan.updates(shard.watermark.batches)).sum();
             let stale: u64 = shards.iter().map(|shard| shard.staleness).sum();
             let sealed = Sealed {
                 epoch,
@@ -426,11 +409,7 @@ impl ParameterStore for MemoryStore {
         }
         {
             let mut run = self.run.write();
-            *run = Run {
-                sealed_epochs: snapshot.sealed_epochs,
-                last: None,
-                open: None,
-            };
+            *run = Run { sealed_epochs: snapshot.sealed_epochs, last: None, open: None };
             self.put(snapshot);
         }
         self.progress.notify_waiters();
@@ -446,7 +425,9 @@ mod tests {
 
     store_tests!(
         in_small_blocks,
-        store::Subject::new(|dim| async move { MemoryStore::in_blocks(vec![0.0; dim], 7).unwrap() })
+        store::Subject::new(
+            |dim| async move { MemoryStore::in_blocks(vec![0.0; dim], 7).unwrap() }
+        )
     );
     store_tests!(
         in_memory,

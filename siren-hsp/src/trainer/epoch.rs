@@ -66,12 +66,7 @@ pub(super) struct EpochRun<'a> {
 impl<'a> EpochRun<'a> {
     /// Reserves the money, opens the epoch and launches all workers.
     pub(super) async fn new(trainer: &'a mut Trainer, fit: Fit) -> Result<Self> {
-        let Fit {
-            asked: _,
-            plan,
-            allocation,
-            terms,
-        } = fit;
+        let Fit { asked: _, plan, allocation, terms } = fit;
         let reservations = (0..allocation.workers)
             .map(|_| trainer.ledger.reserve(terms.reservation))
             .collect::<Result<Vec<_>>>()?;
@@ -127,11 +122,7 @@ impl<'a> EpochRun<'a> {
             request_cap: terms.request_cap,
         };
         state.attempts += 1;
-        let launch = Launch {
-            shard,
-            reservation,
-            position,
-        };
+        let launch = Launch { shard, reservation, position };
         let backend = std::sync::Arc::clone(&self.trainer.parts.backend);
         self.running.push(Box::pin(async move {
             if !delay.is_zero() {
@@ -149,8 +140,8 @@ impl<'a> EpochRun<'a> {
         let interval = self.trainer.observer.as_ref().and_then(|o| o.interval());
         let mut tick = interval.map(|interval| self.launched + interval);
         let limit = self.trainer.config.stop.wall_time;
-        let mut deadline = limit
-            .map(|limit| self.launched + limit.saturating_sub(self.trainer.elapsed()));
+        let mut deadline =
+            limit.map(|limit| self.launched + limit.saturating_sub(self.trainer.elapsed()));
         let stop = self.trainer.stop.clone();
         let backend = std::sync::Arc::clone(&self.trainer.parts.backend);
         let clock = backend.clock();
@@ -191,21 +182,15 @@ impl<'a> EpochRun<'a> {
 
     /// Books an invocation, and launches what is left of its shard.
     async fn collect(&mut self, launch: Launch, completion: Completion, now: Time) -> Result<()> {
-        let Launch {
-            shard,
-            reservation,
-            position,
-        } = launch;
+        let Launch { shard, reservation, position } = launch;
         let Completion { billed, result } = completion;
         let platform = &self.trainer.platform;
         // Requests of an invocation that failed are unknown: at most those it was allowed.
         let cap = reservation.amount();
         let actual = match (&result, billed) {
-            (Ok(report), Some(billed)) => Some(platform.invocation_cost(
-                self.allocation.memory_mb,
-                billed,
-                report.requests,
-            )),
+            (Ok(report), Some(billed)) => {
+                Some(platform.invocation_cost(self.allocation.memory_mb, billed, report.requests))
+            }
             (Err(_), Some(billed)) => {
                 let costs = self.trainer.parts.store.costs();
                 if costs.pull == Requests::NONE && costs.push == Requests::NONE {
@@ -258,24 +243,19 @@ impl<'a> EpochRun<'a> {
                     return self.end_early(Ok((StopReason::Diverged, Some(why)))).await;
                 }
                 // Trying again would only fail again.
-                ErrorKind::Rejected | ErrorKind::Corrupt => return self.end_early(Err(error)).await,
+                ErrorKind::Rejected | ErrorKind::Corrupt => {
+                    return self.end_early(Err(error)).await;
+                }
                 _ => {}
             }
             // What the worker could not report, the store knows.
             let (seed, retry) = (self.seed(shard), self.trainer.config.retry);
-            let (store, clock) = (
-                &self.trainer.parts.store,
-                self.trainer.parts.backend.clock(),
-            );
+            let (store, clock) = (&self.trainer.parts.store, self.trainer.parts.backend.clock());
             let status = retry.call(clock, seed, || store.status()).await?;
             let marks = status.open.unwrap_or_default();
             let counted = marks.get(shard as usize).map_or(0, |mark| mark.batches);
             let state = &mut self.shards[shard as usize];
-            state.failures = if counted > position {
-                1
-            } else {
-                state.failures + 1
-            };
+            state.failures = if counted > position { 1 } else { state.failures + 1 };
             position = counted;
             if state.failures >= retry.attempts && position < self.plan.shard_len(shard) {
                 let failed = Error::new(
@@ -325,10 +305,8 @@ impl<'a> EpochRun<'a> {
             let Ok(reservation) = self.trainer.ledger.reserve(terms.reservation) else {
                 continue;
             };
-            let line = Line::Reserved {
-                epoch: self.plan.epoch,
-                usd: reservation.amount().dollars(),
-            };
+            let line =
+                Line::Reserved { epoch: self.plan.epoch, usd: reservation.amount().dollars() };
             if let Err(error) = self.trainer.history.write(&line) {
                 self.end = Some(Err(error));
                 return;
@@ -353,10 +331,7 @@ impl<'a> EpochRun<'a> {
 
     async fn seal_store(&self) -> Result<Sealed> {
         let (store, epoch) = (&self.trainer.parts.store, self.plan.epoch);
-        let (clock, retry) = (
-            self.trainer.parts.backend.clock(),
-            self.trainer.config.retry,
-        );
+        let (clock, retry) = (self.trainer.parts.backend.clock(), self.trainer.config.retry);
         let seed = self.plan.seed.split(Stream::Retry, &[epoch]);
         retry.call(clock, seed, || store.seal(epoch)).await
     }
@@ -369,18 +344,13 @@ impl<'a> EpochRun<'a> {
         let elapsed = self.trainer.now() - self.launched;
         // Whoever still runs is abandoned, and what was reserved for it counts as spent.
         let spent = self.abandon();
-        self.trainer.history.write(&Line::Settled {
-            epoch: self.plan.epoch,
-            usd: spent.dollars(),
-        })?;
+        self.trainer
+            .history
+            .write(&Line::Settled { epoch: self.plan.epoch, usd: spent.dollars() })?;
         let record = self.record(&sealed, elapsed);
         let forecast = self.forecast();
         let end = self.end.take().transpose()?;
-        Ok(Ended {
-            record,
-            forecast,
-            end,
-        })
+        Ok(Ended { record, forecast, end })
     }
 
     fn abandon(&mut self) -> Usd {
@@ -428,11 +398,7 @@ impl<'a> EpochRun<'a> {
             compute_s: mean(sums.compute),
             update_s: mean(sums.update),
             wait_s: wait / workers,
-            cpu_utilisation: if busy > 0.0 {
-                sums.usage.cpu.as_secs_f64() / busy
-            } else {
-                0.0
-            },
+            cpu_utilisation: if busy > 0.0 { sums.usage.cpu.as_secs_f64() / busy } else { 0.0 },
             memory_utilisation: memory / workers,
             memory_shared: shared,
             updates: sealed.watermarks.iter().map(|mark| self.plan.updates(mark.batches)).sum(),
@@ -502,8 +468,5 @@ async fn at(clock: &dyn Clock, time: Option<Time>) {
 }
 
 fn no_headway() -> Error {
-    Error::new(
-        ErrorKind::DeadlineExceeded,
-        "the invocation ended before its first update",
-    )
+    Error::new(ErrorKind::DeadlineExceeded, "the invocation ended before its first update")
 }

@@ -32,10 +32,7 @@ impl Forecast {
             return Self::default();
         }
         let batch = batch.as_secs_f64();
-        Self {
-            batch_s: Some(batch),
-            cycle_s: Some(batch * local_steps as f64),
-        }
+        Self { batch_s: Some(batch), cycle_s: Some(batch * local_steps as f64) }
     }
 
     /// From an epoch in which `batches` batches were billed for `billed` in all.
@@ -165,9 +162,7 @@ impl Trainer {
     fn shortfall(&self, memory_mb: u32, workers: u32, epoch: u64) -> String {
         let platform = &self.platform;
         let left = self.ledger.left().unwrap_or_default();
-        let plan = self
-            .config
-            .plan(epoch, self.layout, self.parts.train.len(), workers);
+        let plan = self.config.plan(epoch, self.layout, self.parts.train.len(), workers);
         let per_worker = plan.batches().div_ceil(u64::from(workers.max(1)));
         let price = |batches: u64, time: Option<Duration>| {
             let cap = request_cap(&plan, batches, self.parts.store.costs());
@@ -179,9 +174,7 @@ impl Trainer {
             * f64::from(workers);
         let least = price(
             self.config.local_steps,
-            forecast
-                .cycle(platform, memory_mb)
-                .map(|cycle| cycle.mul_f64(HEADWAY)),
+            forecast.cycle(platform, memory_mb).map(|cycle| cycle.mul_f64(HEADWAY)),
         );
         format!(
             "{left} is left of the budget, but epoch {epoch} with {workers} workers of {memory_mb} \

@@ -1,0 +1,83 @@
+//! The examples' workloads keep their contract: gradients against finite differences, among others.
+
+#![allow(dead_code, reason = "the main functions of the examples")]
+
+use siren_burn::BurnWorkload;
+use siren_core::DataSource;
+use siren_core::conformance::{data, data_tests, workload, workload_tests};
+use siren_examples::lenet::{DigitLearner, RECORD};
+
+mod quickstart {
+    include!("../quickstart.rs");
+
+    pub(crate) fn workload() -> impl Workload + 'static {
+        Logistic(Layout::flat("weights", FEATURES).unwrap())
+    }
+}
+
+mod custom_workload {
+    include!("../custom_workload.rs");
+
+    pub(crate) fn workload() -> impl Workload + 'static {
+        Network::new().unwrap()
+    }
+
+    pub(crate) fn spirals() -> impl DataSource + 'static {
+        Spirals { seed: Seed::new(1), len: 99 }
+    }
+}
+
+/// A few digits that are no noise: a bar at a height that goes with the label.
+fn digits() -> Vec<Vec<u8>> {
+    let digit = |label: u8| {
+        let mut record = vec![0; RECORD];
+        record[0] = label;
+        record[1 + 84 * usize::from(label)..][..84].fill(200);
+        record
+    };
+    (0..4).map(digit).collect()
+}
+
+fn floats(rows: &[&[f32]]) -> Vec<Vec<u8>> {
+    rows.iter().map(|row| row.iter().flat_map(|x| x.to_le_bytes()).collect()).collect()
+}
+
+workload_tests!(
+    lenet,
+    workload::Subject::new(BurnWorkload::new(DigitLearner).unwrap(), digits()).tolerance(0.05)
+);
+
+workload_tests!(
+    logistic,
+    workload::Subject::new(
+        quickstart::workload(),
+        floats(&[&[0.5; 21], &[-1.0; 21], &[0.25; 21], &[1.0; 21]].map(|row| &row[..]))
+    )
+);
+
+workload_tests!(
+    network,
+    workload::Subject::new(
+        custom_workload::workload(),
+        floats(&[&[0.1, 0.9, 1.0], &[-0.7, 0.2, 0.0], &[0.3, -0.4, 1.0], &[-0.1, -0.8, 0.0]])
+    )
+);
+
+data_tests!(spirals, data::Subject::new(custom_workload::spirals()));
+
+#[test]
+fn the_bundled_images_are_mnist() {
+    let (train, test) =
+        siren_examples::mnist::load(&siren_examples::mnist::bundled(), None).unwrap();
+    assert_eq!((train.len(), test.len(), train.record_len()), (60_000, 10_000, RECORD));
+    let bytes = block_on(train.fetch(0..60_000));
+    let mut counts = [0; 10];
+    for record in bytes.chunks_exact(RECORD) {
+        counts[usize::from(record[0])] += 1;
+    }
+    assert_eq!(counts, [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]);
+}
+
+fn block_on<T, E: std::fmt::Debug>(future: impl Future<Output = Result<T, E>>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(future).unwrap()
+}
