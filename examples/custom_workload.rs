@@ -1,8 +1,8 @@
-// A model and a data source of one's own: `cargo run --release --example custom_workload`
-//
-// A network with one hidden layer learns to tell two interleaved spirals apart. Nothing is stored:
-// the data source computes the examples that it is asked for. The run is put together by hand here,
-// with a schedule that starts with many workers and ends with few.
+//! A model and a data source of one's own: `cargo run --release --example custom_workload`
+//!
+//! A network with one hidden layer learns to tell two interleaved spirals apart. Nothing is stored:
+//! the data source computes the examples that it is asked for. The run is put together by hand here,
+//! with a schedule that starts with many workers and ends with few.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,9 +16,11 @@ use siren::{
 };
 
 /// Points on two spirals with a little noise: x, y, and which spiral, as three `f32`.
-struct Spirals {
-    seed: Seed,
-    len: u64,
+pub struct Spirals {
+    /// What the noise is drawn from.
+    pub seed: Seed,
+    /// How many points there are.
+    pub len: u64,
 }
 
 #[siren::async_trait]
@@ -49,7 +51,7 @@ impl DataSource for Spirals {
 const HIDDEN: usize = 64;
 
 /// Two inputs, a hidden layer of ReLUs, one output: the log-odds of the second spiral.
-struct Network {
+pub struct Network {
     layout: Layout,
 }
 
@@ -64,7 +66,12 @@ struct Forward<'a> {
 }
 
 impl Network {
-    fn new() -> Result<Self> {
+    /// A network, whose parameters live elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// None: the layout is sound.
+    pub fn new() -> Result<Self> {
         let layout = Layout::new(vec![
             TensorSpec::new("hidden.weight", [2, HIDDEN]),
             TensorSpec::new("hidden.bias", [HIDDEN]),

@@ -39,8 +39,10 @@ async fn train(flags: Flags) -> Result<ExitCode> {
         run::local(name, &flags, workload.clone(), Arc::new(train), Arc::new(test)).await?;
     let folder = flags.folder(name);
     let exit = run::summarise(&trained, &folder, "cargo run --release --example lenet_mnist --")?;
-    let model = folder.join("model.safetensors");
-    siren_burn::save(workload.layout(), &trained.values, &model)?;
-    println!("  model     {}", model.display());
+    if trained.started {
+        let model = folder.join("model.safetensors");
+        siren_burn::save(workload.layout(), &trained.values, &model)?;
+        println!("  model     {}", model.display());
+    }
     Ok(exit)
 }

@@ -16,11 +16,11 @@ use siren_burn::burn::module::{Module, ModuleMapper, Param};
 use siren_burn::burn::prelude::*;
 use siren_burn::burn::tensor::Gradients;
 use siren_burn::{BurnWorkload, Learner};
-use siren_core::{Batch, Clock, DataSource, Error, ErrorKind, Result, UpdateRule};
+use siren_core::{Batch, Clock, DataSource, Error, ErrorKind, Result, UpdateRule, file};
 use siren_examples::lenet::DigitLearner;
 use siren_examples::{mnist, run};
 use siren_hsp::data::MemorySource;
-use siren_hsp::{Config, Fixed, MemoryStore, Parts, ShardWorker, Stop, Trainer, file};
+use siren_hsp::{Config, Fixed, MemoryStore, Parts, ShardWorker, Stop, Trainer};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -134,8 +134,7 @@ async fn siren(data: &MemorySource, images: u64, workers: u32, threads: usize) -
     let workload = Arc::new(BurnWorkload::new(DigitLearner)?);
     let store = Arc::new(MemoryStore::initialised(&*workload, 1)?);
     let worker = Arc::new(ShardWorker::new(workload.clone()));
-    let backend =
-        Arc::new(Local::with_threads(worker, store.clone(), train.clone(), threads)?);
+    let backend = Arc::new(Local::with_threads(worker, store.clone(), train.clone(), threads)?);
     let scheduler = Box::new(Fixed::new(workers, 1_769));
     let parts = Parts { workload, train, held_out: None, store, backend, scheduler };
     let config = Config {
@@ -201,11 +200,7 @@ async fn plain(data: &MemorySource, images: u64) -> Result<f64> {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
-    if values.len() % 2 == 1 {
-        values[middle]
-    } else {
-        (values[middle - 1] + values[middle]) / 2.0
-    }
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
 }
 
 /// The machine's load over the last minute, where the system says.

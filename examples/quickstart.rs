@@ -1,12 +1,12 @@
-// Logistic regression by hand, four workers: `cargo run --release --example quickstart`
-use std::sync::Arc;
-
+//! Logistic regression by hand, four workers: `cargo run --release --example quickstart`
 use ndarray::{Array1, Array2, ArrayView1, Axis};
 use rand_distr::{Distribution, StandardNormal};
 use siren::{data::MemorySource, *};
+use std::sync::Arc;
 
 const FEATURES: usize = 20; // and a label make an example
-struct Logistic(Layout);
+/// Predicts the label of an example.
+pub struct Logistic(pub Layout);
 
 impl Logistic {
     /// Features, errors of the predicted probabilities, and the sum of the losses.

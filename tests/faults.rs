@@ -151,7 +151,7 @@ async fn a_gradient_that_is_not_finite_ends_the_run_and_spares_the_checkpoint() 
     assert_eq!(checkpoint.epochs().len(), 2);
     assert_eq!(checkpoint.values(), trained.values);
     let status = siren::ParameterStore::status(&*store).await.unwrap();
-    assert!(status.open.is_none(), "no epoch is left open");
+    assert_eq!((status.open, status.sealed_epochs), (None, 2), "the store is at the checkpoint");
 }
 
 /// Asks the run to stop in its second epoch.
@@ -169,7 +169,7 @@ impl Observer for StopIn {
 #[tokio::test]
 async fn a_request_to_stop_settles_the_money_and_keeps_the_last_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    let (parts, backend, _) = parts(rows(1_000), Fixed::new(4, 1_769), []);
+    let (parts, backend, store) = parts(rows(1_000), Fixed::new(4, 1_769), []);
     let config = Config { out: Some(folder.path().into()), ..quick() };
     let trainer = Trainer::new(parts, config).unwrap();
     let asked = Arc::new(AtomicBool::new(false));
@@ -180,36 +180,108 @@ async fn a_request_to_stop_settles_the_money_and_keeps_the_last_checkpoint() {
     assert_eq!(trained.outcome.reason, StopReason::Interrupted);
     assert_eq!(trained.record.epochs.len(), 1);
     assert!(trained.outcome.cost.dollars() >= backend.billed.total() - 1e-15);
-    assert_eq!(siren::Checkpoint::load(folder.path()).unwrap().epochs().len(), 1);
+    let checkpoint = siren::Checkpoint::load(folder.path()).unwrap();
+    assert_eq!(checkpoint.epochs().len(), 1);
+    // A store that lives on is where the checkpoint is, not half an epoch further.
+    let snapshot = siren::ParameterStore::snapshot(&*store).await.unwrap();
+    assert_eq!((snapshot.sealed_epochs, &snapshot.values[..]), (1, checkpoint.values()));
+}
+
+/// As [`Linear`], on a slow machine.
+struct Slow(Arc<Linear>);
+impl Workload for Slow {
+    fn layout(&self) -> &Layout {
+        self.0.layout()
+    }
+    fn init(&self, seed: Seed) -> Result<Vec<f32>> {
+        self.0.init(seed)
+    }
+    #[expect(clippy::disallowed_methods, reason = "a slow machine in real time")]
+    fn gradient(&self, w: &[f32], b: &Batch<'_>, seed: Seed, g: &mut [f32]) -> Result<f64> {
+        std::thread::sleep(Duration::from_millis(5));
+        self.0.gradient(w, b, seed, g)
+    }
+    fn evaluate(&self, w: &[f32], b: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
+        self.0.evaluate(w, b, metrics)
+    }
+}
+
+fn slow(examples: usize, workers: u32) -> Parts {
+    let workload = Slow(Linear::new());
+    let store = Arc::new(MemoryStore::initialised(&workload, 0).unwrap());
+    parts_on(Arc::new(workload), store, rows(examples), Fixed::new(workers, 1_769), []).0
 }
 
 #[tokio::test]
 async fn a_time_limit_cuts_the_epoch_short_and_keeps_what_was_done() {
-    struct Slow(Arc<Linear>);
-    impl Workload for Slow {
-        fn layout(&self) -> &Layout {
-            self.0.layout()
-        }
-        fn init(&self, seed: Seed) -> Result<Vec<f32>> {
-            self.0.init(seed)
-        }
-        #[expect(clippy::disallowed_methods, reason = "a slow machine in real time")]
-        fn gradient(&self, w: &[f32], b: &Batch<'_>, seed: Seed, g: &mut [f32]) -> Result<f64> {
-            std::thread::sleep(Duration::from_millis(5));
-            self.0.gradient(w, b, seed, g)
-        }
-        fn evaluate(&self, w: &[f32], b: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
-            self.0.evaluate(w, b, metrics)
-        }
-    }
-    let workload = Slow(Linear::new());
-    let store = Arc::new(MemoryStore::initialised(&workload, 0).unwrap());
-    let (parts, _, _) = parts_on(Arc::new(workload), store, rows(2_000), Fixed::new(2, 1_769), []);
-    let stop = Stop { wall_time: Some(Duration::from_millis(300)), ..Stop::default() };
+    // Also in the last epoch that was asked for.
+    let stop = Stop { wall_time: Some(Duration::from_millis(300)), epochs: 1, ..Stop::default() };
     let config = Config { batch_size: 1, stop, ..quick() };
-    let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
+    let trained = Trainer::new(slow(2_000, 2), config).unwrap().run().await.unwrap();
     assert_eq!(trained.outcome.reason, StopReason::WallTime);
     let epoch = &trained.record.epochs[0];
     assert!(!epoch.complete && epoch.batches > 0 && epoch.batches < 2_000, "{}", epoch.batches);
     assert!(epoch.loss < trained.record.initial.loss);
+    // What the workers did is known, although the seal came before their end.
+    assert!(epoch.compute_s > 0.1 && epoch.cpu_utilisation > 0.0, "{epoch:?}");
+}
+
+/// Waiting for a thread is no execution: with many workers on few threads it must not count against
+/// their timeouts.
+#[tokio::test]
+async fn many_workers_on_two_threads_all_finish_without_a_budget() {
+    let stop = Stop { epochs: 3, ..Stop::default() };
+    let config = Config { batch_size: 1, stop, ..quick() };
+    let trained = Trainer::new(slow(130, 64), config).unwrap().run().await.unwrap();
+    assert_eq!(trained.outcome.reason, StopReason::Epochs);
+    for epoch in &trained.record.epochs {
+        assert_eq!((epoch.workers, epoch.batches, epoch.retries), (64, 130, 0));
+        assert!(epoch.queue_s > epoch.compute_s, "nobody waited for a thread: {epoch:?}");
+        assert!(epoch.staleness_mean > 10.0, "{epoch:?}");
+    }
+}
+
+#[tokio::test]
+async fn long_local_steps_in_short_shards_do_not_confuse_the_forecast() {
+    let config = Config { local_steps: 1_000, batch_size: 10, ..quick() };
+    let (parts, _, _) = parts(rows(400), Fixed::new(4, 1_769), []);
+    let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
+    assert_eq!((trained.outcome.reason, trained.outcome.epochs), (StopReason::Epochs, 10));
+    assert!(trained.record.epochs.iter().all(|epoch| epoch.complete && epoch.updates == 4));
+}
+
+/// Says that it has finished after two updates.
+struct Liar {
+    inner: ShardWorker,
+    lies: AtomicU32,
+}
+
+#[async_trait]
+impl Worker for Liar {
+    async fn run(&self, invocation: &Invocation, context: &dyn Context) -> Result<WorkerReport> {
+        if self.lies.fetch_add(1, Ordering::Relaxed) >= 4 {
+            return self.inner.run(invocation, context).await;
+        }
+        let report = self.inner.run(invocation, &Short::new(context, 2)).await?;
+        Ok(WorkerReport { finished: true, ..report })
+    }
+}
+
+#[tokio::test]
+async fn a_finished_report_is_not_believed() {
+    let (workload, train) = (Linear::new(), rows(1_000));
+    let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
+    let worker = Liar { inner: ShardWorker::new(workload.clone()), lies: AtomicU32::new(0) };
+    let backend = Local::new(Arc::new(worker), store.clone(), train.clone()).unwrap();
+    let parts = Parts {
+        workload,
+        held_out: None,
+        train,
+        store,
+        backend: Arc::new(backend),
+        scheduler: Box::new(Fixed::new(4, 1_769)),
+    };
+    let trained = Trainer::new(parts, one_epoch()).unwrap().run().await.unwrap();
+    let epoch = &trained.record.epochs[0];
+    assert_eq!((epoch.batches, epoch.complete, epoch.retries), (100, true, 4));
 }

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use siren_core::{Allocation, Error, ErrorKind, Result, UpdateRule, Usd};
-use siren_hsp::{Config, Decay, Rate, Stop, file};
+use siren_core::{Allocation, Error, Result, UpdateRule, Usd};
+use siren_hsp::{Checkpoint, Config, Decay, Rate, Stop};
 
 /// Flags that every training example takes. A flag that is not given has its value from the run that
 /// is resumed, or else its default.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Flags {
-    /// Workers that train at the same time [default: 4]
+    /// Workers that train at the same time [default: one for each thread]
     #[arg(long, value_name = "N")]
     pub workers: Option<u32>,
     /// Memory of each worker in MB, which sets its price [default: 1769, one vCPU]
@@ -26,13 +26,16 @@ pub struct Flags {
     /// Images in a mini-batch [default: 64]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<u64>,
-    /// The learning rate, which falls along half a cosine to a tenth in the last epoch
-    /// [default: 0.04]
+    /// The learning rate, which falls along half a cosine to a tenth in the last epoch [default:
+    /// 0.025 for each worker up to ten, from there on 2.5 over their number]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub lr: Option<f32>,
-    /// Momentum of the updates; 0 is plain SGD [default: 0.8]
+    /// Momentum of the updates; 0 is plain SGD [default: 0.9 for one worker, 0.1 less for each more]
     #[arg(long, value_name = "M", allow_negative_numbers = true)]
     pub momentum: Option<f32>,
+    /// Gradients longer than this are scaled down to it [default: 2]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
+    pub clip_norm: Option<f32>,
     /// Batches that a worker computes on its own before it pushes [default: 1]
     #[arg(long, value_name = "N")]
     pub local_steps: Option<u64>,
@@ -71,28 +74,28 @@ pub struct Flags {
     pub quiet: bool,
 }
 
-const SAVED: &str = "flags.json";
+/// The label of a run's config that holds its flags.
+const LABEL: &str = "flags";
 
 impl Flags {
-    /// Fills in the flags of the run that is resumed, if one is.
+    /// Fills in the flags of the run that is resumed, which are in its checkpoint.
     ///
     /// # Errors
     ///
-    /// When that run left no flags, or they cannot be read.
+    /// When the checkpoint cannot be read, or was not made by a program with these flags.
     pub fn complete(self) -> Result<Self> {
         let Some(folder) = self.resume.clone() else {
             return Ok(self);
         };
-        let path = folder.join(SAVED);
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-            let message = format!(
-                "cannot read {}: --resume takes the folder of a run that was interrupted",
-                path.display()
-            );
-            Error::new(ErrorKind::Other, message).with_source(error)
-        };
-        let text = std::fs::read(&path).map_err(|error| failed(error.into()))?;
-        let saved: Self = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
+        let checkpoint = Checkpoint::load(&folder)?;
+        let saved = checkpoint.config().labels.get(LABEL);
+        let saved: Self =
+            saved.and_then(|text| serde_json::from_str(text).ok()).ok_or_else(|| {
+                Error::rejected(format!(
+                    "the checkpoint in {} was made by another program: resume it by that",
+                    folder.display()
+                ))
+            })?;
         Ok(Self {
             workers: self.workers.or(saved.workers),
             memory_mb: self.memory_mb.or(saved.memory_mb),
@@ -100,6 +103,7 @@ impl Flags {
             batch_size: self.batch_size.or(saved.batch_size),
             lr: self.lr.or(saved.lr),
             momentum: self.momentum.or(saved.momentum),
+            clip_norm: self.clip_norm.or(saved.clip_norm),
             local_steps: self.local_steps.or(saved.local_steps),
             target_loss: self.target_loss.or(saved.target_loss),
             budget: self.budget.or(saved.budget),
@@ -114,19 +118,12 @@ impl Flags {
         })
     }
 
-    /// Writes the flags beside the run, for a later [`complete`](Self::complete).
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be written.
-    pub fn save(&self, folder: &Path) -> Result<()> {
-        file::replace(&folder.join(SAVED), |to| Ok(serde_json::to_writer_pretty(to, self)?))
-    }
-
     /// What each epoch runs with.
     pub fn allocation(&self) -> Allocation {
         Allocation {
-            workers: self.workers.unwrap_or(4),
+            workers: self
+                .workers
+                .unwrap_or_else(|| u32::try_from(self.threads()).unwrap_or(u32::MAX)),
             memory_mb: self.memory_mb.unwrap_or(1_769),
         }
     }
@@ -137,27 +134,47 @@ impl Flags {
         self.threads.unwrap_or_else(cores)
     }
 
+    /// How many workers the update rule's defaults reckon with: from ten on, the staleness of updates
+    /// is momentum enough.
+    fn crowd(&self) -> f32 {
+        self.allocation().workers.clamp(1, 10) as f32
+    }
+
+    /// The momentum: less for more workers, so that it adds up to about 0.9 with that of asynchrony,
+    /// 1 - 1/n (Mitliagkas and others, "Asynchrony begets momentum", 2016).
+    fn momentum(&self) -> f32 {
+        self.momentum.unwrap_or_else(|| (1.0 - 0.1 * self.crowd()).max(0.0))
+    }
+
+    /// The learning rate: 0.25 over a whole update with its momentum, and less for more than ten
+    /// workers, whose updates are staler.
+    fn rate(&self) -> f32 {
+        let workers = self.allocation().workers.max(1) as f32;
+        self.lr.unwrap_or_else(|| 0.025 * self.crowd() * (10.0 / workers).min(1.0))
+    }
+
     /// What the trainer is told.
     pub fn config(&self, run: &str) -> Config {
         let epochs = self.epochs.unwrap_or(3);
-        let momentum = self.momentum.unwrap_or(0.8);
+        let momentum = self.momentum();
         Config {
             run: run.into(),
             seed: self.seed.unwrap_or(1),
             batch_size: self.batch_size.unwrap_or(64),
             local_steps: self.local_steps.unwrap_or(1),
+            clip_norm: Some(self.clip_norm.unwrap_or(2.0)),
             rule: if momentum == 0.0 { UpdateRule::Sgd } else { UpdateRule::Momentum { momentum } },
-            rate: Rate {
-                base: self.lr.unwrap_or(0.04),
-                decay: Decay::Cosine { epochs, last: 0.1 },
-                warmup: 0,
-            },
+            rate: Rate { base: self.rate(), decay: Decay::Cosine { epochs, last: 0.1 }, warmup: 0 },
             stop: Stop {
                 epochs,
                 target_loss: self.target_loss,
                 wall_time: self.time_limit,
                 budget: self.budget.map(Usd::new),
             },
+            labels: serde_json::to_string(self)
+                .map(|text| (LABEL.into(), text))
+                .into_iter()
+                .collect(),
             out: Some(self.folder(run)),
             evaluate_threads: Some(self.threads()),
             ..Config::default()

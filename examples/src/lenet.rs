@@ -6,7 +6,7 @@ use siren_burn::burn::nn::loss::CrossEntropyLossConfig;
 use siren_burn::burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use siren_burn::burn::nn::{Linear, LinearConfig, Relu};
 use siren_burn::burn::prelude::*;
-use siren_burn::{Learner, Measure};
+use siren_burn::{Learner, Measure, cpu};
 use siren_core::{Batch, Error, Result};
 
 /// The width and the height of an image.
@@ -15,6 +15,12 @@ pub const SIDE: usize = 28;
 pub const RECORD: usize = 1 + SIDE * SIDE;
 /// The number of classes.
 pub const CLASSES: u8 = 10;
+
+/// A pixel with mean 0 and standard deviation 1 over the training images, which are 0.1307 and
+/// 0.3081 of its range.
+fn normalised(pixel: u8) -> f32 {
+    (f32::from(pixel) / 255.0 - 0.1307) / 0.3081
+}
 
 /// LeNet-5 with the widths that MXNet's example made usual: 431,080 parameters.
 #[derive(Module, Debug)]
@@ -40,10 +46,13 @@ impl LeNet {
         }
     }
 
-    /// The logits, `[images, classes]`, of `[images, 1, 28, 28]` pixels from 0 to 1.
+    /// The logits, `[images, classes]`, of `[images, 1, 28, 28]` pixels.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let x = self.pool.forward(self.relu.forward(self.conv1.forward(images)));
-        let x = self.pool.forward(self.relu.forward(self.conv2.forward(x)));
+        // As `self.conv1.forward(images)` and `self.pool.forward(x)`, only faster.
+        let x = self.relu.forward(cpu::conv2d(&self.conv1, images));
+        let x = cpu::max_pool2d(&self.pool, x);
+        let x = self.relu.forward(cpu::conv2d(&self.conv2, x));
+        let x = cpu::max_pool2d(&self.pool, x);
         let x = self.relu.forward(self.linear1.forward(x.flatten(1, 3)));
         self.linear2.forward(x)
     }
@@ -52,7 +61,7 @@ impl LeNet {
 /// A batch of digits.
 #[derive(Clone, Debug)]
 pub struct Digits {
-    /// Pixels from 0 to 1, `[images, 1, 28, 28]`.
+    /// Pixels of mean 0 and standard deviation 1, `[images, 1, 28, 28]`.
     pub images: Tensor<4>,
     /// Labels, `[images]`.
     pub targets: Tensor<1, Int>,
@@ -89,7 +98,7 @@ impl Learner for DigitLearner {
                 )));
             }
             labels.push(i64::from(record[0]));
-            pixels.extend(record[1..].iter().map(|&pixel| f32::from(pixel) / 255.0));
+            pixels.extend(record[1..].iter().map(|&pixel| normalised(pixel)));
         }
         let images = TensorData::new(pixels, [examples, 1, SIDE, SIDE]);
         Ok(Digits {

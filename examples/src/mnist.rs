@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use siren_core::{Error, ErrorKind, Result, Seed};
 use siren_hsp::data::{MemorySource, idx};
 
+use crate::lenet::{CLASSES, RECORD};
+
 /// Training and test data; an example is a label byte and 784 pixels. The training images are
 /// shuffled once, always in the same way, and cut to the first `train_size` if that is given.
 ///
@@ -12,9 +14,12 @@ use siren_hsp::data::{MemorySource, idx};
 ///
 /// When a file is missing, damaged or another than it should be; the message names it.
 pub fn load(folder: &Path, train_size: Option<u64>) -> Result<(MemorySource, MemorySource)> {
-    let read = |part: &str| {
+    let read = |part: &str| -> Result<MemorySource> {
         let file = |kind: &str| find(folder, &format!("{part}-{kind}-ubyte"));
-        idx::read_labelled(file("images-idx3")?, file("labels-idx1")?)
+        let (images, labels) = (file("images-idx3")?, file("labels-idx1")?);
+        let source = idx::read_labelled(&images, &labels)?;
+        check(&source, &images, &labels)?;
+        Ok(source)
     };
     let train = read("train")?.shuffled(Seed::new(0));
     let test = read("t10k")?;
@@ -26,6 +31,25 @@ pub fn load(folder: &Path, train_size: Option<u64>) -> Result<(MemorySource, Mem
         None => train,
     };
     Ok((train, test))
+}
+
+/// Refuses images of another size and labels that are no digits.
+fn check(source: &MemorySource, images: &Path, labels: &Path) -> Result<()> {
+    let corrupt = |message: String| Err(Error::new(ErrorKind::Corrupt, message));
+    if source.record_len() != RECORD {
+        return corrupt(format!(
+            "the images in {} have {} pixels, those of MNIST 784: is it the right file?",
+            images.display(),
+            source.record_len() - 1
+        ));
+    }
+    match source.records().position(|record| record[0] >= CLASSES) {
+        None => Ok(()),
+        Some(index) => corrupt(format!(
+            "label {index} in {} is no digit from 0 to 9: is it the right file?",
+            labels.display()
+        )),
+    }
 }
 
 /// The file with this name, compressed or not.

@@ -1,19 +1,16 @@
 //! Live progress: a bar for each epoch on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use siren_hsp::{EpochRecord, Event, Observer};
 
-use crate::Flags;
-
-/// Shows what happens in a run, and saves its flags once it is under way.
+/// Shows what happens in a run.
 pub struct Progress {
-    flags: Flags,
-    folder: PathBuf,
+    quiet: bool,
     epochs: u64,
+    batches: u64,
     examples: u64,
     estimated: bool,
     bar: Option<ProgressBar>,
@@ -21,12 +18,12 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Progress of a run over `examples` examples an epoch, which leaves its files in `folder`.
-    pub fn new(flags: Flags, folder: PathBuf, examples: u64) -> Self {
+    /// Progress of a run over `examples` examples an epoch; a quiet one shows nothing.
+    pub fn new(quiet: bool, examples: u64) -> Self {
         Self {
-            flags,
-            folder,
+            quiet,
             epochs: 0,
+            batches: 1,
             examples,
             estimated: false,
             bar: None,
@@ -50,7 +47,8 @@ impl Progress {
             record.epoch + 1,
             self.epochs,
             record.elapsed_s,
-            self.examples as f64 / record.elapsed_s,
+            // In proportion, if the epoch was cut short.
+            self.examples as f64 * record.batches as f64 / self.batches as f64 / record.elapsed_s,
             record.loss,
             record.train_loss,
             siren_core::Usd::new(record.cost_usd),
@@ -63,13 +61,10 @@ impl Observer for Progress {
     fn event(&mut self, event: &Event<'_>) {
         match event {
             Event::Started { job, initial, epoch } => {
-                // A run that cannot be resumed is still a run.
-                if let Err(error) = self.flags.save(&self.folder) {
-                    eprintln!("warning: {}", error.chain());
-                }
                 self.epochs = job.epochs;
+                self.batches = job.batches;
                 self.estimated = job.platform.estimated;
-                if !self.flags.quiet {
+                if !self.quiet {
                     let from =
                         if *epoch > 0 { format!(" from epoch {}", epoch + 1) } else { "".into() };
                     eprintln!(
@@ -78,7 +73,7 @@ impl Observer for Progress {
                     );
                 }
             }
-            Event::Launched { epoch, allocation, batches, rate } if !self.flags.quiet => {
+            Event::Launched { epoch, allocation, batches, rate } if !self.quiet => {
                 let head = format!(
                     "epoch {}/{}: {} workers of {} MB, rate {rate:.4}",
                     epoch + 1,
@@ -108,7 +103,7 @@ impl Observer for Progress {
                     ));
                 }
             }
-            Event::Retried { shard, error, .. } => {
+            Event::Retried { shard, error, .. } if !self.quiet => {
                 self.line(&format!("shard {shard} is tried again: {}", error.chain()));
             }
             Event::Evaluating { .. } => {
@@ -117,7 +112,7 @@ impl Observer for Progress {
                     bar.set_message("evaluating");
                 }
             }
-            Event::Sealed(record) if !self.flags.quiet => {
+            Event::Sealed(record) if !self.quiet => {
                 if let Some(bar) = self.bar.take() {
                     bar.finish_and_clear();
                 }
@@ -133,6 +128,6 @@ impl Observer for Progress {
     }
 
     fn interval(&self) -> Option<Duration> {
-        (self.terminal && !self.flags.quiet).then_some(Duration::from_millis(200))
+        (self.terminal && !self.quiet).then_some(Duration::from_millis(200))
     }
 }

@@ -30,7 +30,7 @@ pub async fn local(
     let store = Arc::new(MemoryStore::initialised(&*workload, config.seed)?);
     let worker = Arc::new(ShardWorker::new(Arc::clone(&workload)));
     let backend = Local::with_threads(worker, store.clone(), Arc::clone(&train), flags.threads())?;
-    let progress = Progress::new(flags.clone(), flags.folder(name), train.len());
+    let progress = Progress::new(flags.quiet, train.len());
     let parts = Parts {
         workload,
         train,
@@ -90,14 +90,20 @@ pub fn summarise(trained: &Trained, folder: &Path, command: &str) -> Result<Exit
     }
     println!("  time      {:.1} s", outcome.elapsed.as_secs_f64());
     println!("  cost      {}{estimate}", outcome.cost);
-    siren_report::write(record, folder.join("report.html"))?;
-    println!("  report    {}", folder.join("report.html").display());
-    let unfinished = matches!(
-        outcome.reason,
-        StopReason::Interrupted | StopReason::Budget | StopReason::WallTime
-    );
-    if unfinished {
-        println!("resume by: {command} --resume {}", folder.display());
+    // A run that ended before its first epoch leaves the files of an earlier one alone.
+    if trained.started {
+        let report = folder.join("report.html");
+        siren_report::write(record, &report)?;
+        println!("  report    {}", report.display());
+    }
+    let more = match outcome.reason {
+        StopReason::Interrupted => Some(""),
+        StopReason::Budget => Some(" --budget MORE"),
+        StopReason::WallTime => Some(" --time-limit LONGER"),
+        _ => None,
+    };
+    if let (Some(more), true) = (more, trained.started) {
+        println!("resume by: {command} --resume {}{more}", folder.display());
     }
     Ok(match outcome.reason {
         StopReason::Interrupted => ExitCode::from(130),

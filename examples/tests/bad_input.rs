@@ -74,6 +74,11 @@ fn settings_that_cannot_work_are_named_and_lose_nothing() {
         refused(&flags, &[word]);
     }
     refused(&["--train-size", "0", "--out", out], &["training size is 0"]);
+    // A run that is over before it starts says so, and loses nothing either.
+    for flags in [["--target-loss", "100"], ["--time-limit", "0s"]] {
+        let flags = [&["--train-size", "128", "--out", out], &flags[..]].concat();
+        assert!(example("lenet_mnist").args(flags).output().unwrap().status.success());
+    }
     assert_eq!(files(folder.path()), before, "files of an earlier run were changed");
 }
 
@@ -128,7 +133,10 @@ fn damaged_data_is_named() {
     magic[2] = 9;
     let mut fewer = labels[..labels.len() - 1].to_vec();
     fewer[4..8].copy_from_slice(&59_999_u32.to_be_bytes());
-    let cases: [(&[u8], &[&str]); 7] = [
+    let mut eleven = labels.clone();
+    eleven[8 + 77] = 11;
+    let cases: [(&[u8], &[&str]); 8] = [
+        (&packed(&eleven), &["label 77", "no digit"]),
         (&whole[..whole.len() / 2], &["truncated or damaged"]),
         (&packed(&labels[..1_000]), &["truncated", "60000 bytes"]),
         (&packed(&[&labels[..], &[0]].concat()), &["too long"]),
@@ -161,7 +169,7 @@ fn folders_that_cannot_be_used_are_named() {
         &["cannot make the folder"],
     );
     let empty = folder.path().to_str().unwrap();
-    refused(&["--resume", empty], &["flags.json", "--resume"]);
+    refused(&["--resume", empty], &["checkpoint", "folder of a run"]);
 
     let run = tempfile::tempdir().unwrap();
     finished(run.path());

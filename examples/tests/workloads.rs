@@ -1,31 +1,16 @@
 //! The examples' workloads keep their contract: gradients against finite differences, among others.
 
-#![allow(dead_code, reason = "the main functions of the examples")]
+#![allow(dead_code, unreachable_pub, reason = "the examples are programs of their own")]
 
 use siren_burn::BurnWorkload;
-use siren_core::DataSource;
 use siren_core::conformance::{data, data_tests, workload, workload_tests};
+use siren_core::{DataSource, Layout, Seed};
 use siren_examples::lenet::{DigitLearner, RECORD};
 
-mod quickstart {
-    include!("../quickstart.rs");
-
-    pub(crate) fn workload() -> impl Workload + 'static {
-        Logistic(Layout::flat("weights", FEATURES).unwrap())
-    }
-}
-
-mod custom_workload {
-    include!("../custom_workload.rs");
-
-    pub(crate) fn workload() -> impl Workload + 'static {
-        Network::new().unwrap()
-    }
-
-    pub(crate) fn spirals() -> impl DataSource + 'static {
-        Spirals { seed: Seed::new(1), len: 99 }
-    }
-}
+#[path = "../custom_workload.rs"]
+mod custom_workload;
+#[path = "../quickstart.rs"]
+mod quickstart;
 
 /// A few digits that are no noise: a bar at a height that goes with the label.
 fn digits() -> Vec<Vec<u8>> {
@@ -50,7 +35,7 @@ workload_tests!(
 workload_tests!(
     logistic,
     workload::Subject::new(
-        quickstart::workload(),
+        quickstart::Logistic(Layout::flat("weights", 20).unwrap()),
         floats(&[&[0.5; 21], &[-1.0; 21], &[0.25; 21], &[1.0; 21]].map(|row| &row[..]))
     )
 );
@@ -58,12 +43,12 @@ workload_tests!(
 workload_tests!(
     network,
     workload::Subject::new(
-        custom_workload::workload(),
+        custom_workload::Network::new().unwrap(),
         floats(&[&[0.1, 0.9, 1.0], &[-0.7, 0.2, 0.0], &[0.3, -0.4, 1.0], &[-0.1, -0.8, 0.0]])
     )
 );
 
-data_tests!(spirals, data::Subject::new(custom_workload::spirals()));
+data_tests!(spirals, data::Subject::new(custom_workload::Spirals { seed: Seed::new(1), len: 99 }));
 
 #[test]
 fn the_bundled_images_are_mnist() {

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use siren_core::{Error, ErrorKind, Layout, Result};
+use siren_core::{Error, ErrorKind, Layout, Result, file};
 
 /// The metadata entry that holds the layout's hash.
 const LAYOUT: &str = "siren.layout";
@@ -41,12 +40,9 @@ pub fn save(layout: &Layout, params: &[f32], path: impl AsRef<Path>) -> Result<(
         start = end;
     }
     let metadata = HashMap::from([(LAYOUT.to_owned(), format!("{:016x}", layout.hash()))]);
-    let file = safetensors::serialize(views, Some(metadata))
+    let bytes = safetensors::serialize(views, Some(metadata))
         .map_err(|error| Error::rejected("the layout does not fit a file").with_source(error))?;
-    replace(path, &file).map_err(|error| {
-        let message = format!("cannot write the weights to {}", path.display());
-        Error::new(ErrorKind::Other, message).with_source(error)
-    })
+    file::replace(path, |to| to.write_all(&bytes))
 }
 
 /// Reads parameters from a safetensors file, in the order of the layout.
@@ -117,23 +113,4 @@ fn check_finite(layout: &Layout, params: &[f32]) -> Result<()> {
         entry -= tensor.elements();
     }
     Err(Error::new(ErrorKind::Diverged, format!("entry {entry} of {name} is not finite")))
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    // A temporary file is private by default; this one becomes an ordinary file, so the umask rules.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 
-use crate::Result;
+use crate::{Requests, Result};
 
 /// Examples in a fixed order, read by range: memory, a file, a byte range of an object.
 ///
@@ -18,6 +18,11 @@ pub trait DataSource: Send + Sync {
     /// Whether there is no example at all.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What one fetch asks of shared storage, at the most; nothing by default.
+    fn costs(&self) -> Requests {
+        Requests::NONE
     }
 
     /// The bytes of the examples in `range`, in the packing that the workload reads. What this takes

@@ -27,6 +27,7 @@ mod clock;
 pub mod conformance;
 mod data;
 mod error;
+pub mod file;
 mod layout;
 mod metrics;
 mod money;

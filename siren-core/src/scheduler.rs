@@ -153,7 +153,7 @@ pub trait Scheduler: Send {
     /// Rejected when the job or the observation is not something that it can decide upon.
     fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation>;
 
-    /// Told once, when the run has ended.
+    /// Told once, when the run has ended without an error.
     fn finish(&mut self, outcome: &Outcome) {
         let _ = outcome;
     }

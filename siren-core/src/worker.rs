@@ -22,8 +22,8 @@ pub struct Invocation {
     pub memory_mb: u32,
     /// The longest billed time that the invocation may take.
     pub timeout: Duration,
-    /// How long one cycle of pull, gradients and push is expected to take, if that is known: a
-    /// worker with less time left hands back the rest.
+    /// The billed time that one cycle of pull, gradients and push is expected to take, if that is
+    /// known: a worker with less time left hands back the rest.
     pub cycle: Option<Duration>,
     /// The most requests that the invocation may make.
     pub request_cap: Requests,
@@ -42,9 +42,12 @@ pub struct WorkerReport {
     pub fetch: Duration,
     /// Time spent computing: P^C.
     pub compute: Duration,
+    /// Time spent waiting for a place to compute, which is not billed: none where every worker has a
+    /// machine of its own.
+    pub queue: Duration,
     /// Time spent pulling and pushing: P^U.
     pub update: Duration,
-    /// The longest cycle of pull, gradients and push.
+    /// The longest cycle of pull, gradients and push, in billed time.
     pub cycle: Duration,
     /// Requests made.
     pub requests: Requests,
@@ -101,7 +104,8 @@ pub trait Context: Send + Sync {
     fn usage(&self) -> Usage;
 
     /// Runs a task where this backend computes, and returns how long it ran: waiting for a place to
-    /// run does not count. The only place for mathematics: nothing else may keep a CPU busy.
+    /// run does not count. The only place for a worker's mathematics; what a store in memory does to
+    /// parameters is the store's own.
     ///
     /// Prefer the function [`compute`](crate::compute()), which returns a value.
     ///

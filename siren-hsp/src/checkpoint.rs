@@ -8,10 +8,10 @@ use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use siren_core::{Error, ErrorKind, Result, Snapshot, Usd};
+use siren_core::{Error, ErrorKind, Result, Snapshot, Usd, file};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::{Config, EpochRecord, Evaluation, file};
+use crate::{Config, EpochRecord, Evaluation};
 
 const MAGIC: &[u8; 8] = b"SIRENCKP";
 const VERSION: u32 = 1;

@@ -1,5 +1,6 @@
 //! What a trainer is told.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub stop: Stop,
     /// How failed invocations are tried again.
     pub retry: Retry,
+    /// Whatever the program wants to find again in the checkpoint and the record.
+    pub labels: BTreeMap<String, String>,
     /// The folder for `checkpoint`, `history.jsonl` and `run.json`; nothing is written without one.
     #[serde(skip)]
     pub out: Option<PathBuf>,
@@ -78,6 +81,7 @@ impl Default for Config {
             synchrony: Synchrony::Hybrid,
             stop: Stop::default(),
             retry: Retry::default(),
+            labels: BTreeMap::new(),
             out: None,
             evaluate_threads: None,
         }

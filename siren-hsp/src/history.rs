@@ -43,6 +43,11 @@ pub(crate) fn spent(lines: &[Line]) -> Usd {
     let (mut settled, mut open) = (0.0, 0.0);
     for line in lines {
         match line {
+            // Whatever an earlier driver left open, it will not settle any more.
+            Line::Started { .. } => {
+                settled += open;
+                open = 0.0;
+            }
             Line::Reserved { usd, .. } => open += usd,
             Line::Settled { usd, .. } => {
                 settled += usd;
@@ -137,6 +142,10 @@ mod tests {
             spent(&[reserved(3.0), settled(1.0), reserved(3.0), reserved(0.5)]),
             Usd::new(4.5)
         );
+        // A driver dies, the next one settles its own money and is stopped before a barrier.
+        let (started, again) = (Line::Started { epoch: 0 }, Line::Started { epoch: 0 });
+        let lines = [started, reserved(3.0), again, reserved(2.0), settled(1.0)];
+        assert_eq!(spent(&lines), Usd::new(4.0));
     }
 
     #[test]

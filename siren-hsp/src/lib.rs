@@ -10,7 +10,6 @@ mod checkpoint;
 mod config;
 pub mod data;
 mod evaluate;
-pub mod file;
 mod history;
 mod kernel;
 mod ledger;

@@ -2,26 +2,23 @@
 
 mod epoch;
 mod event;
+mod finish;
 mod forecast;
+mod measure;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use event::{Event, Observer, StopHandle};
 pub(crate) use forecast::Forecast;
 use siren_core::{
-    Backend, Batch, DataSource, Error, ErrorKind, Job, Metrics, Observation, Outcome,
-    ParameterStore, Phases, Platform, Result, Scheduler, Seed, Snapshot, StopReason, Time, Usd,
-    Utilisation, Workload,
+    Backend, DataSource, Error, ErrorKind, Job, Observation, Outcome, ParameterStore, Phases,
+    Platform, Result, Scheduler, Snapshot, StopReason, Time, Usd, Utilisation, Workload,
 };
 
 use crate::checkpoint::{Checkpoint, Header};
 use crate::history::{self, History};
-use crate::{
-    Config, EpochRecord, Evaluation, Ledger, Line, OutcomeRecord, RunRecord, SCHEMA, Setting,
-    evaluate, file, read_history,
-};
+use crate::{Config, EpochRecord, Evaluation, Ledger, Line, RunRecord, read_history};
 use epoch::{Ended, EpochRun};
 use forecast::Fit;
 
@@ -73,6 +70,8 @@ pub struct Trained {
     pub record: RunRecord,
     /// The parameters at the last barrier.
     pub values: Vec<f32>,
+    /// Whether an epoch was launched at all; otherwise no file was written.
+    pub started: bool,
 }
 
 impl Trainer {
@@ -256,8 +255,9 @@ impl Trainer {
     /// Starts the files of a run: only now that an epoch is sure to be launched, so that a run which
     /// cannot start leaves those of an earlier one as they are.
     fn begin(&mut self, snapshot: &Snapshot, initial: &Evaluation) -> Result<()> {
-        self.history.begin(&Line::Started { epoch: snapshot.sealed_epochs })?;
+        // In this order: a crash in between leaves a checkpoint that can be resumed.
         self.save(snapshot)?;
+        self.history.begin(&Line::Started { epoch: snapshot.sealed_epochs })?;
         let job = self.job.clone();
         self.tell(&Event::Started { job: &job, initial, epoch: snapshot.sealed_epochs });
         Ok(())
@@ -272,13 +272,26 @@ impl Trainer {
     ) -> Result<Option<End>> {
         let epoch = snapshot.sealed_epochs;
         let asked = fit.asked;
-        let ended = EpochRun::new(self, fit).await?.run().await?;
-        let Ended { mut record, forecast, end } = ended;
+        let ended = match EpochRun::new(self, fit).await {
+            Ok(run) => run.run().await,
+            Err(error) => Err(error),
+        };
+        let Ended { mut record, forecast, end } = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                // As well as it can be done: the error that matters is the first one.
+                let _ = self.parts.store.restore(snapshot).await;
+                return Err(error);
+            }
+        };
         if let Some((StopReason::Interrupted | StopReason::Diverged, _)) = end {
+            // What was half done does not count: the store is where the last checkpoint is.
+            self.parts.store.restore(snapshot).await?;
             return Ok(end);
         }
         let sealed = self.parts.store.snapshot().await?;
         if let Err(error) = sealed.check() {
+            self.parts.store.restore(snapshot).await?;
             return Ok(Some((StopReason::Diverged, Some(error.chain()))));
         }
         self.tell(&Event::Evaluating { epoch });
@@ -287,6 +300,7 @@ impl Trainer {
         let measured = self.measure(&sealed.values, training).await?;
         if !measured.loss.is_finite() && record.batches > 0 {
             let why = format!("the loss after epoch {epoch} is {}", measured.loss);
+            self.parts.store.restore(snapshot).await?;
             return Ok(Some((StopReason::Diverged, Some(why))));
         }
         record.evaluate_s = (self.now() - before).as_secs_f64();
@@ -304,7 +318,11 @@ impl Trainer {
             self.save(snapshot)?;
             self.tell(&Event::Sealed(&record));
         }
-        Ok(self.end_before(epoch + 1, *loss).or(end))
+        Ok(match self.end_before(epoch + 1, *loss) {
+            reached @ Some((StopReason::TargetLoss | StopReason::Diverged, _)) => reached,
+            // An epoch that was cut short says why, also if it was the last one.
+            other => end.or(other),
+        })
     }
 
     /// Puts the store where the run is, and returns its state.
@@ -348,8 +366,9 @@ impl Trainer {
     /// Why no epoch is to follow, if so.
     fn end_before(&self, epoch: u64, loss: f64) -> Option<End> {
         let stop = &self.config.stop;
-        if !loss.is_finite() && (epoch > 0 || self.parts.held_out.is_some()) {
-            return Some((StopReason::Diverged, Some(format!("the loss is {loss}"))));
+        if !loss.is_finite() {
+            let why = format!("the loss before epoch {epoch} is {loss}");
+            return Some((StopReason::Diverged, Some(why)));
         }
         if stop.target_loss.is_some_and(|target| loss <= target) {
             return Some((StopReason::TargetLoss, None));
@@ -361,113 +380,6 @@ impl Trainer {
             return Some((StopReason::WallTime, None));
         }
         self.stop.is_stopped().then_some((StopReason::Interrupted, None))
-    }
-
-    /// The held-out loss, or `training` where nothing is held out; before any training the loss of
-    /// the first batch then.
-    async fn measure(&self, values: &[f32], training: Option<f64>) -> Result<Evaluation> {
-        let metrics = match (&self.parts.held_out, training) {
-            (Some(held_out), _) => {
-                let threads = self.config.evaluate_threads;
-                let workload = Arc::clone(&self.parts.workload);
-                evaluate(workload, values.into(), &**held_out, threads).await?
-            }
-            (None, Some(loss)) => {
-                return Ok(Evaluation { loss, accuracy: None, auc: None });
-            }
-            (None, None) => {
-                let mut metrics = Metrics::new();
-                let range = 0..self.config.batch_size.min(self.parts.train.len());
-                let bytes = self.parts.train.fetch(range.clone()).await?;
-                let batch = Batch::new(range.end as usize, &bytes);
-                self.parts.workload.evaluate(values, &batch, &mut metrics)?;
-                metrics
-            }
-        };
-        Ok(Evaluation { loss: metrics.loss(), accuracy: metrics.accuracy(), auc: metrics.auc() })
-    }
-
-    fn save(&self, snapshot: &Snapshot) -> Result<()> {
-        let (Some(folder), Some(initial)) = (&self.config.out, self.initial) else {
-            return Ok(());
-        };
-        let header = Header::new(
-            &self.config,
-            self.layout,
-            initial,
-            &self.epochs,
-            self.elapsed().as_secs_f64(),
-            self.ledger.spent(),
-            self.forecast,
-            snapshot,
-        );
-        Checkpoint::save(folder, &header, snapshot)
-    }
-
-    fn finish(mut self, snapshot: Snapshot, (reason, detail): End) -> Result<Trained> {
-        let initial =
-            self.initial.unwrap_or(Evaluation { loss: f64::NAN, accuracy: None, auc: None });
-        let last = self.epochs.last();
-        let outcome = Outcome {
-            reason,
-            epochs: snapshot.sealed_epochs,
-            loss: last.map_or(initial.loss, |last| last.loss),
-            accuracy: last.map_or(initial.accuracy, |last| last.accuracy),
-            elapsed: self.elapsed(),
-            cost: self.ledger.spent(),
-            detail,
-        };
-        let record = RunRecord {
-            schema: SCHEMA,
-            run: self.config.run.clone(),
-            setting: Setting {
-                parameters: self.job.parameters,
-                examples: self.parts.train.len(),
-                held_out: self.parts.held_out.as_ref().map_or(0, |data| data.len()),
-                layout: format!("{:016x}", self.layout),
-                platform: self.platform.clone(),
-            },
-            config: self.config.clone(),
-            initial,
-            outcome: OutcomeRecord {
-                reason,
-                detail: outcome.detail.clone(),
-                loss: outcome.loss,
-                accuracy: outcome.accuracy,
-                elapsed_s: outcome.elapsed.as_secs_f64(),
-                cost_usd: outcome.cost.dollars(),
-            },
-            epochs: std::mem::take(&mut self.epochs),
-        };
-        self.history.write(&Line::Finished(record.outcome.clone()))?;
-        if let (Some(folder), true) = (&self.config.out, self.history.has_begun()) {
-            write_record(folder, &record)?;
-        }
-        self.parts.scheduler.finish(&outcome);
-        self.tell(&Event::Finished(&outcome));
-        Ok(Trained { outcome, record, values: snapshot.values })
-    }
-
-    /// Times one gradient here, to forecast the first epoch with. In virtual time, which does not
-    /// pass meanwhile, and with a workload that fails there is no forecast.
-    async fn probe(&self, values: &[f32]) -> Forecast {
-        let range = 0..self.config.batch_size.min(self.parts.train.len());
-        let Ok(bytes) = self.parts.train.fetch(range.clone()).await else {
-            return Forecast::default();
-        };
-        let before = self.now();
-        let (workload, values) = (Arc::clone(&self.parts.workload), values.to_vec());
-        let (done, result) = tokio::sync::oneshot::channel();
-        std::thread::spawn(move || {
-            let batch = Batch::new(range.end as usize, &bytes);
-            let mut gradient = vec![0.0; values.len()];
-            let loss = workload.gradient(&values, &batch, Seed::new(0), &mut gradient);
-            let _ = done.send(loss.is_ok());
-        });
-        match result.await {
-            Ok(true) => Forecast::probed(self.now() - before, self.config.local_steps),
-            _ => Forecast::default(),
-        }
     }
 
     fn tell(&mut self, event: &Event<'_>) {
@@ -487,10 +399,3 @@ impl Trainer {
 
 /// Why a run ends, and more about it.
 type End = (StopReason, Option<String>);
-
-fn write_record(folder: &Path, record: &RunRecord) -> Result<()> {
-    file::replace(&folder.join("run.json"), |to| {
-        serde_json::to_writer_pretty(&mut *to, record)?;
-        to.write_all(b"\n")
-    })
-}

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::FutureExt;
+use parking_lot::Mutex;
 use siren_core::{
-    Batch, Context, Error, ErrorKind, Invocation, Receipt, Replica, Requests, Result, Seed, Time,
-    Update, UpdateId, Work, Worker, WorkerReport, Workload, compute,
+    Batch, Context, EpochPlan, Error, ErrorKind, Invocation, Pulled, Receipt, Replica, Requests,
+    Result, Seed, Time, Update, UpdateId, Work, Worker, WorkerReport, Workload, compute,
 };
 
 use crate::{Retry, kernel};
@@ -21,18 +21,43 @@ const MARGIN: f64 = 1.25;
 pub struct ShardWorker {
     workload: Arc<dyn Workload>,
     retry: Retry,
+    order: Mutex<Option<Order>>,
+}
+
+/// The order of an epoch's batches, kept for the next shard of the same epoch.
+struct Order {
+    of: (Seed, u64, u64),
+    batches: Arc<[u64]>,
 }
 
 impl ShardWorker {
     /// A worker for a workload.
     pub fn new(workload: Arc<dyn Workload>) -> Self {
-        Self { workload, retry: Retry::default() }
+        Self { workload, retry: Retry::default(), order: Mutex::new(None) }
     }
 
     /// Uses other delays when the store asks for fewer requests or does not answer.
     #[must_use]
     pub fn with_retry(self, retry: Retry) -> Self {
         Self { retry, ..self }
+    }
+
+    /// A shard's batches in the order of their positions.
+    fn batches(&self, plan: &EpochPlan, shard: u32) -> Vec<u64> {
+        let of = (plan.seed, plan.epoch, plan.batches());
+        let order = {
+            let kept = &mut *self.order.lock();
+            match kept {
+                Some(order) if order.of == of => Arc::clone(&order.batches),
+                _ => {
+                    let batches: Arc<[u64]> = plan.order().into();
+                    *kept = Some(Order { of, batches: Arc::clone(&batches) });
+                    batches
+                }
+            }
+        };
+        let positions = plan.shard(shard);
+        order[positions.start as usize..positions.end as usize].to_vec()
     }
 }
 
@@ -111,9 +136,7 @@ impl Worker for ShardWorker {
             worker: self,
             invocation,
             context,
-            batches: plan.order()[plan.shard(invocation.shard).start as usize..]
-                [..plan.shard_len(invocation.shard) as usize]
-                .to_vec(),
+            batches: self.batches(plan, invocation.shard),
             prefetched: None,
             report: WorkerReport {
                 position: invocation.position,
@@ -146,12 +169,18 @@ impl Run<'_> {
             if !self.may_go_on() {
                 break;
             }
-            let started = self.now();
+            let before = self.context.time_left();
             let length =
                 self.invocation.plan.update_len(self.invocation.shard, self.report.position);
-            buffers = self.cycle(buffers, length).await?;
+            buffers = match self.cycle(buffers, length).await {
+                Ok(buffers) => buffers,
+                // The epoch ended early: what was done is done, and the bill comes home.
+                Err(error) if error.kind() == ErrorKind::Fenced => break,
+                Err(error) => return Err(error),
+            };
             self.report.position += length;
-            let cycle = self.now() - started;
+            // In billed time, as the time left is: waits for a place to compute are in neither.
+            let cycle = before.saturating_sub(self.context.time_left());
             // The first cycle warms caches and connections: it stands only where there is no other.
             match first {
                 None => first = Some(cycle),
@@ -172,7 +201,8 @@ impl Run<'_> {
     fn may_go_on(&self) -> bool {
         let left = self.context.time_left();
         let costs = self.context.store().costs();
-        let requests = self.report.requests + costs.pull + costs.push;
+        let fetches = self.context.data().costs() * self.invocation.plan.local_steps;
+        let requests = self.report.requests + costs.pull + costs.push + fetches;
         !left.is_zero()
             && left >= self.report.cycle.mul_f64(MARGIN)
             && requests.within(self.invocation.request_cap)
@@ -182,11 +212,9 @@ impl Run<'_> {
     async fn cycle(&mut self, mut buffers: Buffers, length: u64) -> Result<Buffers> {
         let plan = &self.invocation.plan;
         let position = self.report.position;
-        let store = self.context.store();
         let started = self.now();
         let progress = plan.synchrony.progress(plan.updates(position));
-        let pulled = store.pull(plan.epoch, &mut buffers.replica, progress).await?;
-        self.report.requests += store.costs().pull;
+        let pulled = self.pull(&mut buffers.replica, progress).await?;
         self.report.update += self.now() - started;
 
         let (mut loss, mut norm, mut examples) = (0.0, 0.0, 0);
@@ -230,16 +258,41 @@ impl Run<'_> {
             return Ok(bytes);
         }
         let started = self.now();
-        let bytes = self.fetch(batch).await?;
+        let (bytes, requests) = self.fetch(batch).await;
         self.report.fetch += self.now() - started;
-        Ok(bytes)
+        self.report.requests += requests;
+        bytes
     }
 
-    async fn fetch(&self, batch: u64) -> Result<Vec<u8>> {
+    /// The bytes of a batch, and what was asked for them.
+    async fn fetch(&self, batch: u64) -> (Result<Vec<u8>>, Requests) {
         let range = self.invocation.plan.batch(batch);
         let (clock, seed) = (self.context.clock(), self.seed());
-        let fetch = || self.context.data().fetch(range.clone());
-        self.worker.retry.call(clock, seed, fetch).await
+        let data = self.context.data();
+        let mut requests = Requests::NONE;
+        let fetch = || {
+            requests += data.costs();
+            data.fetch(range.clone())
+        };
+        let bytes = self.worker.retry.call(clock, seed, fetch).await;
+        (bytes, requests)
+    }
+
+    /// Brings the replica up to date, again if the store asks for fewer requests or does not answer.
+    async fn pull(&mut self, replica: &mut Replica, progress: u64) -> Result<Pulled> {
+        let store = self.context.store();
+        let (clock, seed, retry) = (self.context.clock(), self.seed(), self.worker.retry);
+        let mut tried = 1;
+        loop {
+            self.report.requests += store.costs().pull;
+            match store.pull(self.invocation.plan.epoch, replica, progress).await {
+                Err(error) if error.is_transient() && tried < retry.attempts => {
+                    clock.sleep_until(clock.now() + retry.delay(tried, seed)).await;
+                    tried += 1;
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Computes one batch while the next one is fetched.
@@ -255,20 +308,26 @@ impl Run<'_> {
             let result = step.run(&*workload, &mut buffers);
             (buffers, result)
         };
+        let started = self.now();
         let computed = async {
             let computed = compute(self.context, work, task).await;
             (computed, self.now())
         };
         let fetched = async {
             match next {
-                Some(batch) => self.fetch(batch).await.map(Some),
-                None => Ok(None),
+                Some(batch) => {
+                    let (bytes, requests) = self.fetch(batch).await;
+                    (bytes.map(Some), requests)
+                }
+                None => (Ok(None), Requests::NONE),
             }
         };
-        let ((computed, computed_at), fetched) = futures::join!(computed, fetched.fuse());
+        let ((computed, computed_at), (fetched, requests)) = futures::join!(computed, fetched);
         self.report.fetch += self.now() - computed_at;
         let ((buffers, result), ran) = computed?;
         self.report.compute += ran;
+        self.report.queue += (computed_at - started).saturating_sub(ran);
+        self.report.requests += requests;
         self.prefetched = fetched?;
         Ok((buffers, result?))
     }

@@ -52,10 +52,11 @@ pub fn phases(record: &RunRecord) -> Chart {
         epochs.iter().map(of).sum::<f64>() / epochs.len() as f64
     };
     type Phase = (&'static str, fn(&EpochRecord) -> f64, usize);
-    let stacked: [Phase; 4] = [
+    let stacked: [Phase; 5] = [
         ("fetch", |epoch| epoch.fetch_s, 4),
         ("compute", |epoch| epoch.compute_s, 0),
         ("update", |epoch| epoch.update_s, 5),
+        ("queueing", |epoch| epoch.queue_s, 7),
         ("waiting", |epoch| epoch.wait_s, GREY),
     ];
     let longest = groups

@@ -15,8 +15,8 @@ mod page;
 
 use std::path::Path;
 
-use siren_core::Result;
-use siren_hsp::{RunRecord, file};
+use siren_core::{Result, file};
+use siren_hsp::RunRecord;
 
 /// The page of a run, as HTML.
 ///

@@ -187,7 +187,8 @@ fn charts(record: &RunRecord) -> Result<Markup> {
         section {
             h2 { "Where the time went" }
             p .note {
-                "Means over the workers of an epoch. Waiting means being done before the last worker; \
+                "Means over the workers of an epoch. Queueing means waiting for a thread to compute on; waiting \
+                 means being done before the last worker; \
                  the evaluation comes after the barrier."
                 @if group > 1 { " Each bar is the mean of " (group) " epochs." }
                 @if shared { " Memory is the peak of one process that all workers live in." }

@@ -110,15 +110,15 @@ impl Worker for Cuttable {
     }
 }
 
-/// A context in which time is up after so many questions about it.
+/// A context in which time is up after so many tasks.
 pub struct Short<'a> {
     inner: &'a dyn Context,
     left: AtomicU64,
 }
 
 impl<'a> Short<'a> {
-    pub fn new(inner: &'a dyn Context, answers: u64) -> Self {
-        Self { inner, left: AtomicU64::new(answers) }
+    pub fn new(inner: &'a dyn Context, tasks: u64) -> Self {
+        Self { inner, left: AtomicU64::new(tasks) }
     }
 }
 
@@ -137,10 +137,9 @@ impl Context for Short<'_> {
     }
 
     fn time_left(&self) -> Duration {
-        let counted = |left: u64| left.checked_sub(1);
-        match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted) {
-            Ok(_) => self.inner.time_left(),
-            Err(_) => Duration::ZERO,
+        match self.left.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            _ => self.inner.time_left(),
         }
     }
 
@@ -149,6 +148,7 @@ impl Context for Short<'_> {
     }
 
     async fn compute(&self, work: Work, task: Task) -> Result<Duration> {
+        self.left.fetch_sub(1, Ordering::Relaxed);
         self.inner.compute(work, task).await
     }
 }

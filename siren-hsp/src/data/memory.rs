@@ -95,7 +95,12 @@ impl MemorySource {
             [(self.first + range.start) * self.record..(self.first + range.end) * self.record]
     }
 
-    /// The bytes of one example.
+    /// The bytes of each example, in order.
+    pub fn records(&self) -> std::slice::ChunksExact<'_, u8> {
+        self.slice(0..self.len).chunks_exact(self.record)
+    }
+
+    /// The number of bytes of an example.
     pub fn record_len(&self) -> usize {
         self.record
     }

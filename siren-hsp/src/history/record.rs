@@ -100,6 +100,9 @@ pub struct EpochRecord {
     pub fetch_s: f64,
     /// Computing, mean over the workers: P^C.
     pub compute_s: f64,
+    /// Waiting for a place to compute, mean over the workers: none where every worker has a machine of
+    /// its own.
+    pub queue_s: f64,
     /// Pulling and pushing, mean over the workers: P^U.
     pub update_s: f64,
     /// Being done before the last worker was, mean over the workers.

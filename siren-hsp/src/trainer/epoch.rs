@@ -1,5 +1,8 @@
 //! One epoch: launch all workers, collect them, try again what failed, seal.
 
+mod record;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -11,7 +14,7 @@ use siren_core::{
 };
 
 use super::forecast::{Fit, Forecast, Terms};
-use super::{End, Event, Trainer};
+use super::{End, Event, StopHandle, Trainer};
 use crate::{EpochRecord, Line, Reservation};
 
 /// After an early end, how long workers may take to notice it before they are abandoned.
@@ -34,7 +37,8 @@ struct Launch {
     position: u64,
 }
 
-type Running = BoxFuture<'static, (Launch, Completion, Time)>;
+/// How an invocation ended; nothing if it never began, because the epoch ended before.
+type Running = BoxFuture<'static, (Launch, Option<Completion>, Time)>;
 
 /// What is known of a shard.
 #[derive(Default)]
@@ -44,6 +48,8 @@ struct ShardRun {
     failures: u32,
     reports: Vec<WorkerReport>,
     billed: Duration,
+    /// Batches that reports speak of.
+    reported: u64,
     ended: Option<Time>,
     /// Where to go on once there is money for it.
     waiting: Option<u64>,
@@ -61,6 +67,10 @@ pub(super) struct EpochRun<'a> {
     retries: u32,
     sealed: Option<Sealed>,
     end: Option<Result<End>>,
+    /// Tells invocations that wait for their turn that it will not come.
+    over: StopHandle,
+    /// When to cut the epoch short, or, once it has ended early, to abandon who still runs.
+    deadline: Option<Time>,
 }
 
 impl<'a> EpochRun<'a> {
@@ -84,8 +94,11 @@ impl<'a> EpochRun<'a> {
             batches: plan.batches(),
             rate: plan.rate,
         });
+        let launched = trainer.now();
+        let limit = trainer.config.stop.wall_time;
         let mut run = Self {
-            launched: trainer.now(),
+            launched,
+            deadline: limit.map(|limit| launched + limit.saturating_sub(trainer.elapsed())),
             shards: (0..plan.shards).map(|_| ShardRun::default()).collect(),
             trainer,
             plan,
@@ -95,6 +108,7 @@ impl<'a> EpochRun<'a> {
             retries: 0,
             sealed: None,
             end: None,
+            over: StopHandle::default(),
         };
         for (shard, reservation) in (0..).zip(reservations) {
             run.launch(shard, 0, terms, reservation, Duration::ZERO);
@@ -123,15 +137,19 @@ impl<'a> EpochRun<'a> {
         };
         state.attempts += 1;
         let launch = Launch { shard, reservation, position };
-        let backend = std::sync::Arc::clone(&self.trainer.parts.backend);
+        let backend = Arc::clone(&self.trainer.parts.backend);
+        let over = self.over.clone();
         self.running.push(Box::pin(async move {
+            let clock = backend.clock();
             if !delay.is_zero() {
-                let clock = backend.clock();
-                clock.sleep_until(clock.now() + delay).await;
+                tokio::select! {
+                    biased;
+                    () = over.stopped() => return (launch, None, clock.now()),
+                    () = clock.sleep_until(clock.now() + delay) => {}
+                }
             }
             let completion = backend.invoke(invocation).await;
-            let now = backend.clock().now();
-            (launch, completion, now)
+            (launch, Some(completion), clock.now())
         }));
     }
 
@@ -139,88 +157,77 @@ impl<'a> EpochRun<'a> {
     pub(super) async fn run(mut self) -> Result<Ended> {
         let interval = self.trainer.observer.as_ref().and_then(|o| o.interval());
         let mut tick = interval.map(|interval| self.launched + interval);
-        let limit = self.trainer.config.stop.wall_time;
-        let mut deadline =
-            limit.map(|limit| self.launched + limit.saturating_sub(self.trainer.elapsed()));
         let stop = self.trainer.stop.clone();
-        let backend = std::sync::Arc::clone(&self.trainer.parts.backend);
+        let backend = Arc::clone(&self.trainer.parts.backend);
         let clock = backend.clock();
         loop {
             tokio::select! {
                 biased;
                 done = self.running.next() => match done {
-                    Some((launch, completion, now)) => self.collect(launch, completion, now).await?,
-                    None if self.shards.iter().any(|s| s.waiting.is_some()) && self.end.is_none() => {
-                        self.end_early(Ok((StopReason::Budget, Some(
-                            "the money left does not pay for the rest of the epoch".into(),
-                        )))).await?;
+                    Some((launch, completion, now)) => {
+                        if let Err(error) = self.collect(launch, completion, now).await {
+                            self.end_early(Err(error)).await?;
+                        }
                     }
-                    None => break,
+                    None if self.end.is_some() || self.is_complete().await? => break,
+                    None => self.launch_missing().await?,
                 },
                 () = stop.stopped(), if self.end.is_none() => {
                     self.end_early(Ok((StopReason::Interrupted, None))).await?;
-                    deadline = Some(clock.now() + GRACE);
                 }
-                () = at(clock, deadline) => {
+                () = at(clock, self.deadline) => {
                     if self.end.is_some() {
                         break;
                     }
                     self.end_early(Ok((StopReason::WallTime, None))).await?;
-                    deadline = Some(clock.now() + GRACE);
                 }
                 () = at(clock, tick) => {
                     self.progress().await;
                     tick = interval.map(|interval| clock.now() + interval);
                 }
             }
-            if self.end.is_some() && deadline.is_none_or(|d| d > clock.now() + GRACE) {
-                deadline = Some(clock.now() + GRACE);
-            }
         }
         self.seal().await
     }
 
     /// Books an invocation, and launches what is left of its shard.
-    async fn collect(&mut self, launch: Launch, completion: Completion, now: Time) -> Result<()> {
+    async fn collect(
+        &mut self,
+        launch: Launch,
+        completion: Option<Completion>,
+        now: Time,
+    ) -> Result<()> {
         let Launch { shard, reservation, position } = launch;
-        let Completion { billed, result } = completion;
-        let platform = &self.trainer.platform;
-        // Requests of an invocation that failed are unknown: at most those it was allowed.
-        let cap = reservation.amount();
-        let actual = match (&result, billed) {
-            (Ok(report), Some(billed)) => {
-                Some(platform.invocation_cost(self.allocation.memory_mb, billed, report.requests))
-            }
-            (Err(_), Some(billed)) => {
-                let costs = self.trainer.parts.store.costs();
-                if costs.pull == Requests::NONE && costs.push == Requests::NONE {
-                    let memory = self.allocation.memory_mb;
-                    Some(platform.invocation_cost(memory, billed, Requests::NONE))
-                } else {
-                    None
-                }
-            }
-            (_, None) => None,
+        let Some(Completion { billed, result }) = completion else {
+            self.trainer.ledger.settle(reservation, Some(Usd::ZERO));
+            return Ok(());
         };
-        let actual = actual.map(|actual| actual.min(cap));
+        let platform = &self.trainer.platform;
+        let memory_mb = self.allocation.memory_mb;
+        let costs = self.trainer.parts.store.costs();
+        let free = costs.pull + costs.push + self.trainer.parts.train.costs() == Requests::NONE;
+        let requests = match &result {
+            Ok(report) => Some(report.requests),
+            // Those of an invocation that failed are unknown, unless there are none.
+            Err(_) => free.then_some(Requests::NONE),
+        };
+        let actual = billed
+            .zip(requests)
+            .map(|(billed, requests)| platform.invocation_cost(memory_mb, billed, requests));
         self.cost += self.trainer.ledger.settle(reservation, actual);
         let state = &mut self.shards[shard as usize];
         state.ended = Some(now);
-        state.waiting = None;
         let rest = match result {
             Ok(report) => {
+                let (finished, reached) = (report.finished, report.position);
                 state.billed += billed.unwrap_or_default();
-                let finished = report.finished;
-                let reached = report.position;
+                state.reported += reached.saturating_sub(position);
+                state.reports.push(report);
                 if reached > position {
                     state.failures = 0;
                 }
-                state.reports.push(report);
-                if finished {
-                    None
-                } else {
-                    Some((reached, (reached <= position).then(no_headway)))
-                }
+                let stuck = (reached <= position).then(no_headway);
+                (!finished).then_some((reached, stuck))
             }
             Err(error) => Some((position, Some(error))),
         };
@@ -229,8 +236,7 @@ impl<'a> EpochRun<'a> {
         {
             self.try_again(shard, reached, error).await?;
         }
-        self.launch_waiting();
-        Ok(())
+        self.launch_waiting()
     }
 
     /// Decides what becomes of a shard that is not done.
@@ -243,75 +249,91 @@ impl<'a> EpochRun<'a> {
                     return self.end_early(Ok((StopReason::Diverged, Some(why)))).await;
                 }
                 // Trying again would only fail again.
-                ErrorKind::Rejected | ErrorKind::Corrupt => {
-                    return self.end_early(Err(error)).await;
-                }
+                ErrorKind::Rejected | ErrorKind::Corrupt => return Err(error),
                 _ => {}
             }
             // What the worker could not report, the store knows.
-            let (seed, retry) = (self.seed(shard), self.trainer.config.retry);
-            let (store, clock) = (&self.trainer.parts.store, self.trainer.parts.backend.clock());
-            let status = retry.call(clock, seed, || store.status()).await?;
-            let marks = status.open.unwrap_or_default();
-            let counted = marks.get(shard as usize).map_or(0, |mark| mark.batches);
-            let state = &mut self.shards[shard as usize];
-            state.failures = if counted > position { 1 } else { state.failures + 1 };
-            position = counted;
-            if state.failures >= retry.attempts && position < self.plan.shard_len(shard) {
-                let failed = Error::new(
-                    error.kind(),
-                    format!(
-                        "shard {shard} of epoch {} failed {} times in a row",
-                        self.plan.epoch, state.failures
-                    ),
-                );
-                return self.end_early(Err(failed.with_source(error))).await;
+            position = self.counted().await?[shard as usize];
+            if position >= self.plan.shard_len(shard) {
+                return Ok(());
             }
-            let line = Line::Retried {
-                epoch: self.plan.epoch,
-                shard,
-                attempt: state.attempts,
-                error: error.chain(),
-            };
+            let state = &mut self.shards[shard as usize];
+            state.failures = if position > reached { 1 } else { state.failures + 1 };
             let attempt = state.attempts;
+            if state.failures >= self.trainer.config.retry.attempts {
+                let message = format!(
+                    "shard {shard} of epoch {} failed {} times in a row",
+                    self.plan.epoch, state.failures
+                );
+                return Err(Error::new(error.kind(), message).with_source(error));
+            }
+            let epoch = self.plan.epoch;
+            let line = Line::Retried { epoch, shard, attempt, error: error.chain() };
             self.trainer.history.write(&line)?;
-            self.trainer.tell(&Event::Retried {
-                epoch: self.plan.epoch,
-                shard,
-                attempt,
-                error: &error,
-            });
+            self.trainer.tell(&Event::Retried { epoch, shard, attempt, error: &error });
         }
-        if position < self.plan.shard_len(shard) {
-            self.shards[shard as usize].waiting = Some(position);
+        self.shards[shard as usize].waiting = Some(position);
+        Ok(())
+    }
+
+    /// Batches of each shard that the store has counted.
+    async fn counted(&self) -> Result<Vec<u64>> {
+        let (store, clock) = (&self.trainer.parts.store, self.trainer.parts.backend.clock());
+        let (retry, seed) = (self.trainer.config.retry, self.seed(0));
+        let status = retry.call(clock, seed, || store.status()).await?;
+        let marks = status.open.ok_or_else(|| {
+            Error::new(ErrorKind::Conflict, "somebody else sealed or restored the store's epoch")
+        })?;
+        Ok(marks.iter().map(|mark| mark.batches).collect())
+    }
+
+    /// Whether nothing is left to do: the store says so, not the workers' reports.
+    async fn is_complete(&self) -> Result<bool> {
+        let counted = self.counted().await?;
+        Ok((0..).zip(&counted).all(|(shard, &batches)| batches >= self.plan.shard_len(shard)))
+    }
+
+    /// Nobody runs any more and the epoch is not complete: either there was no money for the rest, or
+    /// a worker said that it had finished and had not.
+    async fn launch_missing(&mut self) -> Result<()> {
+        if self.shards.iter().all(|shard| shard.waiting.is_none()) {
+            for (shard, counted) in (0..).zip(self.counted().await?) {
+                if counted < self.plan.shard_len(shard) {
+                    let lied = "the worker reported a finished shard of which batches are missing";
+                    let error = Error::new(ErrorKind::Worker, lied);
+                    if let Err(error) = self.try_again(shard, counted, Some(error)).await {
+                        return self.end_early(Err(error)).await;
+                    }
+                }
+            }
+        }
+        if let Err(error) = self.launch_waiting() {
+            return self.end_early(Err(error)).await;
+        }
+        if self.running.is_empty() {
+            let why = "the money left does not pay for the rest of the epoch".into();
+            self.end_early(Ok((StopReason::Budget, Some(why)))).await?;
         }
         Ok(())
     }
 
     /// Launches the shards that wait, as far as there is money.
-    fn launch_waiting(&mut self) {
+    fn launch_waiting(&mut self) -> Result<()> {
         if self.end.is_some() {
-            return;
+            return Ok(());
         }
         for shard in 0..self.plan.shards {
-            let Some(position) = self.shards[shard as usize].waiting else {
+            let ShardRun { waiting: Some(position), failures, .. } = self.shards[shard as usize]
+            else {
                 continue;
             };
             let batches = self.plan.shard_len(shard) - position;
             let memory_mb = self.allocation.memory_mb;
-            let Some(terms) = self.trainer.terms(&self.plan, memory_mb, batches, 1) else {
-                continue;
-            };
-            let Ok(reservation) = self.trainer.ledger.reserve(terms.reservation) else {
-                continue;
-            };
-            let line =
-                Line::Reserved { epoch: self.plan.epoch, usd: reservation.amount().dollars() };
-            if let Err(error) = self.trainer.history.write(&line) {
-                self.end = Some(Err(error));
-                return;
-            }
-            let failures = self.shards[shard as usize].failures;
+            let terms = self.trainer.terms(&self.plan, memory_mb, batches, 1, failures);
+            let Some(terms) = terms else { continue };
+            let Ok(reservation) = self.trainer.ledger.reserve(terms.reservation) else { continue };
+            let usd = reservation.amount().dollars();
+            self.trainer.history.write(&Line::Reserved { epoch: self.plan.epoch, usd })?;
             let delay = match failures {
                 0 => Duration::ZERO,
                 tried => self.trainer.config.retry.delay(tried, self.seed(shard)),
@@ -320,11 +342,14 @@ impl<'a> EpochRun<'a> {
             self.retries += 1;
             self.launch(shard, position, terms, reservation, delay);
         }
+        Ok(())
     }
 
     /// Seals at once, so that the workers that still run notice at their next pull or push.
     async fn end_early(&mut self, end: Result<End>) -> Result<()> {
         self.end = Some(end);
+        self.over.stop();
+        self.deadline = Some(self.trainer.now() + GRACE);
         self.sealed = Some(self.seal_store().await?);
         Ok(())
     }
@@ -332,8 +357,7 @@ impl<'a> EpochRun<'a> {
     async fn seal_store(&self) -> Result<Sealed> {
         let (store, epoch) = (&self.trainer.parts.store, self.plan.epoch);
         let (clock, retry) = (self.trainer.parts.backend.clock(), self.trainer.config.retry);
-        let seed = self.plan.seed.split(Stream::Retry, &[epoch]);
-        retry.call(clock, seed, || store.seal(epoch)).await
+        retry.call(clock, self.seed(0), || store.seal(epoch)).await
     }
 
     async fn seal(mut self) -> Result<Ended> {
@@ -343,91 +367,14 @@ impl<'a> EpochRun<'a> {
         };
         let elapsed = self.trainer.now() - self.launched;
         // Whoever still runs is abandoned, and what was reserved for it counts as spent.
-        let spent = self.abandon();
-        self.trainer
-            .history
-            .write(&Line::Settled { epoch: self.plan.epoch, usd: spent.dollars() })?;
+        self.running.clear();
+        self.cost += self.trainer.ledger.write_off();
+        let usd = self.cost.dollars();
+        self.trainer.history.write(&Line::Settled { epoch: self.plan.epoch, usd })?;
         let record = self.record(&sealed, elapsed);
         let forecast = self.forecast();
         let end = self.end.take().transpose()?;
         Ok(Ended { record, forecast, end })
-    }
-
-    fn abandon(&mut self) -> Usd {
-        self.running.clear();
-        self.cost += self.trainer.ledger.write_off();
-        self.cost
-    }
-
-    /// The epoch as far as it is known before the evaluation.
-    fn record(&self, sealed: &Sealed, elapsed: Duration) -> EpochRecord {
-        let workers = f64::from(self.plan.shards);
-        let last = self.shards.iter().filter_map(|s| s.ended).max();
-        let mut sums = WorkerReport::default();
-        let (mut memory, mut shared, mut wait) = (0.0, false, 0.0);
-        for shard in &self.shards {
-            let mut peak = 0;
-            for report in &shard.reports {
-                sums.fetch += report.fetch;
-                sums.compute += report.compute;
-                sums.update += report.update;
-                sums.usage.cpu += report.usage.cpu;
-                peak = peak.max(report.usage.peak_memory);
-                shared |= report.usage.shared;
-            }
-            memory += peak as f64 / (f64::from(self.allocation.memory_mb) * 1024.0 * 1024.0);
-            if let (Some(last), Some(ended)) = (last, shard.ended) {
-                wait += (last - ended).as_secs_f64();
-            }
-        }
-        let mean = |sum: Duration| sum.as_secs_f64() / workers;
-        let busy = (sums.fetch + sums.compute + sums.update).as_secs_f64();
-        EpochRecord {
-            epoch: self.plan.epoch,
-            workers: self.plan.shards,
-            workers_asked: self.plan.shards,
-            memory_mb: self.allocation.memory_mb,
-            rate: self.plan.rate,
-            loss: f64::NAN,
-            accuracy: None,
-            auc: None,
-            train_loss: sealed.mean_loss(),
-            elapsed_s: elapsed.as_secs_f64(),
-            evaluate_s: 0.0,
-            fetch_s: mean(sums.fetch),
-            compute_s: mean(sums.compute),
-            update_s: mean(sums.update),
-            wait_s: wait / workers,
-            cpu_utilisation: if busy > 0.0 { sums.usage.cpu.as_secs_f64() / busy } else { 0.0 },
-            memory_utilisation: memory / workers,
-            memory_shared: shared,
-            updates: sealed.watermarks.iter().map(|mark| self.plan.updates(mark.batches)).sum(),
-            batches: sealed.batches(),
-            complete: sealed.batches() == self.plan.batches(),
-            retries: self.retries,
-            staleness_mean: sealed.staleness.mean,
-            staleness_max: sealed.staleness.max,
-            cost_usd: self.cost.dollars(),
-            budget_left_usd: None,
-        }
-    }
-
-    /// What the epoch says of the next one.
-    fn forecast(&self) -> Forecast {
-        let billed = self.shards.iter().map(|s| s.billed).sum();
-        let reports = || self.shards.iter().flat_map(|s| &s.reports);
-        let updates: u64 = reports().map(|r| r.updates).sum();
-        let cycle = reports().map(|r| r.cycle).max().unwrap_or_default();
-        if updates == 0 {
-            return self.trainer.forecast;
-        }
-        Forecast::measured(
-            &self.trainer.platform,
-            self.allocation.memory_mb,
-            billed,
-            updates * self.plan.local_steps,
-            cycle,
-        )
     }
 
     async fn progress(&mut self) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use siren_core::{Allocation, EpochPlan, Platform, Requests, StoreCosts, Usd};
+use siren_core::{Allocation, EpochPlan, Platform, Requests, Usd};
 
 use super::Trainer;
 
@@ -104,7 +104,7 @@ impl Trainer {
         for workers in (1..=most).rev() {
             let plan = self.config.plan(epoch, self.layout, examples, workers);
             let longest = plan.batches().div_ceil(u64::from(workers));
-            if let Some(terms) = self.terms(&plan, asked.memory_mb, longest, workers) {
+            if let Some(terms) = self.terms(&plan, asked.memory_mb, longest, workers, 0) {
                 return Ok(Fit {
                     asked: asked.workers,
                     plan,
@@ -116,37 +116,42 @@ impl Trainer {
         Err(self.shortfall(asked.memory_mb, most, epoch))
     }
 
-    /// The terms for `invocations` at once of `batches` batches each; none when the money left does
-    /// not pay for headway.
+    /// The terms for `invocations` at once of `batches` batches each, more generous after `failures`
+    /// in a row; none when the money left does not pay for headway.
     pub(super) fn terms(
         &self,
         plan: &EpochPlan,
         memory_mb: u32,
         batches: u64,
         invocations: u32,
+        failures: u32,
     ) -> Option<Terms> {
         let platform = &self.platform;
         let cycle = self.forecast.cycle(platform, memory_mb);
-        let request_cap = request_cap(plan, batches, self.parts.store.costs());
+        let headway = cycle.unwrap_or_default().mul_f64(HEADWAY);
+        let request_cap = self.request_cap(plan, batches);
         let fixed = platform.prices.invocation + platform.requests_cost(request_cap);
         let second = platform.second_cost(memory_mb);
         let mut timeout = platform.limits.timeout;
         if let Some(expected) = self.forecast.batches(platform, memory_mb, batches) {
-            timeout = timeout.min((expected * PATIENCE).max(SHORTEST));
+            let wanted = (expected * PATIENCE).max(SHORTEST).max(headway);
+            timeout = timeout.min(wanted.saturating_mul(1 << failures.min(16)));
         }
         if let Some(left) = self.ledger.left() {
             // A hair less than the share, so that rounding never adds up to more than is left.
             let share = left * ((1.0 - 1e-9) / f64::from(invocations)) - fixed;
             let seconds = share.dollars() / second.dollars() - platform.limits.init.as_secs_f64();
             let affordable = Duration::try_from_secs_f64(seconds).ok()?;
+            if affordable < headway.min(timeout) {
+                return None;
+            }
             timeout = timeout.min(affordable);
         }
         // Billed time comes in steps, and the last one must be paid for too.
         let step = platform.prices.billing_step.as_nanos().max(1);
         let steps = timeout.as_nanos() / step;
         let timeout = Duration::from_nanos(u64::try_from(steps * step).ok()?);
-        let headway = cycle.unwrap_or_default().mul_f64(HEADWAY);
-        if timeout.is_zero() || timeout < headway.min(platform.limits.timeout) {
+        if timeout.is_zero() {
             return None;
         }
         let billed = timeout + platform.limits.init;
@@ -165,7 +170,7 @@ impl Trainer {
         let plan = self.config.plan(epoch, self.layout, self.parts.train.len(), workers);
         let per_worker = plan.batches().div_ceil(u64::from(workers.max(1)));
         let price = |batches: u64, time: Option<Duration>| {
-            let cap = request_cap(&plan, batches, self.parts.store.costs());
+            let cap = self.request_cap(&plan, batches);
             let billed = platform.billed(time.unwrap_or_default()) + platform.limits.init;
             platform.invocation_cost(memory_mb, billed, cap)
         };
@@ -181,9 +186,11 @@ impl Trainer {
              MB needs about {whole}, and a single update of one worker {least}: give a larger budget"
         )
     }
-}
 
-/// Requests for twice the pulls and pushes that `batches` batches need, and some more.
-fn request_cap(plan: &EpochPlan, batches: u64, costs: StoreCosts) -> Requests {
-    (costs.pull + costs.push) * (plan.updates(batches) * 2 + 8)
+    /// Requests for twice the pulls, pushes and fetches that `batches` batches need, and some more.
+    fn request_cap(&self, plan: &EpochPlan, batches: u64) -> Requests {
+        let store = self.parts.store.costs();
+        (store.pull + store.push) * (plan.updates(batches) * 2 + 8)
+            + self.parts.train.costs() * (batches * 2 + 8)
+    }
 }

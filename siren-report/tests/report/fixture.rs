@@ -22,6 +22,7 @@ pub(crate) fn lenet(epochs: u64) -> RunRecord {
             fetch_s: 0.042,
             compute_s: 6.5 + 0.25 * (epoch as f64).sin(),
             update_s: 0.44,
+            queue_s: 0.0,
             wait_s: 0.12,
             cpu_utilisation: 0.93 + 0.02 * (epoch as f64).cos(),
             memory_utilisation: 0.071,

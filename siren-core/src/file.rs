@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use siren_core::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Replaces the file at `path` by what `write` writes: a crash or an error leaves the old file or the
 /// new one, never a part.

@@ -1,0 +1,80 @@
+//! What an epoch says of itself.
+
+use std::time::Duration;
+
+use siren_core::{Sealed, WorkerReport};
+
+use super::EpochRun;
+use crate::EpochRecord;
+use crate::trainer::Forecast;
+
+impl EpochRun<'_> {
+    /// The epoch as far as it is known before the evaluation.
+    pub(super) fn record(&self, sealed: &Sealed, elapsed: Duration) -> EpochRecord {
+        let workers = f64::from(self.plan.shards);
+        let last = self.shards.iter().filter_map(|s| s.ended).max();
+        let mut sums = WorkerReport::default();
+        let (mut memory, mut shared, mut wait) = (0.0, false, 0.0);
+        for shard in &self.shards {
+            let mut peak = 0;
+            for report in &shard.reports {
+                sums.fetch += report.fetch;
+                sums.compute += report.compute;
+                sums.update += report.update;
+                sums.queue += report.queue;
+                sums.usage.cpu += report.usage.cpu;
+                peak = peak.max(report.usage.peak_memory);
+                shared |= report.usage.shared;
+            }
+            memory += peak as f64 / (f64::from(self.allocation.memory_mb) * 1024.0 * 1024.0);
+            if let (Some(last), Some(ended)) = (last, shard.ended) {
+                wait += (last - ended).as_secs_f64();
+            }
+        }
+        let mean = |sum: Duration| sum.as_secs_f64() / workers;
+        let busy = (sums.fetch + sums.compute + sums.update).as_secs_f64();
+        let marks = &sealed.watermarks;
+        EpochRecord {
+            epoch: self.plan.epoch,
+            workers: self.plan.shards,
+            workers_asked: self.plan.shards,
+            memory_mb: self.allocation.memory_mb,
+            rate: self.plan.rate,
+            loss: f64::NAN,
+            accuracy: None,
+            auc: None,
+            train_loss: sealed.mean_loss(),
+            elapsed_s: elapsed.as_secs_f64(),
+            evaluate_s: 0.0,
+            fetch_s: mean(sums.fetch),
+            compute_s: mean(sums.compute),
+            update_s: mean(sums.update),
+            queue_s: mean(sums.queue),
+            wait_s: wait / workers,
+            cpu_utilisation: if busy > 0.0 { sums.usage.cpu.as_secs_f64() / busy } else { 0.0 },
+            memory_utilisation: memory / workers,
+            memory_shared: shared,
+            updates: marks.iter().map(|mark| self.plan.updates(mark.batches)).sum(),
+            batches: sealed.batches(),
+            complete: sealed.batches() == self.plan.batches(),
+            retries: self.retries,
+            staleness_mean: sealed.staleness.mean,
+            staleness_max: sealed.staleness.max,
+            cost_usd: self.cost.dollars(),
+            budget_left_usd: None,
+        }
+    }
+
+    /// What the epoch says of the next one.
+    pub(super) fn forecast(&self) -> Forecast {
+        let billed = self.shards.iter().map(|s| s.billed).sum();
+        let batches: u64 = self.shards.iter().map(|s| s.reported).sum();
+        let reports = self.shards.iter().flat_map(|s| &s.reports);
+        let cycle = reports.map(|r| r.cycle).max().unwrap_or_default();
+        if batches == 0 {
+            return self.trainer.forecast;
+        }
+        let memory_mb = self.allocation.memory_mb;
+        Forecast::measured(&self.trainer.platform, memory_mb, billed, batches, cycle)
+    }
+}

@@ -1,0 +1,82 @@
+//! What a run leaves behind.
+
+use std::path::Path;
+
+use siren_core::{Outcome, Result, Snapshot, file};
+
+use super::{End, Event, Trained, Trainer};
+use crate::checkpoint::{Checkpoint, Header};
+use crate::{Evaluation, Line, OutcomeRecord, RunRecord, SCHEMA, Setting};
+
+impl Trainer {
+    /// Writes the checkpoint of a barrier.
+    pub(super) fn save(&self, snapshot: &Snapshot) -> Result<()> {
+        let (Some(folder), Some(initial)) = (&self.config.out, self.initial) else {
+            return Ok(());
+        };
+        let header = Header::new(
+            &self.config,
+            self.layout,
+            initial,
+            &self.epochs,
+            self.elapsed().as_secs_f64(),
+            self.ledger.spent(),
+            self.forecast,
+            snapshot,
+        );
+        Checkpoint::save(folder, &header, snapshot)
+    }
+
+    /// Ends a run: the record, the files, the scheduler, the observer.
+    pub(super) fn finish(mut self, snapshot: Snapshot, end: End) -> Result<Trained> {
+        let (reason, detail) = end;
+        let initial =
+            self.initial.unwrap_or(Evaluation { loss: f64::NAN, accuracy: None, auc: None });
+        let last = self.epochs.last();
+        let outcome = Outcome {
+            reason,
+            epochs: snapshot.sealed_epochs,
+            loss: last.map_or(initial.loss, |last| last.loss),
+            accuracy: last.map_or(initial.accuracy, |last| last.accuracy),
+            elapsed: self.elapsed(),
+            cost: self.ledger.spent(),
+            detail,
+        };
+        let record = RunRecord {
+            schema: SCHEMA,
+            run: self.config.run.clone(),
+            setting: Setting {
+                parameters: self.job.parameters,
+                examples: self.parts.train.len(),
+                held_out: self.parts.held_out.as_ref().map_or(0, |data| data.len()),
+                layout: format!("{:016x}", self.layout),
+                platform: self.platform.clone(),
+            },
+            config: self.config.clone(),
+            initial,
+            outcome: OutcomeRecord {
+                reason,
+                detail: outcome.detail.clone(),
+                loss: outcome.loss,
+                accuracy: outcome.accuracy,
+                elapsed_s: outcome.elapsed.as_secs_f64(),
+                cost_usd: outcome.cost.dollars(),
+            },
+            epochs: std::mem::take(&mut self.epochs),
+        };
+        self.history.write(&Line::Finished(record.outcome.clone()))?;
+        if let (Some(folder), true) = (&self.config.out, self.history.has_begun()) {
+            write_record(folder, &record)?;
+        }
+        self.parts.scheduler.finish(&outcome);
+        self.tell(&Event::Finished(&outcome));
+        Ok(Trained { outcome, record, values: snapshot.values, started: self.history.has_begun() })
+    }
+}
+
+fn write_record(folder: &Path, record: &RunRecord) -> Result<()> {
+    file::replace(&folder.join("run.json"), |to| {
+        serde_json::to_writer_pretty(&mut *to, record)?;
+        to.write_all(b"\n")
+    })
+}
