@@ -65,17 +65,18 @@ fn the_numbers_of_the_page_are_those_of_the_record() {
         same(10, record.fetch_s);
         same(11, record.compute_s);
         same(12, record.update_s);
-        same(13, record.wait_s);
-        same(14, record.evaluate_s);
-        same(15, record.cpu_utilisation * 100.0);
-        same(16, record.memory_utilisation * 100.0);
-        same(17, record.updates as f64);
-        same(18, record.batches as f64);
-        same(19, f64::from(record.retries));
-        same(20, record.staleness_mean);
-        same(21, record.staleness_max as f64);
-        same(22, record.cost_usd);
-        same(23, record.budget_left_usd.unwrap());
+        same(13, record.queue_s);
+        same(14, record.wait_s);
+        same(15, record.evaluate_s);
+        same(16, record.cpu_utilisation * 100.0);
+        same(17, record.memory_utilisation * 100.0);
+        same(18, record.updates as f64);
+        same(19, record.batches as f64);
+        same(20, f64::from(record.retries));
+        same(21, record.staleness_mean);
+        same(22, record.staleness_max as f64);
+        same(23, record.cost_usd);
+        same(24, record.budget_left_usd.unwrap());
     }
 }
 
@@ -183,5 +184,5 @@ fn a_page_is_replaced_in_one_step() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
 
     let error = write(&record, folder.path().join("missing/report.html")).unwrap_err();
-    assert!(error.to_string().starts_with("cannot write the report to"), "{error}");
+    assert!(error.to_string().contains("missing/report.html"), "{error}");
 }
