@@ -4,10 +4,19 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use siren_core::{Allocation, Error, Result, UpdateRule, Usd};
 use siren_hsp::{Checkpoint, Config, Decay, Rate, Stop};
+
+/// How updates are applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum Rule {
+    /// SGD with momentum, or without if that is 0
+    Momentum,
+    /// Adam with the usual constants
+    Adam,
+}
 
 /// Flags that every training example takes. A flag that is not given has its value from the run that
 /// is resumed, or else its default.
@@ -23,17 +32,20 @@ pub struct Flags {
     /// Passes over the training data [default: 3]
     #[arg(long, value_name = "N")]
     pub epochs: Option<u64>,
-    /// Images in a mini-batch [default: 64]
+    /// Images in a mini-batch [default: 64, or 8 for more than ten workers]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<u64>,
-    /// The learning rate, which falls along half a cosine to a tenth in the last epoch [default:
-    /// 0.025 for each worker up to ten, from there on 2.5 over their number]
+    /// The learning rate, which falls along half a cosine to a tenth in the last epoch [default: 0.05,
+    /// or 0.0002 with Adam]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub lr: Option<f32>,
+    /// How updates are applied [default: momentum, or adam for more than ten workers]
+    #[arg(long, value_name = "RULE")]
+    pub rule: Option<Rule>,
     /// Momentum of the updates; 0 is plain SGD [default: 0.9 for one worker, 0.1 less for each more]
     #[arg(long, value_name = "M", allow_negative_numbers = true)]
     pub momentum: Option<f32>,
-    /// Gradients longer than this are scaled down to it [default: 2]
+    /// Gradients longer than this are scaled down to it [default: 1]
     #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
     pub clip_norm: Option<f32>,
     /// Batches that a worker computes on its own before it pushes [default: 1]
@@ -102,6 +114,7 @@ impl Flags {
             epochs: self.epochs.or(saved.epochs),
             batch_size: self.batch_size.or(saved.batch_size),
             lr: self.lr.or(saved.lr),
+            rule: self.rule.or(saved.rule),
             momentum: self.momentum.or(saved.momentum),
             clip_norm: self.clip_norm.or(saved.clip_norm),
             local_steps: self.local_steps.or(saved.local_steps),
@@ -134,36 +147,41 @@ impl Flags {
         self.threads.unwrap_or_else(cores)
     }
 
-    /// How many workers the update rule's defaults reckon with: from ten on, the staleness of updates
-    /// is momentum enough.
-    fn crowd(&self) -> f32 {
-        self.allocation().workers.clamp(1, 10) as f32
+    /// Whether so many workers train that updates are very stale: then plain rates crawl or diverge.
+    fn crowded(&self) -> bool {
+        self.allocation().workers > 10
     }
 
-    /// The momentum: less for more workers, so that it adds up to about 0.9 with that of asynchrony,
-    /// 1 - 1/n (Mitliagkas and others, "Asynchrony begets momentum", 2016).
+    fn rule(&self) -> UpdateRule {
+        let rule = if self.crowded() { Rule::Adam } else { Rule::Momentum };
+        match (self.rule.unwrap_or(rule), self.momentum()) {
+            (Rule::Adam, _) => UpdateRule::ADAM,
+            (Rule::Momentum, 0.0) => UpdateRule::Sgd,
+            (Rule::Momentum, momentum) => UpdateRule::Momentum { momentum },
+        }
+    }
+
+    /// The momentum: less for more workers, since stale updates are momentum of their own (Mitliagkas
+    /// and others, "Asynchrony begets momentum", 2016).
     fn momentum(&self) -> f32 {
-        self.momentum.unwrap_or_else(|| (1.0 - 0.1 * self.crowd()).max(0.0))
+        let workers = self.allocation().workers as f32;
+        self.momentum.unwrap_or_else(|| (1.0 - 0.1 * workers).max(0.0))
     }
 
-    /// The learning rate: 0.25 over a whole update with its momentum, and less for more than ten
-    /// workers, whose updates are staler.
     fn rate(&self) -> f32 {
-        let workers = self.allocation().workers.max(1) as f32;
-        self.lr.unwrap_or_else(|| 0.025 * self.crowd() * (10.0 / workers).min(1.0))
+        self.lr.unwrap_or(if self.rule() == UpdateRule::ADAM { 0.000_2 } else { 0.05 })
     }
 
     /// What the trainer is told.
     pub fn config(&self, run: &str) -> Config {
         let epochs = self.epochs.unwrap_or(3);
-        let momentum = self.momentum();
         Config {
             run: run.into(),
             seed: self.seed.unwrap_or(1),
-            batch_size: self.batch_size.unwrap_or(64),
+            batch_size: self.batch_size.unwrap_or(if self.crowded() { 8 } else { 64 }),
             local_steps: self.local_steps.unwrap_or(1),
-            clip_norm: Some(self.clip_norm.unwrap_or(2.0)),
-            rule: if momentum == 0.0 { UpdateRule::Sgd } else { UpdateRule::Momentum { momentum } },
+            clip_norm: Some(self.clip_norm.unwrap_or(1.0)),
+            rule: self.rule(),
             rate: Rate { base: self.rate(), decay: Decay::Cosine { epochs, last: 0.1 }, warmup: 0 },
             stop: Stop {
                 epochs,
