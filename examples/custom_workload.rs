@@ -82,7 +82,7 @@ impl Network {
     }
 
     fn forward<'a>(params: &'a [f32], batch: &Batch<'_>) -> Result<Forward<'a>> {
-        let rows = Array2::from_shape_vec((batch.examples, 3), batch.floats().collect())
+        let rows = Array2::from_shape_vec((batch.examples, 3), batch.floats(3)?)
             .map_err(|error| Error::rejected("a point is three numbers").with_source(error))?;
         let (weight, rest) = params.split_at(2 * HIDDEN);
         let (bias, rest) = rest.split_at(HIDDEN);

@@ -10,14 +10,14 @@ pub struct Logistic(pub Layout);
 
 impl Logistic {
     /// Features, errors of the predicted probabilities, and the sum of the losses.
-    fn predict(w: &[f32], batch: &Batch<'_>) -> (Array2<f32>, Array1<f32>, f64) {
-        let rows = batch.floats().collect();
+    fn predict(w: &[f32], batch: &Batch<'_>) -> Result<(Array2<f32>, Array1<f32>, f64)> {
+        let rows = batch.floats(FEATURES + 1)?;
         let rows = Array2::from_shape_vec((batch.examples, FEATURES + 1), rows).unwrap();
         let (x, y) = rows.view().split_at(Axis(1), FEATURES);
         let p = x.dot(&ArrayView1::from(w)).mapv(|z| 1.0 / (1.0 + (-z).exp()));
         let error = p - y.column(0);
         let loss = error.iter().map(|error| -f64::from(1.0 - error.abs()).ln()).sum();
-        (x.to_owned(), error, loss)
+        Ok((x.to_owned(), error, loss))
     }
 }
 
@@ -29,13 +29,13 @@ impl Workload for Logistic {
         Ok(vec![0.0; FEATURES])
     }
     fn gradient(&self, w: &[f32], batch: &Batch<'_>, _: Seed, g: &mut [f32]) -> Result<f64> {
-        let (x, error, loss) = Self::predict(w, batch);
+        let (x, error, loss) = Self::predict(w, batch)?;
         let mean = x.t().dot(&error) / batch.examples as f32;
         g.copy_from_slice(mean.as_slice().unwrap());
         Ok(loss / batch.examples as f64)
     }
     fn evaluate(&self, w: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
-        let (_, error, loss) = Self::predict(w, batch);
+        let (_, error, loss) = Self::predict(w, batch)?;
         metrics.add_loss(batch.examples as u64, loss);
         let right = error.iter().filter(|error| error.abs() < 0.5).count();
         metrics.add_answers(batch.examples as u64, right as u64);

@@ -164,7 +164,7 @@ impl Flags {
     /// The momentum: less for more workers, since stale updates are momentum of their own (Mitliagkas
     /// and others, "Asynchrony begets momentum", 2016).
     fn momentum(&self) -> f32 {
-        let workers = self.allocation().workers as f32;
+        let workers = self.allocation().workers.max(1) as f32;
         self.momentum.unwrap_or_else(|| (1.0 - 0.1 * workers).max(0.0))
     }
 

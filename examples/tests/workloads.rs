@@ -23,8 +23,8 @@ fn digits() -> Vec<Vec<u8>> {
     (0..4).map(digit).collect()
 }
 
-fn floats(rows: &[&[f32]]) -> Vec<Vec<u8>> {
-    rows.iter().map(|row| row.iter().flat_map(|x| x.to_le_bytes()).collect()).collect()
+fn floats(row: &[f32]) -> Vec<u8> {
+    row.iter().flat_map(|x| x.to_le_bytes()).collect()
 }
 
 workload_tests!(
@@ -36,7 +36,9 @@ workload_tests!(
     logistic,
     workload::Subject::new(
         quickstart::Logistic(Layout::flat("weights", 20).unwrap()),
-        floats(&[&[0.5; 21], &[-1.0; 21], &[0.25; 21], &[1.0; 21]].map(|row| &row[..]))
+        [(0.1, 0.0), (-0.2, 1.0), (0.05, 1.0), (0.3, 0.0)]
+            .map(|(x, label)| floats(&[&[x; 20], &[label]].concat()))
+            .to_vec()
     )
 );
 
@@ -44,7 +46,9 @@ workload_tests!(
     network,
     workload::Subject::new(
         custom_workload::Network::new().unwrap(),
-        floats(&[&[0.1, 0.9, 1.0], &[-0.7, 0.2, 0.0], &[0.3, -0.4, 1.0], &[-0.1, -0.8, 0.0]])
+        [[0.1, 0.9, 1.0], [-0.7, 0.2, 0.0], [0.3, -0.4, 1.0], [-0.1, -0.8, 0.0]]
+            .map(|row| floats(&row))
+            .to_vec()
     )
 );
 

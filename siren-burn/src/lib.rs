@@ -8,7 +8,7 @@
 //! use burn::nn::{Linear, LinearConfig};
 //! use burn::prelude::*;
 //! use siren_burn::{BurnWorkload, Learner, burn};
-//! use siren_core::{Batch, Error, Result, Seed, Workload};
+//! use siren_core::{Batch, Result, Seed, Workload};
 //!
 //! #[derive(Module, Debug)]
 //! struct Line {
@@ -27,11 +27,8 @@
 //!
 //!     // An example is two numbers, x and y.
 //!     fn batch(&self, batch: &Batch<'_>, device: &Device) -> Result<Self::Batch> {
-//!         if batch.bytes.len() != batch.examples * 8 {
-//!             return Err(Error::rejected("an example is 8 bytes: x and y"));
-//!         }
 //!         let (x, y): (Vec<f32>, Vec<f32>) =
-//!             batch.floats().collect::<Vec<_>>().chunks_exact(2).map(|e| (e[0], e[1])).unzip();
+//!             batch.floats(2)?.chunks_exact(2).map(|e| (e[0], e[1])).unzip();
 //!         let column = |values| {
 //!             Tensor::from_data(TensorData::new(values, [batch.examples, 1]), device)
 //!         };

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 
-use crate::{Requests, Result};
+use crate::{Error, Requests, Result};
 
 /// Examples in a fixed order, read by range: memory, a file, a byte range of an object.
 ///
@@ -59,9 +59,22 @@ impl<'a> Batch<'a> {
         self.bytes.chunks_exact((self.bytes.len() / self.examples.max(1)).max(1))
     }
 
-    /// All bytes read as little-endian `f32`, for sources packed that way. Bytes that do not fill a
-    /// last number are left out.
-    pub fn floats(&self) -> impl Iterator<Item = f32> + 'a {
-        self.bytes.as_chunks::<4>().0.iter().map(|&chunk| f32::from_le_bytes(chunk))
+    /// The examples as little-endian `f32` numbers, `each` for an example, end to end: for sources
+    /// packed that way.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when there are more or fewer bytes than that.
+    pub fn floats(&self, each: usize) -> Result<Vec<f32>> {
+        let (numbers, rest) = self.bytes.as_chunks::<4>();
+        if numbers.len() != self.examples * each || !rest.is_empty() {
+            return Err(Error::rejected(format!(
+                "{} examples of {each} numbers are {} bytes, not {}: pack each number as four bytes",
+                self.examples,
+                self.examples * each * 4,
+                self.bytes.len()
+            )));
+        }
+        Ok(numbers.iter().map(|&number| f32::from_le_bytes(number)).collect())
     }
 }

@@ -46,7 +46,7 @@ impl Workload for Linear {
     ) -> Result<f64> {
         gradient.fill(0.0);
         let mut loss = 0.0;
-        let numbers: Vec<f32> = batch.floats().collect();
+        let numbers = batch.floats(FEATURES + 1)?;
         for row in numbers.chunks_exact(FEATURES + 1) {
             let (x, y) = row.split_at(FEATURES);
             let predicted: f32 = x.iter().zip(params).map(|(x, w)| x * w).sum();
