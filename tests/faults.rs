@@ -13,6 +13,21 @@ use siren::{
 };
 use support::{Fault, Linear, Short, parts, parts_on, quick, rows};
 
+/// A run with this worker.
+fn around(worker: impl Worker + 'static, scheduler: Fixed) -> Parts {
+    let (workload, train) = (Linear::new(), rows(1_000));
+    let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
+    let backend = Local::new(Arc::new(worker), store.clone(), train.clone()).unwrap();
+    Parts {
+        workload,
+        held_out: None,
+        train,
+        store,
+        backend: Arc::new(backend),
+        scheduler: Box::new(scheduler),
+    }
+}
+
 fn one_epoch() -> Config {
     Config { batch_size: 10, stop: Stop { epochs: 1, ..Stop::default() }, ..quick() }
 }
@@ -49,19 +64,9 @@ impl Worker for Pieces {
 
 #[tokio::test]
 async fn a_shard_that_goes_on_elsewhere_counts_every_batch_once() {
-    let (workload, train) = (Linear::new(), rows(1_000));
-    let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
     let seen = Arc::new(AtomicU32::new(0));
-    let worker = Pieces { inner: ShardWorker::new(workload.clone()), seen: seen.clone() };
-    let backend = Local::new(Arc::new(worker), store.clone(), train.clone()).unwrap();
-    let parts = Parts {
-        workload,
-        held_out: None,
-        train,
-        store,
-        backend: Arc::new(backend),
-        scheduler: Box::new(Fixed::new(1, 128)),
-    };
+    let worker = Pieces { inner: ShardWorker::new(Linear::new()), seen: seen.clone() };
+    let parts = around(worker, Fixed::new(1, 128));
     let trained = Trainer::new(parts, one_epoch()).unwrap().run().await.unwrap();
     let epoch = &trained.record.epochs[0];
     assert_eq!((epoch.batches, epoch.updates), (100, 100));
@@ -269,18 +274,8 @@ impl Worker for Liar {
 
 #[tokio::test]
 async fn a_finished_report_is_not_believed() {
-    let (workload, train) = (Linear::new(), rows(1_000));
-    let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
-    let worker = Liar { inner: ShardWorker::new(workload.clone()), lies: AtomicU32::new(0) };
-    let backend = Local::new(Arc::new(worker), store.clone(), train.clone()).unwrap();
-    let parts = Parts {
-        workload,
-        held_out: None,
-        train,
-        store,
-        backend: Arc::new(backend),
-        scheduler: Box::new(Fixed::new(4, 1_769)),
-    };
+    let worker = Liar { inner: ShardWorker::new(Linear::new()), lies: AtomicU32::new(0) };
+    let parts = around(worker, Fixed::new(4, 1_769));
     let trained = Trainer::new(parts, one_epoch()).unwrap().run().await.unwrap();
     let epoch = &trained.record.epochs[0];
     assert_eq!((epoch.batches, epoch.complete, epoch.retries), (100, true, 4));

@@ -1,5 +1,6 @@
 //! Parameter stores.
 
 mod memory;
+mod update;
 
 pub use memory::MemoryStore;

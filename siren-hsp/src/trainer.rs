@@ -12,8 +12,8 @@ use std::time::Duration;
 pub use event::{Event, Observer, StopHandle};
 pub(crate) use forecast::Forecast;
 use siren_core::{
-    Backend, DataSource, Error, ErrorKind, Job, Observation, Outcome, ParameterStore, Phases,
-    Platform, Result, Scheduler, Snapshot, StopReason, Time, Usd, Utilisation, Workload,
+    Backend, DataSource, Error, ErrorKind, Job, Outcome, ParameterStore, Platform, Result,
+    Scheduler, Snapshot, StopReason, Time, Usd, Workload,
 };
 
 use crate::checkpoint::{Checkpoint, Header};
@@ -335,32 +335,6 @@ impl Trainer {
             }
         }
         store.snapshot().await
-    }
-
-    /// What the scheduler sees.
-    fn observe(&self, epoch: u64, loss: f64) -> Observation {
-        let seconds = |s: f64| Duration::try_from_secs_f64(s).unwrap_or_default();
-        let last = self.epochs.last();
-        Observation {
-            epoch,
-            loss,
-            elapsed: last.map(|last| seconds(last.elapsed_s)),
-            phases: last.map(|last| Phases {
-                fetch: seconds(last.fetch_s),
-                compute: seconds(last.compute_s),
-                update: seconds(last.update_s),
-                wait: seconds(last.wait_s),
-            }),
-            utilisation: last.map(|last| Utilisation {
-                memory: last.memory_utilisation,
-                cpu: last.cpu_utilisation,
-            }),
-            budget_left: self.ledger.left(),
-            allocation: last.map(|last| siren_core::Allocation {
-                workers: last.workers,
-                memory_mb: last.memory_mb,
-            }),
-        }
     }
 
     /// Why no epoch is to follow, if so.

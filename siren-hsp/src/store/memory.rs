@@ -15,6 +15,7 @@ use siren_core::{
 };
 use tokio::sync::Notify;
 
+use super::update;
 use crate::kernel::Step;
 
 /// Entries in a block: 64 KB, so that a block, its slots and the gradient stay in a core's cache.
@@ -182,59 +183,6 @@ fn fenced(epoch: u64) -> Error {
     Error::new(ErrorKind::Fenced, format!("epoch {epoch} is sealed"))
 }
 
-/// Refuses an update that does not fit the plan or is not finite; the step to take otherwise.
-fn check(plan: &EpochPlan, dim: usize, update: &Update<'_>) -> Result<Step> {
-    let id = update.id;
-    if id.shard >= plan.shards {
-        return Err(Error::rejected(format!(
-            "shard {} of {}: shards are numbered from 0",
-            id.shard, plan.shards
-        )));
-    }
-    if update.gradient.len() != dim {
-        return Err(Error::rejected(format!(
-            "the gradient has {} entries, the model {dim}: push one entry for each parameter",
-            update.gradient.len()
-        )));
-    }
-    let length = plan.update_len(id.shard, id.position);
-    if update.batches != length || length == 0 || !id.position.is_multiple_of(plan.local_steps) {
-        return Err(Error::rejected(format!(
-            "an update of {} batches at position {} of a shard of {}: with {} local steps it \
-             covers {length}, from a multiple of them",
-            update.batches,
-            id.position,
-            plan.shard_len(id.shard),
-            plan.local_steps
-        )));
-    }
-    let diverged = |what: &str, value: f64| {
-        Err(Error::new(
-            ErrorKind::Diverged,
-            format!(
-                "{what} of shard {} at batch {} of epoch {} is {value}",
-                id.shard, id.position, id.epoch
-            ),
-        ))
-    };
-    if !update.loss.is_finite() {
-        return diverged("the loss", update.loss);
-    }
-    if !update.squared_norm.is_finite() || update.squared_norm < 0.0 {
-        return diverged("the gradient's squared norm", update.squared_norm);
-    }
-    let norm = update.squared_norm.sqrt();
-    let scale = match plan.clip_norm {
-        Some(limit) => (f64::from(limit) * update.batches as f64 / norm).min(1.0) as f32,
-        None => 1.0,
-    };
-    let length = f64::from(plan.rate) * f64::from(scale) * norm;
-    if length > f64::from(f32::MAX) {
-        return diverged("the length of the update", length);
-    }
-    Ok(Step { rule: plan.rule, rate: plan.rate, scale, decay: plan.weight_decay })
-}
-
 #[async_trait]
 impl ParameterStore for MemoryStore {
     fn dim(&self) -> usize {
@@ -294,7 +242,7 @@ impl ParameterStore for MemoryStore {
         {
             let run = self.run.read();
             let open = self.current(&run, update.id.epoch)?;
-            let step = check(&open.plan, self.dim, update)?;
+            let step = update::step(&open.plan, self.dim, update)?;
             let shard = &mut *open.shards[update.id.shard as usize].lock();
             if update.id.position < shard.watermark.batches {
                 return Ok(Receipt::Duplicate);

@@ -377,29 +377,6 @@ impl<'a> EpochRun<'a> {
         Ok(Ended { record, forecast, end })
     }
 
-    async fn progress(&mut self) {
-        // Somebody who watches must not stop the run.
-        let Ok(status) = self.trainer.parts.store.status().await else {
-            return;
-        };
-        let marks = status.open.unwrap_or_default();
-        let elapsed = self.trainer.now() - self.launched;
-        let examples: u64 = marks.iter().map(|mark| mark.examples).sum();
-        let loss: f64 = marks.iter().map(|mark| mark.loss).sum();
-        let workers = self.trainer.parts.backend.parallelism(self.plan.shards);
-        let running = self.trainer.platform.second_cost(self.allocation.memory_mb)
-            * (elapsed.as_secs_f64() * f64::from(workers));
-        let event = Event::Progress {
-            epoch: self.plan.epoch,
-            batches: marks.iter().map(|mark| mark.batches).sum(),
-            examples,
-            train_loss: loss / examples as f64,
-            elapsed,
-            cost: self.trainer.ledger.spent() - self.cost + running.max(self.cost),
-        };
-        self.trainer.tell(&event);
-    }
-
     fn seed(&self, shard: u32) -> Seed {
         let path = [self.plan.epoch, u64::from(shard)];
         self.plan.seed.split(Stream::Retry, &path)

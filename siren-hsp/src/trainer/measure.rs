@@ -1,13 +1,40 @@
-//! Measuring the model, and the machine.
+//! What is measured of a run: the model, the machine, and what a scheduler sees of both.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use siren_core::{Batch, Error, ErrorKind, Result, Seed};
+use siren_core::{
+    Allocation, Batch, Error, ErrorKind, Observation, Phases, Result, Seed, Utilisation,
+};
 
 use super::{Forecast, Trainer};
 use crate::{Evaluation, evaluate};
 
 impl Trainer {
+    /// What the scheduler sees.
+    pub(super) fn observe(&self, epoch: u64, loss: f64) -> Observation {
+        let seconds = |s: f64| Duration::try_from_secs_f64(s).unwrap_or_default();
+        let last = self.epochs.last();
+        Observation {
+            epoch,
+            loss,
+            elapsed: last.map(|last| seconds(last.elapsed_s)),
+            phases: last.map(|last| Phases {
+                fetch: seconds(last.fetch_s),
+                compute: seconds(last.compute_s),
+                update: seconds(last.update_s),
+                wait: seconds(last.wait_s),
+            }),
+            utilisation: last.map(|last| Utilisation {
+                memory: last.memory_utilisation,
+                cpu: last.cpu_utilisation,
+            }),
+            budget_left: self.ledger.left(),
+            allocation: last
+                .map(|last| Allocation { workers: last.workers, memory_mb: last.memory_mb }),
+        }
+    }
+
     /// The held-out loss, or `training` where nothing is held out; before any training the loss of
     /// the first batch then.
     pub(super) async fn measure(

@@ -6,7 +6,7 @@ use siren_core::{Sealed, WorkerReport};
 
 use super::EpochRun;
 use crate::EpochRecord;
-use crate::trainer::Forecast;
+use crate::trainer::{Event, Forecast};
 
 impl EpochRun<'_> {
     /// The epoch as far as it is known before the evaluation.
@@ -76,5 +76,29 @@ impl EpochRun<'_> {
         }
         let memory_mb = self.allocation.memory_mb;
         Forecast::measured(&self.trainer.platform, memory_mb, billed, batches, cycle)
+    }
+
+    /// Tells the observer how far the epoch is.
+    pub(super) async fn progress(&mut self) {
+        // Somebody who watches must not stop the run.
+        let Ok(status) = self.trainer.parts.store.status().await else {
+            return;
+        };
+        let marks = status.open.unwrap_or_default();
+        let elapsed = self.trainer.now() - self.launched;
+        let examples: u64 = marks.iter().map(|mark| mark.examples).sum();
+        let loss: f64 = marks.iter().map(|mark| mark.loss).sum();
+        let workers = self.trainer.parts.backend.parallelism(self.plan.shards);
+        let running = self.trainer.platform.second_cost(self.allocation.memory_mb)
+            * (elapsed.as_secs_f64() * f64::from(workers));
+        let event = Event::Progress {
+            epoch: self.plan.epoch,
+            batches: marks.iter().map(|mark| mark.batches).sum(),
+            examples,
+            train_loss: loss / examples as f64,
+            elapsed,
+            cost: self.trainer.ledger.spent() - self.cost + running.max(self.cost),
+        };
+        self.trainer.tell(&event);
     }
 }
