@@ -32,9 +32,10 @@ def main():
     root = sys.argv[1]
     arg = lambda i, default, kind: kind(sys.argv[i]) if len(sys.argv) > i else default
     epochs, batch, lr, momentum = arg(2, 1, int), arg(3, 64, int), arg(4, 0.1, float), arg(5, 0.0, float)
-    x = idx(os.path.join(root, "train-images-idx3-ubyte.gz")).astype("float32")[:, None] / 255
+    normalised = lambda name: (idx(os.path.join(root, name)).astype("float32")[:, None] / 255 - 0.1307) / 0.3081
+    x = normalised("train-images-idx3-ubyte.gz")
     y = idx(os.path.join(root, "train-labels-idx1-ubyte.gz")).astype("float32")
-    xt = idx(os.path.join(root, "t10k-images-idx3-ubyte.gz")).astype("float32")[:, None] / 255
+    xt = normalised("t10k-images-idx3-ubyte.gz")
     yt = idx(os.path.join(root, "t10k-labels-idx1-ubyte.gz")).astype("float32")
     net, loss = lenet(), gluon.loss.SoftmaxCrossEntropyLoss()
     trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": lr, "momentum": momentum})

@@ -21,9 +21,10 @@ arg = lambda i, d, t: t(sys.argv[i]) if len(sys.argv) > i else d
 epochs, batch, lr, mom = arg(3, 1, int), arg(4, 64, int), arg(5, 0.1, float), arg(6, 0.0, float)
 ACT = nn.Tanh if os.environ.get("ACT") == "tanh" else nn.ReLU
 torch.set_num_threads(threads)
-x = torch.from_numpy(idx(os.path.join(root, "train-images-idx3-ubyte.gz"))).float()[:, None] / 255
+normalised = lambda name: (torch.from_numpy(idx(os.path.join(root, name))).float()[:, None] / 255 - 0.1307) / 0.3081
+x = normalised("train-images-idx3-ubyte.gz")
 y = torch.from_numpy(idx(os.path.join(root, "train-labels-idx1-ubyte.gz"))).long()
-xt = torch.from_numpy(idx(os.path.join(root, "t10k-images-idx3-ubyte.gz"))).float()[:, None] / 255
+xt = normalised("t10k-images-idx3-ubyte.gz")
 yt = torch.from_numpy(idx(os.path.join(root, "t10k-labels-idx1-ubyte.gz"))).long()
 net = nn.Sequential(nn.Conv2d(1, 20, 5), ACT(), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5), ACT(), nn.MaxPool2d(2),
                     nn.Flatten(), nn.Linear(800, 500), ACT(), nn.Linear(500, 10))
