@@ -32,7 +32,7 @@ log=$peers/lenet.tsv
 for round in $(seq "$rounds"); do
     m=$(mxnet 1 64 0.05 0.8 2>/dev/null | rate)
     t=$(torch 1 64 0.05 0.8 2>/dev/null | rate)
-    s=$("$bin/lenet_throughput" --case two --images 30000)
+    s=$("$bin/lenet_throughput" --case two --images 10000)
     read -r load _ </proc/loadavg
     printf 'round %s: MXNet %s, PyTorch %s, Siren with two workers %s images/s; load average %s\n' \
         "$round" "$m" "$t" "$s" "$load"
@@ -50,11 +50,11 @@ reached() {
     awk -v name="$1" '{ for (i = 1; i < NF; i++) { if ($i == "seconds") s += $(i + 1)
         if ($i == "test_accuracy" && $(i + 1) >= 0.985) { print name ": " s " s, " NR " epochs"; exit } } }'
 }
-mxnet 6 64 0.05 0.8 2>/dev/null | reached MXNet
-torch 6 64 0.05 0.8 2>/dev/null | reached PyTorch
+mxnet 3 64 0.05 0.8 2>/dev/null | reached MXNet
+torch 3 64 0.05 0.8 2>/dev/null | reached PyTorch
 out=$(mktemp --directory)
 trap 'rm -rf "$out"' EXIT
-"$bin/lenet_mnist" --workers 2 --threads 2 --lr 0.05 --momentum 0.8 --epochs 6 --quiet --out "$out" >/dev/null
+"$bin/lenet_mnist" --workers 2 --threads 2 --lr 0.05 --momentum 0.8 --epochs 3 --quiet --out "$out" >/dev/null
 python3 - "$out/run.json" <<'PY'
 import json, sys
 seconds = 0
