@@ -37,7 +37,7 @@ workload_tests!(
     workload::Subject::new(
         quickstart::Logistic(Layout::flat("weights", 20).unwrap()),
         [(0.1, 0.0), (-0.2, 1.0), (0.05, 1.0), (0.3, 0.0)]
-            .map(|(x, label)| floats(&[&[x; 20], &[label]].concat()))
+            .map(|(x, label)| floats(&[&[x; 20][..], &[label]].concat()))
             .to_vec()
     )
 );

@@ -116,6 +116,11 @@ impl Axis {
         Some(if self.log { value.log10() } else { value })
     }
 
+    /// The value at a position.
+    fn at(&self, position: f64) -> f64 {
+        if self.log { 10_f64.powf(position) } else { position }
+    }
+
     /// What is written along the axis.
     fn label(&self) -> String {
         let mut label = self.quantity.clone();
@@ -234,6 +239,15 @@ mod tests {
 
     fn chart() -> Chart {
         Chart::new("Title", Axis::new("time", "s"), Axis::new("loss", ""))
+    }
+
+    #[test]
+    fn a_logarithmic_axis_reaches_as_far_as_the_values() {
+        let loss = Series::line("loss", [(0.0, 2.3), (1.0, 0.03), (2.0, 0.0154)]);
+        let axis = Axis::new("loss", "").log();
+        let svg = Chart::new("Loss", Axis::new("time", "s"), axis).series(loss).to_svg().unwrap();
+        let label = |text: &str| svg.lines().any(|line| line.trim() == text);
+        assert!(label("0.01") && label("0.1") && label("1") && label("10"), "{svg}");
     }
 
     #[test]

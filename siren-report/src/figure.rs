@@ -56,7 +56,7 @@ pub fn phases(record: &RunRecord) -> Chart {
         ("fetch", |epoch| epoch.fetch_s, 4),
         ("compute", |epoch| epoch.compute_s, 0),
         ("update", |epoch| epoch.update_s, 5),
-        ("queueing", |epoch| epoch.queue_s, 7),
+        ("queueing", |epoch| epoch.queue_s, 3),
         ("waiting", |epoch| epoch.wait_s, GREY),
     ];
     let longest = groups

@@ -98,12 +98,17 @@ fn draw(chart: &Chart, area: &Area<'_>, hovers: &mut Vec<Hover>) -> Result<()> {
 
     let shapes: Vec<Vec<Shape>> = shapes(chart);
     let edges = || shapes.iter().flatten();
-    let y = Ticks::new(&chart.y, edges().flat_map(|shape| [shape.low, shape.high]), 5, true);
+    let y = Ticks::new(
+        &chart.y,
+        edges().flat_map(|shape| [shape.low, shape.high].map(|at| chart.y.at(at))),
+        5,
+        true,
+    );
     // Without a font, a digit is taken to be 0.6 of its height wide.
     let labels = 34 + y.longest() as i32 * TEXT * 6 / 10;
     let (left, right) = (4 + labels, 22);
     let x = |wanted| {
-        let values = edges().flat_map(|shape| [shape.left, shape.right]);
+        let values = edges().flat_map(|shape| [shape.left, shape.right].map(|at| chart.x.at(at)));
         Ticks::new(&chart.x, values, wanted, false)
     };
     let fits = |x: &Ticks| {
