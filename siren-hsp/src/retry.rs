@@ -51,18 +51,24 @@ impl Retry {
         let mut tried = 1;
         loop {
             match call().await {
-                Err(error) if may_retry(&error) && tried < self.attempts => {
-                    clock.sleep_until(clock.now() + self.delay(tried, seed)).await;
-                    tried += 1;
+                Err(error) if self.may_again(&error, tried) => {
+                    self.wait(clock, &mut tried, seed).await;
                 }
                 result => return result,
             }
         }
     }
-}
 
-fn may_retry(error: &Error) -> bool {
-    error.is_transient()
+    /// Whether a call that failed `tried` times, lastly by `error`, is to be made again.
+    pub(crate) fn may_again(&self, error: &Error, tried: u32) -> bool {
+        error.is_transient() && tried < self.attempts
+    }
+
+    /// Waits before the next try, and counts it.
+    pub(crate) async fn wait(&self, clock: &dyn Clock, tried: &mut u32, seed: Seed) {
+        clock.sleep_until(clock.now() + self.delay(*tried, seed)).await;
+        *tried += 1;
+    }
 }
 
 #[cfg(test)]

@@ -226,7 +226,6 @@ impl Trainer {
         }
         let mut loss = self.epochs.last().map_or(initial.loss, |last| last.loss);
         let mut end = self.end_before(snapshot.sealed_epochs, loss);
-        let mut begun = false;
         while end.is_none() {
             let fit = match self.prepare(snapshot.sealed_epochs, loss)? {
                 Ok(fit) => fit,
@@ -235,9 +234,8 @@ impl Trainer {
                     break;
                 }
             };
-            if !begun {
+            if !self.history.has_begun() {
                 self.begin(&snapshot, &initial)?;
-                begun = true;
             }
             end = self.epoch(fit, &mut snapshot, &mut loss).await?;
         }

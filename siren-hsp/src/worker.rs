@@ -286,9 +286,8 @@ impl Run<'_> {
         loop {
             self.report.requests += store.costs().pull;
             match store.pull(self.invocation.plan.epoch, replica, progress).await {
-                Err(error) if error.is_transient() && tried < retry.attempts => {
-                    clock.sleep_until(clock.now() + retry.delay(tried, seed)).await;
-                    tried += 1;
+                Err(error) if retry.may_again(&error, tried) => {
+                    retry.wait(clock, &mut tried, seed).await;
                 }
                 result => return result,
             }
