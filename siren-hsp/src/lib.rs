@@ -11,7 +11,7 @@ mod config;
 pub mod data;
 mod evaluate;
 mod history;
-mod kernel;
+pub mod kernel;
 mod ledger;
 mod rate;
 mod retry;

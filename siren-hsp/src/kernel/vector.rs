@@ -1,0 +1,105 @@
+//! Sums and norms.
+
+use pulp::Arch;
+
+use super::vectorised;
+
+/// Entries that a sum over several vectors works on at a time: 8 KB, which stay in the first cache
+/// while one vector after the other is added.
+const BLOCK: usize = 2_048;
+
+/// `y += x`.
+pub fn add(y: &mut [f32], x: &[f32]) {
+    vectorised(|| {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y += x;
+        }
+    });
+}
+
+/// `y -= rate * x`.
+pub fn descend(y: &mut [f32], rate: f32, x: &[f32]) {
+    vectorised(|| {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y -= rate * x;
+        }
+    });
+}
+
+/// The squared Euclidean norm, added up in 64 bits. Eight running sums, so that the result does not
+/// depend on the instruction set and the additions do not wait for one another.
+pub fn squared_norm(x: &[f32]) -> f64 {
+    squared_norm_on(Arch::new(), x)
+}
+
+pub(super) fn squared_norm_on(arch: Arch, x: &[f32]) -> f64 {
+    arch.dispatch(|| norm(x))
+}
+
+#[inline(always)]
+fn norm(x: &[f32]) -> f64 {
+    let mut sums = [0.0_f64; 8];
+    let (chunks, rest) = x.as_chunks::<8>();
+    for chunk in chunks {
+        for (sum, &x) in sums.iter_mut().zip(chunk) {
+            *sum += f64::from(x) * f64::from(x);
+        }
+    }
+    for (sum, &x) in sums.iter_mut().zip(rest) {
+        *sum += f64::from(x) * f64::from(x);
+    }
+    sums.iter().sum()
+}
+
+/// `out = w0 * x0 + w1 * x1 + …`, added up in this order; zero where there is nothing to add. A mean
+/// is the sum with weights that add up to one.
+///
+/// # Panics
+///
+/// When a vector is shorter than `out`.
+pub fn weighted_sum<'a, I>(out: &mut [f32], vectors: I)
+where
+    I: IntoIterator<Item = (f32, &'a [f32]), IntoIter: Clone>,
+{
+    weighted_sum_on(Arch::new(), out, vectors);
+}
+
+pub(super) fn weighted_sum_on<'a, I>(arch: Arch, out: &mut [f32], vectors: I)
+where
+    I: IntoIterator<Item = (f32, &'a [f32]), IntoIter: Clone>,
+{
+    let vectors = vectors.into_iter();
+    for (index, out) in out.chunks_mut(BLOCK).enumerate() {
+        let from = index * BLOCK;
+        let length = out.len();
+        let mut vectors = vectors.clone().map(|(weight, x)| (weight, &x[from..from + length]));
+        out.fill(0.0);
+        // Four at a time: as many streams as a core reads well, and a quarter of the passes over `out`.
+        while let Some(one) = vectors.next() {
+            match (vectors.next(), vectors.next(), vectors.next()) {
+                (Some(two), Some(three), Some(four)) => {
+                    arch.dispatch(|| add_four(out, [one, two, three, four]));
+                }
+                (two, three, _) => {
+                    for (weight, x) in [Some(one), two, three].into_iter().flatten() {
+                        arch.dispatch(|| add_scaled(out, weight, x));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add_scaled(out: &mut [f32], weight: f32, x: &[f32]) {
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out += weight * x;
+    }
+}
+
+#[inline(always)]
+fn add_four(out: &mut [f32], [(wa, a), (wb, b), (wc, c), (wd, d)]: [(f32, &[f32]); 4]) {
+    for ((((out, &a), &b), &c), &d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        *out = *out + wa * a + wb * b + wc * c + wd * d;
+    }
+}
