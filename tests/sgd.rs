@@ -3,8 +3,8 @@
 mod support;
 
 use siren::{
-    Batch, Config, DataSource, Decay, EpochPlan, Fixed, Rate, Seed, Stop, Stream, Synchrony,
-    Trainer, UpdateRule, Workload,
+    Batch, Compression, Config, DataSource, Decay, EpochPlan, Fixed, Rate, Seed, Stop, Stream,
+    Synchrony, Trainer, UpdateRule, Workload,
 };
 use support::{Linear, parts, quick, rows};
 
@@ -24,6 +24,7 @@ fn plan(config: &Config, workload: &Linear, examples: u64, epoch: u64) -> EpochP
         weight_decay: 0.0,
         clip_norm: None,
         synchrony: Synchrony::Hybrid,
+        compression: Compression::None,
     }
 }
 

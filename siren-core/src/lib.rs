@@ -33,9 +33,13 @@ mod metrics;
 mod money;
 mod plan;
 mod platform;
+mod rule;
 mod scheduler;
 mod seed;
 mod store;
+mod synchrony;
+mod update;
+pub mod wire;
 mod worker;
 mod workload;
 
@@ -46,15 +50,18 @@ pub use error::{Error, ErrorKind, Result};
 pub use layout::{Layout, TensorSpec};
 pub use metrics::Metrics;
 pub use money::{Requests, Usd};
-pub use plan::{EpochPlan, Synchrony, UpdateRule};
+pub use plan::EpochPlan;
 pub use platform::{Limits, Platform, Prices};
+pub use rule::{Compression, UpdateRule};
 pub use scheduler::{
     Allocation, Job, Observation, Outcome, Phases, Scheduler, StopReason, Utilisation,
 };
 pub use seed::{Seed, Stream};
 pub use store::{
     ParameterStore, Pulled, Receipt, Replica, Sealed, Snapshot, Staleness, Status, StoreCosts,
-    Update, UpdateId, Watermark,
+    Watermark,
 };
+pub use synchrony::Synchrony;
+pub use update::{Entry, Gradient, SparseGradient, SparseSlice, Update, UpdateId};
 pub use worker::{Context, Invocation, Task, Usage, Work, Worker, WorkerReport, compute};
 pub use workload::Workload;

@@ -4,96 +4,7 @@ use std::ops::Range;
 
 use rand::seq::SliceRandom;
 
-use crate::{Error, Result, Seed, Stream};
-
-/// How an update changes parameters. It is data, because it runs where the parameters are.
-///
-/// `g` is the update's gradient after clipping, plus weight decay times the parameters: decay is
-/// applied once for each update, however many batches it covers. `t` of Adam counts all updates that
-/// the parameters hold.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(tag = "name", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum UpdateRule {
-    /// `p -= rate * g`.
-    Sgd,
-    /// `v = momentum * v + g; p -= rate * v` (heavy ball without dampening, as in PyTorch).
-    Momentum {
-        /// The share of the velocity that is kept, in 0..1.
-        momentum: f32,
-    },
-    /// Adam (Kingma, Ba, 2015) with bias correction.
-    Adam {
-        /// Decay of the first moment, in 0..1; usually 0.9.
-        beta1: f32,
-        /// Decay of the second moment, in 0..1; usually 0.999.
-        beta2: f32,
-        /// Added to the root of the second moment; usually 1e-8.
-        epsilon: f32,
-    },
-}
-
-impl UpdateRule {
-    /// Adam with the usual constants.
-    pub const ADAM: Self = Self::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
-
-    /// How many vectors of the parameters' length the rule keeps beside them.
-    pub fn slots(&self) -> usize {
-        match self {
-            Self::Sgd => 0,
-            Self::Momentum { .. } => 1,
-            Self::Adam { .. } => 2,
-        }
-    }
-
-    fn check(&self) -> Result<()> {
-        let share = |name: &str, value: f32| {
-            if (0.0..1.0).contains(&value) {
-                Ok(())
-            } else {
-                Err(Error::rejected(format!(
-                    "{name} is {value}: give a number from 0 up to, but not including, 1"
-                )))
-            }
-        };
-        match *self {
-            Self::Sgd => Ok(()),
-            Self::Momentum { momentum } => share("momentum", momentum),
-            Self::Adam { beta1, beta2, epsilon } => {
-                share("beta1", beta1)?;
-                share("beta2", beta2)?;
-                if epsilon > 0.0 && epsilon.is_finite() {
-                    Ok(())
-                } else {
-                    Err(Error::rejected(format!(
-                        "epsilon is {epsilon}: give a finite number above 0"
-                    )))
-                }
-            }
-        }
-    }
-}
-
-/// What a worker waits for between the barriers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Synchrony {
-    /// Nothing: every worker pulls and pushes on its own (HSP).
-    #[default]
-    Hybrid,
-}
-
-impl Synchrony {
-    /// How many updates every unfinished shard must have pushed before a worker that has pushed
-    /// `round` updates may pull.
-    pub fn progress(self, round: u64) -> u64 {
-        let _ = round;
-        match self {
-            Self::Hybrid => 0,
-        }
-    }
-}
+use crate::{Compression, Error, Result, Seed, Stream, Synchrony, UpdateRule};
 
 /// One epoch, fixed from `open` to `seal`: its batches, their order, how they are cut into shards,
 /// and how updates are applied.
@@ -128,8 +39,11 @@ pub struct EpochPlan {
     /// Gradients whose Euclidean norm exceeds this are scaled down to it; an update of k batches
     /// to k times this.
     pub clip_norm: Option<f32>,
-    /// What workers wait for.
+    /// What workers wait for between the barriers.
     pub synchrony: Synchrony,
+    /// What workers leave out of an update.
+    #[serde(default)]
+    pub compression: Compression,
 }
 
 impl EpochPlan {
@@ -185,6 +99,7 @@ impl EpochPlan {
                 "the clipping norm is {limit}: give a finite number above 0, or none"
             ));
         }
+        self.compression.check()?;
         self.rule.check()
     }
 
@@ -207,6 +122,11 @@ impl EpochPlan {
     pub fn shard_len(&self, shard: u32) -> u64 {
         let range = self.shard(shard);
         range.end - range.start
+    }
+
+    /// How many updates a shard has in all.
+    pub fn rounds(&self, shard: u32) -> u64 {
+        self.updates(self.shard_len(shard))
     }
 
     /// How many updates cover the first `batches` batches of a shard.
@@ -258,6 +178,7 @@ mod tests {
             weight_decay: 0.0,
             clip_norm: None,
             synchrony: Synchrony::Hybrid,
+            compression: Compression::None,
         }
     }
 
@@ -292,7 +213,8 @@ mod tests {
     #[test]
     fn each_bad_setting_is_named() {
         let good = plan(100, 10, 2);
-        let cases: [(&str, EpochPlan); 8] = [
+        let top = |share| Compression::TopK { share };
+        let cases: [(&str, EpochPlan); 10] = [
             ("training data", EpochPlan { examples: 0, ..good.clone() }),
             ("batch size", EpochPlan { batch_size: 0, ..good.clone() }),
             ("batch size", EpochPlan { batch_size: 101, ..good.clone() }),
@@ -301,6 +223,8 @@ mod tests {
             ("learning rate", EpochPlan { rate: f32::NAN, ..good.clone() }),
             ("weight decay", EpochPlan { weight_decay: -1.0, ..good.clone() }),
             ("clipping norm", EpochPlan { clip_norm: Some(0.0), ..good.clone() }),
+            ("top-k share", EpochPlan { compression: top(0.0), ..good.clone() }),
+            ("top-k share", EpochPlan { compression: top(f32::NAN), ..good.clone() }),
         ];
         for (name, bad) in cases {
             let error = bad.check().unwrap_err();

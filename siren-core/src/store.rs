@@ -1,38 +1,10 @@
 //! Where the parameters live.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
-use crate::{EpochPlan, Error, Requests, Result};
-
-/// Names one update of a run: what makes a push idempotent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub struct UpdateId {
-    /// The epoch.
-    pub epoch: u64,
-    /// The shard.
-    pub shard: u32,
-    /// The first batch that the update covers, counted from the start of the shard.
-    pub position: u64,
-}
-
-/// The sum of the gradients of consecutive batches of one shard.
-#[derive(Clone, Copy, Debug)]
-pub struct Update<'a> {
-    /// Which update it is.
-    pub id: UpdateId,
-    /// How many batches it covers: [`EpochPlan::update_len`] at its position.
-    pub batches: u64,
-    /// How many examples these batches hold.
-    pub examples: u64,
-    /// The sum over these examples of the loss at the parameters the worker had.
-    pub loss: f64,
-    /// The version of the parameters that the gradient was computed at.
-    pub version: u64,
-    /// The squared Euclidean norm of `gradient`, computed as the gradient was finished.
-    pub squared_norm: f64,
-    /// The sum of the batches' mean gradients, `dim` entries.
-    pub gradient: &'a [f32],
-}
+use crate::{EpochPlan, Error, Requests, Result, Update};
 
 /// What became of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +45,9 @@ pub struct Pulled {
     pub version: u64,
     /// How many entries were copied.
     pub copied: usize,
+    /// How long it waited for other shards' progress: as well as the store, or the backend around it,
+    /// can tell this from the transfer.
+    pub waited: Duration,
 }
 
 /// How much of a shard counts.
@@ -198,6 +173,11 @@ pub struct StoreCosts {
 /// position is below it is a duplicate, at it is applied, above it is a conflict. So a new attempt
 /// at a shard starts at the watermark, nothing is lost or counted twice, and memory does not grow.
 ///
+/// The *version* of the parameters is the number of updates that they hold, over all epochs. Under
+/// [`Synchrony::Bulk`](crate::Synchrony::Bulk) a shard's updates are kept until every unfinished shard
+/// has pushed its own of the same round; the mean of them all, weighted by examples, is then applied as
+/// one update. Each is clipped on its own.
+///
 /// Every method is safe to retry and to cancel at any point: a cancelled push has either happened
 /// in full or not at all.
 #[async_trait]
@@ -240,13 +220,15 @@ pub trait ParameterStore: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Fenced when the epoch is sealed; conflict when the epoch is not open or the update lies above
-    /// the watermark; diverged when the loss or the norm is not finite (refused before anything is
+    /// Fenced when the epoch is sealed; conflict when the epoch is not open, the update lies above the
+    /// watermark, or, under bulk synchrony, it belongs to a later round than the one that goes on;
+    /// diverged when the loss or the norm is not finite (refused before anything is
     /// touched); rejected when it does not fit the plan. Looked at in this order: the epoch, the fit,
     /// what is finite, the watermark; so a duplicate that comes after the seal is fenced.
     async fn push(&self, update: &Update<'_>) -> Result<Receipt>;
 
-    /// Closes an epoch: every block has then applied exactly what the report says. Idempotent: a
+    /// Closes an epoch: every block has then applied exactly what the report says. A round of bulk
+    /// synchrony that is not complete is applied as the mean of what has come. Idempotent: a
     /// sealed epoch's report does not change, as long as it is the last one. A restore forgets it.
     ///
     /// # Errors

@@ -45,8 +45,11 @@ pub struct WorkerReport {
     /// Time spent waiting for a place to compute, which is not billed: none where every worker has a
     /// machine of its own.
     pub queue: Duration,
-    /// Time spent pulling and pushing: P^U.
+    /// Time spent pulling and pushing, without the wait: P^U.
     pub update: Duration,
+    /// Time spent waiting in pulls for the progress of other workers: none under
+    /// [`Synchrony::Hybrid`](crate::Synchrony::Hybrid).
+    pub wait: Duration,
     /// The longest cycle of pull, gradients and push, in billed time.
     pub cycle: Duration,
     /// Requests made.

@@ -1,6 +1,6 @@
 //! What is learned.
 
-use crate::{Batch, Layout, Metrics, Result, Seed};
+use crate::{Batch, Layout, Metrics, Result, Seed, SparseGradient};
 
 /// A differentiable loss over mini-batches. Pure and synchronous: no input, output, clock or random
 /// generator of its own, and no threads, so that a worker can run it anywhere and get the same bits.
@@ -37,6 +37,25 @@ pub trait Workload: Send + Sync {
         seed: Seed,
         gradient: &mut [f32],
     ) -> Result<f64>;
+
+    /// As [`gradient`](Workload::gradient), for a workload whose gradients are mostly zero, such as a
+    /// linear model of sparse features: adds what is not zero to `gradient`, which is empty, in any
+    /// order. Only these entries are then pushed. None, and nothing added, when the workload has no
+    /// such form, which is the default; it then has none for every batch.
+    ///
+    /// # Errors
+    ///
+    /// As [`gradient`](Workload::gradient).
+    fn sparse_gradient(
+        &self,
+        params: &[f32],
+        batch: &Batch<'_>,
+        seed: Seed,
+        gradient: &mut SparseGradient,
+    ) -> Result<Option<f64>> {
+        let _ = (params, batch, seed, gradient);
+        Ok(None)
+    }
 
     /// Adds the batch's loss, and whatever else it measures, to `metrics`.
     ///

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use siren_core::{EpochPlan, Error, Result, Synchrony, UpdateRule, Usd};
+use siren_core::{Compression, EpochPlan, Error, Result, Synchrony, UpdateRule, Usd};
 
 use crate::{Rate, Retry};
 
@@ -30,6 +30,9 @@ pub struct Config {
     pub clip_norm: Option<f32>,
     /// What workers wait for between the barriers.
     pub synchrony: Synchrony,
+    /// What workers leave out of an update.
+    #[serde(default)]
+    pub compression: Compression,
     /// When to stop.
     pub stop: Stop,
     /// How failed invocations are tried again.
@@ -79,6 +82,7 @@ impl Default for Config {
             weight_decay: 0.0,
             clip_norm: None,
             synchrony: Synchrony::Hybrid,
+            compression: Compression::None,
             stop: Stop::default(),
             retry: Retry::default(),
             labels: BTreeMap::new(),
@@ -131,6 +135,7 @@ impl Config {
             weight_decay: self.weight_decay,
             clip_norm: self.clip_norm,
             synchrony: self.synchrony,
+            compression: self.compression,
         }
     }
 }

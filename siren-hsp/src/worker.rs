@@ -1,16 +1,20 @@
 //! The worker's loop.
 
+mod step;
+mod top_k;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use siren_core::{
-    Batch, Context, EpochPlan, Error, ErrorKind, Invocation, Pulled, Receipt, Replica, Requests,
-    Result, Seed, Time, Update, UpdateId, Work, Worker, WorkerReport, Workload, compute,
+    Compression, Context, EpochPlan, Error, ErrorKind, Invocation, Pulled, Receipt, Replica,
+    Requests, Result, Seed, Time, Update, UpdateId, Work, Worker, WorkerReport, Workload, compute,
 };
+use step::{Buffers, Step, check_dim};
 
-use crate::{Retry, kernel};
+use crate::Retry;
 
 /// A worker hands back the rest of its shard when less than this many of its longest cycles fit into
 /// the time left.
@@ -61,59 +65,6 @@ impl ShardWorker {
     }
 }
 
-/// What travels between the loop and the tasks that compute: moved there and back, so that nothing
-/// is allocated once warm.
-#[derive(Default)]
-struct Buffers {
-    replica: Replica,
-    /// The worker's own copy for local steps; empty without them.
-    local: Vec<f32>,
-    /// The gradient of one batch; empty without local steps.
-    gradient: Vec<f32>,
-    /// The sum of the gradients since the last push.
-    sum: Vec<f32>,
-    bytes: Vec<u8>,
-}
-
-/// One batch within an update.
-#[derive(Clone, Copy)]
-struct Step {
-    examples: usize,
-    seed: Seed,
-    /// Where it stands among the update's batches.
-    index: u64,
-    of: u64,
-    rate: f32,
-}
-
-impl Step {
-    /// The mean loss, and after the last step the squared norm of the sum.
-    fn run(self, workload: &dyn Workload, buffers: &mut Buffers) -> Result<(f64, f64)> {
-        let Buffers { replica, local, gradient, sum, bytes } = buffers;
-        let batch = Batch::new(self.examples, bytes);
-        let dim = replica.values.len();
-        sum.resize(dim, 0.0);
-        let last = self.index + 1 == self.of;
-        let loss = if self.of == 1 {
-            workload.gradient(&replica.values, &batch, self.seed, sum)?
-        } else {
-            gradient.resize(dim, 0.0);
-            if self.index == 0 {
-                local.clone_from(&replica.values);
-                sum.fill(0.0);
-            }
-            let loss = workload.gradient(local, &batch, self.seed, gradient)?;
-            kernel::add(sum, gradient);
-            if !last {
-                kernel::descend(local, self.rate, gradient);
-            }
-            loss
-        };
-        let norm = if last { kernel::squared_norm(sum) } else { 0.0 };
-        Ok((loss, norm))
-    }
-}
-
 #[async_trait]
 impl Worker for ShardWorker {
     async fn run(&self, invocation: &Invocation, context: &dyn Context) -> Result<WorkerReport> {
@@ -131,6 +82,9 @@ impl Worker for ShardWorker {
                 "shard {} of {}: shards are numbered from 0",
                 invocation.shard, plan.shards
             )));
+        }
+        if plan.compression != Compression::None {
+            check_dim(self.workload.dim())?;
         }
         Run {
             worker: self,
@@ -215,7 +169,8 @@ impl Run<'_> {
         let started = self.now();
         let progress = plan.synchrony.progress(plan.updates(position));
         let pulled = self.pull(&mut buffers.replica, progress).await?;
-        self.report.update += self.now() - started;
+        self.report.wait += pulled.waited;
+        self.report.update += (self.now() - started).saturating_sub(pulled.waited);
 
         let (mut loss, mut norm, mut examples) = (0.0, 0.0, 0);
         for index in 0..length {
@@ -228,6 +183,8 @@ impl Run<'_> {
                 index,
                 of: length,
                 rate: plan.rate,
+                compression: plan.compression,
+                flush: position as usize + length as usize >= self.batches.len(),
             };
             let next = self.batches.get((position + index + 1) as usize).copied();
             let (mean, squared);
@@ -245,7 +202,7 @@ impl Run<'_> {
             loss,
             version: pulled.version,
             squared_norm: norm,
-            gradient: &buffers.sum,
+            gradient: buffers.gradient()?,
         };
         self.push(&update).await?;
         self.report.update += self.now() - started;

@@ -9,8 +9,10 @@ mod epoch;
 mod life;
 mod pull;
 mod push;
+mod rounds;
 mod rule;
 mod snapshot;
+mod sparse;
 mod threads;
 
 use std::future::Future;
@@ -22,8 +24,10 @@ use epoch::{Epoch, ONE_MORE, refused};
 pub use life::*;
 pub use pull::*;
 pub use push::*;
+pub use rounds::*;
 pub use rule::*;
 pub use snapshot::*;
+pub use sparse::*;
 pub use threads::*;
 
 use super::Fact;
@@ -185,6 +189,19 @@ macro_rules! __store_facts {
             adam_corrects_its_bias
             a_rule_carries_its_state_into_the_next_epoch
 
+            a_round_of_bulk_is_applied_as_its_mean_when_all_have_pushed
+            bulk_weighs_updates_by_their_examples
+            bulk_clips_each_update
+            a_round_of_bulk_is_one_update_of_the_rule
+            an_update_of_a_later_round_is_a_conflict
+            a_finished_shard_leaves_the_rounds_to_the_others
+            a_seal_applies_a_round_that_is_not_complete
+            a_restore_drops_the_open_round
+            a_dead_worker_holds_up_the_others_until_its_shard_is_tried_again
+
+            a_sparse_update_is_the_dense_one_with_zeros
+            a_sparse_update_is_pulled
+
             snapshot_and_restore_round_trip
             a_snapshot_of_an_open_epoch_is_a_conflict
             a_refused_restore_leaves_the_store_as_it_was
@@ -202,6 +219,8 @@ macro_rules! __store_facts {
             threads_that_push_the_same_update_count_it_once
             a_pull_among_pushes_is_atomic_per_block
             a_seal_among_pushes_reports_exactly_what_counted
+            threads_in_bulk_see_every_round_whole
+            threads_are_never_further_ahead_than_the_bound
         }
     };
 }

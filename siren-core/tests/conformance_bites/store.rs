@@ -21,6 +21,11 @@ pub(crate) enum Fault {
     AnyLengthFits,
     AnyNumberOfBatchesFits,
     AnyPositionFits,
+    BulkAddsUp,
+    BulkAppliesAtOnce,
+    BulkCountsEveryUpdate,
+    BulkForgetsTheExamples,
+    BulkTakesLaterRounds,
     ClipForgetsTheBatches,
     ClipScalesUp,
     CountsAfterAWait,
@@ -45,12 +50,16 @@ pub(crate) enum Fault {
     RestoreForgetsSlots,
     RestoreForgetsTheVersion,
     RestoreKeepsTheOpenEpoch,
+    RestoreKeepsTheRound,
     RestoreTakesAnything,
+    SealDropsTheOpenRound,
     SealIsOffByOne,
     SealLeavesPullsWaiting,
     SealedEpochsOpenAgain,
     SealsOnlyOnce,
     SnapshotsAnOpenEpoch,
+    SparseLeavesTheOthersAlone,
+    SparseLosesItsLastEntry,
     StalenessCountsItself,
     TheLastEntryIsLeftOut,
 }
@@ -97,7 +106,10 @@ faults! { store::FACTS, with_fault;
     pulls_that_tear_blocks: PullTearsBlocks => a_pull_among_pushes_is_atomic_per_block;
     pulls_that_are_served_late: LatePullsAreServed => a_pull_outside_an_open_epoch_fails;
     pulls_that_ignore_progress: PullIgnoresProgress =>
-        a_pull_waits_for_progress a_finished_shard_is_past_every_round;
+        a_pull_waits_for_progress a_finished_shard_is_past_every_round
+        a_round_of_bulk_is_applied_as_its_mean_when_all_have_pushed
+        a_dead_worker_holds_up_the_others_until_its_shard_is_tried_again
+        threads_in_bulk_see_every_round_whole threads_are_never_further_ahead_than_the_bound;
     progress_that_counts_batches: ProgressCountsBatches => a_pull_waits_for_progress;
     pushes_that_leave_pulls_waiting: PushLeavesPullsWaiting => a_pull_waits_for_progress;
     finished_shards_that_hold_up_others: FinishedShardsHoldUp =>
@@ -112,6 +124,27 @@ faults! { store::FACTS, with_fault;
     momentum_that_is_dampened: MomentumIsDampened => momentum_accumulates_a_velocity;
     adam_that_forgets_its_age: AdamForgetsItsAge =>
         adam_corrects_its_bias a_rule_carries_its_state_into_the_next_epoch;
+
+    bulk_that_applies_each_update_at_once: BulkAppliesAtOnce =>
+        a_round_of_bulk_is_applied_as_its_mean_when_all_have_pushed
+        a_round_of_bulk_is_one_update_of_the_rule a_restore_drops_the_open_round
+        threads_in_bulk_see_every_round_whole;
+    bulk_that_adds_updates_up: BulkAddsUp =>
+        a_round_of_bulk_is_applied_as_its_mean_when_all_have_pushed bulk_clips_each_update
+        a_round_of_bulk_is_one_update_of_the_rule a_seal_applies_a_round_that_is_not_complete;
+    bulk_that_forgets_the_examples: BulkForgetsTheExamples => bulk_weighs_updates_by_their_examples;
+    bulk_that_counts_every_update: BulkCountsEveryUpdate =>
+        a_round_of_bulk_is_one_update_of_the_rule a_finished_shard_leaves_the_rounds_to_the_others;
+    bulk_that_takes_later_rounds: BulkTakesLaterRounds =>
+        an_update_of_a_later_round_is_a_conflict;
+    a_seal_that_drops_the_open_round: SealDropsTheOpenRound =>
+        a_seal_applies_a_round_that_is_not_complete;
+    a_restore_that_keeps_the_round: RestoreKeepsTheRound => a_restore_drops_the_open_round;
+
+    sparse_updates_that_leave_velocities_alone: SparseLeavesTheOthersAlone =>
+        a_sparse_update_is_the_dense_one_with_zeros;
+    sparse_updates_without_their_last_entry: SparseLosesItsLastEntry =>
+        a_sparse_update_is_the_dense_one_with_zeros a_sparse_update_is_pulled;
 
     snapshots_of_an_open_epoch: SnapshotsAnOpenEpoch => a_snapshot_of_an_open_epoch_is_a_conflict;
     a_restore_without_slots: RestoreForgetsSlots => snapshot_and_restore_round_trip;

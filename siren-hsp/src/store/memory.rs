@@ -1,28 +1,38 @@
 //! The store in memory: parameters cut into blocks, each behind its own short lock.
 //!
 //! Locks are taken in one order: the epoch's (shared by pushes and pulls, alone for open, seal,
-//! snapshot and restore), then a shard's, then one block's at a time. Pushes of different shards meet
-//! only in a block, and start at different ones. A push never waits for anything but these locks and
-//! has no point at which it could be cancelled halfway.
+//! snapshot and restore), then a shard's, then the rounds', then one block's at a time. Pushes of
+//! different shards meet only in a block and where rounds are counted. A push never waits for anything
+//! but these locks and has no point at which it could be cancelled halfway.
 
+mod block;
+mod rounds;
+
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use block::Block;
 use parking_lot::{Mutex, RwLock};
+use rounds::{Kept, Rounds};
 use siren_core::{
-    EpochPlan, Error, ErrorKind, ParameterStore, Pulled, Receipt, Replica, Result, Sealed, Seed,
-    Snapshot, Staleness, Status, Stream, Update, Watermark, Workload,
+    Entry, EpochPlan, Error, ErrorKind, Gradient, ParameterStore, Pulled, Receipt, Replica, Result,
+    Sealed, Seed, Snapshot, SparseSlice, Staleness, Status, Stream, Synchrony, Update, Watermark,
+    Workload,
 };
 use tokio::sync::Notify;
 
 use super::update;
-use crate::kernel::Step;
+use crate::kernel::{self, Step};
 
 /// Entries in a block: 64 KB, so that a block, its slots and the gradient stay in a core's cache.
 const BLOCK: usize = 16_384;
 
 /// Parameters in this process's memory, updated in place. For workers that live in the same
 /// process: threads, or simulated functions.
+///
+/// A push or pull allocates nothing once warm, but for the future that every `async` trait boxes.
 pub struct MemoryStore {
     dim: usize,
     /// Entries in a block; the last one may be short.
@@ -33,15 +43,8 @@ pub struct MemoryStore {
     version: AtomicU64,
     /// Wakes pulls that wait for progress.
     progress: Notify,
-}
-
-struct Block {
-    /// Grows with every change; what a replica compares.
-    stamp: u64,
-    /// Updates applied, those before a restore included.
-    updates: u64,
-    values: Box<[f32]>,
-    slots: Vec<Box<[f32]>>,
+    /// Memory of updates that were kept for the end of a round.
+    spare: Mutex<Vec<Kept>>,
 }
 
 /// Where the run is.
@@ -54,6 +57,7 @@ struct Run {
 struct Open {
     plan: EpochPlan,
     shards: Vec<Mutex<Shard>>,
+    rounds: Rounds,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -73,19 +77,12 @@ impl MemoryStore {
         Self::in_blocks(values, BLOCK)
     }
 
-    /// A store whose blocks have `block` entries.
+    /// A store whose blocks have `block` entries, at most [`BLOCK`].
     fn in_blocks(values: Vec<f32>, block: usize) -> Result<Self> {
         let snapshot = Snapshot::initial(values);
         snapshot.check()?;
         let dim = snapshot.values.len();
-        let empty = |index: usize| {
-            Mutex::new(Block {
-                stamp: 0,
-                updates: 0,
-                values: vec![0.0; block.min(dim - index * block)].into(),
-                slots: Vec::new(),
-            })
-        };
+        let empty = |index: usize| Mutex::new(Block::new(block.min(dim - index * block)));
         let store = Self {
             dim,
             block,
@@ -93,6 +90,7 @@ impl MemoryStore {
             run: RwLock::new(Run { sealed_epochs: 0, last: None, open: None }),
             version: AtomicU64::new(0),
             progress: Notify::new(),
+            spare: Mutex::default(),
         };
         store.put(&snapshot);
         Ok(store)
@@ -108,18 +106,15 @@ impl MemoryStore {
     }
 
     /// Where block `index` lies in the flat vector.
-    fn range(&self, index: usize) -> std::ops::Range<usize> {
+    fn range(&self, index: usize) -> Range<usize> {
         index * self.block..((index + 1) * self.block).min(self.dim)
     }
 
     fn put(&self, snapshot: &Snapshot) {
         for (index, block) in self.blocks.iter().enumerate() {
             let range = self.range(index);
-            let block = &mut *block.lock();
-            block.stamp += 1;
-            block.updates = snapshot.version;
-            block.values.copy_from_slice(&snapshot.values[range.clone()]);
-            block.slots = snapshot.slots.iter().map(|slot| slot[range.clone()].into()).collect();
+            let slots = snapshot.slots.iter().map(|slot| slot[range.clone()].into()).collect();
+            block.lock().put(&snapshot.values[range], slots);
         }
         self.version.store(snapshot.version, Ordering::Release);
     }
@@ -135,48 +130,111 @@ impl MemoryStore {
         }
     }
 
-    fn wait_is_over(&self, epoch: u64, progress: u64) -> Result<bool> {
-        let run = self.run.read();
-        let open = self.current(&run, epoch)?;
-        Ok(progress == 0
-            || (0..).zip(&open.shards).all(|(index, shard)| {
-                let batches = shard.lock().watermark.batches;
-                batches >= open.plan.shard_len(index) || open.plan.updates(batches) >= progress
-            }))
-    }
-
     fn copy_changed(&self, replica: &mut Replica) -> Pulled {
         let version = self.version.load(Ordering::Acquire);
         replica.values.resize(self.dim, 0.0);
         replica.versions.resize(self.blocks.len(), 0);
         let mut copied = 0;
         for (index, (block, have)) in self.blocks.iter().zip(&mut replica.versions).enumerate() {
-            let block = block.lock();
-            if block.stamp > *have {
-                replica.values[self.range(index)].copy_from_slice(&block.values);
-                *have = block.stamp;
-                copied += block.values.len();
+            let range = self.range(index);
+            let len = range.len();
+            if block.lock().copy(&mut replica.values[range], have) {
+                copied += len;
             }
         }
-        Pulled { version, copied }
+        Pulled { version, copied, waited: Duration::ZERO }
     }
 
-    /// Walks all blocks once, from a place that differs from shard to shard.
-    fn apply(&self, step: &Step, shard: u32, gradient: &[f32]) {
-        let blocks = self.blocks.len();
-        let first = (shard as usize).wrapping_mul(7) % blocks;
-        for index in (first..blocks).chain(0..first) {
-            let block = &mut *self.blocks[index].lock();
-            block.stamp += 1;
-            block.updates += 1;
-            step.apply(
-                block.updates,
-                &mut block.values,
-                &mut block.slots,
-                &gradient[self.range(index)],
-            );
+    /// Applies an update, from a block on that differs from shard to shard.
+    fn apply(&self, step: &Step, plan: &EpochPlan, update: &Update<'_>) {
+        let shard = u128::from(update.id.shard) * self.blocks.len() as u128;
+        let first = (shard / u128::from(plan.shards)) as usize;
+        match update.gradient {
+            Gradient::Dense(gradient) => {
+                for index in (first..self.blocks.len()).chain(0..first) {
+                    self.blocks[index].lock().apply(step, &gradient[self.range(index)]);
+                }
+            }
+            Gradient::Sparse(sparse) if step.keeps_zeros() => self.descend(step, first, sparse),
+            // Zeros change what other rules keep.
+            Gradient::Sparse(sparse) => {
+                let entries = sparse.entries();
+                let mut dense = [0.0; BLOCK];
+                for index in (first..self.blocks.len()).chain(0..first) {
+                    let range = self.range(index);
+                    let dense = &mut dense[..range.len()];
+                    let inside = within(entries, &range);
+                    for entry in inside {
+                        dense[entry.index as usize - range.start] = entry.value;
+                    }
+                    self.blocks[index].lock().apply(step, dense);
+                    for entry in inside {
+                        dense[entry.index as usize - range.start] = 0.0;
+                    }
+                }
+            }
         }
     }
+
+    /// Applies a sparse update by a step that leaves all other entries alone: only blocks with
+    /// entries are touched.
+    fn descend(&self, step: &Step, first: usize, sparse: SparseSlice<'_>) {
+        let entries = sparse.entries();
+        let start = self.range(first).start;
+        let cut = entries.partition_point(|entry| (entry.index as usize) < start);
+        for mut rest in [&entries[cut..], &entries[..cut]] {
+            while let Some(entry) = rest.first() {
+                let index = entry.index as usize / self.block;
+                let range = self.range(index);
+                let (inside, after) = split_below(rest, range.end);
+                self.blocks[index].lock().descend(step, range.start as u32, inside);
+                rest = after;
+            }
+        }
+    }
+
+    /// Ends a round: applies the mean of its updates, weighted by examples, as one update.
+    fn apply_round(&self, plan: &EpochPlan, kept: &mut Vec<Kept>) {
+        // In the order of shards, whoever came first: a run's bits do not depend on threads.
+        kept.sort_unstable_by_key(|kept| kept.shard);
+        let examples = kept.iter().map(|kept| kept.examples).sum::<u64>().max(1) as f64;
+        let weight =
+            |kept: &Kept| (f64::from(kept.scale) * (kept.examples as f64 / examples)) as f32;
+        let step = update::step(plan, 1.0);
+        let mut mean = [0.0; BLOCK];
+        for (index, block) in self.blocks.iter().enumerate() {
+            let range = self.range(index);
+            let mean = &mut mean[..range.len()];
+            let dense = |kept| Some((weight(kept), &kept.dense()?[range.clone()]));
+            kernel::weighted_sum(mean, kept.iter().filter_map(dense));
+            for kept in &*kept {
+                for entry in within(kept.entries().unwrap_or_default(), &range) {
+                    mean[entry.index as usize - range.start] += weight(kept) * entry.value;
+                }
+            }
+            block.lock().apply(&step, mean);
+        }
+        self.version.fetch_add(1, Ordering::AcqRel);
+        self.spare.lock().append(kept);
+    }
+}
+
+/// The entries within a range of indices.
+fn within<'a>(entries: &'a [Entry], range: &Range<usize>) -> &'a [Entry] {
+    let below = |end: usize| entries.partition_point(|entry| (entry.index as usize) < end);
+    &entries[below(range.start)..below(range.end)]
+}
+
+/// Splits entries into those with indices below `end` and the others, in time that depends on the
+/// number of the former.
+fn split_below(entries: &[Entry], end: usize) -> (&[Entry], &[Entry]) {
+    let below = |entry: &Entry| (entry.index as usize) < end;
+    let mut reach = 1;
+    while entries.get(reach).is_some_and(below) {
+        reach *= 2;
+    }
+    let reach = reach.min(entries.len());
+    entries.split_at(reach / 2 + entries[reach / 2..reach].partition_point(below))
 }
 
 fn fenced(epoch: u64) -> Error {
@@ -214,13 +272,14 @@ impl ParameterStore for MemoryStore {
                 ),
             ));
         }
-        for (index, block) in self.blocks.iter().enumerate() {
-            let length = self.range(index).len();
-            block.lock().slots.resize_with(plan.rule.slots(), || vec![0.0; length].into());
+        let version = self.version.load(Ordering::Acquire);
+        for block in &self.blocks {
+            block.lock().prepare(plan.rule.slots(), version);
         }
         run.open = Some(Open {
             plan: plan.clone(),
             shards: (0..plan.shards).map(|_| Mutex::default()).collect(),
+            rounds: Rounds::new(plan),
         });
         Ok(())
     }
@@ -231,7 +290,7 @@ impl ParameterStore for MemoryStore {
             tokio::pin!(changed);
             // Registered before looking, so that no change is missed.
             changed.as_mut().enable();
-            if self.wait_is_over(epoch, progress)? {
+            if self.current(&self.run.read(), epoch)?.rounds.floor() >= progress {
                 return Ok(self.copy_changed(replica));
             }
             changed.await;
@@ -239,10 +298,11 @@ impl ParameterStore for MemoryStore {
     }
 
     async fn push(&self, update: &Update<'_>) -> Result<Receipt> {
-        {
+        let ended = {
             let run = self.run.read();
             let open = self.current(&run, update.id.epoch)?;
-            let step = update::step(&open.plan, self.dim, update)?;
+            let plan = &open.plan;
+            let scale = update::check(plan, self.dim, update)?;
             let shard = &mut *open.shards[update.id.shard as usize].lock();
             if update.id.position < shard.watermark.batches {
                 return Ok(Receipt::Duplicate);
@@ -256,16 +316,44 @@ impl ParameterStore for MemoryStore {
                     ),
                 ));
             }
-            self.apply(&step, update.id.shard, update.gradient);
-            let before = self.version.fetch_add(1, Ordering::AcqRel);
+            let round = plan.updates(update.id.position);
+            let before;
+            let mut kept = None;
+            if plan.synchrony == Synchrony::Bulk {
+                let floor = open.rounds.floor();
+                if round != floor {
+                    return Err(Error::new(
+                        ErrorKind::Conflict,
+                        format!(
+                            "shard {} pushes in round {round} while round {floor} goes on: pull \
+                             before each push",
+                            update.id.shard
+                        ),
+                    ));
+                }
+                before = self.version.load(Ordering::Acquire);
+                let mut keep = self.spare.lock().pop().unwrap_or_default();
+                keep.fill(update, scale);
+                kept = Some(keep);
+            } else {
+                self.apply(&update::step(plan, scale), plan, update);
+                before = self.version.fetch_add(1, Ordering::AcqRel);
+            }
             let staleness = before.saturating_sub(update.version);
             shard.staleness += staleness;
             shard.staleness_max = shard.staleness_max.max(staleness);
             shard.watermark.batches += update.batches;
             shard.watermark.examples += update.examples;
             shard.watermark.loss += update.loss;
+            open.rounds.arrive(plan, update.id.shard, round + 1, kept, |kept| {
+                if !kept.is_empty() {
+                    self.apply_round(plan, kept);
+                }
+            })
+        };
+        if ended {
+            self.progress.notify_waiters();
         }
-        self.progress.notify_waiters();
         Ok(Receipt::Accepted)
     }
 
@@ -287,6 +375,11 @@ impl ParameterStore for MemoryStore {
                     ));
                 }
             };
+            // What came in time counts, also where the round lacks the updates of others.
+            let mut kept = open.rounds.into_kept();
+            if !kept.is_empty() {
+                self.apply_round(&open.plan, &mut kept);
+            }
             let shards: Vec<Shard> = open.shards.into_iter().map(Mutex::into_inner).collect();
             let updates: u64 =
                 shards.iter().map(|shard| open.plan.updates(shard.watermark.batches)).sum();
@@ -336,10 +429,11 @@ impl ParameterStore for MemoryStore {
             slots: Vec::new(),
         };
         for block in &self.blocks {
-            let block = block.lock();
-            snapshot.values.extend_from_slice(&block.values);
-            snapshot.slots.resize_with(block.slots.len(), Vec::new);
-            for (slot, into) in block.slots.iter().zip(&mut snapshot.slots) {
+            let block = &mut *block.lock();
+            let (values, slots) = block.state();
+            snapshot.values.extend_from_slice(values);
+            snapshot.slots.resize_with(slots.len(), Vec::new);
+            for (slot, into) in slots.iter().zip(&mut snapshot.slots) {
                 into.extend_from_slice(slot);
             }
         }

@@ -1,11 +1,17 @@
-//! Whether an update may be applied, and as what step.
+//! Whether an update may be applied, and how.
 
 use siren_core::{EpochPlan, Error, ErrorKind, Result, Update};
 
 use crate::kernel::Step;
 
-/// Refuses an update that does not fit the plan or is not finite; the step to take otherwise.
-pub(super) fn step(plan: &EpochPlan, dim: usize, update: &Update<'_>) -> Result<Step> {
+/// The step by which a gradient that was clipped by `scale` is applied.
+pub(super) fn step(plan: &EpochPlan, scale: f32) -> Step {
+    Step { rule: plan.rule, rate: plan.rate, scale, decay: plan.weight_decay }
+}
+
+/// Refuses an update that does not fit the plan or is not finite; what clipping multiplies it by
+/// otherwise.
+pub(super) fn check(plan: &EpochPlan, dim: usize, update: &Update<'_>) -> Result<f32> {
     let id = update.id;
     if id.shard >= plan.shards {
         return Err(Error::rejected(format!(
@@ -13,10 +19,10 @@ pub(super) fn step(plan: &EpochPlan, dim: usize, update: &Update<'_>) -> Result<
             id.shard, plan.shards
         )));
     }
-    if update.gradient.len() != dim {
+    if update.gradient.dim() != dim {
         return Err(Error::rejected(format!(
-            "the gradient has {} entries, the model {dim}: push one entry for each parameter",
-            update.gradient.len()
+            "the gradient is of {} parameters, the model has {dim}: push one of the same model",
+            update.gradient.dim()
         )));
     }
     let length = plan.update_len(id.shard, id.position);
@@ -45,7 +51,8 @@ pub(super) fn step(plan: &EpochPlan, dim: usize, update: &Update<'_>) -> Result<
     if !update.squared_norm.is_finite() || update.squared_norm < 0.0 {
         return diverged("the gradient's squared norm", update.squared_norm);
     }
-    let norm = update.squared_norm.sqrt();
+    // The sum of no squares is -0.
+    let norm = update.squared_norm.sqrt().abs();
     let scale = match plan.clip_norm {
         Some(limit) => (f64::from(limit) * update.batches as f64 / norm).min(1.0) as f32,
         None => 1.0,
@@ -54,5 +61,5 @@ pub(super) fn step(plan: &EpochPlan, dim: usize, update: &Update<'_>) -> Result<
     if length > f64::from(f32::MAX) {
         return diverged("the length of the update", length);
     }
-    Ok(Step { rule: plan.rule, rate: plan.rate, scale, decay: plan.weight_decay })
+    Ok(scale)
 }

@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use crate::{
-    EpochPlan, ErrorKind, ParameterStore, Receipt, Result, Sealed, Seed, Synchrony, Update,
-    UpdateId, UpdateRule, Watermark,
+    Compression, EpochPlan, ErrorKind, Gradient, ParameterStore, Receipt, Result, Sealed, Seed,
+    Synchrony, Update, UpdateId, UpdateRule, Watermark,
 };
 
 /// The entry of a gradient that adds one to a parameter when the rate is one.
@@ -28,6 +28,7 @@ pub(in crate::conformance) fn plan(epoch: u64, shards: u32, batches: u64) -> Epo
         weight_decay: 0.0,
         clip_norm: None,
         synchrony: Synchrony::Hybrid,
+        compression: Compression::None,
     }
 }
 
@@ -49,6 +50,17 @@ impl Epoch {
 
     /// The update at a position of a shard, computed at version 0.
     pub(super) fn update<'a>(&self, shard: u32, position: u64, gradient: &'a [f32]) -> Update<'a> {
+        self.update_with(shard, position, Gradient::Dense(gradient))
+    }
+
+    /// As [`update`](Self::update), with a gradient in any form.
+    pub(super) fn update_with<'a>(
+        &self,
+        shard: u32,
+        position: u64,
+        gradient: Gradient<'a>,
+    ) -> Update<'a> {
+        let square = |value: f32| f64::from(value).powi(2);
         let batches = self.plan.update_len(shard, position);
         let covered = self.covered(shard, position, batches);
         Update {
@@ -57,7 +69,10 @@ impl Epoch {
             examples: covered.examples,
             loss: covered.loss,
             version: 0,
-            squared_norm: gradient.iter().map(|&g| f64::from(g).powi(2)).sum(),
+            squared_norm: match gradient {
+                Gradient::Dense(values) => values.iter().map(|&value| square(value)).sum(),
+                Gradient::Sparse(sparse) => sparse.entries().iter().map(|e| square(e.value)).sum(),
+            },
             gradient,
         }
     }

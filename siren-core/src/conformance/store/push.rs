@@ -1,7 +1,10 @@
 //! Updates: which count, and how often.
 
 use super::{Epoch, Subject, all_equal, plan, refused};
-use crate::{EpochPlan, ErrorKind, ParameterStore, Receipt, Replica, Update, UpdateId};
+use crate::{
+    Entry, EpochPlan, ErrorKind, Gradient, ParameterStore, Receipt, Replica, SparseSlice, Update,
+    UpdateId,
+};
 
 /// Pushing an update again changes nothing and says so.
 pub fn push_is_idempotent(subject: &Subject) {
@@ -123,7 +126,7 @@ pub fn an_update_that_is_not_finite_changes_nothing(subject: &Subject) {
             for bad in [
                 Update { loss: number, ..good },
                 Update { squared_norm: number, ..good },
-                Update { squared_norm: number, gradient: &poisoned, ..good },
+                Update { squared_norm: number, gradient: Gradient::Dense(&poisoned), ..good },
             ] {
                 refused(store.push(&bad).await, ErrorKind::Diverged, "a number that is not finite");
             }
@@ -144,10 +147,14 @@ pub fn an_update_that_does_not_fit_changes_nothing(subject: &Subject) {
         let good = epoch.update(0, 0, &gradient);
         let at = |shard, position| UpdateId { shard, position, ..good.id };
         let short = &gradient[1..];
+        let one = [Entry { index: 0, value: 1.0 }];
+        let sparse = |dim| SparseSlice::new(dim, &one).map(Gradient::Sparse).expect("sparse");
         for (what, bad) in [
-            ("a short gradient", Update { gradient: short, ..good }),
-            ("a long gradient", Update { gradient: &long, ..good }),
-            ("an empty gradient", Update { gradient: &[], ..good }),
+            ("a short gradient", Update { gradient: Gradient::Dense(short), ..good }),
+            ("a long gradient", Update { gradient: Gradient::Dense(&long), ..good }),
+            ("an empty gradient", Update { gradient: Gradient::Dense(&[]), ..good }),
+            ("a sparse one too short", Update { gradient: sparse(subject.dim - 1), ..good }),
+            ("a sparse one too long", Update { gradient: sparse(subject.dim + 1), ..good }),
             ("an unknown shard", Update { id: at(2, 0), ..good }),
             ("an unknown shard", Update { id: at(u32::MAX, 0), ..good }),
             ("a position between two updates", Update { id: at(0, 1), ..good }),

@@ -115,7 +115,7 @@ fn gradient(dim: usize, update: u64) -> Vec<f32> {
 }
 
 /// A vector of norm 5 whose parts lie as far apart as can be.
-fn three_and_four(dim: usize, _update: u64) -> Vec<f32> {
+pub(super) fn three_and_four(dim: usize, _update: u64) -> Vec<f32> {
     let mut gradient = vec![0.0; dim];
     gradient[0] = 3.0;
     gradient[dim - 1] = -4.0;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{Epoch, Subject, all_equal};
 use crate::conformance::fact::on_threads;
-use crate::{ErrorKind, Receipt, Replica, Update};
+use crate::{EpochPlan, ErrorKind, Receipt, Replica, Synchrony, Update};
 
 const THREADS: usize = 8;
 
@@ -179,5 +179,72 @@ pub fn a_seal_among_pushes_reports_exactly_what_counted(subject: &Subject) {
             sealed.version as f32,
             "the updates that the seal reports, after the last push",
         );
+    });
+}
+
+/// Eight threads in bulk synchrony: what each pulls holds exactly the rounds that are over.
+pub fn threads_in_bulk_see_every_round_whole(subject: &Subject) {
+    let rounds = subject.pushes.div_ceil(5);
+    let batches = THREADS as u64 * rounds;
+    let epoch = Epoch::of(EpochPlan {
+        synchrony: Synchrony::Bulk,
+        ..Epoch::new(0, THREADS as u32, batches).plan
+    });
+    let store = subject.run(subject.open(&epoch));
+    on_threads(THREADS, |shard| {
+        subject.run(async {
+            let gradient = subject.one_more();
+            let mut replica = Replica::new();
+            for round in 0..rounds {
+                let progress = epoch.plan.synchrony.progress(round);
+                let pulled = store.pull(0, &mut replica, progress).await.expect("pull");
+                assert_eq!(pulled.version, round);
+                all_equal(&replica.values, round as f32, "the rounds that are over");
+                let receipt = epoch.push(&*store, shard as u32, round, &gradient).await;
+                assert_eq!(receipt.expect("push"), Receipt::Accepted);
+            }
+        });
+    });
+    subject.run(async {
+        let sealed = store.seal(0).await.expect("seal");
+        assert_eq!((sealed.version, sealed.batches()), (rounds, batches));
+        let after = store.snapshot().await.expect("snapshot");
+        all_equal(&after.values, rounds as f32, "all rounds");
+    });
+}
+
+/// Eight threads in stale synchrony, one of them slow: none pulls when it is more rounds ahead than
+/// the bound.
+pub fn threads_are_never_further_ahead_than_the_bound(subject: &Subject) {
+    let (bound, rounds) = (2, subject.pushes.div_ceil(5));
+    let epoch = Epoch::of(EpochPlan {
+        synchrony: Synchrony::Stale { bound },
+        ..Epoch::new(0, THREADS as u32, THREADS as u64 * rounds).plan
+    });
+    let store = subject.run(subject.open(&epoch));
+    // Counted before the push, so that nobody has pushed more than this says.
+    let begun = [const { AtomicU64::new(0) }; THREADS];
+    on_threads(THREADS, |shard| {
+        subject.run(async {
+            let gradient = subject.one_more();
+            let mut replica = Replica::new();
+            for round in 0..rounds {
+                let progress = epoch.plan.synchrony.progress(round);
+                store.pull(0, &mut replica, progress).await.expect("pull");
+                for other in &begun {
+                    let other = other.load(Ordering::Acquire);
+                    assert!(other + bound >= round, "round {round} beside one of {other} pushes");
+                }
+                for _ in 0..if shard == 0 { 20 } else { 0 } {
+                    std::thread::yield_now();
+                }
+                begun[shard].fetch_add(1, Ordering::Release);
+                epoch.push(&*store, shard as u32, round, &gradient).await.expect("push");
+            }
+        });
+    });
+    subject.run(async {
+        let sealed = store.seal(0).await.expect("seal");
+        assert_eq!(sealed.version, epoch.plan.batches());
     });
 }

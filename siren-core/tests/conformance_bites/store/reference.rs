@@ -3,14 +3,15 @@
 use std::future::poll_fn;
 use std::sync::Mutex;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use siren_core::{
     EpochPlan, Error, ErrorKind, ParameterStore, Pulled, Receipt, Replica, Result, Sealed,
-    Snapshot, Staleness, Status, Update, Watermark,
+    Snapshot, Staleness, Status, Synchrony, Update, Watermark,
 };
 
-use super::rule::apply;
+use super::rule::{apply, clipped, descend};
 use super::{Fault, yield_now};
 
 /// Entries of a block.
@@ -29,12 +30,26 @@ struct State {
     /// Goes up with every change, a restore included: what a replica's block has.
     stamp: u64,
     waiting: Vec<Waker>,
+    /// Kept by a store that forgets to forget.
+    orphans: Vec<(u32, u64, Vec<f32>)>,
 }
 
 struct Open {
     plan: EpochPlan,
     watermarks: Vec<Watermark>,
     staleness: Vec<u64>,
+    /// Updates of a round that is not over: the shard, the examples and the clipped gradient.
+    kept: Vec<(u32, u64, Vec<f32>)>,
+}
+
+impl Open {
+    /// Rounds that all unfinished shards have pushed.
+    fn rounds(&self) -> u64 {
+        let shards = (0..).zip(&self.watermarks);
+        let unfinished = shards.filter(|&(s, w)| w.batches < self.plan.shard_len(s));
+        let pushed = unfinished.map(|(_, w)| self.plan.updates(w.batches));
+        pushed.min().unwrap_or(u64::MAX)
+    }
 }
 
 impl Reference {
@@ -48,6 +63,7 @@ impl Reference {
                 last: None,
                 stamp: 1,
                 waiting: Vec::new(),
+                orphans: Vec::new(),
             }),
         }
     }
@@ -78,7 +94,7 @@ impl Reference {
     fn check(&self, open: &Open, update: &Update<'_>) -> Result<Receipt> {
         let (id, plan) = (update.id, &open.plan);
         let fits = id.shard < plan.shards
-            && (update.gradient.len() == self.dim || self.has(Fault::AnyLengthFits))
+            && (update.gradient.dim() == self.dim || self.has(Fault::AnyLengthFits))
             && (id.position.is_multiple_of(plan.local_steps) || self.has(Fault::AnyPositionFits))
             && (update.batches == plan.update_len(id.shard, id.position)
                 || self.has(Fault::AnyNumberOfBatchesFits))
@@ -96,6 +112,10 @@ impl Reference {
         }
         if id.position < watermark && !self.has(Fault::DuplicatesCountTwice) {
             return Ok(Receipt::Duplicate);
+        }
+        let early = plan.synchrony == Synchrony::Bulk && plan.updates(watermark) > open.rounds();
+        if early && !self.has(Fault::BulkTakesLaterRounds) {
+            return error(ErrorKind::Conflict);
         }
         Ok(Receipt::Accepted)
     }
@@ -125,13 +145,45 @@ impl State {
     /// Moves the watermark over an update that was applied.
     fn count(&mut self, update: &Update<'_>) -> Result<()> {
         let (open, snapshot) = self.open(update.id.epoch)?;
-        snapshot.version += 1;
+        snapshot.version += u64::from(open.plan.synchrony != Synchrony::Bulk);
         let watermark = &mut open.watermarks[update.id.shard as usize];
         watermark.batches += update.batches;
         watermark.examples += update.examples;
         watermark.loss += update.loss;
         self.stamp += 1;
         Ok(())
+    }
+
+    /// Applies the mean of what was kept, if the round is over or `sealed`.
+    fn end_round(&mut self, sealed: bool, has: impl Fn(Fault) -> bool) {
+        let Some(open) = &mut self.open else { return };
+        let plan = &open.plan;
+        let shards = (0..).zip(&open.watermarks);
+        let ahead = open.kept.iter().map(|kept| kept.0).collect::<Vec<_>>();
+        let lacks =
+            |(s, w): (u32, &Watermark)| w.batches < plan.shard_len(s) && !ahead.contains(&s);
+        if open.kept.is_empty() || shards.into_iter().any(lacks) && !sealed {
+            return;
+        }
+        open.kept.sort_by_key(|kept| kept.0);
+        let total: u64 = open.kept.iter().map(|kept| kept.1).sum();
+        let mut mean = vec![0.0; self.snapshot.values.len()];
+        for (_, examples, gradient) in open.kept.drain(..) {
+            let mut weight = (examples as f64 / total as f64) as f32;
+            if has(Fault::BulkForgetsTheExamples) {
+                weight = 1.0 / ahead.len() as f32;
+            }
+            if has(Fault::BulkAddsUp) {
+                weight = 1.0;
+            }
+            mean.iter_mut().zip(gradient).for_each(|(mean, g)| *mean += weight * g);
+        }
+        descend(plan, &mut self.snapshot, &mean, &has);
+        self.snapshot.version += match has(Fault::BulkCountsEveryUpdate) {
+            true => ahead.len() as u64,
+            false => 1,
+        };
+        self.stamp += 1;
     }
 
     /// Lets pulls that wait look again.
@@ -169,6 +221,7 @@ impl ParameterStore for Reference {
             plan: plan.clone(),
             watermarks: vec![Watermark::default(); plan.shards as usize],
             staleness: Vec::new(),
+            kept: std::mem::take(&mut state.orphans),
         });
         Ok(())
     }
@@ -224,7 +277,7 @@ impl ParameterStore for Reference {
             true => self.state.lock().unwrap().snapshot.version + 1,
             false => version,
         };
-        Ok(Pulled { version, copied })
+        Ok(Pulled { version, copied, waited: Duration::ZERO })
     }
 
     async fn push(&self, update: &Update<'_>) -> Result<Receipt> {
@@ -243,9 +296,16 @@ impl ParameterStore for Reference {
                 true => snapshot.version + 1 - update.version,
                 false => snapshot.version.saturating_sub(update.version),
             });
-            apply(&open.plan, snapshot, update, |fault| self.has(fault));
+            let bulk = open.plan.synchrony == Synchrony::Bulk;
+            if bulk && !self.has(Fault::BulkAppliesAtOnce) {
+                let gradient = clipped(&open.plan, update, |fault| self.has(fault));
+                open.kept.push((update.id.shard, update.examples, gradient));
+            } else {
+                apply(&open.plan, snapshot, update, |fault| self.has(fault));
+            }
             if !self.has(Fault::CountsAfterAWait) {
                 state.count(update)?;
+                state.end_round(false, |fault| self.has(fault));
                 if !self.has(Fault::PushLeavesPullsWaiting) {
                     state.wake();
                 }
@@ -265,9 +325,13 @@ impl ParameterStore for Reference {
         {
             return Ok(last.clone());
         }
-        let Ok((open, snapshot)) = state.open(epoch) else {
+        if state.open(epoch).is_err() {
             return error(ErrorKind::Conflict);
-        };
+        }
+        if !self.has(Fault::SealDropsTheOpenRound) {
+            state.end_round(true, |fault| self.has(fault));
+        }
+        let (open, snapshot) = state.open(epoch)?;
         if self.has(Fault::SealIsOffByOne) {
             open.watermarks[0].batches += 1;
         }
@@ -323,7 +387,10 @@ impl ParameterStore for Reference {
             state.snapshot.version = 0;
         }
         if !self.has(Fault::RestoreKeepsTheOpenEpoch) {
-            state.open = None;
+            let dropped = state.open.take();
+            if self.has(Fault::RestoreKeepsTheRound) {
+                state.orphans = dropped.map(|open| open.kept).unwrap_or_default();
+            }
         }
         state.last = None;
         state.stamp += 1;

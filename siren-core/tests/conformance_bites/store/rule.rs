@@ -1,6 +1,6 @@
 //! The update rules, entry by entry.
 
-use siren_core::{EpochPlan, Snapshot, Update, UpdateRule};
+use siren_core::{EpochPlan, Gradient, Snapshot, Update, UpdateRule};
 
 use super::Fault;
 
@@ -11,27 +11,79 @@ pub(crate) fn apply(
     update: &Update<'_>,
     has: impl Fn(Fault) -> bool,
 ) {
+    let gradient = clipped(plan, update, &has);
+    let clipped =
+        EpochPlan { weight_decay: plan.weight_decay * scale(plan, update, &has), ..plan.clone() };
+    let plan = if has(Fault::DecayIsClipped) { &clipped } else { plan };
+    match update.gradient {
+        // What a store does that takes sparse updates for another algorithm.
+        Gradient::Sparse(sparse) if has(Fault::SparseLeavesTheOthersAlone) => {
+            let before = state.clone();
+            descend(plan, state, &gradient, &has);
+            let touched = |i| sparse.entries().iter().any(|entry| entry.index as usize == i);
+            for i in (0..gradient.len()).filter(|&i| !touched(i)) {
+                state.values[i] = before.values[i];
+                for (slot, before) in state.slots.iter_mut().zip(&before.slots) {
+                    slot[i] = before[i];
+                }
+            }
+        }
+        _ => descend(plan, state, &gradient, &has),
+    }
+}
+
+/// What clipping multiplies a gradient by.
+fn scale(plan: &EpochPlan, update: &Update<'_>, has: impl Fn(Fault) -> bool) -> f32 {
     let batches = match has(Fault::ClipForgetsTheBatches) {
         true => 1.0,
         false => update.batches as f64,
     };
     let norm = update.squared_norm.sqrt();
-    let scale = plan.clip_norm.map_or(1.0, |limit| {
+    plan.clip_norm.map_or(1.0, |limit| {
         let scale = f64::from(limit) * batches / norm;
         let scale_up = has(Fault::ClipScalesUp);
         if scale < 1.0 || scale_up { scale as f32 } else { 1.0 }
-    });
+    })
+}
+
+/// All entries of an update's gradient, clipped.
+pub(crate) fn clipped(
+    plan: &EpochPlan,
+    update: &Update<'_>,
+    has: impl Fn(Fault) -> bool,
+) -> Vec<f32> {
+    let scale = scale(plan, update, &has);
+    match update.gradient {
+        Gradient::Dense(values) => values.iter().map(|g| scale * g).collect(),
+        Gradient::Sparse(sparse) => {
+            let mut gradient = vec![0.0; sparse.dim()];
+            let mut entries = sparse.entries();
+            if has(Fault::SparseLosesItsLastEntry) {
+                entries = &entries[..entries.len().saturating_sub(1)];
+            }
+            for entry in entries {
+                gradient[entry.index as usize] = scale * entry.value;
+            }
+            gradient
+        }
+    }
+}
+
+/// Applies a clipped gradient.
+pub(crate) fn descend(
+    plan: &EpochPlan,
+    state: &mut Snapshot,
+    gradient: &[f32],
+    has: impl Fn(Fault) -> bool,
+) {
     let dim = state.values.len();
     state.slots.resize(plan.rule.slots(), vec![0.0; dim]);
     let t = match has(Fault::AdamForgetsItsAge) {
         true => 1,
         false => state.version as i32 + 1,
     };
-    for (i, (p, &g)) in state.values.iter_mut().zip(update.gradient).enumerate() {
-        let mut g = match has(Fault::DecayIsClipped) {
-            true => scale * (g + plan.weight_decay * *p),
-            false => scale * g + plan.weight_decay * *p,
-        };
+    for (i, (p, &g)) in state.values.iter_mut().zip(gradient).enumerate() {
+        let mut g = g + plan.weight_decay * *p;
         if has(Fault::TheLastEntryIsLeftOut) && i == dim - 1 {
             g = 0.0;
         }

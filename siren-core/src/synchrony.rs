@@ -1,0 +1,55 @@
+//! What workers wait for between the barriers.
+
+/// What a worker waits for between the barriers of an epoch. A *round* of a worker is one pull and
+/// one push.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Synchrony {
+    /// Nothing: every worker pulls and pushes on its own. Hybrid Synchronous Parallel, HSP (Wang, Niu,
+    /// Li, INFOCOM 2019).
+    #[default]
+    Hybrid,
+    /// Every round, all workers. The store keeps a round's updates, and when the last one is there it
+    /// applies their mean, weighted by examples, as one update: the same as one worker with a batch
+    /// that is as many times as large. Bulk Synchronous Parallel, BSP (Valiant, 1990).
+    Bulk,
+    /// No worker runs more than `bound` rounds ahead of the slowest one; with 0 all go in step. Updates
+    /// are applied one by one, as they come. Stale Synchronous Parallel, SSP (Ho and others, 2013).
+    Stale {
+        /// Rounds that a worker may be ahead.
+        bound: u64,
+    },
+}
+
+impl Synchrony {
+    /// How many updates every unfinished shard must have pushed before a worker that has pushed
+    /// `round` updates may pull.
+    pub fn progress(self, round: u64) -> u64 {
+        match self {
+            Self::Hybrid => 0,
+            Self::Bulk => round,
+            Self::Stale { bound } => round.saturating_sub(bound),
+        }
+    }
+
+    /// Whether workers ever wait for one another, so that one that fails holds up the others.
+    pub fn waits(self) -> bool {
+        self != Self::Hybrid
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Synchrony::{Bulk, Hybrid, Stale};
+
+    #[test]
+    fn a_worker_waits_for_all_but_the_bound_of_its_rounds() {
+        let progress = |synchrony: super::Synchrony| [0, 1, 5].map(|n| synchrony.progress(n));
+        assert_eq!(progress(Hybrid), [0, 0, 0]);
+        assert_eq!(progress(Bulk), [0, 1, 5]);
+        assert_eq!(progress(Stale { bound: 0 }), [0, 1, 5]);
+        assert_eq!(progress(Stale { bound: 3 }), [0, 0, 2]);
+        assert_eq!([Hybrid, Bulk, Stale { bound: 9 }].map(|s| s.waits()), [false, true, true]);
+    }
+}

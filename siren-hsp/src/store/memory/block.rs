@@ -1,0 +1,108 @@
+//! A range of the parameters behind one lock.
+
+use siren_core::Entry;
+
+use crate::kernel::Step;
+
+/// A range of the parameters, and what the update rule keeps of it.
+pub(super) struct Block {
+    /// Grows with every change; what a replica compares.
+    stamp: u64,
+    /// Updates that the range has seen, those before a restore included: Adam's t.
+    pub(super) updates: u64,
+    values: Box<[f32]>,
+    slots: Vec<Box<[f32]>>,
+    /// What sparse updates subtract, not done yet. Writing it here costs a fraction of the cache misses
+    /// that scattering it over the parameters does, and whoever next passes over the range has it in
+    /// cache: see [`settle`](Self::settle).
+    pending: Vec<Entry>,
+}
+
+impl Block {
+    pub(super) fn new(len: usize) -> Self {
+        Self {
+            stamp: 0,
+            updates: 0,
+            values: vec![0.0; len].into(),
+            slots: Vec::new(),
+            pending: Vec::new(),
+        }
+    }
+
+    /// Makes room for a rule's slots, those that are new being zero.
+    pub(super) fn prepare(&mut self, slots: usize, updates: u64) {
+        let len = self.values.len();
+        self.slots.resize_with(slots, || vec![0.0; len].into());
+        self.updates = updates;
+    }
+
+    /// Replaces everything.
+    pub(super) fn put(&mut self, values: &[f32], slots: Vec<Box<[f32]>>) {
+        self.pending.clear();
+        self.values.copy_from_slice(values);
+        self.slots = slots;
+        self.stamp += 1;
+    }
+
+    /// The parameters and the slots.
+    pub(super) fn state(&mut self) -> (&[f32], &[Box<[f32]>]) {
+        self.settle();
+        (&self.values, &self.slots)
+    }
+
+    /// Copies the parameters, if they changed since `have`.
+    pub(super) fn copy(&mut self, into: &mut [f32], have: &mut u64) -> bool {
+        let changed = self.stamp > *have;
+        if changed {
+            self.settle();
+            into.copy_from_slice(&self.values);
+            *have = self.stamp;
+        }
+        changed
+    }
+
+    /// Applies an update's part for this range.
+    pub(super) fn apply(&mut self, step: &Step, gradient: &[f32]) {
+        self.settle();
+        self.stamp += 1;
+        self.updates += 1;
+        step.apply(self.updates, &mut self.values, &mut self.slots, gradient);
+    }
+
+    /// Subtracts the entries of a sparse update, whose indices count from `start`, by a step that
+    /// leaves all others alone.
+    pub(super) fn descend(&mut self, step: &Step, start: u32, entries: &[Entry]) {
+        self.stamp += 1;
+        let room = self.values.len() / 4;
+        if self.pending.len() + entries.len() > room {
+            self.settle();
+        }
+        let descents = entries
+            .iter()
+            .map(|entry| Entry { index: entry.index - start, value: step.descent(entry.value) });
+        if entries.len() > room {
+            self.subtract(descents);
+            return;
+        }
+        if self.pending.capacity() < room {
+            self.pending.reserve_exact(room);
+        }
+        self.pending.extend(descents);
+    }
+
+    /// Does what sparse updates left to do, in their order.
+    fn settle(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let mut pending = std::mem::take(&mut self.pending);
+        self.subtract(pending.drain(..));
+        self.pending = pending;
+    }
+
+    fn subtract(&mut self, descents: impl Iterator<Item = Entry>) {
+        for entry in descents {
+            self.values[entry.index as usize] -= entry.value;
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The largest entries of a vector.
+
+use siren_core::Entry;
+
+/// Takes the largest entries out of a vector, again and again.
+#[derive(Default)]
+pub(super) struct TopK {
+    entries: Vec<Entry>,
+    magnitudes: Vec<u32>,
+}
+
+impl TopK {
+    /// What was taken last, by rising index.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Takes the entries with the largest absolute values, a share of all, rounded up, and leaves zeros
+    /// in their places. Of equal ones the first; zeros are not taken, and what is not a number is taken
+    /// as larger than everything.
+    pub(super) fn take(&mut self, share: f32, values: &mut [f32]) {
+        self.entries.clear();
+        let count = ((f64::from(share) * values.len() as f64).ceil() as usize).min(values.len());
+        if count == 0 {
+            return;
+        }
+        // The bits of an absolute value are ordered as the values are.
+        let magnitude = |value: f32| value.abs().to_bits();
+        self.magnitudes.clear();
+        self.magnitudes.extend(values.iter().map(|&value| magnitude(value)));
+        let at = values.len() - count;
+        let (_, &mut threshold, above) = self.magnitudes.select_nth_unstable(at);
+        let larger = above.iter().filter(|&&above| above > threshold).count();
+        let mut equal = count - larger;
+        for (index, value) in (0..).zip(values) {
+            let size = magnitude(*value);
+            let taken = size > threshold || size == threshold && size > 0 && equal > 0;
+            if taken {
+                equal -= usize::from(size == threshold);
+                self.entries.push(Entry { index, value: *value });
+                *value = 0.0;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(share: f32, values: &mut [f32]) -> Vec<(u32, f32)> {
+        let mut top_k = TopK::default();
+        // What was there before does not matter.
+        top_k.take(1.0, &mut [7.0; 9]);
+        top_k.take(share, values);
+        top_k.entries().iter().map(|entry| (entry.index, entry.value)).collect()
+    }
+
+    #[test]
+    fn the_largest_are_taken_and_the_others_stay() {
+        let mut values = [0.5, -3.0, 1e-30, 2.0, -0.25, 2.5];
+        assert_eq!(taken(0.5, &mut values), [(1, -3.0), (3, 2.0), (5, 2.5)]);
+        assert_eq!(values, [0.5, 0.0, 1e-30, 0.0, -0.25, 0.0]);
+        assert_eq!(taken(0.01, &mut values), [(0, 0.5)]);
+    }
+
+    #[test]
+    fn of_equal_ones_the_first_are_taken_and_zeros_never() {
+        assert_eq!(taken(0.5, &mut [1.0, -1.0, 1.0, 1.0]), [(0, 1.0), (1, -1.0)]);
+        assert_eq!(taken(0.5, &mut [2.0, 1.0, 1.0, 0.0]), [(0, 2.0), (1, 1.0)]);
+        assert_eq!(taken(1.0, &mut [0.0, -0.0, 1.0]), [(2, 1.0)]);
+        assert_eq!(taken(1.0, &mut []), []);
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_taken_first() {
+        let entries = taken(0.25, &mut [1e30, f32::NAN, f32::MAX, 1.0]);
+        assert!(entries.len() == 1 && entries[0].0 == 1 && entries[0].1.is_nan());
+    }
+
+    /// Also where a third of all values are alike.
+    #[test]
+    fn what_is_taken_is_what_a_sort_would_take() {
+        let values: Vec<f32> = (0..1_000_u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 20) as f32 - 2_048.0)
+            .map(|value| if value > 800.0 { 800.0 } else { value })
+            .collect();
+        for share in [0.001, 0.01, 0.2, 0.5, 0.999, 1.0] {
+            let mut sorted: Vec<(u32, f32)> = (0..).zip(values.iter().copied()).collect();
+            sorted.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+            sorted.truncate((f64::from(share) * 1_000.0).ceil() as usize);
+            sorted.retain(|entry| entry.1 != 0.0);
+            sorted.sort_by_key(|entry| entry.0);
+            assert_eq!(taken(share, &mut values.clone()), sorted, "share {share}");
+        }
+    }
+}
