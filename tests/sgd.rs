@@ -3,30 +3,10 @@
 mod support;
 
 use siren::{
-    Batch, Compression, Config, DataSource, Decay, EpochPlan, Fixed, Rate, Seed, Stop, Stream,
-    Synchrony, Trainer, UpdateRule, Workload,
+    Batch, Config, DataSource, Decay, Fixed, Rate, Seed, Stop, Stream, Trainer, UpdateRule,
+    Workload,
 };
-use support::{Linear, parts, quick, rows};
-
-/// The plan of an epoch as the trainer makes it.
-fn plan(config: &Config, workload: &Linear, examples: u64, epoch: u64) -> EpochPlan {
-    EpochPlan {
-        run: config.run.clone(),
-        epoch,
-        seed: Seed::new(config.seed),
-        layout: workload.layout().hash(),
-        examples,
-        batch_size: config.batch_size,
-        shards: 1,
-        local_steps: config.local_steps,
-        rule: config.rule,
-        rate: config.rate.at(epoch),
-        weight_decay: 0.0,
-        clip_norm: None,
-        synchrony: Synchrony::Hybrid,
-        compression: Compression::None,
-    }
-}
+use support::{Linear, parts, plan, quick, rows};
 
 async fn trained(config: Config) -> Vec<f32> {
     let (parts, _, _) = parts(rows(1_003), Fixed::new(1, 1_769), []);
@@ -42,7 +22,7 @@ async fn one_worker_and_one_local_step_equal_a_plain_sgd_loop_to_the_last_bit() 
     let mut params = workload.init(Seed::new(0).split(Stream::Init, &[])).unwrap();
     let mut gradient = vec![0.0; params.len()];
     for epoch in 0..3 {
-        let plan = plan(&config, &workload, data.len(), epoch);
+        let plan = plan(&config, &*workload, data.len(), epoch, 1);
         for index in plan.order() {
             let range = plan.batch(index);
             let bytes = data.fetch(range.clone()).await.unwrap();

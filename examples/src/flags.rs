@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
-use siren_core::{Allocation, Error, Result, UpdateRule, Usd};
+use siren_core::{Allocation, Compression, Error, Result, Synchrony, UpdateRule, Usd};
 use siren_hsp::{Checkpoint, Config, Decay, Rate, Stop};
 
 /// How updates are applied.
@@ -42,7 +42,8 @@ pub struct Flags {
     /// How updates are applied [default: momentum, or adam for more than ten workers]
     #[arg(long, value_name = "RULE")]
     pub rule: Option<Rule>,
-    /// Momentum of the updates; 0 is plain SGD [default: 0.9 for one worker, 0.1 less for each more]
+    /// Momentum of the updates; 0 is plain SGD [default: 0.9 for one worker, 0.1 less for each more that
+    /// does not wait for the others]
     #[arg(long, value_name = "M", allow_negative_numbers = true)]
     pub momentum: Option<f32>,
     /// Gradients longer than this are scaled down to it [default: 1]
@@ -51,6 +52,14 @@ pub struct Flags {
     /// Batches that a worker computes on its own before it pushes [default: 1]
     #[arg(long, value_name = "N")]
     pub local_steps: Option<u64>,
+    /// What workers wait for in an epoch: nothing (hybrid), one another in every round (bulk), or who is
+    /// more than N rounds behind (stale=N) [default: hybrid]
+    #[arg(long, value_name = "SYNCHRONY", value_parser = synchrony)]
+    pub synchrony: Option<Synchrony>,
+    /// Push only this share of a gradient's entries, the largest ones; the others are kept for later
+    /// [default: all]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub top_k: Option<f32>,
     /// Stop when the test loss is at most this
     #[arg(long, value_name = "LOSS", allow_negative_numbers = true)]
     pub target_loss: Option<f64>,
@@ -86,6 +95,19 @@ pub struct Flags {
     pub quiet: bool,
 }
 
+/// Reads a synchrony.
+fn synchrony(text: &str) -> Result<Synchrony, String> {
+    match text.split_once('=') {
+        None if text == "hybrid" => Ok(Synchrony::Hybrid),
+        None if text == "bulk" => Ok(Synchrony::Bulk),
+        Some(("stale", bound)) => match bound.parse() {
+            Ok(bound) => Ok(Synchrony::Stale { bound }),
+            Err(_) => Err(format!("{bound:?} is no number of rounds: give 0 or more")),
+        },
+        _ => Err("give hybrid, bulk or stale=N".into()),
+    }
+}
+
 /// The label of a run's config that holds its flags.
 const LABEL: &str = "flags";
 
@@ -118,6 +140,8 @@ impl Flags {
             momentum: self.momentum.or(saved.momentum),
             clip_norm: self.clip_norm.or(saved.clip_norm),
             local_steps: self.local_steps.or(saved.local_steps),
+            synchrony: self.synchrony.or(saved.synchrony),
+            top_k: self.top_k.or(saved.top_k),
             target_loss: self.target_loss.or(saved.target_loss),
             budget: self.budget.or(saved.budget),
             time_limit: self.time_limit.or(saved.time_limit),
@@ -147,9 +171,22 @@ impl Flags {
         self.threads.unwrap_or_else(cores)
     }
 
+    fn synchrony(&self) -> Synchrony {
+        self.synchrony.unwrap_or_default()
+    }
+
+    /// Workers whose updates meet in the parameters without having seen one another: all but under bulk
+    /// synchrony, where a round is one update.
+    fn asynchronous(&self) -> u32 {
+        match self.synchrony() {
+            Synchrony::Bulk => 1,
+            _ => self.allocation().workers.max(1),
+        }
+    }
+
     /// Whether so many workers train that updates are very stale: then plain rates crawl or diverge.
     fn crowded(&self) -> bool {
-        self.allocation().workers > 10
+        self.asynchronous() > 10
     }
 
     fn rule(&self) -> UpdateRule {
@@ -164,7 +201,7 @@ impl Flags {
     /// The momentum: less for more workers, since stale updates are momentum of their own (Mitliagkas
     /// and others, "Asynchrony begets momentum", 2016).
     fn momentum(&self) -> f32 {
-        let workers = self.allocation().workers.max(1) as f32;
+        let workers = self.asynchronous() as f32;
         self.momentum.unwrap_or_else(|| (1.0 - 0.1 * workers).max(0.0))
     }
 
@@ -180,6 +217,8 @@ impl Flags {
             seed: self.seed.unwrap_or(1),
             batch_size: self.batch_size.unwrap_or(if self.crowded() { 8 } else { 64 }),
             local_steps: self.local_steps.unwrap_or(1),
+            synchrony: self.synchrony(),
+            compression: self.top_k.map_or(Compression::None, |share| Compression::TopK { share }),
             clip_norm: Some(self.clip_norm.unwrap_or(1.0)),
             rule: self.rule(),
             rate: Rate { base: self.rate(), decay: Decay::Cosine { epochs, last: 0.1 }, warmup: 0 },

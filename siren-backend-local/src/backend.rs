@@ -15,6 +15,7 @@ use crate::WallClock;
 use crate::context::{LocalContext, Machine};
 use crate::meter::Meter;
 use crate::pool::{Pool, panicked};
+use crate::store::MeteredStore;
 
 /// Runs workers as tasks of the tokio runtime that calls it, and their mathematics on its own
 /// threads.
@@ -95,9 +96,17 @@ impl Backend for Local {
             return Completion { billed: Some(Duration::ZERO), result: Err(error) };
         }
         let stretch = self.stretch(invocation.memory_mb);
+        let clock = self.machine.clock;
+        let meter = Arc::new(Meter::new(clock.now()));
         let context = Arc::new(LocalContext {
             machine: Arc::clone(&self.machine),
-            meter: Arc::new(Meter::new(self.machine.clock.now())),
+            store: MeteredStore {
+                inner: Arc::clone(&self.machine.store),
+                clock,
+                meter: Arc::clone(&meter),
+                waits_are_billed: invocation.plan.shards <= self.threads,
+            },
+            meter,
             stretch,
             timeout: invocation.timeout.min(self.platform.limits.timeout),
             workers: invocation.plan.shards,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use siren_core::Time;
+use siren_core::{Clock, Time};
+
+use crate::WallClock;
 
 /// Measures one invocation's execution: time since its start without its waits for a permit.
 #[derive(Debug)]
@@ -45,6 +47,12 @@ impl Meter {
         }
     }
 
+    /// Executes nothing until what is returned is dropped.
+    pub(crate) fn pause(&self, clock: WallClock) -> Pause<'_> {
+        self.queued(clock.now());
+        Pause { meter: self, clock }
+    }
+
     pub(crate) fn add_cpu(&self, cpu: Duration) {
         self.state.lock().cpu += cpu;
     }
@@ -57,6 +65,18 @@ impl Meter {
         let state = self.state.lock();
         let waiting = state.waiting.map_or(Duration::ZERO, |since| now - since);
         (now - state.started).saturating_sub(state.waited + waiting)
+    }
+}
+
+/// A wait that ends when this is dropped, however it ends.
+pub(crate) struct Pause<'a> {
+    meter: &'a Meter,
+    clock: WallClock,
+}
+
+impl Drop for Pause<'_> {
+    fn drop(&mut self) {
+        self.meter.started(self.clock.now());
     }
 }
 

@@ -76,8 +76,7 @@ impl Pool {
     /// Runs a task when its turn comes. Dropping the future forgets one that has not started.
     pub(crate) async fn run(&self, task: Task, meter: Arc<Meter>) -> Result<Ran> {
         let (done, result) = oneshot::channel();
-        meter.queued(self.shared.clock.now());
-        let _queued = Waiting { meter: &meter, clock: self.shared.clock };
+        let _queued = meter.pause(self.shared.clock);
         self.shared.queue.lock().tasks.push_back(Queued { task, meter: Arc::clone(&meter), done });
         self.shared.changed.notify_one();
         result
@@ -90,18 +89,6 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.queue.lock().closed = true;
         self.shared.changed.notify_all();
-    }
-}
-
-/// Ends the meter's wait when a future is dropped before its task ran.
-struct Waiting<'a> {
-    meter: &'a Meter,
-    clock: WallClock,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.meter.started(self.clock.now());
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Phases {
     pub compute: Duration,
     /// Pulling and pushing, P^U.
     pub update: Duration,
-    /// Being done before the last worker is.
+    /// Waiting for others: for their rounds, where synchrony asks for it, and at the barrier.
     pub wait: Duration,
 }
 

@@ -57,7 +57,7 @@ pub fn phases(record: &RunRecord) -> Chart {
         ("compute", |epoch| epoch.compute_s, 0),
         ("update", |epoch| epoch.update_s, 5),
         ("queueing", |epoch| epoch.queue_s, 3),
-        ("waiting", |epoch| epoch.wait_s, GREY),
+        ("waiting", |epoch| epoch.round_wait_s + epoch.wait_s, GREY),
     ];
     let longest = groups
         .iter()

@@ -10,9 +10,10 @@ use std::time::Duration;
 use rand_distr::{Distribution, StandardNormal};
 use siren::data::MemorySource;
 use siren::{
-    Backend, Batch, Clock, Completion, Config, Context, DataSource, Error, ErrorKind, Invocation,
-    Layout, Local, MemoryStore, Metrics, ParameterStore, Parts, Platform, Result, Retry, Scheduler,
-    Seed, ShardWorker, Task, Usage, Work, Worker, WorkerReport, Workload, async_trait,
+    Backend, Batch, Clock, Completion, Config, Context, DataSource, EpochPlan, Error, ErrorKind,
+    Invocation, Layout, Local, MemoryStore, Metrics, ParameterStore, Parts, Platform, Result,
+    Retry, Scheduler, Seed, ShardWorker, Task, Usage, Work, Worker, WorkerReport, Workload,
+    async_trait,
 };
 use tokio::sync::Mutex;
 
@@ -89,6 +90,32 @@ pub fn quick() -> Config {
         },
         evaluate_threads: Some(1),
         ..Config::default()
+    }
+}
+
+/// The plan of an epoch as the trainer makes it.
+pub fn plan(
+    config: &Config,
+    workload: &dyn Workload,
+    examples: u64,
+    epoch: u64,
+    shards: u32,
+) -> EpochPlan {
+    EpochPlan {
+        run: config.run.clone(),
+        epoch,
+        seed: Seed::new(config.seed),
+        layout: workload.layout().hash(),
+        examples,
+        batch_size: config.batch_size,
+        shards,
+        local_steps: config.local_steps,
+        rule: config.rule,
+        rate: config.rate.at(epoch),
+        weight_decay: config.weight_decay,
+        clip_norm: config.clip_norm,
+        synchrony: config.synchrony,
+        compression: config.compression,
     }
 }
 
@@ -246,6 +273,41 @@ impl Backend for Faulty {
             _ => {}
         }
         completion
+    }
+}
+
+/// A backend that loses one shard's first invocation, and what it cost, after the epoch has begun.
+pub struct Forgetful {
+    inner: Arc<dyn Backend>,
+    shard: u32,
+    lost: AtomicU64,
+}
+
+impl Forgetful {
+    pub fn new(inner: Arc<dyn Backend>, shard: u32) -> Self {
+        Self { inner, shard, lost: AtomicU64::new(0) }
+    }
+
+    pub fn fired(&self) -> bool {
+        self.lost.load(Ordering::Relaxed) > 0
+    }
+}
+
+#[async_trait]
+impl Backend for Forgetful {
+    fn clock(&self) -> &dyn Clock {
+        self.inner.clock()
+    }
+
+    fn platform(&self) -> &Platform {
+        self.inner.platform()
+    }
+
+    async fn invoke(&self, invocation: Invocation) -> Completion {
+        if invocation.shard == self.shard && self.lost.fetch_add(1, Ordering::Relaxed) == 0 {
+            return died(None, ErrorKind::Lost);
+        }
+        self.inner.invoke(invocation).await
     }
 }
 

@@ -120,6 +120,7 @@ macro_rules! __workload_facts {
             a_gradient_is_the_mean_over_its_batch
             a_gradient_overwrites_its_buffer
             equal_inputs_give_equal_bits
+            a_sparse_gradient_is_the_dense_one
             bytes_that_are_no_examples_are_rejected
 
             an_evaluation_agrees_with_the_gradient

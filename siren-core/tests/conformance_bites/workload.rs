@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use siren_core::conformance::workload::{self, Subject};
 use siren_core::conformance::workload_tests;
-use siren_core::{Batch, Error, Layout, Metrics, Result, Seed, Stream, TensorSpec, Workload};
+use siren_core::{
+    Batch, Error, Layout, Metrics, Result, Seed, SparseGradient, Stream, TensorSpec, Workload,
+};
 
 use super::bite::faults;
 
@@ -23,6 +25,9 @@ enum Fault {
     LossIsASum,
     PanicsOnFewBytes,
     ReadsAnyBytes,
+    SparseAddsBeforeItDeclines,
+    SparseLeavesOutTheBias,
+    SparseOnlySometimes,
     SumsInsteadOfMeaning,
     TurnsTheSign,
 }
@@ -128,6 +133,27 @@ impl Workload for Logistic {
         Ok(loss)
     }
 
+    fn sparse_gradient(
+        &self,
+        params: &[f32],
+        batch: &Batch<'_>,
+        seed: Seed,
+        gradient: &mut SparseGradient,
+    ) -> Result<Option<f64>> {
+        if self.has(Fault::SparseOnlySometimes) && batch.examples == 1 {
+            return Ok(None);
+        }
+        let mut dense = [0.0; FEATURES + 1];
+        let loss = self.gradient(params, batch, seed, &mut dense)?;
+        let left_out = usize::from(self.has(Fault::SparseLeavesOutTheBias));
+        // In two parts, and backwards.
+        for index in (0..=FEATURES - left_out).rev() {
+            gradient.add(index as u32, dense[index] / 2.0);
+            gradient.add(index as u32, dense[index] / 2.0);
+        }
+        Ok((!self.has(Fault::SparseAddsBeforeItDeclines)).then_some(loss))
+    }
+
     fn evaluate(&self, params: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
         let records = self.read(batch)?;
         let share = match self.has(Fault::EvaluatesTheSum) {
@@ -175,6 +201,12 @@ faults! { workload::FACTS, with_fault;
     a_gradient_without_one_weight: LeavesOutAWeight => every_tensor_has_its_part_in_the_gradient;
     a_gradient_on_top_of_the_last: AddsToTheBuffer => a_gradient_overwrites_its_buffer;
     a_gradient_that_counts_calls: CountsCalls => equal_inputs_give_equal_bits;
+    a_sparse_gradient_without_the_bias: SparseLeavesOutTheBias =>
+        a_sparse_gradient_is_the_dense_one;
+    a_sparse_gradient_for_some_batches_only: SparseOnlySometimes =>
+        a_sparse_gradient_is_the_dense_one;
+    a_sparse_gradient_that_is_declined_half_way: SparseAddsBeforeItDeclines =>
+        a_sparse_gradient_is_the_dense_one;
     parameters_that_forget_their_seed: ForgetsTheSeed => equal_seeds_give_equal_parameters;
     a_workload_that_panics_on_few_bytes: PanicsOnFewBytes =>
         bytes_that_are_no_examples_are_rejected;

@@ -105,6 +105,10 @@ pub struct EpochRecord {
     pub queue_s: f64,
     /// Pulling and pushing, mean over the workers: P^U.
     pub update_s: f64,
+    /// Waiting in pulls for the rounds of other workers, mean over the workers: none under hybrid
+    /// synchrony.
+    #[serde(default)]
+    pub round_wait_s: f64,
     /// Being done before the last worker was, mean over the workers.
     pub wait_s: f64,
     /// CPU time over execution time, mean over the workers.

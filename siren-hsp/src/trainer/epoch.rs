@@ -20,6 +20,8 @@ use crate::{EpochRecord, Line, Reservation};
 /// After an early end, how long workers may take to notice it before they are abandoned.
 const GRACE: Duration = Duration::from_secs(2);
 
+const NO_MONEY: &str = "the money left does not pay for the rest of the epoch";
+
 /// A sealed epoch.
 pub(super) struct Ended {
     /// What is known before the evaluation.
@@ -236,7 +238,18 @@ impl<'a> EpochRun<'a> {
         {
             self.try_again(shard, reached, error).await?;
         }
-        self.launch_waiting()
+        self.launch_waiting()?;
+        self.end_if_stuck().await
+    }
+
+    /// Ends the epoch when workers wait for the rounds of a shard that there is no money for: they
+    /// would wait in vain, and be billed for it.
+    async fn end_if_stuck(&mut self) -> Result<()> {
+        let waiting = self.shards.iter().any(|shard| shard.waiting.is_some());
+        if self.end.is_none() && self.plan.synchrony.waits() && waiting {
+            self.end_early(Ok((StopReason::Budget, Some(NO_MONEY.into())))).await?;
+        }
+        Ok(())
     }
 
     /// Decides what becomes of a shard that is not done.
@@ -311,8 +324,7 @@ impl<'a> EpochRun<'a> {
             return self.end_early(Err(error)).await;
         }
         if self.running.is_empty() {
-            let why = "the money left does not pay for the rest of the epoch".into();
-            self.end_early(Ok((StopReason::Budget, Some(why)))).await?;
+            self.end_early(Ok((StopReason::Budget, Some(NO_MONEY.into())))).await?;
         }
         Ok(())
     }
@@ -336,6 +348,8 @@ impl<'a> EpochRun<'a> {
             self.trainer.history.write(&Line::Reserved { epoch: self.plan.epoch, usd })?;
             let delay = match failures {
                 0 => Duration::ZERO,
+                // Others wait for it.
+                1 if self.plan.synchrony.waits() => Duration::ZERO,
                 tried => self.trainer.config.retry.delay(tried, self.seed(shard)),
             };
             self.shards[shard as usize].waiting = None;

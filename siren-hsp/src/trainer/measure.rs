@@ -23,7 +23,7 @@ impl Trainer {
                 fetch: seconds(last.fetch_s),
                 compute: seconds(last.compute_s),
                 update: seconds(last.update_s),
-                wait: seconds(last.wait_s),
+                wait: seconds(last.round_wait_s + last.wait_s),
             }),
             utilisation: last.map(|last| Utilisation {
                 memory: last.memory_utilisation,

@@ -12,7 +12,7 @@ use crate::number::{count, dollars_exactly, duration, percent, short};
 /// A column: its name, what the name means, and its cell.
 type Column = (&'static str, &'static str, fn(&EpochRecord) -> String);
 
-const COLUMNS: [Column; 25] = [
+const COLUMNS: [Column; 26] = [
     ("epoch", "number of the epoch", |e| count(e.epoch)),
     ("workers", "workers that ran", |e| count(e.workers.into())),
     ("asked", "workers that the scheduler asked for", |e| count(e.workers_asked.into())),
@@ -27,6 +27,9 @@ const COLUMNS: [Column; 25] = [
     ("compute, s", "computing, mean over the workers", |e| short(e.compute_s)),
     ("update, s", "pulling and pushing, mean over the workers", |e| short(e.update_s)),
     ("queue, s", "waiting for a place to compute, mean over the workers", |e| short(e.queue_s)),
+    ("rounds, s", "waiting for the rounds of other workers, mean over the workers", |e| {
+        if e.round_wait_s > 0.0 { short(e.round_wait_s) } else { String::new() }
+    }),
     ("wait, s", "done before the last worker was, mean over the workers", |e| short(e.wait_s)),
     ("evaluate, s", "the evaluation after the epoch", |e| short(e.evaluate_s)),
     ("CPU", "CPU time over execution time", |e| percent(e.cpu_utilisation)),

@@ -23,6 +23,7 @@ pub(crate) fn lenet(epochs: u64) -> RunRecord {
             compute_s: 6.5 + 0.25 * (epoch as f64).sin(),
             update_s: 0.44,
             queue_s: 0.0,
+            round_wait_s: 0.037,
             wait_s: 0.12,
             cpu_utilisation: 0.93 + 0.02 * (epoch as f64).cos(),
             memory_utilisation: 0.071,
@@ -79,7 +80,12 @@ pub(crate) fn scheduled(epochs: u64) -> RunRecord {
         epoch.compute_s = 620.0 / speed;
         epoch.update_s = 2.0 + 0.07 * f64::from(epoch.workers);
         epoch.wait_s = 0.1 * epoch.compute_s + 1.0;
-        epoch.elapsed_s = epoch.fetch_s + epoch.compute_s + epoch.update_s + epoch.wait_s + 0.6;
+        epoch.elapsed_s = epoch.fetch_s
+            + epoch.compute_s
+            + epoch.update_s
+            + epoch.round_wait_s
+            + epoch.wait_s
+            + 0.6;
         epoch.evaluate_s = 4.2 + wave;
         epoch.memory_utilisation = 240.0 / f64::from(epoch.memory_mb);
         epoch.cpu_utilisation = epoch.compute_s / epoch.elapsed_s;

@@ -66,17 +66,18 @@ fn the_numbers_of_the_page_are_those_of_the_record() {
         same(11, record.compute_s);
         same(12, record.update_s);
         same(13, record.queue_s);
-        same(14, record.wait_s);
-        same(15, record.evaluate_s);
-        same(16, record.cpu_utilisation * 100.0);
-        same(17, record.memory_utilisation * 100.0);
-        same(18, record.updates as f64);
-        same(19, record.batches as f64);
-        same(20, f64::from(record.retries));
-        same(21, record.staleness_mean);
-        same(22, record.staleness_max as f64);
-        same(23, record.cost_usd);
-        same(24, record.budget_left_usd.unwrap());
+        same(14, record.round_wait_s);
+        same(15, record.wait_s);
+        same(16, record.evaluate_s);
+        same(17, record.cpu_utilisation * 100.0);
+        same(18, record.memory_utilisation * 100.0);
+        same(19, record.updates as f64);
+        same(20, record.batches as f64);
+        same(21, f64::from(record.retries));
+        same(22, record.staleness_mean);
+        same(23, record.staleness_max as f64);
+        same(24, record.cost_usd);
+        same(25, record.budget_left_usd.unwrap());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Subject, close};
 use crate::conformance::fact::on_threads;
-use crate::{Batch, ErrorKind, Metrics, Result, Seed};
+use crate::{Batch, ErrorKind, Metrics, Result, Seed, SparseGradient};
 
 /// `init` gives `dim` finite numbers, and `dim` is that of the layout.
 pub fn initial_parameters_are_finite_and_as_many_as_the_layout_says(subject: &Subject) {
@@ -45,6 +45,44 @@ pub fn a_gradient_is_the_mean_over_its_batch(subject: &Subject) {
             (once - twice).abs() <= 1e-3 * size,
             "entry {entry} of a batch's gradient is {once}, and of every example twice {twice}"
         );
+    }
+}
+
+/// Where a workload has sparse gradients it has them for every batch, and they are the dense ones;
+/// where it has none, it leaves the buffer empty.
+pub fn a_sparse_gradient_is_the_dense_one(subject: &Subject) {
+    let (params, bytes) = (subject.params(), subject.bytes());
+    let whole = Batch::new(subject.records.len(), &bytes);
+    let single = subject.records.iter().map(|record| Batch::new(1, record));
+    let mut had = None;
+    for batch in std::iter::once(whole).chain(single) {
+        let mut sparse = SparseGradient::new();
+        let loss = subject
+            .workload
+            .sparse_gradient(&params, &batch, Seed::new(3), &mut sparse)
+            .expect("sparse gradient");
+        assert_eq!(
+            *had.get_or_insert(loss.is_some()),
+            loss.is_some(),
+            "some batches have a sparse gradient, and others have none"
+        );
+        let Some(loss) = loss else {
+            assert!(sparse.entries().is_empty(), "entries without a loss");
+            continue;
+        };
+        let (dense_loss, dense) = subject.gradient(&params, &batch);
+        assert!(close(loss, dense_loss), "the loss is {loss} sparse and {dense_loss} dense");
+        let mut filled = vec![0.0; subject.dim()];
+        for entry in sparse.as_slice(subject.dim()).expect("indices below dim").entries() {
+            filled[entry.index as usize] = entry.value;
+        }
+        let size = dense.iter().fold(0.0_f32, |size, g| size.max(g.abs()));
+        for (entry, (sparse, dense)) in filled.iter().zip(&dense).enumerate() {
+            assert!(
+                (sparse - dense).abs() <= 1e-5 * size,
+                "entry {entry} is {sparse} in the sparse gradient, and {dense} in the dense one"
+            );
+        }
     }
 }
 

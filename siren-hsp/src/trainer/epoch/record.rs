@@ -22,6 +22,7 @@ impl EpochRun<'_> {
                 sums.compute += report.compute;
                 sums.update += report.update;
                 sums.queue += report.queue;
+                sums.wait += report.wait;
                 sums.usage.cpu += report.usage.cpu;
                 peak = peak.max(report.usage.peak_memory);
                 shared |= report.usage.shared;
@@ -50,6 +51,7 @@ impl EpochRun<'_> {
             compute_s: mean(sums.compute),
             update_s: mean(sums.update),
             queue_s: mean(sums.queue),
+            round_wait_s: mean(sums.wait),
             wait_s: wait / workers,
             cpu_utilisation: if busy > 0.0 { sums.usage.cpu.as_secs_f64() / busy } else { 0.0 },
             memory_utilisation: memory / workers,

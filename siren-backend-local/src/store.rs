@@ -1,0 +1,82 @@
+//! The store as a worker sees it.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use siren_core::{
+    Clock, EpochPlan, ParameterStore, Pulled, Receipt, Replica, Result, Sealed, Snapshot, Status,
+    StoreCosts, Update,
+};
+
+use crate::WallClock;
+use crate::meter::Meter;
+
+/// Measures how long pulls wait for the progress of other workers.
+///
+/// Where every worker has a thread of its own, such a wait is what it would be on a swarm, and is
+/// billed. With more workers than threads it is mostly a wait for threads that others have: like a wait
+/// for a thread of one's own, it is not.
+pub(crate) struct MeteredStore {
+    pub(crate) inner: Arc<dyn ParameterStore>,
+    pub(crate) clock: WallClock,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) waits_are_billed: bool,
+}
+
+#[async_trait]
+impl ParameterStore for MeteredStore {
+    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<Pulled> {
+        let mut pull = self.inner.pull(epoch, replica, progress);
+        if progress == 0 {
+            return pull.await;
+        }
+        let mut since = None;
+        let mut pause = None;
+        let pulled = poll_fn(|cx| {
+            let polled = pull.as_mut().poll(cx);
+            if polled.is_pending() && since.is_none() {
+                since = Some(self.clock.now());
+                pause = (!self.waits_are_billed).then(|| self.meter.pause(self.clock));
+            }
+            polled
+        })
+        .await;
+        drop(pause);
+        let mut pulled = pulled?;
+        pulled.waited += since.map_or_else(Default::default, |since| self.clock.now() - since);
+        Ok(pulled)
+    }
+
+    fn dim(&self) -> usize {
+        self.inner.dim()
+    }
+
+    fn costs(&self) -> StoreCosts {
+        self.inner.costs()
+    }
+
+    async fn open(&self, plan: &EpochPlan) -> Result<()> {
+        self.inner.open(plan).await
+    }
+
+    async fn push(&self, update: &Update<'_>) -> Result<Receipt> {
+        self.inner.push(update).await
+    }
+
+    async fn seal(&self, epoch: u64) -> Result<Sealed> {
+        self.inner.seal(epoch).await
+    }
+
+    async fn status(&self) -> Result<Status> {
+        self.inner.status().await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.inner.snapshot().await
+    }
+
+    async fn restore(&self, snapshot: &Snapshot) -> Result<()> {
+        self.inner.restore(snapshot).await
+    }
+}

@@ -1,0 +1,145 @@
+//! Updates that leave entries out.
+
+mod support;
+
+use std::sync::Arc;
+
+use siren::{
+    Batch, Compression, Config, Fixed, Layout, MemoryStore, Metrics, Result, Seed, SparseGradient,
+    Stop, Synchrony, Trainer, UpdateRule, Workload,
+};
+use siren_core::conformance::{workload, workload_tests};
+use support::{Linear, parts, parts_on, quick, rows};
+
+/// [`Linear`], with gradients in sparse form.
+struct Sparse(Arc<Linear>);
+
+impl Workload for Sparse {
+    fn layout(&self) -> &Layout {
+        self.0.layout()
+    }
+    fn init(&self, seed: Seed) -> Result<Vec<f32>> {
+        self.0.init(seed)
+    }
+    fn gradient(&self, p: &[f32], batch: &Batch<'_>, seed: Seed, g: &mut [f32]) -> Result<f64> {
+        self.0.gradient(p, batch, seed, g)
+    }
+    fn sparse_gradient(
+        &self,
+        params: &[f32],
+        batch: &Batch<'_>,
+        seed: Seed,
+        gradient: &mut SparseGradient,
+    ) -> Result<Option<f64>> {
+        let mut dense = [0.0; support::FEATURES];
+        let loss = self.0.gradient(params, batch, seed, &mut dense)?;
+        for (index, &value) in dense.iter().enumerate().rev() {
+            gradient.add(index as u32, value);
+        }
+        Ok(Some(loss))
+    }
+    fn evaluate(&self, params: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
+        self.0.evaluate(params, batch, metrics)
+    }
+}
+
+workload_tests!(
+    sparse_linear,
+    workload::Subject::new(Sparse(Linear::new()), {
+        let numbers = |i: u8| (0..6).map(move |j| f32::from((7 * i + 3 * j) % 11) / 5.0 - 1.0);
+        (0..5).map(|i| numbers(i).flat_map(f32::to_le_bytes).collect()).collect()
+    })
+);
+
+async fn trained(workload: Arc<dyn Workload>, config: Config, workers: u32) -> Vec<f32> {
+    let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
+    let (parts, _, _) = parts_on(workload, store, rows(1_003), Fixed::new(workers, 1_769), []);
+    Trainer::new(parts, config).unwrap().run().await.unwrap().values
+}
+
+/// A sparse gradient is only another form: the same parameters to the last bit, also with local steps
+/// and in rounds.
+#[tokio::test]
+async fn sparse_gradients_train_to_the_same_bits_as_dense_ones() {
+    let momentum = UpdateRule::Momentum { momentum: 0.5 };
+    for (rule, local_steps, synchrony, workers) in [
+        (UpdateRule::Sgd, 1, Synchrony::Hybrid, 1),
+        (UpdateRule::Sgd, 3, Synchrony::Hybrid, 1),
+        (momentum, 1, Synchrony::Hybrid, 1),
+        (UpdateRule::Sgd, 2, Synchrony::Bulk, 2),
+    ] {
+        let config = Config { rule, local_steps, synchrony, rate: 0.02.into(), ..quick() };
+        let dense = trained(Linear::new(), config.clone(), workers).await;
+        let sparse = trained(Arc::new(Sparse(Linear::new())), config, workers).await;
+        assert_eq!(dense, sparse, "{rule:?}, {local_steps} local steps, {synchrony:?}");
+    }
+}
+
+/// With all entries, top-k is plain training: nothing is left out, and nothing is added.
+#[tokio::test]
+async fn the_top_hundred_percent_are_everything() {
+    let top = Config { compression: Compression::TopK { share: 1.0 }, ..quick() };
+    let plain = trained(Linear::new(), quick(), 1).await;
+    assert_eq!(trained(Linear::new(), top.clone(), 1).await, plain);
+    assert_eq!(trained(Arc::new(Sparse(Linear::new())), top, 1).await, plain);
+}
+
+/// Whose gradient is the same everywhere: what is pushed in an epoch adds up to a known sum.
+struct Slope(Layout);
+
+impl Slope {
+    const DIM: usize = 10;
+}
+
+impl Workload for Slope {
+    fn layout(&self) -> &Layout {
+        &self.0
+    }
+    fn init(&self, _: Seed) -> Result<Vec<f32>> {
+        Ok(vec![0.0; Self::DIM])
+    }
+    fn gradient(&self, _: &[f32], _: &Batch<'_>, _: Seed, g: &mut [f32]) -> Result<f64> {
+        g.iter_mut().zip(1..).for_each(|(g, i)| *g = i as f32);
+        Ok(0.0)
+    }
+    fn evaluate(&self, _: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
+        metrics.add_loss(batch.examples as u64, 0.0);
+        Ok(())
+    }
+}
+
+/// What top-k leaves out comes later: after an epoch everything has been applied, exactly once.
+#[tokio::test]
+async fn top_k_leaves_nothing_out_of_an_epoch() {
+    for (workers, local_steps) in [(1, 1), (3, 1), (2, 4)] {
+        let workload = Arc::new(Slope(Layout::flat("weights", Slope::DIM).unwrap()));
+        let config = Config {
+            compression: Compression::TopK { share: 0.1 },
+            rate: 1.0.into(),
+            local_steps,
+            batch_size: 10,
+            stop: Stop { epochs: 1, ..Stop::default() },
+            ..quick()
+        };
+        // 101 batches, whose sums are whole numbers.
+        let values = trained(workload, config, workers).await;
+        let expected: Vec<f32> = (1..=Slope::DIM).map(|i| -101.0 * i as f32).collect();
+        assert_eq!(values, expected, "{workers} workers, {local_steps} local steps");
+    }
+}
+
+#[tokio::test]
+async fn top_k_learns_with_many_workers() {
+    for synchrony in [Synchrony::Hybrid, Synchrony::Bulk] {
+        let config = Config {
+            compression: Compression::TopK { share: 0.2 },
+            rate: 0.05.into(),
+            clip_norm: Some(50.0),
+            synchrony,
+            ..quick()
+        };
+        let (parts, _, _) = parts(rows(2_000), Fixed::new(4, 1_769), []);
+        let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
+        assert!(trained.outcome.loss < 0.02, "{synchrony:?} ends at {}", trained.outcome.loss);
+    }
+}

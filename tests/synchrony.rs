@@ -1,0 +1,179 @@
+//! Bulk and stale synchrony, which HSP is compared with: the same worker, store and trainer.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use siren::{
+    Batch, Config, DataSource, Error, ErrorKind, Fixed, Local, MemoryStore, ParameterStore, Parts,
+    Pulled, Receipt, Replica, Result, Retry, Sealed, Seed, ShardWorker, Snapshot, Status, Stop,
+    StopReason, Stream, Synchrony, Trainer, Update, Usd, Workload, async_trait,
+};
+use support::{Fault, Linear, parts, parts_on, quick, rows};
+
+fn bulk() -> Config {
+    Config { synchrony: Synchrony::Bulk, ..quick() }
+}
+
+/// Bulk with four workers is SGD on the mean of their gradients, to the last bit and every time,
+/// whichever thread is first.
+#[tokio::test]
+async fn bulk_equals_a_plain_loop_over_the_means_of_rounds_to_the_last_bit() {
+    const WORKERS: u32 = 4;
+    let config = Config { stop: Stop { epochs: 2, ..Stop::default() }, ..bulk() };
+    let (workload, data) = (Linear::new(), rows(1_024));
+    let (parts, _, _) = parts(data.clone(), Fixed::new(WORKERS, 1_769), []);
+    let trained = Trainer::new(parts, config.clone()).unwrap().run().await.unwrap();
+
+    let mut params = workload.init(Seed::new(0).split(Stream::Init, &[])).unwrap();
+    for epoch in 0..2 {
+        let seed = Seed::new(config.seed);
+        let plan = support::plan(&config, &*workload, data.len(), epoch, WORKERS);
+        assert_eq!(plan.seed, seed);
+        let order = plan.order();
+        for round in 0..8 {
+            let mut mean = vec![0.0; params.len()];
+            for shard in 0..WORKERS {
+                let index = order[(plan.shard(shard).start + round) as usize];
+                let bytes = data.fetch(plan.batch(index)).await.unwrap();
+                let mut gradient = vec![0.0; params.len()];
+                let batch = Batch::new(32, &bytes);
+                workload.gradient(&params, &batch, seed, &mut gradient).unwrap();
+                mean.iter_mut().zip(gradient).for_each(|(mean, g)| *mean += 0.25 * g);
+            }
+            params.iter_mut().zip(mean).for_each(|(p, mean)| *p -= plan.rate * mean);
+        }
+    }
+    assert_eq!(trained.values, params);
+    let epoch = &trained.record.epochs[1];
+    assert_eq!((epoch.updates, epoch.staleness_max), (32, 0));
+}
+
+/// A worker that dies in the middle of a round holds the others up no longer than until its shard is
+/// tried again, and every batch counts once.
+#[tokio::test]
+async fn a_dead_worker_is_waited_for_and_nothing_is_lost() {
+    for synchrony in [Synchrony::Bulk, Synchrony::Stale { bound: 1 }] {
+        for fault in [Fault::Throttled, Fault::AnswerLost, Fault::StopsEarly, Fault::Dies] {
+            let config = Config { synchrony, batch_size: 10, ..bulk() };
+            let config = Config { stop: Stop { epochs: 1, ..Stop::default() }, ..config };
+            let (parts, backend, _) =
+                parts(rows(1_000), Fixed::new(4, 1_769), [Fault::None, fault, fault, Fault::None]);
+            let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
+            let epoch = &trained.record.epochs[0];
+            assert_eq!((epoch.batches, epoch.complete), (100, true), "{synchrony:?}, {fault:?}");
+            assert!(backend.fired() >= 2);
+        }
+    }
+}
+
+/// When the shard of a dead worker cannot be paid for, the epoch ends: others would wait for ever.
+#[tokio::test]
+async fn workers_do_not_wait_for_a_shard_that_nobody_pays_for() {
+    let train = rows(1_000);
+    let one = Stop { epochs: 1, ..Stop::default() };
+    let config = Config { batch_size: 10, stop: one, ..bulk() };
+    // Pays for less than a second of each, so that all of it is reserved; and a bill that is unknown
+    // counts as all that was reserved.
+    let budget = Some(Usd::new(4e-5));
+    let config = Config { stop: Stop { budget, ..one }, ..config };
+    let (parts, _, _) = parts(train, Fixed::new(2, 1_769), []);
+    let backend = Arc::new(support::Forgetful::new(parts.backend, 1));
+    let parts = Parts { backend: backend.clone(), ..parts };
+    let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
+    assert!(backend.fired());
+    assert_eq!(trained.outcome.reason, StopReason::Budget, "{:?}", trained.outcome);
+}
+
+/// A store that looks at who pushes when.
+struct Watched {
+    inner: MemoryStore,
+    /// The most updates that a shard was ahead of the slowest one when it pushed.
+    lead: AtomicU64,
+}
+
+#[async_trait]
+impl ParameterStore for Watched {
+    async fn push(&self, update: &Update<'_>) -> Result<Receipt> {
+        let status = self.inner.status().await?;
+        let marks = status.open.ok_or_else(|| Error::new(ErrorKind::Fenced, "sealed"))?;
+        let slowest = marks.iter().map(|mark| mark.batches).min().unwrap();
+        let lead = update.id.position.saturating_sub(slowest);
+        self.lead.fetch_max(lead, Ordering::Relaxed);
+        self.inner.push(update).await
+    }
+    fn dim(&self) -> usize {
+        self.inner.dim()
+    }
+    async fn open(&self, plan: &siren::EpochPlan) -> Result<()> {
+        self.inner.open(plan).await
+    }
+    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<Pulled> {
+        self.inner.pull(epoch, replica, progress).await
+    }
+    async fn seal(&self, epoch: u64) -> Result<Sealed> {
+        self.inner.seal(epoch).await
+    }
+    async fn status(&self) -> Result<Status> {
+        self.inner.status().await
+    }
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.inner.snapshot().await
+    }
+    async fn restore(&self, snapshot: &Snapshot) -> Result<()> {
+        self.inner.restore(snapshot).await
+    }
+}
+
+/// The largest lead of a run in which one worker of four starts late.
+async fn lead(synchrony: Synchrony) -> u64 {
+    let workload = Linear::new();
+    let store = Arc::new(Watched {
+        inner: MemoryStore::initialised(&*workload, 0).unwrap(),
+        lead: AtomicU64::new(0),
+    });
+    // The throttled worker comes back after a while.
+    let delay = std::time::Duration::from_millis(50);
+    let retry = Retry { delay, longest: delay, ..Retry::default() };
+    let stop = Stop { epochs: 1, ..Stop::default() };
+    let config = Config { synchrony, batch_size: 5, stop, retry, ..quick() };
+    let faults = [Fault::Throttled, Fault::None, Fault::None, Fault::None, Fault::Throttled];
+    let (parts, _, store) = parts_on(workload, store, rows(2_000), Fixed::new(4, 1_769), faults);
+    let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
+    assert_eq!(trained.record.epochs[0].batches, 400);
+    store.lead.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn no_worker_is_further_ahead_than_its_synchrony_allows() {
+    assert!(lead(Synchrony::Hybrid).await > 3, "nobody was ahead, so nothing is shown");
+    assert_eq!(lead(Synchrony::Bulk).await, 0);
+    assert_eq!(lead(Synchrony::Stale { bound: 0 }).await, 0);
+    assert!((1..=3).contains(&lead(Synchrony::Stale { bound: 3 }).await));
+}
+
+/// Waits for other workers are told apart from pulls and pushes.
+#[tokio::test]
+async fn waits_for_rounds_are_in_the_record() {
+    for (synchrony, waits) in [(Synchrony::Hybrid, false), (Synchrony::Bulk, true)] {
+        let workload = Linear::new();
+        let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
+        let train = rows(4_000);
+        let worker = Arc::new(ShardWorker::new(workload.clone()));
+        let backend = Local::with_threads(worker, store.clone(), train.clone(), 2).unwrap();
+        let parts = Parts {
+            workload,
+            held_out: None,
+            train,
+            store,
+            backend: Arc::new(backend),
+            scheduler: Box::new(Fixed::new(8, 1_769)),
+        };
+        let stop = Stop { epochs: 1, ..Stop::default() };
+        let config = Config { synchrony, stop, ..quick() };
+        let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
+        let epoch = &trained.record.epochs[0];
+        assert_eq!(epoch.round_wait_s > 0.0, waits, "{synchrony:?}: {epoch:?}");
+    }
+}
