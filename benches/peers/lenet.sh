@@ -10,16 +10,9 @@ rounds=${1:-3}
 here=benches/peers
 peers=${CARGO_TARGET_DIR:-target}/peers
 mkdir -p "$peers"
-if [ ! -x "$peers/torch/bin/python" ]; then
-    python3 -m venv "$peers/torch"
-    # Without the GPU libraries that PyTorch's wheel asks for.
-    "$peers/torch/bin/pip" install --quiet --no-deps torch numpy typing_extensions sympy networkx \
-        jinja2 fsspec filelock mpmath MarkupSafe
-fi
-if [ ! -x "$peers/mxnet/bin/python" ]; then
-    python3 -m venv "$peers/mxnet"
-    "$peers/mxnet/bin/pip" install --quiet mxnet==1.9.1 numpy==1.23.5 requests
-fi
+source "$here/venvs.sh"
+install_torch
+install_mxnet
 cargo build --quiet --release --example lenet_throughput --example lenet_mnist
 bin=${CARGO_TARGET_DIR:-target}/release/examples
 

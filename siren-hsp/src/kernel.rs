@@ -6,10 +6,12 @@
 //! anyway.
 
 mod rule;
+mod top_k;
 mod vector;
 
 use pulp::Arch;
 pub use rule::Step;
+pub use top_k::TopK;
 pub use vector::{add, descend, squared_norm, weighted_sum};
 
 /// Runs a loop over slices, compiled for this machine's vectors.

@@ -1,7 +1,6 @@
 //! The worker's loop.
 
 mod step;
-mod top_k;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -34,18 +34,24 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
+/// Applies the update of a count to values and slots.
+type Apply = Box<dyn FnMut(u64, &mut [f32], &mut [Vec<f32>], &[f32])>;
+
 /// Lengths around the widths of vectors and blocks.
 const LENGTHS: [usize; 9] = [0, 1, 7, 8, 9, 33, 2_047, 2_049, 5_003];
 
 #[test]
 fn every_instruction_set_gives_the_same_bits_as_one_entry_at_a_time() {
     let rules = [UpdateRule::Sgd, UpdateRule::Momentum { momentum: 0.9 }, UpdateRule::ADAM];
-    for (rule, decay) in rules.into_iter().flat_map(|rule| [(rule, 0.0), (rule, 0.01)]) {
-        let step = Step { rule, rate: 0.37, scale: 0.83, decay };
+    let numbers_of = [(1.0, 0.0), (0.83, 0.0), (0.83, 0.01)];
+    for (rule, (scale, decay)) in
+        rules.into_iter().flat_map(|rule| numbers_of.map(|numbers| (rule, numbers)))
+    {
+        let step = Step { rule, rate: 0.37, scale, decay };
         for length in LENGTHS {
             let start = numbers(length, 1);
             let gradients = [numbers(length, 2), numbers(length, 3)];
-            let run = |mut apply: Box<dyn FnMut(u64, &mut [f32], &mut [Vec<f32>], &[f32])>| {
+            let run = |mut apply: Apply| {
                 let mut values = start.clone();
                 let mut slots = vec![vec![0.0; length]; rule.slots()];
                 for (count, gradient) in (1..).zip(&gradients) {
@@ -95,12 +101,15 @@ fn sums_and_norms_are_the_same_on_every_instruction_set() {
 
 #[test]
 fn sparse_descent_is_that_of_the_vector() {
-    let step = Step { rule: UpdateRule::Sgd, rate: 0.37, scale: 0.83, decay: 0.0 };
-    let (start, gradient) = (numbers(99, 4), numbers(99, 5));
-    let mut dense = start.clone();
-    step.apply(1, &mut dense, &mut [[0.0_f32; 0]; 0], &gradient);
-    let sparse: Vec<_> = start.iter().zip(&gradient).map(|(p, &g)| p - step.descent(g)).collect();
-    assert_eq!(bits(&dense), bits(&sparse));
+    for scale in [1.0, 0.83] {
+        let step = Step { rule: UpdateRule::Sgd, rate: 0.37, scale, decay: 0.0 };
+        let (start, gradient) = (numbers(99, 4), numbers(99, 5));
+        let mut dense = start.clone();
+        step.apply(1, &mut dense, &mut [[0.0_f32; 0]; 0], &gradient);
+        let pairs = start.iter().zip(&gradient);
+        let sparse: Vec<_> = pairs.map(|(p, &g)| p - step.descent(g)).collect();
+        assert_eq!(bits(&dense), bits(&sparse));
+    }
 }
 
 #[test]

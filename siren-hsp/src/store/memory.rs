@@ -5,6 +5,7 @@
 //! different shards meet only in a block and where rounds are counted. A push never waits for anything
 //! but these locks and has no point at which it could be cancelled halfway.
 
+mod apply;
 mod block;
 mod rounds;
 
@@ -17,17 +18,23 @@ use block::Block;
 use parking_lot::{Mutex, RwLock};
 use rounds::{Kept, Rounds};
 use siren_core::{
-    Entry, EpochPlan, Error, ErrorKind, Gradient, ParameterStore, Pulled, Receipt, Replica, Result,
-    Sealed, Seed, Snapshot, SparseSlice, Staleness, Status, Stream, Synchrony, Update, Watermark,
-    Workload,
+    EpochPlan, Error, ErrorKind, ParameterStore, Pulled, Receipt, Replica, Result, Sealed, Seed,
+    Snapshot, Staleness, Status, Stream, Synchrony, Update, Watermark, Workload,
 };
 use tokio::sync::Notify;
 
 use super::update;
-use crate::kernel::{self, Step};
 
-/// Entries in a block: 64 KB, so that a block, its slots and the gradient stay in a core's cache.
-const BLOCK: usize = 16_384;
+/// The fewest entries in a block of a model that has more than one. A block with its slots and the
+/// gradient stays in a core's cache.
+const SMALL: usize = 16_384;
+
+/// The most entries in a block. A block costs a few cache misses whatever its size, when another core
+/// had it last, which shows where the parameters come from memory; so large models have large ones.
+const LARGE: usize = 65_536;
+
+// Places within a block are kept in 16 bits.
+const _: () = assert!(LARGE <= 1 << 16);
 
 /// Parameters in this process's memory, updated in place. For workers that live in the same
 /// process: threads, or simulated functions.
@@ -74,10 +81,11 @@ impl MemoryStore {
     ///
     /// Rejected when there are none, diverged when one is not finite.
     pub fn new(values: Vec<f32>) -> Result<Self> {
-        Self::in_blocks(values, BLOCK)
+        let block = (values.len() / 128).next_power_of_two().clamp(SMALL, LARGE);
+        Self::in_blocks(values, block)
     }
 
-    /// A store whose blocks have `block` entries, at most [`BLOCK`].
+    /// A store whose blocks have `block` entries, at most [`LARGE`].
     fn in_blocks(values: Vec<f32>, block: usize) -> Result<Self> {
         let snapshot = Snapshot::initial(values);
         snapshot.check()?;
@@ -144,97 +152,6 @@ impl MemoryStore {
         }
         Pulled { version, copied, waited: Duration::ZERO }
     }
-
-    /// Applies an update, from a block on that differs from shard to shard.
-    fn apply(&self, step: &Step, plan: &EpochPlan, update: &Update<'_>) {
-        let shard = u128::from(update.id.shard) * self.blocks.len() as u128;
-        let first = (shard / u128::from(plan.shards)) as usize;
-        match update.gradient {
-            Gradient::Dense(gradient) => {
-                for index in (first..self.blocks.len()).chain(0..first) {
-                    self.blocks[index].lock().apply(step, &gradient[self.range(index)]);
-                }
-            }
-            Gradient::Sparse(sparse) if step.keeps_zeros() => self.descend(step, first, sparse),
-            // Zeros change what other rules keep.
-            Gradient::Sparse(sparse) => {
-                let entries = sparse.entries();
-                let mut dense = [0.0; BLOCK];
-                for index in (first..self.blocks.len()).chain(0..first) {
-                    let range = self.range(index);
-                    let dense = &mut dense[..range.len()];
-                    let inside = within(entries, &range);
-                    for entry in inside {
-                        dense[entry.index as usize - range.start] = entry.value;
-                    }
-                    self.blocks[index].lock().apply(step, dense);
-                    for entry in inside {
-                        dense[entry.index as usize - range.start] = 0.0;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Applies a sparse update by a step that leaves all other entries alone: only blocks with
-    /// entries are touched.
-    fn descend(&self, step: &Step, first: usize, sparse: SparseSlice<'_>) {
-        let entries = sparse.entries();
-        let start = self.range(first).start;
-        let cut = entries.partition_point(|entry| (entry.index as usize) < start);
-        for mut rest in [&entries[cut..], &entries[..cut]] {
-            while let Some(entry) = rest.first() {
-                let index = entry.index as usize / self.block;
-                let range = self.range(index);
-                let (inside, after) = split_below(rest, range.end);
-                self.blocks[index].lock().descend(step, range.start as u32, inside);
-                rest = after;
-            }
-        }
-    }
-
-    /// Ends a round: applies the mean of its updates, weighted by examples, as one update.
-    fn apply_round(&self, plan: &EpochPlan, kept: &mut Vec<Kept>) {
-        // In the order of shards, whoever came first: a run's bits do not depend on threads.
-        kept.sort_unstable_by_key(|kept| kept.shard);
-        let examples = kept.iter().map(|kept| kept.examples).sum::<u64>().max(1) as f64;
-        let weight =
-            |kept: &Kept| (f64::from(kept.scale) * (kept.examples as f64 / examples)) as f32;
-        let step = update::step(plan, 1.0);
-        let mut mean = [0.0; BLOCK];
-        for (index, block) in self.blocks.iter().enumerate() {
-            let range = self.range(index);
-            let mean = &mut mean[..range.len()];
-            let dense = |kept| Some((weight(kept), &kept.dense()?[range.clone()]));
-            kernel::weighted_sum(mean, kept.iter().filter_map(dense));
-            for kept in &*kept {
-                for entry in within(kept.entries().unwrap_or_default(), &range) {
-                    mean[entry.index as usize - range.start] += weight(kept) * entry.value;
-                }
-            }
-            block.lock().apply(&step, mean);
-        }
-        self.version.fetch_add(1, Ordering::AcqRel);
-        self.spare.lock().append(kept);
-    }
-}
-
-/// The entries within a range of indices.
-fn within<'a>(entries: &'a [Entry], range: &Range<usize>) -> &'a [Entry] {
-    let below = |end: usize| entries.partition_point(|entry| (entry.index as usize) < end);
-    &entries[below(range.start)..below(range.end)]
-}
-
-/// Splits entries into those with indices below `end` and the others, in time that depends on the
-/// number of the former.
-fn split_below(entries: &[Entry], end: usize) -> (&[Entry], &[Entry]) {
-    let below = |entry: &Entry| (entry.index as usize) < end;
-    let mut reach = 1;
-    while entries.get(reach).is_some_and(below) {
-        reach *= 2;
-    }
-    let reach = reach.min(entries.len());
-    entries.split_at(reach / 2 + entries[reach / 2..reach].partition_point(below))
 }
 
 fn fenced(epoch: u64) -> Error {

@@ -5,8 +5,7 @@ use siren_core::{
     Workload,
 };
 
-use super::top_k::TopK;
-use crate::kernel;
+use crate::kernel::{self, TopK};
 
 /// What travels between the loop and the tasks that compute: moved there and back, so that nothing
 /// is allocated once warm.

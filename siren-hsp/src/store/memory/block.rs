@@ -12,10 +12,20 @@ pub(super) struct Block {
     pub(super) updates: u64,
     values: Box<[f32]>,
     slots: Vec<Box<[f32]>>,
-    /// What sparse updates subtract, not done yet. Writing it here costs a fraction of the cache misses
-    /// that scattering it over the parameters does, and whoever next passes over the range has it in
-    /// cache: see [`settle`](Self::settle).
-    pending: Vec<Entry>,
+    /// What sparse updates subtract, not done yet.
+    pending: Pending,
+}
+
+/// Places and what to subtract there, in the order of the updates. Writing them down costs a fraction
+/// of the cache misses that scattering them over the parameters does, and whoever next passes over the
+/// range has it in cache.
+///
+/// Two vectors, since in one of pairs the products are computed on whole pairs, and an index read as a
+/// number is a subnormal one, which takes a hundred times as long.
+#[derive(Default)]
+struct Pending {
+    places: Vec<u16>,
+    descents: Vec<f32>,
 }
 
 impl Block {
@@ -25,7 +35,7 @@ impl Block {
             updates: 0,
             values: vec![0.0; len].into(),
             slots: Vec::new(),
-            pending: Vec::new(),
+            pending: Pending::default(),
         }
     }
 
@@ -38,7 +48,7 @@ impl Block {
 
     /// Replaces everything.
     pub(super) fn put(&mut self, values: &[f32], slots: Vec<Box<[f32]>>) {
-        self.pending.clear();
+        self.pending = Pending::default();
         self.values.copy_from_slice(values);
         self.slots = slots;
         self.stamp += 1;
@@ -74,35 +84,32 @@ impl Block {
     pub(super) fn descend(&mut self, step: &Step, start: u32, entries: &[Entry]) {
         self.stamp += 1;
         let room = self.values.len() / 4;
-        if self.pending.len() + entries.len() > room {
+        if self.pending.places.len() + entries.len() > room {
             self.settle();
         }
-        let descents = entries
-            .iter()
-            .map(|entry| Entry { index: entry.index - start, value: step.descent(entry.value) });
         if entries.len() > room {
-            self.subtract(descents);
+            for entry in entries {
+                self.values[(entry.index - start) as usize] -= step.descent(entry.value);
+            }
             return;
         }
-        if self.pending.capacity() < room {
-            self.pending.reserve_exact(room);
+        let Pending { places, descents } = &mut self.pending;
+        // Once, and all of it: no push allocates later.
+        if places.capacity() < room {
+            places.reserve_exact(room);
+            descents.reserve_exact(room);
         }
-        self.pending.extend(descents);
+        places.extend(entries.iter().map(|entry| (entry.index - start) as u16));
+        descents.extend(entries.iter().map(|entry| step.descent(entry.value)));
     }
 
     /// Does what sparse updates left to do, in their order.
     fn settle(&mut self) {
-        if self.pending.is_empty() {
-            return;
+        let Pending { places, descents } = &mut self.pending;
+        for (&place, descent) in places.iter().zip(&*descents) {
+            self.values[place as usize] -= descent;
         }
-        let mut pending = std::mem::take(&mut self.pending);
-        self.subtract(pending.drain(..));
-        self.pending = pending;
-    }
-
-    fn subtract(&mut self, descents: impl Iterator<Item = Entry>) {
-        for entry in descents {
-            self.values[entry.index as usize] -= entry.value;
-        }
+        places.clear();
+        descents.clear();
     }
 }

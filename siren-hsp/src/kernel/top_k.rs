@@ -2,23 +2,23 @@
 
 use siren_core::Entry;
 
-/// Takes the largest entries out of a vector, again and again.
-#[derive(Default)]
-pub(super) struct TopK {
+/// Takes the largest entries out of vectors, again and again. Allocates nothing once warm.
+#[derive(Clone, Debug, Default)]
+pub struct TopK {
     entries: Vec<Entry>,
     magnitudes: Vec<u32>,
 }
 
 impl TopK {
     /// What was taken last, by rising index.
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
     /// Takes the entries with the largest absolute values, a share of all, rounded up, and leaves zeros
     /// in their places. Of equal ones the first; zeros are not taken, and what is not a number is taken
     /// as larger than everything.
-    pub(super) fn take(&mut self, share: f32, values: &mut [f32]) {
+    pub fn take(&mut self, share: f32, values: &mut [f32]) {
         self.entries.clear();
         let count = ((f64::from(share) * values.len() as f64).ceil() as usize).min(values.len());
         if count == 0 {

@@ -1,0 +1,122 @@
+//! The limit: loops over plain slices that read and write what a push reads and writes, compiled for
+//! the vectors of the machine, without blocks, locks or bookkeeping.
+
+use std::hint::black_box;
+use std::ops::Range;
+
+use pulp::Arch;
+use siren::UpdateRule;
+
+pub(crate) const RATE: f32 = 1e-6;
+
+/// Parameters and what a rule keeps beside them, as whole vectors.
+pub(crate) struct Bare {
+    rule: UpdateRule,
+    values: Vec<f32>,
+    slots: Vec<Vec<f32>>,
+}
+
+impl Bare {
+    pub(crate) fn new(rule: UpdateRule, parameters: usize) -> Self {
+        // Written to, so that the pages are there.
+        let vector = || vec![1.0; parameters];
+        Self { rule, values: vector(), slots: (0..rule.slots()).map(|_| vector()).collect() }
+    }
+
+    pub(crate) fn push(&mut self, gradient: &[f32]) {
+        let all = 0..self.values.len();
+        self.push_range(all, gradient);
+    }
+
+    pub(crate) fn push_from(&mut self, start: usize, gradient: &[f32]) {
+        let len = self.values.len();
+        self.push_range(start..len, gradient);
+        self.push_range(0..start, gradient);
+    }
+
+    fn push_range(&mut self, range: Range<usize>, gradient: &[f32]) {
+        let arch = Arch::new();
+        let values = &mut self.values[range.clone()];
+        let gradient = &gradient[range.clone()];
+        match (self.rule, self.slots.as_mut_slice()) {
+            (UpdateRule::Sgd, []) => arch.dispatch(|| sgd(values, gradient)),
+            (UpdateRule::Momentum { momentum }, [velocity]) => {
+                let velocity = &mut velocity[range];
+                arch.dispatch(|| heavy_ball(values, velocity, gradient, momentum));
+            }
+            (UpdateRule::Adam { beta1, beta2, epsilon }, [first, second]) => {
+                let (first, second) = (&mut first[range.clone()], &mut second[range]);
+                // Rate and root are corrections of the bias, after very many updates.
+                let numbers = black_box([beta1, beta2, epsilon, RATE, 1.0]);
+                arch.dispatch(|| adam(values, first, second, gradient, numbers));
+            }
+            (rule, _) => unreachable!("{rule:?} has no bare loop"),
+        }
+    }
+
+    pub(crate) fn pull(&self, into: &mut [f32]) {
+        into.copy_from_slice(&self.values);
+    }
+}
+
+#[inline(always)]
+fn sgd(values: &mut [f32], gradient: &[f32]) {
+    for (p, &g) in values.iter_mut().zip(gradient) {
+        *p -= RATE * g;
+    }
+}
+
+#[inline(always)]
+fn heavy_ball(values: &mut [f32], velocity: &mut [f32], gradient: &[f32], momentum: f32) {
+    for ((p, v), &g) in values.iter_mut().zip(velocity).zip(gradient) {
+        *v = momentum * *v + g;
+        *p -= RATE * *v;
+    }
+}
+
+#[inline(always)]
+fn adam(
+    values: &mut [f32],
+    first: &mut [f32],
+    second: &mut [f32],
+    gradient: &[f32],
+    [beta1, beta2, epsilon, rate, root]: [f32; 5],
+) {
+    let moments = first.iter_mut().zip(second);
+    for ((p, (m, v)), &g) in values.iter_mut().zip(moments).zip(gradient) {
+        *m = beta1 * *m + (1.0 - beta1) * g;
+        *v = beta2 * *v + (1.0 - beta2) * (g * g);
+        *p -= rate * *m / (v.sqrt() * root + epsilon);
+    }
+}
+
+/// The mean of 16 vectors, every entry of them all at once.
+pub(crate) fn mean_by_entry(out: &mut [f32], vectors: &[Vec<f32>; 16]) {
+    let vectors = vectors.each_ref().map(|vector| &vector[..out.len()]);
+    Arch::new().dispatch(|| {
+        for (entry, out) in out.iter_mut().enumerate() {
+            *out = vectors.iter().map(|vector| vector[entry]).sum::<f32>() / 16.0;
+        }
+    });
+}
+
+/// The mean of 16 vectors, four of them in each pass.
+pub(crate) fn mean_by_fours(out: &mut [f32], vectors: &[Vec<f32>; 16]) {
+    out.fill(0.0);
+    for [a, b, c, d] in vectors.as_chunks::<4>().0 {
+        Arch::new().dispatch(|| {
+            for ((((out, &a), &b), &c), &d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                *out += (a + b + c + d) / 16.0;
+            }
+        });
+    }
+}
+
+/// `a = b + s * c`, as in the STREAM benchmark.
+pub(crate) fn triad(a: &mut [f32], b: &[f32], c: &[f32]) {
+    Arch::new().dispatch(|| {
+        for ((a, &b), &c) in a.iter_mut().zip(b).zip(c) {
+            *a = b + 3.0 * c;
+        }
+    });
+}

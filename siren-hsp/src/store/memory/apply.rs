@@ -1,0 +1,103 @@
+//! How updates reach the blocks.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use siren_core::{Entry, EpochPlan, Gradient, SparseSlice, Update};
+
+use super::rounds::Kept;
+use super::{LARGE, MemoryStore};
+use crate::kernel::{self, Step};
+use crate::store::update;
+
+impl MemoryStore {
+    /// Applies an update, from a block on that differs from shard to shard.
+    pub(super) fn apply(&self, step: &Step, plan: &EpochPlan, update: &Update<'_>) {
+        let shard = u128::from(update.id.shard) * self.blocks.len() as u128;
+        let first = (shard / u128::from(plan.shards)) as usize;
+        match update.gradient {
+            Gradient::Dense(gradient) => {
+                for index in (first..self.blocks.len()).chain(0..first) {
+                    self.blocks[index].lock().apply(step, &gradient[self.range(index)]);
+                }
+            }
+            Gradient::Sparse(sparse) if step.keeps_zeros() => self.descend(step, first, sparse),
+            // Zeros change what other rules keep.
+            Gradient::Sparse(sparse) => {
+                let entries = sparse.entries();
+                let mut dense = [0.0; LARGE];
+                for index in (first..self.blocks.len()).chain(0..first) {
+                    let range = self.range(index);
+                    let dense = &mut dense[..range.len()];
+                    let inside = within(entries, &range);
+                    for entry in inside {
+                        dense[entry.index as usize - range.start] = entry.value;
+                    }
+                    self.blocks[index].lock().apply(step, dense);
+                    for entry in inside {
+                        dense[entry.index as usize - range.start] = 0.0;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Applies a sparse update by a step that leaves all other entries alone: only blocks with
+    /// entries are touched.
+    fn descend(&self, step: &Step, first: usize, sparse: SparseSlice<'_>) {
+        let entries = sparse.entries();
+        let start = self.range(first).start;
+        let cut = entries.partition_point(|entry| (entry.index as usize) < start);
+        for mut rest in [&entries[cut..], &entries[..cut]] {
+            while let Some(entry) = rest.first() {
+                let index = entry.index as usize / self.block;
+                let range = self.range(index);
+                let (inside, after) = split_below(rest, range.end);
+                self.blocks[index].lock().descend(step, range.start as u32, inside);
+                rest = after;
+            }
+        }
+    }
+
+    /// Ends a round: applies the mean of its updates, weighted by examples, as one update.
+    pub(super) fn apply_round(&self, plan: &EpochPlan, kept: &mut Vec<Kept>) {
+        // In the order of shards, whoever came first: a run's bits do not depend on threads.
+        kept.sort_unstable_by_key(|kept| kept.shard);
+        let examples = kept.iter().map(|kept| kept.examples).sum::<u64>().max(1) as f64;
+        let weight =
+            |kept: &Kept| (f64::from(kept.scale) * (kept.examples as f64 / examples)) as f32;
+        let step = update::step(plan, 1.0);
+        let mut mean = [0.0; LARGE];
+        for (index, block) in self.blocks.iter().enumerate() {
+            let range = self.range(index);
+            let mean = &mut mean[..range.len()];
+            let dense = |kept| Some((weight(kept), &kept.dense()?[range.clone()]));
+            kernel::weighted_sum(mean, kept.iter().filter_map(dense));
+            for kept in &*kept {
+                for entry in within(kept.entries().unwrap_or_default(), &range) {
+                    mean[entry.index as usize - range.start] += weight(kept) * entry.value;
+                }
+            }
+            block.lock().apply(&step, mean);
+        }
+        self.version.fetch_add(1, Ordering::AcqRel);
+        self.spare.lock().append(kept);
+    }
+}
+
+/// The entries within a range of indices.
+fn within<'a>(entries: &'a [Entry], range: &Range<usize>) -> &'a [Entry] {
+    let below = |end: usize| entries.partition_point(|entry| (entry.index as usize) < end);
+    &entries[below(range.start)..below(range.end)]
+}
+
+/// Splits entries into those with indices below `end` and the others. Looks ahead in strides, always
+/// forwards, so that entries which are in no cache yet arrive in time.
+fn split_below(entries: &[Entry], end: usize) -> (&[Entry], &[Entry]) {
+    const STRIDE: usize = 16;
+    let below = |entry: &Entry| (entry.index as usize) < end;
+    let strides = entries.chunks_exact(STRIDE).take_while(|stride| below(&stride[STRIDE - 1]));
+    let sure = strides.count() * STRIDE;
+    let more = entries[sure..].iter().take_while(|entry| below(entry)).count();
+    entries.split_at(sure + more)
+}

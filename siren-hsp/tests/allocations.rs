@@ -1,0 +1,88 @@
+//! What a push or a pull allocates.
+
+use allocation_counter::measure;
+use futures::FutureExt;
+use siren_core::{
+    Compression, Entry, EpochPlan, Gradient, ParameterStore, Receipt, Replica, Seed, SparseSlice,
+    Synchrony, Update, UpdateId, UpdateRule,
+};
+use siren_hsp::MemoryStore;
+
+const DIM: usize = 100_000;
+const SHARDS: u32 = 3;
+
+/// A call whose future is made in one allocation, by `async_trait`, and allocates nothing while it
+/// runs.
+fn call<T, F: Future<Output = T> + Unpin>(what: &str, make: impl FnOnce() -> F) -> T {
+    let (mut future, mut output) = (None, None);
+    let made = measure(|| future = Some(make()));
+    assert_eq!(made.count_total, 1, "allocations that make the future of {what}");
+    assert!(made.bytes_total <= 512, "the future of {what} has {} bytes", made.bytes_total);
+    let ran = measure(|| output = future.take().expect("a future").now_or_never());
+    // What is freed is the future.
+    assert_eq!(ran.count_total, 0, "{what} allocates {} bytes", ran.bytes_total);
+    output.expect("nothing to wait for")
+}
+
+#[test]
+fn pushes_and_pulls_allocate_nothing_once_warm() {
+    let dense: Vec<f32> = (0..DIM).map(|i| (i % 7) as f32).collect();
+    let entries: Vec<Entry> =
+        (0..DIM as u32).step_by(9).map(|index| Entry { index, value: 0.5 }).collect();
+    let sparse = Gradient::Sparse(SparseSlice::new(DIM, &entries).unwrap());
+    let rules = [UpdateRule::Sgd, UpdateRule::Momentum { momentum: 0.5 }, UpdateRule::ADAM];
+    let synchronies = [Synchrony::Hybrid, Synchrony::Stale { bound: 1 }, Synchrony::Bulk];
+    for (rule, synchrony) in rules.into_iter().flat_map(|rule| synchronies.map(|s| (rule, s))) {
+        for gradient in [Gradient::Dense(&dense), sparse] {
+            let store = MemoryStore::new(vec![0.0; DIM]).unwrap();
+            let plan = EpochPlan {
+                run: "test".into(),
+                epoch: 0,
+                seed: Seed::new(0),
+                layout: 0,
+                examples: 1_000,
+                batch_size: 1,
+                shards: SHARDS,
+                local_steps: 1,
+                rule,
+                rate: 1e-3,
+                weight_decay: 0.0,
+                clip_norm: Some(1.0),
+                synchrony,
+                compression: Compression::None,
+            };
+            store.open(&plan).now_or_never().unwrap().unwrap();
+            let mut replica = Replica::new();
+            let mut update = Update {
+                id: UpdateId::default(),
+                batches: 1,
+                examples: 1,
+                loss: 0.5,
+                version: 0,
+                squared_norm: 2.0,
+                gradient,
+            };
+            let name = format!("{rule:?}, {synchrony:?}, {} entries", gradient.stored());
+            for round in 0..10 {
+                for shard in 0..SHARDS {
+                    let warm = round > 0;
+                    let progress = synchrony.progress(round);
+                    let (pulled, pushed);
+                    if warm {
+                        pulled = call(&format!("a pull ({name})"), || {
+                            store.pull(0, &mut replica, progress)
+                        });
+                        update.id = UpdateId { epoch: 0, shard, position: round };
+                        pushed = call(&format!("a push ({name})"), || store.push(&update));
+                    } else {
+                        pulled = store.pull(0, &mut replica, 0).now_or_never().unwrap();
+                        update.id = UpdateId { epoch: 0, shard, position: round };
+                        pushed = store.push(&update).now_or_never().unwrap();
+                    }
+                    pulled.unwrap();
+                    assert_eq!(pushed.unwrap(), Receipt::Accepted);
+                }
+            }
+        }
+    }
+}
