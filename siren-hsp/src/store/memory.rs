@@ -8,6 +8,7 @@
 mod apply;
 mod block;
 mod rounds;
+mod walk;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,7 @@ use siren_core::{
     Snapshot, Staleness, Status, Stream, Synchrony, Update, Watermark, Workload,
 };
 use tokio::sync::Notify;
+use walk::Walks;
 
 use super::update;
 
@@ -45,6 +47,7 @@ pub struct MemoryStore {
     /// Entries in a block; the last one may be short.
     block: usize,
     blocks: Vec<Mutex<Block>>,
+    walks: Walks,
     run: RwLock<Run>,
     /// Updates that every block holds.
     version: AtomicU64,
@@ -95,6 +98,7 @@ impl MemoryStore {
             dim,
             block,
             blocks: (0..dim.div_ceil(block)).map(empty).collect(),
+            walks: Walks::new(dim.div_ceil(block)),
             run: RwLock::new(Run { sealed_epochs: 0, last: None, open: None }),
             version: AtomicU64::new(0),
             progress: Notify::new(),
@@ -143,10 +147,11 @@ impl MemoryStore {
         replica.values.resize(self.dim, 0.0);
         replica.versions.resize(self.blocks.len(), 0);
         let mut copied = 0;
-        for (index, (block, have)) in self.blocks.iter().zip(&mut replica.versions).enumerate() {
+        for index in self.walks.walk() {
             let range = self.range(index);
             let len = range.len();
-            if block.lock().copy(&mut replica.values[range], have) {
+            let (values, have) = (&mut replica.values[range], &mut replica.versions[index]);
+            if self.blocks[index].lock().copy(values, have) {
                 copied += len;
             }
         }
@@ -189,6 +194,9 @@ impl ParameterStore for MemoryStore {
                 ),
             ));
         }
+        // What no round of this epoch can need is given back.
+        let bulk = plan.synchrony == Synchrony::Bulk;
+        self.spare.lock().truncate(if bulk { plan.shards as usize } else { 0 });
         let version = self.version.load(Ordering::Acquire);
         for block in &self.blocks {
             block.lock().prepare(plan.rule.slots(), version);
@@ -253,7 +261,7 @@ impl ParameterStore for MemoryStore {
                 keep.fill(update, scale);
                 kept = Some(keep);
             } else {
-                self.apply(&update::step(plan, scale), plan, update);
+                self.apply(&update::step(plan, scale), update.gradient);
                 before = self.version.fetch_add(1, Ordering::AcqRel);
             }
             let staleness = before.saturating_sub(update.version);

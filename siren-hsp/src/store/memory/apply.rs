@@ -1,61 +1,58 @@
 //! How updates reach the blocks.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use siren_core::{Entry, EpochPlan, Gradient, SparseSlice, Update};
+use siren_core::{Entry, EpochPlan, Gradient, SparseSlice};
 
+use super::MemoryStore;
 use super::rounds::Kept;
-use super::{LARGE, MemoryStore};
 use crate::kernel::{self, Step};
 use crate::store::update;
 
 impl MemoryStore {
-    /// Applies an update, from a block on that differs from shard to shard.
-    pub(super) fn apply(&self, step: &Step, plan: &EpochPlan, update: &Update<'_>) {
-        let shard = u128::from(update.id.shard) * self.blocks.len() as u128;
-        let first = (shard / u128::from(plan.shards)) as usize;
-        match update.gradient {
+    /// Applies an update.
+    pub(super) fn apply(&self, step: &Step, gradient: Gradient<'_>) {
+        match gradient {
             Gradient::Dense(gradient) => {
-                for index in (first..self.blocks.len()).chain(0..first) {
+                for index in self.walks.walk() {
                     self.blocks[index].lock().apply(step, &gradient[self.range(index)]);
                 }
             }
-            Gradient::Sparse(sparse) if step.keeps_zeros() => self.descend(step, first, sparse),
+            Gradient::Sparse(sparse) if step.keeps_zeros() => self.descend(step, sparse),
             // Zeros change what other rules keep.
             Gradient::Sparse(sparse) => {
                 let entries = sparse.entries();
-                let mut dense = [0.0; LARGE];
-                for index in (first..self.blocks.len()).chain(0..first) {
-                    let range = self.range(index);
-                    let dense = &mut dense[..range.len()];
-                    let inside = within(entries, &range);
-                    for entry in inside {
-                        dense[entry.index as usize - range.start] = entry.value;
+                with_scratch(self.block.min(self.dim), |dense| {
+                    dense.fill(0.0);
+                    for index in self.walks.walk() {
+                        let range = self.range(index);
+                        let dense = &mut dense[..range.len()];
+                        let inside = within(entries, &range);
+                        for entry in inside {
+                            dense[entry.index as usize - range.start] = entry.value;
+                        }
+                        self.blocks[index].lock().apply(step, dense);
+                        for entry in inside {
+                            dense[entry.index as usize - range.start] = 0.0;
+                        }
                     }
-                    self.blocks[index].lock().apply(step, dense);
-                    for entry in inside {
-                        dense[entry.index as usize - range.start] = 0.0;
-                    }
-                }
+                });
             }
         }
     }
 
     /// Applies a sparse update by a step that leaves all other entries alone: only blocks with
     /// entries are touched.
-    fn descend(&self, step: &Step, first: usize, sparse: SparseSlice<'_>) {
-        let entries = sparse.entries();
-        let start = self.range(first).start;
-        let cut = entries.partition_point(|entry| (entry.index as usize) < start);
-        for mut rest in [&entries[cut..], &entries[..cut]] {
-            while let Some(entry) = rest.first() {
-                let index = entry.index as usize / self.block;
-                let range = self.range(index);
-                let (inside, after) = split_below(rest, range.end);
-                self.blocks[index].lock().descend(step, range.start as u32, inside);
-                rest = after;
-            }
+    fn descend(&self, step: &Step, sparse: SparseSlice<'_>) {
+        let mut rest = sparse.entries();
+        while let Some(entry) = rest.first() {
+            let index = entry.index as usize / self.block;
+            let range = self.range(index);
+            let (inside, after) = split_below(rest, range.end);
+            self.blocks[index].lock().descend(step, range.start as u32, inside);
+            rest = after;
         }
     }
 
@@ -67,22 +64,36 @@ impl MemoryStore {
         let weight =
             |kept: &Kept| (f64::from(kept.scale) * (kept.examples as f64 / examples)) as f32;
         let step = update::step(plan, 1.0);
-        let mut mean = [0.0; LARGE];
-        for (index, block) in self.blocks.iter().enumerate() {
-            let range = self.range(index);
-            let mean = &mut mean[..range.len()];
-            let dense = |kept| Some((weight(kept), &kept.dense()?[range.clone()]));
-            kernel::weighted_sum(mean, kept.iter().filter_map(dense));
-            for kept in &*kept {
-                for entry in within(kept.entries().unwrap_or_default(), &range) {
-                    mean[entry.index as usize - range.start] += weight(kept) * entry.value;
+        with_scratch(self.block.min(self.dim), |mean| {
+            for (index, block) in self.blocks.iter().enumerate() {
+                let range = self.range(index);
+                let mean = &mut mean[..range.len()];
+                let dense = |kept| Some((weight(kept), &kept.dense()?[range.clone()]));
+                kernel::weighted_sum(mean, kept.iter().filter_map(dense));
+                for kept in &*kept {
+                    for entry in within(kept.entries().unwrap_or_default(), &range) {
+                        mean[entry.index as usize - range.start] += weight(kept) * entry.value;
+                    }
                 }
+                block.lock().apply(&step, mean);
             }
-            block.lock().apply(&step, mean);
-        }
+        });
         self.version.fetch_add(1, Ordering::AcqRel);
         self.spare.lock().append(kept);
     }
+}
+
+/// Runs `body` with memory of this thread's that holds anything.
+fn with_scratch(len: usize, body: impl FnOnce(&mut [f32])) {
+    thread_local! {
+        static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.len() < len {
+            scratch.resize(len, 0.0);
+        }
+        body(&mut scratch[..len]);
+    });
 }
 
 /// The entries within a range of indices.
