@@ -249,8 +249,8 @@ impl Bench {
         );
     }
 
-    /// A round of bulk synchrony, all of whose updates one thread pushes, against bare loops that do
-    /// what two of its passes do: one that keeps each update, and one mean with one push.
+    /// A round of bulk synchrony, all of whose updates one thread pushes, against copies of all updates,
+    /// one mean and one push.
     fn bulk(&mut self, parameters: usize, workers: usize) {
         let gradient = numbers(parameters);
         let swarm = Swarm::new(SGD, Synchrony::Bulk, parameters, workers);
@@ -264,7 +264,7 @@ impl Bench {
             workers,
             // Each update is read, written and read again.
             bytes: 12 * workers + 8 + push_bytes(SGD),
-            against: "copies, sums and a bare loop",
+            against: "copies, a mean and a bare loop",
         };
         self.cell(
             &cell,
@@ -281,10 +281,8 @@ impl Bench {
                     for kept in &mut kept {
                         kept.copy_from_slice(black_box(&gradient));
                     }
-                    mean.fill(0.0);
-                    for kept in &kept {
-                        kernel::add(&mut mean, kept);
-                    }
+                    let share = 1.0 / workers as f32;
+                    kernel::weighted_sum(&mut mean, kept.iter().map(|kept| (share, &kept[..])));
                     bare.push(black_box(&mean));
                 })
             },
@@ -387,18 +385,20 @@ impl Bench {
         );
     }
 
-    /// What of a push is not the pass over the parameters: the ratio is how many such fit into a push.
+    /// What of a push is not the pass over the parameters: a push to a model of one. The ratio is how
+    /// many such fit into a push.
     fn bookkeeping(&mut self, parameters: usize) {
         let gradient = numbers(parameters);
         let swarm = Swarm::new(SGD, Synchrony::Hybrid, parameters, 1);
-        swarm.push(0, Gradient::Dense(&gradient));
+        let one = Swarm::new(SGD, Synchrony::Hybrid, 1, 1);
         let cell = Cell {
-            bench: "push of a duplicate",
+            bench: "push, but for the pass",
             rule: "sgd",
             parameters,
             workers: 1,
+            // What the whole push moves, so that rates compare.
             bytes: push_bytes(SGD),
-            against: "a push that counts",
+            against: "a push",
         };
         self.cell(
             &cell,
@@ -406,7 +406,7 @@ impl Bench {
             |passes| {
                 timed(|| {
                     for _ in 0..passes {
-                        swarm.push_again(0, Gradient::Dense(black_box(&gradient)));
+                        one.push(0, Gradient::Dense(black_box(&[0.5])));
                     }
                 })
             },

@@ -21,6 +21,9 @@
 //! paper "Distributed Machine Learning with a Serverless Architecture" (Wang, Niu, Li, INFOCOM 2019),
 //! which calls its system SIREN.
 //!
+//! What workers wait for in between is a value, [`Synchrony`]: nothing, one another in every round
+//! (bulk), or who is too many rounds behind (stale). [`Compression`] leaves out what is small.
+//!
 //! # Example
 //!
 //! See `quickstart` and `custom_workload` among the repository's examples: a workload of one's own

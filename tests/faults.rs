@@ -3,13 +3,13 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use siren::{
     Batch, Config, Context, ErrorKind, Event, Fixed, Invocation, Layout, Local, MemoryStore,
-    Metrics, Observer, Parts, Result, Seed, ShardWorker, Stop, StopReason, Trainer, Worker,
-    WorkerReport, Workload, async_trait,
+    Metrics, Observer, Parts, Result, Seed, ShardWorker, Stop, StopReason, Synchrony, Trainer,
+    Worker, WorkerReport, Workload, async_trait,
 };
 use support::{Fault, Linear, Short, parts, parts_on, quick, rows};
 
@@ -255,16 +255,16 @@ async fn long_local_steps_in_short_shards_do_not_confuse_the_forecast() {
     assert!(trained.record.epochs.iter().all(|epoch| epoch.complete && epoch.updates == 4));
 }
 
-/// Says that it has finished after two updates.
+/// Says that it has finished after two updates, a number of times.
 struct Liar {
     inner: ShardWorker,
-    lies: AtomicU32,
+    lies: AtomicI32,
 }
 
 #[async_trait]
 impl Worker for Liar {
     async fn run(&self, invocation: &Invocation, context: &dyn Context) -> Result<WorkerReport> {
-        if self.lies.fetch_add(1, Ordering::Relaxed) >= 4 {
+        if self.lies.fetch_sub(1, Ordering::Relaxed) <= 0 {
             return self.inner.run(invocation, context).await;
         }
         let report = self.inner.run(invocation, &Short::new(context, 2)).await?;
@@ -274,9 +274,16 @@ impl Worker for Liar {
 
 #[tokio::test]
 async fn a_finished_report_is_not_believed() {
-    let worker = Liar { inner: ShardWorker::new(Linear::new()), lies: AtomicU32::new(0) };
-    let parts = around(worker, Fixed::new(4, 1_769));
-    let trained = Trainer::new(parts, one_epoch()).unwrap().run().await.unwrap();
-    let epoch = &trained.record.epochs[0];
-    assert_eq!((epoch.batches, epoch.complete, epoch.retries), (100, true, 4));
+    let synchronies = [Synchrony::Hybrid, Synchrony::Bulk, Synchrony::Stale { bound: 1 }];
+    for (synchrony, lies) in synchronies.into_iter().flat_map(|s| [(s, 1), (s, 4)]) {
+        let worker = Liar { inner: ShardWorker::new(Linear::new()), lies: AtomicI32::new(lies) };
+        let parts = around(worker, Fixed::new(4, 1_769));
+        // Nobody may wait for a shard that counts as done.
+        let stop = Stop { wall_time: Some(Duration::from_secs(30)), ..one_epoch().stop };
+        let config = Config { synchrony, stop, ..one_epoch() };
+        let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
+        let epoch = &trained.record.epochs[0];
+        let seen = (epoch.batches, epoch.complete, epoch.retries);
+        assert_eq!(seen, (100, true, lies as u32), "{synchrony:?}");
+    }
 }

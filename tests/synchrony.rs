@@ -6,11 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use siren::{
-    Batch, Config, DataSource, Error, ErrorKind, Fixed, Local, MemoryStore, ParameterStore, Parts,
-    Pulled, Receipt, Replica, Result, Retry, Sealed, Seed, ShardWorker, Snapshot, Status, Stop,
-    StopReason, Stream, Synchrony, Trainer, Update, Usd, Workload, async_trait,
+    Backend, Batch, Clock, Completion, Config, DataSource, Error, ErrorKind, Event, Fixed,
+    Invocation, Local, MemoryStore, Observer, ParameterStore, Parts, Platform, Pulled, Receipt,
+    Replica, Result, Retry, Sealed, Seed, ShardWorker, Snapshot, Status, Stop, StopReason, Stream,
+    Synchrony, Trainer, Update, Usd, Workload, async_trait,
 };
 use support::{Fault, Linear, parts, parts_on, quick, rows};
+
+/// A run that takes longer hangs.
+const LONG: Option<std::time::Duration> = Some(std::time::Duration::from_secs(30));
 
 fn bulk() -> Config {
     Config { synchrony: Synchrony::Bulk, ..quick() }
@@ -68,22 +72,122 @@ async fn a_dead_worker_is_waited_for_and_nothing_is_lost() {
     }
 }
 
-/// When the shard of a dead worker cannot be paid for, the epoch ends: others would wait for ever.
+/// When the shard of a dead worker cannot be paid for, the epoch ends, since others would wait in vain;
+/// the money that they held pays for more epochs.
 #[tokio::test]
 async fn workers_do_not_wait_for_a_shard_that_nobody_pays_for() {
-    let train = rows(1_000);
-    let one = Stop { epochs: 1, ..Stop::default() };
-    let config = Config { batch_size: 10, stop: one, ..bulk() };
-    // Pays for less than a second of each, so that all of it is reserved; and a bill that is unknown
-    // counts as all that was reserved.
+    for synchrony in [Synchrony::Bulk, Synchrony::Stale { bound: 1 }] {
+        // Pays for a part of a second of each worker, so that all of it is reserved; and a bill that is
+        // unknown counts as all that was reserved.
+        let budget = Some(Usd::new(4e-5));
+        let stop = Stop { epochs: 3, budget, wall_time: LONG, ..Stop::default() };
+        let config = Config { synchrony, batch_size: 10, stop, ..bulk() };
+        // More workers than threads, so that nobody's own timeout ends a wait.
+        let (parts, _, _) = parts(rows(1_000), Fixed::new(4, 1_769), []);
+        let backend = Arc::new(support::Forgetful::new(parts.backend, 1));
+        let parts = Parts { backend: backend.clone(), ..parts };
+        let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
+        assert!(backend.fired());
+        assert_eq!(trained.outcome.reason, StopReason::Epochs, "{:?}", trained.outcome);
+        let last = trained.record.epochs.last().unwrap();
+        assert!(last.complete && last.epoch == 2, "{last:?}");
+    }
+}
+
+/// Where nobody has to wait for it, a shard that cannot be paid for now is paid for later.
+#[tokio::test]
+async fn a_shard_that_nobody_waits_for_is_paid_for_when_others_are_done() {
     let budget = Some(Usd::new(4e-5));
-    let config = Config { stop: Stop { budget, ..one }, ..config };
-    let (parts, _, _) = parts(train, Fixed::new(2, 1_769), []);
+    let stop = Stop { epochs: 1, budget, wall_time: LONG, ..Stop::default() };
+    let synchrony = Synchrony::Stale { bound: 1_000 };
+    let config = Config { synchrony, batch_size: 10, stop, ..bulk() };
+    let (parts, _, _) = parts(rows(1_000), Fixed::new(2, 1_769), []);
     let backend = Arc::new(support::Forgetful::new(parts.backend, 1));
     let parts = Parts { backend: backend.clone(), ..parts };
     let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
     assert!(backend.fired());
-    assert_eq!(trained.outcome.reason, StopReason::Budget, "{:?}", trained.outcome);
+    assert!(trained.record.epochs[0].complete, "{:?}", trained.record.epochs[0]);
+}
+
+/// A shard that others wait for is tried again at once the first time, whatever delay retries have.
+#[tokio::test]
+async fn a_shard_that_others_wait_for_is_tried_again_at_once() {
+    let day = std::time::Duration::from_secs(86_400);
+    let retry = Retry { delay: day, longest: day, ..Retry::default() };
+    let stop = Stop { epochs: 1, wall_time: LONG, ..Stop::default() };
+    let config = Config { retry, batch_size: 10, stop, ..bulk() };
+    let (parts, _, _) = parts(rows(1_000), Fixed::new(4, 1_769), [Fault::Throttled]);
+    let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
+    assert_eq!(trained.outcome.reason, StopReason::Epochs);
+}
+
+/// A worker that has to wait until its time is up hands back the rest of its shard before that, and
+/// nobody dies.
+#[tokio::test]
+async fn a_worker_that_waits_for_others_hands_back_its_shard_in_time() {
+    let stop = Stop { epochs: 1, wall_time: LONG, ..Stop::default() };
+    let config = Config { batch_size: 10, stop, ..bulk() };
+    let (workload, train) = (Linear::new(), rows(1_000));
+    let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
+    let worker = Arc::new(ShardWorker::new(workload.clone()));
+    // A thread for every worker, so that waits are billed.
+    let local = Local::with_threads(worker, store.clone(), train.clone(), 4).unwrap();
+    let failures = Failures::default();
+    let seen = failures.clone();
+    let parts = Parts {
+        workload,
+        held_out: None,
+        train,
+        store,
+        backend: Arc::new(Stalling(local)),
+        scheduler: Box::new(Fixed::new(4, 1_769)),
+    };
+    let trainer = Trainer::new(parts, config).unwrap().with_observer(failures);
+    let trained = trainer.run().await.unwrap();
+    let epoch = &trained.record.epochs[0];
+    assert!(epoch.complete && epoch.retries > 1, "nobody handed anything back: {epoch:?}");
+    assert_eq!(*seen.0.lock().unwrap(), [(0, ErrorKind::Throttled)]);
+}
+
+/// Whose first attempt at the first shard is refused, after longer than others may take: they have the
+/// second that every invocation gets.
+struct Stalling(Local);
+
+#[async_trait]
+impl Backend for Stalling {
+    fn clock(&self) -> &dyn Clock {
+        self.0.clock()
+    }
+
+    fn platform(&self) -> &Platform {
+        self.0.platform()
+    }
+
+    fn parallelism(&self, workers: u32) -> u32 {
+        self.0.parallelism(workers)
+    }
+
+    async fn invoke(&self, invocation: Invocation) -> Completion {
+        if invocation.shard == 0 && invocation.attempt == 0 {
+            let stall = std::time::Duration::from_millis(1_500);
+            self.clock().sleep_until(self.clock().now() + stall).await;
+            let refused = Error::new(ErrorKind::Throttled, "a fault of the test");
+            return Completion { billed: Some(std::time::Duration::ZERO), result: Err(refused) };
+        }
+        self.0.invoke(invocation).await
+    }
+}
+
+/// The shards that were tried again, and why.
+#[derive(Clone, Default)]
+struct Failures(Arc<std::sync::Mutex<Vec<(u32, ErrorKind)>>>);
+
+impl Observer for Failures {
+    fn event(&mut self, event: &Event<'_>) {
+        if let Event::Retried { shard, error, .. } = event {
+            self.0.lock().unwrap().push((*shard, error.kind()));
+        }
+    }
 }
 
 /// A store that looks at who pushes when.

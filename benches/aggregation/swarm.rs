@@ -65,12 +65,6 @@ impl Swarm {
         assert_eq!(pushed.unwrap(), Receipt::Accepted);
     }
 
-    /// Pushes what was pushed before: all that a push does, but for the parameters.
-    pub(crate) fn push_again(&self, worker: usize, gradient: Gradient<'_>) {
-        let pushed = block_on(self.store.push(&self.update(worker, 0, gradient)));
-        assert_eq!(pushed.unwrap(), Receipt::Duplicate);
-    }
-
     pub(crate) fn pull(&self, replica: &mut Replica) {
         let pulled = block_on(self.store.pull(0, replica, 0)).unwrap();
         assert_eq!(pulled.copied, self.store.dim());

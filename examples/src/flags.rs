@@ -59,7 +59,7 @@ pub struct Flags {
     /// Push only this share of a gradient's entries, the largest ones; the others are kept for later
     /// [default: all]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
-    pub top_k: Option<f32>,
+    pub top_k: Option<f64>,
     /// Stop when the test loss is at most this
     #[arg(long, value_name = "LOSS", allow_negative_numbers = true)]
     pub target_loss: Option<f64>,

@@ -44,7 +44,9 @@ impl ParameterStore for MeteredStore {
         .await;
         drop(pause);
         let mut pulled = pulled?;
-        pulled.waited += since.map_or_else(Default::default, |since| self.clock.now() - since);
+        if let Some(since) = since {
+            pulled.waited = pulled.waited.max(self.clock.now() - since);
+        }
         Ok(pulled)
     }
 

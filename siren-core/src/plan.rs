@@ -37,7 +37,8 @@ pub struct EpochPlan {
     /// Weight decay: this times the parameters is added to the gradient.
     pub weight_decay: f32,
     /// Gradients whose Euclidean norm exceeds this are scaled down to it; an update of k batches
-    /// to k times this.
+    /// to k times this. With top-k compression the worker does so with each batch's gradient, and the
+    /// store leaves updates as they are: what was kept for later is not to be clipped away.
     pub clip_norm: Option<f32>,
     /// What workers wait for between the barriers.
     pub synchrony: Synchrony,
@@ -134,6 +135,14 @@ impl EpochPlan {
         batches.div_ceil(self.local_steps.max(1))
     }
 
+    /// Whether, under top-k compression, the `update`-th update of a shard, counted from 0, brings all
+    /// that was kept: the last one that all shards have with the same number of batches, and those after
+    /// it. So what every shard kept has the same weight in a round, and no shard keeps anything for ever.
+    pub fn leaves_nothing_out(&self, update: u64) -> bool {
+        let shortest = self.batches() / u64::from(self.shards.max(1));
+        update + 1 >= shortest / self.local_steps.max(1)
+    }
+
     /// How many batches the update at `position` of `shard` covers: the local steps, or what is left
     /// of the shard.
     pub fn update_len(&self, shard: u32, position: u64) -> u64 {
@@ -224,7 +233,7 @@ mod tests {
             ("weight decay", EpochPlan { weight_decay: -1.0, ..good.clone() }),
             ("clipping norm", EpochPlan { clip_norm: Some(0.0), ..good.clone() }),
             ("top-k share", EpochPlan { compression: top(0.0), ..good.clone() }),
-            ("top-k share", EpochPlan { compression: top(f32::NAN), ..good.clone() }),
+            ("top-k share", EpochPlan { compression: top(f64::NAN), ..good.clone() }),
         ];
         for (name, bad) in cases {
             let error = bad.check().unwrap_err();

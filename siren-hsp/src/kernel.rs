@@ -10,9 +10,9 @@ mod top_k;
 mod vector;
 
 use pulp::Arch;
-pub use rule::Step;
+pub use rule::{Step, clip_scale};
 pub use top_k::TopK;
-pub use vector::{add, descend, squared_norm, weighted_sum};
+pub use vector::{add, descend, squared_norm, squared_norm_of, weighted_sum};
 
 /// Runs a loop over slices, compiled for this machine's vectors.
 #[inline(always)]

@@ -185,6 +185,7 @@ macro_rules! __store_facts {
             sgd_subtracts_the_rate_times_the_gradient
             weight_decay_is_added_after_clipping
             clipping_allows_every_batch_the_limit
+            updates_of_top_k_are_not_clipped
             momentum_accumulates_a_velocity
             adam_corrects_its_bias
             a_rule_carries_its_state_into_the_next_epoch
@@ -220,6 +221,7 @@ macro_rules! __store_facts {
             a_pull_among_pushes_is_atomic_per_block
             a_seal_among_pushes_reports_exactly_what_counted
             threads_in_bulk_see_every_round_whole
+            a_seal_among_rounds_reports_exactly_what_counted
             threads_are_never_further_ahead_than_the_bound
         }
     };

@@ -20,6 +20,7 @@ pub(crate) enum Fault {
     AdamForgetsItsAge,
     AnyLengthFits,
     AnyNumberOfBatchesFits,
+    AnyNumberOfExamplesFits,
     AnyPositionFits,
     BulkAddsUp,
     BulkAppliesAtOnce,
@@ -27,6 +28,7 @@ pub(crate) enum Fault {
     BulkForgetsTheExamples,
     BulkTakesLaterRounds,
     ClipForgetsTheBatches,
+    ClipsTopK,
     ClipScalesUp,
     CountsAfterAWait,
     DecayIsClipped,
@@ -92,6 +94,8 @@ faults! { store::FACTS, with_fault;
     gradients_of_any_length: AnyLengthFits => an_update_that_does_not_fit_changes_nothing;
     updates_of_any_number_of_batches: AnyNumberOfBatchesFits =>
         an_update_that_does_not_fit_changes_nothing;
+    updates_of_any_number_of_examples: AnyNumberOfExamplesFits =>
+        an_update_that_does_not_fit_changes_nothing;
     updates_at_any_position: AnyPositionFits => an_update_that_does_not_fit_changes_nothing;
     staleness_that_counts_the_update_itself: StalenessCountsItself =>
         staleness_is_counted_in_updates;
@@ -119,6 +123,7 @@ faults! { store::FACTS, with_fault;
         sgd_subtracts_the_rate_times_the_gradient clipping_allows_every_batch_the_limit;
     clipping_that_forgets_the_batches: ClipForgetsTheBatches =>
         clipping_allows_every_batch_the_limit;
+    clipping_of_what_top_k_kept: ClipsTopK => updates_of_top_k_are_not_clipped;
     clipping_that_scales_up: ClipScalesUp => clipping_allows_every_batch_the_limit;
     decay_that_is_clipped: DecayIsClipped => weight_decay_is_added_after_clipping;
     momentum_that_is_dampened: MomentumIsDampened => momentum_accumulates_a_velocity;
@@ -138,7 +143,8 @@ faults! { store::FACTS, with_fault;
     bulk_that_takes_later_rounds: BulkTakesLaterRounds =>
         an_update_of_a_later_round_is_a_conflict;
     a_seal_that_drops_the_open_round: SealDropsTheOpenRound =>
-        a_seal_applies_a_round_that_is_not_complete;
+        a_seal_applies_a_round_that_is_not_complete
+        a_seal_among_rounds_reports_exactly_what_counted;
     a_restore_that_keeps_the_round: RestoreKeepsTheRound => a_restore_drops_the_open_round;
 
     sparse_updates_that_leave_velocities_alone: SparseLeavesTheOthersAlone =>

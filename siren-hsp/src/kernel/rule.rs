@@ -137,6 +137,17 @@ impl Step {
     }
 }
 
+/// Clipping by norm (Pascanu, Mikolov, Bengio, 2013): what a gradient of `batches` batches is
+/// multiplied by, `min(1, batches * limit / norm)`.
+pub fn clip_scale(limit: Option<f32>, batches: u64, squared_norm: f64) -> f32 {
+    // The sum of no squares may be -0.
+    let norm = squared_norm.sqrt().abs();
+    match limit {
+        Some(limit) => (f64::from(limit) * batches as f64 / norm).min(1.0) as f32,
+        None => 1.0,
+    }
+}
+
 /// Adam's constants at one count of updates: `p -= rate / (1 - beta1^t) * m / (sqrt(v / (1 -
 /// beta2^t)) + epsilon)` (Kingma, Ba, "Adam", 2015).
 #[derive(Clone, Copy)]

@@ -127,7 +127,7 @@ fn the_norm_is_that_of_the_plain_sum() {
 fn add_and_descend_are_what_they_say() {
     let (x, mut y) = (numbers(1_003, 6), numbers(1_003, 7));
     let expected: Vec<f32> = x.iter().zip(&y).map(|(x, y)| (y + x) - 0.3 * x).collect();
-    add(&mut y, &x);
+    add(&mut y, 1.0, &x);
     descend(&mut y, 0.3, &x);
     assert_eq!(bits(&y), bits(&expected));
 }

@@ -15,15 +15,15 @@ impl TopK {
         &self.entries
     }
 
-    /// Takes the entries with the largest absolute values, a share of all, rounded up, and leaves zeros
-    /// in their places. Of equal ones the first; zeros are not taken, and what is not a number is taken
-    /// as larger than everything.
-    pub fn take(&mut self, share: f32, values: &mut [f32]) {
+    /// Takes the entries with the largest absolute values, a share of all, rounded, at least one, and
+    /// leaves zeros in their places. Of equal ones the first; zeros are not taken, and what is not a
+    /// number is taken as larger than everything.
+    pub fn take(&mut self, share: f64, values: &mut [f32]) {
         self.entries.clear();
-        let count = ((f64::from(share) * values.len() as f64).ceil() as usize).min(values.len());
-        if count == 0 {
+        if values.is_empty() {
             return;
         }
+        let count = ((share * values.len() as f64).round() as usize).clamp(1, values.len());
         // The bits of an absolute value are ordered as the values are.
         let magnitude = |value: f32| value.abs().to_bits();
         self.magnitudes.clear();
@@ -48,7 +48,7 @@ impl TopK {
 mod tests {
     use super::*;
 
-    fn taken(share: f32, values: &mut [f32]) -> Vec<(u32, f32)> {
+    fn taken(share: f64, values: &mut [f32]) -> Vec<(u32, f32)> {
         let mut top_k = TopK::default();
         // What was there before does not matter.
         top_k.take(1.0, &mut [7.0; 9]);
@@ -85,10 +85,11 @@ mod tests {
             .map(|i| (i.wrapping_mul(2_654_435_761) >> 20) as f32 - 2_048.0)
             .map(|value| if value > 800.0 { 800.0 } else { value })
             .collect();
-        for share in [0.001, 0.01, 0.2, 0.5, 0.999, 1.0] {
+        let counts = [(0.0001, 1), (0.001, 1), (0.0016, 2), (0.07, 70), (0.2, 200), (1.0, 1_000)];
+        for (share, count) in counts {
             let mut sorted: Vec<(u32, f32)> = (0..).zip(values.iter().copied()).collect();
             sorted.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
-            sorted.truncate((f64::from(share) * 1_000.0).ceil() as usize);
+            sorted.truncate(count);
             sorted.retain(|entry| entry.1 != 0.0);
             sorted.sort_by_key(|entry| entry.0);
             assert_eq!(taken(share, &mut values.clone()), sorted, "share {share}");

@@ -1,6 +1,7 @@
 //! Sums and norms.
 
 use pulp::Arch;
+use siren_core::Entry;
 
 use super::vectorised;
 
@@ -8,13 +9,9 @@ use super::vectorised;
 /// while one vector after the other is added.
 const BLOCK: usize = 2_048;
 
-/// `y += x`.
-pub fn add(y: &mut [f32], x: &[f32]) {
-    vectorised(|| {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y += x;
-        }
-    });
+/// `y += scale * x`.
+pub fn add(y: &mut [f32], scale: f32, x: &[f32]) {
+    vectorised(|| add_scaled(y, scale, x));
 }
 
 /// `y -= rate * x`.
@@ -30,6 +27,11 @@ pub fn descend(y: &mut [f32], rate: f32, x: &[f32]) {
 /// depend on the instruction set and the additions do not wait for one another.
 pub fn squared_norm(x: &[f32]) -> f64 {
     squared_norm_on(Arch::new(), x)
+}
+
+/// The squared Euclidean norm of a sparse vector, zero for none.
+pub fn squared_norm_of(entries: &[Entry]) -> f64 {
+    entries.iter().fold(0.0, |sum, entry| sum + f64::from(entry.value).powi(2))
 }
 
 pub(super) fn squared_norm_on(arch: Arch, x: &[f32]) -> f64 {

@@ -1,8 +1,8 @@
 //! Whether an update may be applied, and how.
 
-use siren_core::{EpochPlan, Error, ErrorKind, Result, Update};
+use siren_core::{Compression, EpochPlan, Error, ErrorKind, Result, Update};
 
-use crate::kernel::Step;
+use crate::kernel::{Step, clip_scale};
 
 /// The step by which a gradient that was clipped by `scale` is applied.
 pub(super) fn step(plan: &EpochPlan, scale: f32) -> Step {
@@ -36,6 +36,13 @@ pub(super) fn check(plan: &EpochPlan, dim: usize, update: &Update<'_>) -> Result
             plan.local_steps
         )));
     }
+    let most = length.saturating_mul(plan.batch_size);
+    if update.examples == 0 || update.examples > most {
+        return Err(Error::rejected(format!(
+            "an update of {} batches with {} examples: they hold at least 1 and at most {most}",
+            update.batches, update.examples
+        )));
+    }
     let diverged = |what: &str, value: f64| {
         Err(Error::new(
             ErrorKind::Diverged,
@@ -51,13 +58,10 @@ pub(super) fn check(plan: &EpochPlan, dim: usize, update: &Update<'_>) -> Result
     if !update.squared_norm.is_finite() || update.squared_norm < 0.0 {
         return diverged("the gradient's squared norm", update.squared_norm);
     }
-    // The sum of no squares is -0.
-    let norm = update.squared_norm.sqrt().abs();
-    let scale = match plan.clip_norm {
-        Some(limit) => (f64::from(limit) * update.batches as f64 / norm).min(1.0) as f32,
-        None => 1.0,
-    };
-    let length = f64::from(plan.rate) * f64::from(scale) * norm;
+    // Workers that leave entries out have clipped each batch's gradient before.
+    let limit = plan.clip_norm.filter(|_| plan.compression == Compression::None);
+    let scale = clip_scale(limit, update.batches, update.squared_norm);
+    let length = f64::from(plan.rate) * f64::from(scale) * update.squared_norm.sqrt();
     if length > f64::from(f32::MAX) {
         return diverged("the length of the update", length);
     }

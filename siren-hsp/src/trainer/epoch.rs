@@ -20,8 +20,6 @@ use crate::{EpochRecord, Line, Reservation};
 /// After an early end, how long workers may take to notice it before they are abandoned.
 const GRACE: Duration = Duration::from_secs(2);
 
-const NO_MONEY: &str = "the money left does not pay for the rest of the epoch";
-
 /// A sealed epoch.
 pub(super) struct Ended {
     /// What is known before the evaluation.
@@ -68,7 +66,8 @@ pub(super) struct EpochRun<'a> {
     cost: Usd,
     retries: u32,
     sealed: Option<Sealed>,
-    end: Option<Result<End>>,
+    /// Set once the epoch has ended early: why the run is to end, or nothing if only the epoch does.
+    end: Option<Result<Option<End>>>,
     /// Tells invocations that wait for their turn that it will not come.
     over: StopHandle,
     /// When to cut the epoch short, or, once it has ended early, to abandon who still runs.
@@ -175,13 +174,13 @@ impl<'a> EpochRun<'a> {
                     None => self.launch_missing().await?,
                 },
                 () = stop.stopped(), if self.end.is_none() => {
-                    self.end_early(Ok((StopReason::Interrupted, None))).await?;
+                    self.end_early(Ok(Some((StopReason::Interrupted, None)))).await?;
                 }
                 () = at(clock, self.deadline) => {
                     if self.end.is_some() {
                         break;
                     }
-                    self.end_early(Ok((StopReason::WallTime, None))).await?;
+                    self.end_early(Ok(Some((StopReason::WallTime, None)))).await?;
                 }
                 () = at(clock, tick) => {
                     self.progress().await;
@@ -219,7 +218,7 @@ impl<'a> EpochRun<'a> {
         self.cost += self.trainer.ledger.settle(reservation, actual);
         let state = &mut self.shards[shard as usize];
         state.ended = Some(now);
-        let rest = match result {
+        let mut rest = match result {
             Ok(report) => {
                 let (finished, reached) = (report.finished, report.position);
                 state.billed += billed.unwrap_or_default();
@@ -233,23 +232,33 @@ impl<'a> EpochRun<'a> {
             }
             Err(error) => Some((position, Some(error))),
         };
-        if let Some((reached, error)) = rest
-            && self.end.is_none()
-        {
-            self.try_again(shard, reached, error).await?;
+        if self.end.is_none() {
+            if rest.is_none() && self.awaited() > 0 {
+                // Others would wait for what is missing, so that it cannot be looked for at the end.
+                let counted = self.counted().await?[shard as usize];
+                let missing = counted < self.plan.shard_len(shard);
+                rest = missing.then(|| (counted, Some(not_finished())));
+            }
+            if let Some((reached, error)) = rest {
+                self.try_again(shard, reached, error).await?;
+            }
         }
-        self.launch_waiting()?;
-        self.end_if_stuck().await
+        self.launch_waiting().await
     }
 
-    /// Ends the epoch when workers wait for the rounds of a shard that there is no money for: they
-    /// would wait in vain, and be billed for it.
-    async fn end_if_stuck(&mut self) -> Result<()> {
-        let waiting = self.shards.iter().any(|shard| shard.waiting.is_some());
-        if self.end.is_none() && self.plan.synchrony.waits() && waiting {
-            self.end_early(Ok((StopReason::Budget, Some(NO_MONEY.into())))).await?;
-        }
-        Ok(())
+    /// Updates that a shard must have pushed so that no other one has to wait for it any more.
+    fn awaited(&self) -> u64 {
+        let plan = &self.plan;
+        let longest = plan.updates(plan.batches().div_ceil(u64::from(plan.shards)));
+        plan.synchrony.progress(longest.saturating_sub(1))
+    }
+
+    /// Whether workers will wait for the rounds of a shard that there is no money for now: in vain, and
+    /// billed for it.
+    fn is_stuck(&self) -> bool {
+        let awaited = self.awaited();
+        let mut waiting = self.shards.iter().filter_map(|shard| shard.waiting);
+        self.end.is_none() && waiting.any(|position| self.plan.updates(position) < awaited)
     }
 
     /// Decides what becomes of a shard that is not done.
@@ -259,7 +268,7 @@ impl<'a> EpochRun<'a> {
             match error.kind() {
                 ErrorKind::Diverged => {
                     let why = error.chain();
-                    return self.end_early(Ok((StopReason::Diverged, Some(why)))).await;
+                    return self.end_early(Ok(Some((StopReason::Diverged, Some(why))))).await;
                 }
                 // Trying again would only fail again.
                 ErrorKind::Rejected | ErrorKind::Corrupt => return Err(error),
@@ -312,25 +321,26 @@ impl<'a> EpochRun<'a> {
         if self.shards.iter().all(|shard| shard.waiting.is_none()) {
             for (shard, counted) in (0..).zip(self.counted().await?) {
                 if counted < self.plan.shard_len(shard) {
-                    let lied = "the worker reported a finished shard of which batches are missing";
-                    let error = Error::new(ErrorKind::Worker, lied);
-                    if let Err(error) = self.try_again(shard, counted, Some(error)).await {
+                    let error = Some(not_finished());
+                    if let Err(error) = self.try_again(shard, counted, error).await {
                         return self.end_early(Err(error)).await;
                     }
                 }
             }
         }
-        if let Err(error) = self.launch_waiting() {
+        if let Err(error) = self.launch_waiting().await {
             return self.end_early(Err(error)).await;
         }
-        if self.running.is_empty() {
-            self.end_early(Ok((StopReason::Budget, Some(NO_MONEY.into())))).await?;
+        if self.running.is_empty() && self.end.is_none() {
+            let why = "the money left does not pay for the rest of the epoch".into();
+            self.end_early(Ok(Some((StopReason::Budget, Some(why))))).await?;
         }
         Ok(())
     }
 
-    /// Launches the shards that wait, as far as there is money.
-    fn launch_waiting(&mut self) -> Result<()> {
+    /// Launches the shards that wait, as far as there is money. Where others wait for one that there is
+    /// none for, the epoch ends, so that the money that they hold pays for the next one.
+    async fn launch_waiting(&mut self) -> Result<()> {
         if self.end.is_some() {
             return Ok(());
         }
@@ -356,11 +366,14 @@ impl<'a> EpochRun<'a> {
             self.retries += 1;
             self.launch(shard, position, terms, reservation, delay);
         }
+        if self.is_stuck() {
+            self.end_early(Ok(None)).await?;
+        }
         Ok(())
     }
 
     /// Seals at once, so that the workers that still run notice at their next pull or push.
-    async fn end_early(&mut self, end: Result<End>) -> Result<()> {
+    async fn end_early(&mut self, end: Result<Option<End>>) -> Result<()> {
         self.end = Some(end);
         self.over.stop();
         self.deadline = Some(self.trainer.now() + GRACE);
@@ -387,7 +400,7 @@ impl<'a> EpochRun<'a> {
         self.trainer.history.write(&Line::Settled { epoch: self.plan.epoch, usd })?;
         let record = self.record(&sealed, elapsed);
         let forecast = self.forecast();
-        let end = self.end.take().transpose()?;
+        let end = self.end.take().transpose()?.flatten();
         Ok(Ended { record, forecast, end })
     }
 
@@ -403,6 +416,11 @@ async fn at(clock: &dyn Clock, time: Option<Time>) {
         Some(time) => clock.sleep_until(time).await,
         None => std::future::pending().await,
     }
+}
+
+fn not_finished() -> Error {
+    let lied = "the worker reported a finished shard of which batches are missing";
+    Error::new(ErrorKind::Worker, lied)
 }
 
 fn no_headway() -> Error {

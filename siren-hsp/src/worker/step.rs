@@ -7,8 +7,8 @@ use siren_core::{
 
 use crate::kernel::{self, TopK};
 
-/// What travels between the loop and the tasks that compute: moved there and back, so that nothing
-/// is allocated once warm.
+/// What travels between the loop and the tasks that compute: moved there and back, so that vectors of
+/// the model's size are allocated once.
 #[derive(Default)]
 pub(super) struct Buffers {
     pub(super) replica: Replica,
@@ -54,30 +54,30 @@ impl Buffers {
 
     /// The squared norm of what is to be pushed.
     fn squared_norm(&self) -> f64 {
-        let entries = match self.form {
-            Form::Dense => return kernel::squared_norm(&self.sum),
-            Form::Sparse => self.sparse_sum.entries(),
-            Form::TopK => self.top_k.entries(),
-        };
-        entries.iter().map(|entry| f64::from(entry.value).powi(2)).sum()
+        match self.form {
+            Form::Dense => kernel::squared_norm(&self.sum),
+            Form::Sparse => kernel::squared_norm_of(self.sparse_sum.entries()),
+            Form::TopK => kernel::squared_norm_of(self.top_k.entries()),
+        }
     }
 }
 
 /// One batch within an update.
 #[derive(Clone, Copy)]
-pub(super) struct Step {
+pub(super) struct BatchStep {
     pub(super) examples: usize,
     pub(super) seed: Seed,
     /// Where it stands among the update's batches.
     pub(super) index: u64,
     pub(super) of: u64,
     pub(super) rate: f32,
+    pub(super) clip_norm: Option<f32>,
     pub(super) compression: Compression,
-    /// Whether the update is the shard's last one, which leaves nothing out.
+    /// Whether the update leaves nothing out.
     pub(super) flush: bool,
 }
 
-impl Step {
+impl BatchStep {
     /// The mean loss, and after the last step the squared norm of what is to be pushed.
     pub(super) fn run(self, workload: &dyn Workload, buffers: &mut Buffers) -> Result<(f64, f64)> {
         let dim = buffers.replica.values.len();
@@ -106,13 +106,15 @@ impl Step {
                     }
                 }
                 buffers.form = Form::Sparse;
-                for entry in entries {
-                    match top_k {
-                        Some(_) => sum[entry.index as usize] += entry.value,
-                        None => sparse_sum.add(entry.index, entry.value),
+                if top_k.is_some() {
+                    let scale = self.scale(kernel::squared_norm_of(entries));
+                    for entry in entries {
+                        sum[entry.index as usize] += scale * entry.value;
                     }
+                } else {
+                    entries.iter().for_each(|entry| sparse_sum.add(entry.index, entry.value));
+                    sparse_sum.merge();
                 }
-                sparse_sum.merge();
                 loss
             } else if self.of == 1 && top_k.is_none() {
                 buffers.form = Form::Dense;
@@ -120,10 +122,12 @@ impl Step {
             } else {
                 gradient.resize(dim, 0.0);
                 let loss = workload.gradient(params, &batch, self.seed, gradient)?;
-                if self.index == 0 && top_k.is_none() {
+                if top_k.is_some() {
+                    kernel::add(sum, self.scale(kernel::squared_norm(gradient)), gradient);
+                } else if self.index == 0 {
                     sum.copy_from_slice(gradient);
                 } else {
-                    kernel::add(sum, gradient);
+                    kernel::add(sum, 1.0, gradient);
                 }
                 if !last {
                     kernel::descend(local, self.rate, gradient);
@@ -135,12 +139,17 @@ impl Step {
             return Ok((loss, 0.0));
         }
         if let Some(share) = top_k {
-            buffers.form = if self.flush { Form::Dense } else { Form::TopK };
-            if !self.flush {
-                buffers.top_k.take(share, &mut buffers.sum);
-            }
+            // What is pushed is taken out of the sum, and the rest stays for the next update.
+            buffers.form = Form::TopK;
+            let share = if self.flush { 1.0 } else { share };
+            buffers.top_k.take(share, &mut buffers.sum);
         }
         Ok((loss, buffers.squared_norm()))
+    }
+
+    /// What a batch's gradient is multiplied by before entries of it are left out.
+    fn scale(&self, squared_norm: f64) -> f32 {
+        kernel::clip_scale(self.clip_norm, 1, squared_norm)
     }
 }
 

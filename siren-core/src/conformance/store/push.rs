@@ -161,6 +161,9 @@ pub fn an_update_that_does_not_fit_changes_nothing(subject: &Subject) {
             ("too few batches", Update { batches: 1, ..good }),
             ("too many batches", Update { batches: 3, ..good }),
             ("no batches", Update { batches: 0, ..good }),
+            ("no examples", Update { examples: 0, ..good }),
+            ("more examples than its batches hold", Update { examples: 5, ..good }),
+            ("very many examples", Update { examples: u64::MAX, ..good }),
         ] {
             refused(store.push(&bad).await, ErrorKind::Rejected, what);
         }

@@ -4,7 +4,7 @@
 //! every order of operations gives the same bits, and results must be equal.
 
 use super::{Epoch, Subject, plan};
-use crate::{EpochPlan, Sealed, Snapshot, UpdateRule};
+use crate::{Compression, EpochPlan, Sealed, Snapshot, UpdateRule};
 
 /// `p -= rate * g`.
 pub fn sgd_subtracts_the_rate_times_the_gradient(subject: &Subject) {
@@ -31,6 +31,22 @@ pub fn clipping_allows_every_batch_the_limit(subject: &Subject) {
         gradient.into_iter().map(|g| g / 4.0).collect()
     };
     exactly(subject, &plan, quarter);
+}
+
+/// Under top-k compression workers have clipped before they left entries out: the store does not clip
+/// what they kept and push later.
+pub fn updates_of_top_k_are_not_clipped(subject: &Subject) {
+    let plan = EpochPlan {
+        clip_norm: Some(1.25),
+        compression: Compression::TopK { share: 0.5 },
+        ..plan(0, 2, 6)
+    };
+    let as_if = EpochPlan { clip_norm: None, ..plan.clone() };
+    let (reached, _) = train(subject, &plan, 1, three_and_four);
+    let (_, expected) = train(subject, &as_if, 1, three_and_four);
+    for (&reached, expected) in reached.values.iter().zip(expected) {
+        assert!(f64::from(reached) == expected, "{reached} instead of {expected}: clipped");
+    }
 }
 
 /// `v = momentum * v + g; p -= rate * v`.

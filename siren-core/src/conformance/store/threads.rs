@@ -213,6 +213,58 @@ pub fn threads_in_bulk_see_every_round_whole(subject: &Subject) {
     });
 }
 
+/// When a seal meets rounds of bulk synchrony, the report says exactly which updates counted, and the
+/// parameters hold every round that any of them is of, once.
+pub fn a_seal_among_rounds_reports_exactly_what_counted(subject: &Subject) {
+    // The later the seal, the later the place in a round where it comes.
+    for late in 0..20 {
+        let rounds = 40;
+        let epoch = Epoch::of(EpochPlan {
+            synchrony: Synchrony::Bulk,
+            ..Epoch::new(0, THREADS as u32, THREADS as u64 * rounds).plan
+        });
+        let store = subject.run(subject.open(&epoch));
+        let pushed = AtomicU64::new(0);
+        on_threads(THREADS + 1, |thread| {
+            if thread == THREADS {
+                while pushed.load(Ordering::Relaxed) < 5 * late {
+                    std::thread::yield_now();
+                }
+                subject.run(store.seal(0)).expect("seal");
+                return;
+            }
+            subject.run(async {
+                let gradient = subject.one_more();
+                let mut replica = Replica::new();
+                for round in 0..rounds {
+                    let pulled = store.pull(0, &mut replica, round).await.map(drop);
+                    let done = match pulled {
+                        Ok(()) => epoch.push(&*store, thread as u32, round, &gradient).await,
+                        Err(error) => Err(error),
+                    };
+                    match done {
+                        Ok(_) => _ = pushed.fetch_add(1, Ordering::Relaxed),
+                        Err(error) => {
+                            assert_eq!(error.kind(), ErrorKind::Fenced, "{}", error.chain());
+                            break;
+                        }
+                    }
+                }
+            });
+        });
+        subject.run(async {
+            let sealed = store.seal(0).await.expect("seal again");
+            let counted = sealed.watermarks.iter().map(|mark| mark.batches);
+            let (most, least) = (counted.clone().max(), counted.min());
+            assert_eq!(most, Some(sealed.version), "rounds that anybody is in");
+            assert!(least >= most.map(|most| most.saturating_sub(1)), "two rounds at once");
+            let after = store.snapshot().await.expect("snapshot");
+            assert_eq!(after.version, sealed.version);
+            all_equal(&after.values, sealed.version as f32, "the rounds that the seal reports");
+        });
+    }
+}
+
 /// Eight threads in stale synchrony, one of them slow: none pulls when it is more rounds ahead than
 /// the bound.
 pub fn threads_are_never_further_ahead_than_the_bound(subject: &Subject) {

@@ -98,7 +98,9 @@ impl Reference {
             && (id.position.is_multiple_of(plan.local_steps) || self.has(Fault::AnyPositionFits))
             && (update.batches == plan.update_len(id.shard, id.position)
                 || self.has(Fault::AnyNumberOfBatchesFits))
-            && update.batches > 0;
+            && update.batches > 0
+            && ((1..=update.batches * plan.batch_size).contains(&update.examples)
+                || self.has(Fault::AnyNumberOfExamplesFits));
         if !fits {
             return error(ErrorKind::Rejected);
         }

@@ -1,6 +1,6 @@
 //! The update rules, entry by entry.
 
-use siren_core::{EpochPlan, Gradient, Snapshot, Update, UpdateRule};
+use siren_core::{Compression, EpochPlan, Gradient, Snapshot, Update, UpdateRule};
 
 use super::Fault;
 
@@ -39,7 +39,8 @@ fn scale(plan: &EpochPlan, update: &Update<'_>, has: impl Fn(Fault) -> bool) -> 
         false => update.batches as f64,
     };
     let norm = update.squared_norm.sqrt();
-    plan.clip_norm.map_or(1.0, |limit| {
+    let clips = plan.compression == Compression::None || has(Fault::ClipsTopK);
+    plan.clip_norm.filter(|_| clips).map_or(1.0, |limit| {
         let scale = f64::from(limit) * batches / norm;
         let scale_up = has(Fault::ClipScalesUp);
         if scale < 1.0 || scale_up { scale as f32 } else { 1.0 }

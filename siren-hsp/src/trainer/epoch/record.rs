@@ -33,7 +33,11 @@ impl EpochRun<'_> {
             }
         }
         let mean = |sum: Duration| sum.as_secs_f64() / workers;
-        let busy = (sums.fetch + sums.compute + sums.update).as_secs_f64();
+        let mut busy = (sums.fetch + sums.compute + sums.update).as_secs_f64();
+        // With a place of its own for every worker, waits for others are execution too.
+        if self.trainer.parts.backend.parallelism(self.plan.shards) >= self.plan.shards {
+            busy += sums.wait.as_secs_f64();
+        }
         let marks = &sealed.watermarks;
         EpochRecord {
             epoch: self.plan.epoch,
