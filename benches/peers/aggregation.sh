@@ -20,27 +20,35 @@ cells='^(push/sgd/(431080|10000000)|push/(momentum|adam)/10000000|mean of 16/-/1
 siren() {
     # Lest an older table passes for this round's.
     rm -f "$results/aggregation.json"
-    cargo bench --quiet --bench hsp_aggregation -- "$cells" >"$log/siren.txt"
+    if ! cargo bench --quiet --bench hsp_aggregation -- "$cells" >"$log/siren.txt" 2>&1; then
+        cat "$log/siren.txt" >&2
+        exit 1
+    fi
     cp "$results/aggregation.json" "$1"
 }
-torch() { OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 "$peers/torch/bin/python" $here/aggregation_torch.py; }
-# Both cores, as it would take by itself: in its favour, since the others have one thread.
-mxnet() { OMP_NUM_THREADS=2 "$peers/mxnet/bin/python" $here/aggregation_mxnet.py 2>/dev/null; }
-# Runs a peer into a file.
+# Runs a peer's program into a file.
 peer() {
-    if ! "$1" >"$2" || [ ! -s "$2" ]; then
-        echo "$1 failed: run $here/aggregation_$1.py with $peers/$1/bin/python to see why" >&2
+    local program=$1 out=$2
+    if ! "$peers/$program/bin/python" "$here/aggregation_$program.py" >"$out" 2>"$log/$program.txt" ||
+        [ ! -s "$out" ]; then
+        cat "$log/$program.txt" >&2
+        echo "$program failed" >&2
         exit 1
     fi
 }
+torch() { OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 peer torch "$1"; }
+# As it is started by default, and told to use both cores, while the others have one thread.
+mxnet() { (unset OMP_NUM_THREADS && peer mxnet "$1"); }
+mxnet_two() { OMP_NUM_THREADS=2 peer mxnet "$1"; }
 
 log=$peers/aggregation
 rm -rf "$log"
 mkdir "$log"
 for round in $(seq "$rounds"); do
     siren "$log/$round.json"
-    peer torch "$log/$round.torch"
-    peer mxnet "$log/$round.mxnet"
+    torch "$log/$round.torch"
+    mxnet "$log/$round.mxnet"
+    mxnet_two "$log/$round.mxnet_two"
     read -r load _ </proc/loadavg
     echo "round $round of $rounds: load average $load"
 done
@@ -57,7 +65,9 @@ ROWS = [
     ("bare loop, momentum", TEN_MILLION, "push", "momentum", "limit_gb_per_s", 20, "PyTorch fused SGD", "torch", "momentum"),
     ("bare loop, Adam", TEN_MILLION, "push", "adam", "limit_gb_per_s", 28, "PyTorch fused Adam", "torch", "adam"),
     ("mean of 16", TEN_MILLION, "mean of 16", "-", "gb_per_s", 68, "PyTorch stack and mean", "torch", "mean"),
+    ("mean of 16", TEN_MILLION, "mean of 16", "-", "gb_per_s", 68, "PyTorch sums in place", "torch", "sums"),
     ("push and pull, SGD", LENET, "push and pull", "sgd", "gb_per_s", 20, "MXNet local KVStore", "mxnet", "push_and_pull"),
+    ("push and pull, SGD", LENET, "push and pull", "sgd", "gb_per_s", 20, "the same, OMP_NUM_THREADS=2", "mxnet_two", "push_and_pull"),
 ]
 
 
