@@ -116,6 +116,21 @@ impl<'a> SparseSlice<'a> {
 
 /// A sparse vector under construction: entries in any order, to be added up where an index comes
 /// twice.
+///
+/// ```
+/// use siren_core::SparseGradient;
+/// let mut gradient = SparseGradient::new();
+/// // Two examples of a linear model, which share feature 7.
+/// for (error, features) in [(0.5, [(7, 1.0), (2, 1.0)]), (-0.25, [(7, 4.0), (9, 1.0)])] {
+///     for (feature, value) in features {
+///         gradient.add(feature, error * value / 2.0);
+///     }
+/// }
+/// let sparse = gradient.as_slice(10)?;
+/// let entries: Vec<_> = sparse.entries().iter().map(|e| (e.index, e.value)).collect();
+/// assert_eq!(entries, [(2, 0.25), (7, -0.25), (9, -0.125)]);
+/// # Ok::<_, siren_core::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SparseGradient {
     entries: Vec<Entry>,

@@ -217,7 +217,8 @@ pub fn threads_in_bulk_see_every_round_whole(subject: &Subject) {
 /// parameters hold every round that any of them is of, once.
 pub fn a_seal_among_rounds_reports_exactly_what_counted(subject: &Subject) {
     // The later the seal, the later the place in a round where it comes.
-    for late in 0..20 {
+    let tries = subject.pushes.div_ceil(50).min(20);
+    for late in (0..tries).map(|number| 100 * number / tries) {
         let rounds = 40;
         let epoch = Epoch::of(EpochPlan {
             synchrony: Synchrony::Bulk,
@@ -227,7 +228,7 @@ pub fn a_seal_among_rounds_reports_exactly_what_counted(subject: &Subject) {
         let pushed = AtomicU64::new(0);
         on_threads(THREADS + 1, |thread| {
             if thread == THREADS {
-                while pushed.load(Ordering::Relaxed) < 5 * late {
+                while pushed.load(Ordering::Relaxed) < late {
                     std::thread::yield_now();
                 }
                 subject.run(store.seal(0)).expect("seal");
