@@ -6,7 +6,8 @@ use crate::{Error, Result};
 ///
 /// `g` is the update's gradient after clipping, plus weight decay times the parameters: decay is
 /// applied once for each update, however many batches it covers. `t` of Adam counts all updates that
-/// the parameters hold. Under [`Synchrony::Bulk`](crate::Synchrony::Bulk) a whole round is one update
+/// the parameters hold. A velocity or first moment below 1e-30 may count as zero. Under
+/// [`Synchrony::Bulk`](crate::Synchrony::Bulk) a whole round is one update
 /// in all this.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]

@@ -52,6 +52,8 @@ impl Step {
         // A loop of its own for plain gradients: multiplications that change nothing cost up to a
         // tenth, even beside the memory.
         let is_plain = self.scale == 1.0 && self.decay == 0.0;
+        // Now and then is soon enough, and costs nothing that could be seen.
+        let fades = count.is_multiple_of(16);
         match self.rule {
             UpdateRule::Sgd if is_plain => arch.dispatch(|| self.sgd::<true>(values, gradient)),
             UpdateRule::Sgd => arch.dispatch(|| self.sgd::<false>(values, gradient)),
@@ -62,6 +64,9 @@ impl Step {
                 } else {
                     arch.dispatch(|| self.momentum::<false>(momentum, values, velocity, gradient));
                 }
+                if fades {
+                    arch.dispatch(|| fade(velocity));
+                }
             }
             UpdateRule::Adam { beta1, beta2, epsilon } => {
                 let (first, second) = (slot(), slot());
@@ -70,6 +75,9 @@ impl Step {
                     arch.dispatch(|| self.adam::<true>(adam, values, first, second, gradient));
                 } else {
                     arch.dispatch(|| self.adam::<false>(adam, values, first, second, gradient));
+                }
+                if fades {
+                    arch.dispatch(|| fade(first));
                 }
             }
             other => unreachable!("the rule {other:?} has no kernel"),
@@ -134,6 +142,16 @@ impl Step {
     /// Whether the rule leaves parameters alone whose gradient is zero.
     pub(crate) fn keeps_zeros(&self) -> bool {
         self.rule == UpdateRule::Sgd && self.decay == 0.0
+    }
+}
+
+/// Lets a velocity or first moment be zero where it has faded so far that it moves no parameter. Left
+/// alone, what gets no gradient any more falls among the subnormal numbers and stays there, since
+/// rounding keeps it from zero, and every operation on one of those takes a hundred times as long.
+#[inline(always)]
+fn fade(slot: &mut [f32]) {
+    for x in slot {
+        *x = if x.abs() < 1e-30 { 0.0 } else { *x };
     }
 }
 

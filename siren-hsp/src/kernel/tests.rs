@@ -54,7 +54,8 @@ fn every_instruction_set_gives_the_same_bits_as_one_entry_at_a_time() {
             let run = |mut apply: Apply| {
                 let mut values = start.clone();
                 let mut slots = vec![vec![0.0; length]; rule.slots()];
-                for (count, gradient) in (1..).zip(&gradients) {
+                // One of the counts lets fade what has faded.
+                for (count, gradient) in (15..).zip(&gradients) {
                     apply(count, &mut values, &mut slots, gradient);
                 }
                 (bits(&values), slots.iter().map(|slot| bits(slot)).collect::<Vec<_>>())
@@ -130,6 +131,21 @@ fn add_and_descend_are_what_they_say() {
     add(&mut y, 1.0, &x);
     descend(&mut y, 0.3, &x);
     assert_eq!(bits(&y), bits(&expected));
+}
+
+/// Not among the subnormal numbers, where it would stay and slow every update down.
+#[test]
+fn what_gets_no_gradient_any_more_fades_to_zero() {
+    for rule in [UpdateRule::Momentum { momentum: 0.9 }, UpdateRule::ADAM] {
+        let step = Step { rule, rate: 0.01, scale: 1.0, decay: 0.0 };
+        let mut slots = vec![vec![0.0; 9]; rule.slots()];
+        let mut values = [1.0; 9];
+        step.apply(1, &mut values, &mut slots, &[0.5; 9]);
+        for count in 2..2_000 {
+            step.apply(count, &mut values, &mut slots, &[0.0; 9]);
+        }
+        assert_eq!(slots[0], [0.0; 9], "{rule:?}");
+    }
 }
 
 #[test]
