@@ -287,3 +287,24 @@ async fn a_finished_report_is_not_believed() {
         assert_eq!(seen, (100, true, lies as u32), "{synchrony:?}");
     }
 }
+
+/// Says that it has finished without having begun, every time.
+struct Idler;
+
+#[async_trait]
+impl Worker for Idler {
+    async fn run(&self, invocation: &Invocation, _: &dyn Context) -> Result<WorkerReport> {
+        let position = invocation.plan.shard_len(invocation.shard);
+        Ok(WorkerReport { position, finished: true, ..WorkerReport::default() })
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_never_does_what_it_says_ends_the_run() {
+    for synchrony in [Synchrony::Hybrid, Synchrony::Bulk, Synchrony::Stale { bound: 1 }] {
+        let config = Config { synchrony, ..one_epoch() };
+        let trainer = Trainer::new(around(Idler, Fixed::new(4, 1_769)), config).unwrap();
+        let error = trainer.run().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Worker, "{synchrony:?}: {}", error.chain());
+    }
+}

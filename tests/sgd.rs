@@ -62,9 +62,9 @@ async fn every_rule_learns_with_many_workers() {
             assert!(loss < 0.02, "{rule:?} with {workers} workers ends at {loss}");
             let epoch = &trained.record.epochs[9];
             assert_eq!((epoch.updates, epoch.batches, epoch.complete), (63, 63, true));
-            if workers == 16 {
-                assert!(epoch.staleness_max > 0, "nobody was stale: {epoch:?}");
-            }
+            // Of single epochs that are this short, a busy machine may run the workers in turn.
+            let stale = trained.record.epochs.iter().any(|epoch| epoch.staleness_max > 0);
+            assert!(stale || workers < 16, "nobody was ever stale");
         }
     }
 }

@@ -83,8 +83,9 @@ pub enum Compression {
     /// All entries but the largest ones. What is left out is kept by the worker and added to its next
     /// gradient (error feedback), and the last update of a shard
     /// ([or so](crate::EpochPlan::leaves_nothing_out)) brings all that is still kept: an epoch leaves
-    /// nothing out, it only comes later. A worker that is cut off takes along what it kept. Stich,
-    /// Cordonnier, Jaggi, "Sparsified SGD with memory", 2018.
+    /// nothing out, it only comes later. A worker that is cut off, or hands back its shard because its
+    /// time is up, takes along what it kept. Stich, Cordonnier, Jaggi, "Sparsified SGD with memory",
+    /// 2018.
     TopK {
         /// The share of the entries that are pushed, above 0, at most 1; at least one entry is.
         share: f64,

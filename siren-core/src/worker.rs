@@ -50,6 +50,9 @@ pub struct WorkerReport {
     /// Time spent waiting in pulls for the progress of other workers: none under
     /// [`Synchrony::Hybrid`](crate::Synchrony::Hybrid).
     pub wait: Duration,
+    /// Whether it stopped while it waited for others, who took so long that no time would have been
+    /// left: its shard is not done, and that is no fault of its own.
+    pub waiting: bool,
     /// The longest cycle of pull, gradients and push, in billed time.
     pub cycle: Duration,
     /// Requests made.

@@ -318,6 +318,11 @@ impl Trainer {
         }
         Ok(match self.end_before(epoch + 1, *loss) {
             reached @ Some((StopReason::TargetLoss | StopReason::Diverged, _)) => reached,
+            // It ended because a shard could not be paid for that others waited for.
+            Some((StopReason::Epochs, _)) if end.is_none() && !record.complete => {
+                let why = "the money left does not pay for the rest of the last epoch".into();
+                Some((StopReason::Budget, Some(why)))
+            }
             // An epoch that was cut short says why, also if it was the last one.
             other => end.or(other),
         })

@@ -180,11 +180,15 @@ impl Run<'_> {
         let elapsed = self.now() - started;
         let Some(pulled) = pulled else {
             self.report.wait += elapsed;
+            self.report.waiting = true;
             return Ok(None);
         };
         self.report.wait += pulled.waited;
         self.report.update += elapsed.saturating_sub(pulled.waited);
-        self.waited = pulled.waited.min(left.saturating_sub(self.context.time_left()));
+        // The bill may run faster than the clock.
+        let billed = left.saturating_sub(self.context.time_left());
+        let share = pulled.waited.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
+        self.waited = billed.mul_f64(share.min(1.0));
         self.gradients(buffers, length, pulled).await.map(Some)
     }
 
@@ -268,8 +272,8 @@ impl Run<'_> {
         let (clock, seed, retry) = (self.context.clock(), self.seed(), self.worker.retry);
         // A wait looks at the time left again and again, since how fast that runs is the backend's to
         // say: slower than the clock, or up to 14 times as fast in a small function.
-        let reserve = self.invocation.timeout / 16;
-        let moment = (reserve / 16).clamp(Duration::from_millis(1), Duration::from_secs(1));
+        let reserve = (self.invocation.timeout / 16).max(Duration::from_millis(16));
+        let moment = (reserve / 16).min(Duration::from_secs(1));
         let mut tried = 1;
         loop {
             self.report.requests += store.costs().pull;

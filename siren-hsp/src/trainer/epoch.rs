@@ -51,6 +51,8 @@ struct ShardRun {
     /// Batches that reports speak of.
     reported: u64,
     ended: Option<Time>,
+    /// Where the last attempt started.
+    from: u64,
     /// Where to go on once there is money for it.
     waiting: Option<u64>,
 }
@@ -137,6 +139,7 @@ impl<'a> EpochRun<'a> {
             request_cap: terms.request_cap,
         };
         state.attempts += 1;
+        state.from = position;
         let launch = Launch { shard, reservation, position };
         let backend = Arc::clone(&self.trainer.parts.backend);
         let over = self.over.clone();
@@ -221,13 +224,15 @@ impl<'a> EpochRun<'a> {
         let mut rest = match result {
             Ok(report) => {
                 let (finished, reached) = (report.finished, report.position);
+                let waited = report.waiting;
                 state.billed += billed.unwrap_or_default();
                 state.reported += reached.saturating_sub(position);
                 state.reports.push(report);
-                if reached > position {
+                // What a worker says that has finished is looked at before it counts as headway.
+                if reached > position && !finished {
                     state.failures = 0;
                 }
-                let stuck = (reached <= position).then(no_headway);
+                let stuck = (reached <= position && !waited).then(no_headway);
                 (!finished).then_some((reached, stuck))
             }
             Err(error) => Some((position, Some(error))),
@@ -256,9 +261,15 @@ impl<'a> EpochRun<'a> {
     /// Whether workers will wait for the rounds of a shard that there is no money for now: in vain, and
     /// billed for it.
     fn is_stuck(&self) -> bool {
-        let awaited = self.awaited();
-        let mut waiting = self.shards.iter().filter_map(|shard| shard.waiting);
-        self.end.is_none() && waiting.any(|position| self.plan.updates(position) < awaited)
+        let plan = &self.plan;
+        let awaited = |shard| plan.synchrony.progress(plan.rounds(shard).saturating_sub(1));
+        let mut waiting = (0..plan.shards).zip(&self.shards).filter_map(|(shard, state)| {
+            state.waiting.map(|position| (shard, plan.updates(position)))
+        });
+        self.end.is_none()
+            && waiting.any(|(shard, pushed)| {
+                (0..plan.shards).any(|other| other != shard && awaited(other) > pushed)
+            })
     }
 
     /// Decides what becomes of a shard that is not done.
@@ -280,7 +291,7 @@ impl<'a> EpochRun<'a> {
                 return Ok(());
             }
             let state = &mut self.shards[shard as usize];
-            state.failures = if position > reached { 1 } else { state.failures + 1 };
+            state.failures = if position > state.from { 1 } else { state.failures + 1 };
             let attempt = state.attempts;
             if state.failures >= self.trainer.config.retry.attempts {
                 let message = format!(
