@@ -188,7 +188,7 @@ fn charts(record: &RunRecord) -> Result<Markup> {
             h2 { "Where the time went" }
             p .note {
                 "Means over the workers of an epoch. Queueing means waiting for a thread to compute on; waiting \
-                 means being done before the last worker; \
+                 means waiting for the rounds of other workers, and being done before the last one; \
                  the evaluation comes after the barrier."
                 @if group > 1 { " Each bar is the mean of " (group) " epochs." }
                 @if shared { " Memory is the peak of one process that all workers live in." }
