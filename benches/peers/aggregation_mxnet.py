@@ -3,8 +3,8 @@
 usage: OMP_NUM_THREADS=k python aggregation_mxnet.py
 prints: the name, seconds for each push and pull. aggregation.sh sets it up.
 """
-import statistics, time
 import mxnet as mx
+from timing import measure
 
 COUNT, RATE, PASSES = 431_080, 1e-6, 139
 w, g = mx.nd.ones(COUNT), mx.nd.random.uniform(-0.5, 0.5, COUNT)
@@ -14,20 +14,11 @@ kv.set_optimizer(mx.optimizer.SGD(learning_rate=RATE, momentum=0, wd=0))
 mx.nd.waitall()
 
 
-def run():
-    t0 = time.perf_counter()
-    for _ in range(PASSES):
-        kv.push(0, g)
-        kv.pull(0, out=w)
-        w.wait_to_read()
-    return (time.perf_counter() - t0) / PASSES
+def push_and_pull():
+    kv.push(0, g)
+    kv.pull(0, out=w)
+    w.wait_to_read()
 
 
-start = time.perf_counter()
-while time.perf_counter() - start < 0.5:
-    run()
-times, start = [], time.perf_counter()
-while len(times) < 9 or time.perf_counter() - start < 2:
-    times.append(run())
+measure(f"push_and_pull_{COUNT}", push_and_pull, PASSES)
 mx.nd.waitall()
-print(f"push_and_pull_{COUNT}", statistics.median(times))

@@ -3,28 +3,11 @@
 usage: OMP_NUM_THREADS=1 python aggregation_torch.py
 prints for each piece of work: its name, seconds each time. aggregation.sh sets it up.
 """
-import statistics, time
 import torch
+from timing import measure
 
 LENET, TEN_MILLION, RATE = 431_080, 10_000_000, 1e-6
 torch.set_num_threads(1)
-
-
-def measure(name, work, passes):
-    def run():
-        t0 = time.perf_counter()
-        for _ in range(passes):
-            work()
-        return (time.perf_counter() - t0) / passes
-
-    # Nothing else runs in between, so that each run finds the caches as the one before left them.
-    start = time.perf_counter()
-    while time.perf_counter() - start < 0.5:
-        run()
-    times, start = [], time.perf_counter()
-    while len(times) < 9 or time.perf_counter() - start < 2:
-        times.append(run())
-    print(name, statistics.median(times), flush=True)
 
 
 def numbers(count):
