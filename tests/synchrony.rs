@@ -266,19 +266,7 @@ async fn no_worker_is_further_ahead_than_its_synchrony_allows() {
 #[tokio::test]
 async fn waits_for_rounds_are_in_the_record() {
     for (synchrony, waits) in [(Synchrony::Hybrid, false), (Synchrony::Bulk, true)] {
-        let workload = Linear::new();
-        let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
-        let train = rows(4_000);
-        let worker = Arc::new(ShardWorker::new(workload.clone()));
-        let backend = Local::with_threads(worker, store.clone(), train.clone(), 2).unwrap();
-        let parts = Parts {
-            workload,
-            held_out: None,
-            train,
-            store,
-            backend: Arc::new(backend),
-            scheduler: Box::new(Fixed::new(8, 1_769)),
-        };
+        let (parts, _, _) = parts(rows(4_000), Fixed::new(8, 1_769), []);
         let stop = Stop { epochs: 1, ..Stop::default() };
         let config = Config { synchrony, stop, ..quick() };
         let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();

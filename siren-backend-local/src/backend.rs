@@ -98,14 +98,18 @@ impl Backend for Local {
         let stretch = self.stretch(invocation.memory_mb);
         let clock = self.machine.clock;
         let meter = Arc::new(Meter::new(clock.now()));
-        let context = Arc::new(LocalContext {
-            machine: Arc::clone(&self.machine),
-            store: MeteredStore {
-                inner: Arc::clone(&self.machine.store),
+        let mut store = Arc::clone(&self.machine.store);
+        if invocation.plan.synchrony.waits() {
+            store = Arc::new(MeteredStore {
+                inner: store,
                 clock,
                 meter: Arc::clone(&meter),
                 waits_are_billed: invocation.plan.shards <= self.threads,
-            },
+            });
+        }
+        let context = Arc::new(LocalContext {
+            machine: Arc::clone(&self.machine),
+            store,
             meter,
             stretch,
             timeout: invocation.timeout.min(self.platform.limits.timeout),

@@ -11,7 +11,6 @@ use siren_core::{
 use crate::WallClock;
 use crate::meter::{Meter, peak_memory};
 use crate::pool::Pool;
-use crate::store::MeteredStore;
 
 /// What all invocations of a backend share.
 pub(crate) struct Machine {
@@ -25,7 +24,8 @@ pub(crate) struct Machine {
 pub(crate) struct LocalContext {
     pub(crate) machine: Arc<Machine>,
     pub(crate) meter: Arc<Meter>,
-    pub(crate) store: MeteredStore,
+    /// The machine's store, metered where workers wait for one another.
+    pub(crate) store: Arc<dyn ParameterStore>,
     /// How much slower than here a function of the invocation's memory is.
     pub(crate) stretch: f64,
     pub(crate) timeout: Duration,
@@ -48,7 +48,7 @@ impl Context for LocalContext {
     }
 
     fn store(&self) -> &dyn ParameterStore {
-        &self.store
+        &*self.store
     }
 
     fn data(&self) -> &dyn DataSource {

@@ -238,7 +238,8 @@ impl<'a> EpochRun<'a> {
             Err(error) => Some((position, Some(error))),
         };
         if self.end.is_none() {
-            if rest.is_none() && self.awaited() > 0 {
+            // The last shard is one of the longest.
+            if rest.is_none() && self.awaited_by(self.plan.shards - 1) > 0 {
                 // Others would wait for what is missing, so that it cannot be looked for at the end.
                 let counted = self.counted().await?[shard as usize];
                 let missing = counted < self.plan.shard_len(shard);
@@ -251,24 +252,22 @@ impl<'a> EpochRun<'a> {
         self.launch_waiting().await
     }
 
-    /// Updates that a shard must have pushed so that no other one has to wait for it any more.
-    fn awaited(&self) -> u64 {
-        let plan = &self.plan;
-        let longest = plan.updates(plan.batches().div_ceil(u64::from(plan.shards)));
-        plan.synchrony.progress(longest.saturating_sub(1))
+    /// Updates that the other shards must have pushed before the last one of `shard`.
+    fn awaited_by(&self, shard: u32) -> u64 {
+        let last = self.plan.rounds(shard).saturating_sub(1);
+        self.plan.synchrony.progress(last)
     }
 
     /// Whether workers will wait for the rounds of a shard that there is no money for now: in vain, and
     /// billed for it.
     fn is_stuck(&self) -> bool {
         let plan = &self.plan;
-        let awaited = |shard| plan.synchrony.progress(plan.rounds(shard).saturating_sub(1));
         let mut waiting = (0..plan.shards).zip(&self.shards).filter_map(|(shard, state)| {
             state.waiting.map(|position| (shard, plan.updates(position)))
         });
         self.end.is_none()
             && waiting.any(|(shard, pushed)| {
-                (0..plan.shards).any(|other| other != shard && awaited(other) > pushed)
+                (0..plan.shards).any(|other| other != shard && self.awaited_by(other) > pushed)
             })
     }
 
