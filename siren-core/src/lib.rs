@@ -58,10 +58,10 @@ pub use scheduler::{
 };
 pub use seed::{Seed, Stream};
 pub use store::{
-    ParameterStore, Pulled, Receipt, Replica, Sealed, Snapshot, Staleness, Status, StoreCosts,
-    Watermark,
+    Aggregation, ParameterStore, Pulled, Receipt, Replica, Sealed, Snapshot, Staleness, Status,
+    StoreCosts, Watermark,
 };
 pub use synchrony::Synchrony;
 pub use update::{Entry, Gradient, SparseGradient, SparseSlice, Update, UpdateId};
-pub use worker::{Context, Invocation, Task, Usage, Work, Worker, WorkerReport, compute};
+pub use worker::{Context, Invocation, Role, Task, Usage, Work, Worker, WorkerReport, compute};
 pub use workload::Workload;

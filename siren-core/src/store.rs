@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{EpochPlan, Error, Requests, Result, Update};
+use crate::{Context, EpochPlan, Error, Invocation, Requests, Result, Update, WorkerReport};
 
 /// What became of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +163,18 @@ pub struct StoreCosts {
     pub pull: Requests,
 }
 
+/// The aggregators that an epoch needs beside its workers: where shared storage cannot add, they apply
+/// what workers push.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Aggregation {
+    /// How many, each for a part of the parameters; none where the store applies updates itself.
+    pub aggregators: u32,
+    /// The memory of each, in MB.
+    pub memory_mb: u32,
+    /// Requests that each makes in a second, at the most.
+    pub requests_per_second: Requests,
+}
+
 /// Holds the parameters of one run and applies updates to them.
 ///
 /// The life of an epoch: [`open`](Self::open), then any number of [`pull`](Self::pull) and
@@ -188,6 +200,31 @@ pub trait ParameterStore: Send + Sync {
     /// What pushes and pulls ask of shared storage; nothing by default.
     fn costs(&self) -> StoreCosts {
         StoreCosts::default()
+    }
+
+    /// The aggregators that an epoch needs; none by default.
+    fn aggregation(&self, plan: &EpochPlan) -> Aggregation {
+        let _ = plan;
+        Aggregation::default()
+    }
+
+    /// Applies what workers push to one part of the parameters, until the epoch is sealed or the time
+    /// is nearly up: what an invocation whose role is [`Aggregator`](crate::Role::Aggregator) does.
+    /// Any number may run for the same part: only one at a time has an effect.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when the store has no such part, which is the default; transient ones of shared storage.
+    async fn aggregate(
+        &self,
+        invocation: &Invocation,
+        context: &dyn Context,
+    ) -> Result<WorkerReport> {
+        let _ = context;
+        Err(Error::rejected(format!(
+            "there is no part {} to aggregate: this store applies updates itself",
+            invocation.shard
+        )))
     }
 
     /// Starts an epoch. Idempotent: the same plan again changes nothing.

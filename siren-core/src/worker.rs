@@ -7,12 +7,27 @@ use async_trait::async_trait;
 
 use crate::{Clock, DataSource, EpochPlan, Error, ErrorKind, ParameterStore, Requests, Result};
 
-/// A request to work on one shard of an epoch.
+/// What an invocation is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// To work on a shard of an epoch.
+    #[default]
+    Shard,
+    /// To apply what workers push to a part of the parameters, until the epoch is sealed: see
+    /// [`ParameterStore::aggregate`].
+    Aggregator,
+}
+
+/// A request to work on one shard of an epoch, or to aggregate what workers push.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Invocation {
     /// The epoch.
     pub plan: EpochPlan,
-    /// The shard to work on.
+    /// What the invocation is for.
+    #[serde(default)]
+    pub role: Role,
+    /// The shard to work on; an aggregator's part of the parameters.
     pub shard: u32,
     /// The first batch to do, counted from the start of the shard: its watermark.
     pub position: u64,

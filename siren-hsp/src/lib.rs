@@ -13,6 +13,7 @@ mod evaluate;
 mod history;
 pub mod kernel;
 mod ledger;
+pub mod objects;
 mod rate;
 mod retry;
 mod schedule;

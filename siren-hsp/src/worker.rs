@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use siren_core::{
     Compression, Context, EpochPlan, Error, ErrorKind, Invocation, Pulled, Receipt, Replica,
-    Requests, Result, Seed, Time, Update, UpdateId, Work, Worker, WorkerReport, Workload, compute,
+    Requests, Result, Role, Seed, Time, Update, UpdateId, Work, Worker, WorkerReport, Workload,
+    compute,
 };
 use step::{BatchStep, Buffers, check_dim};
 
@@ -67,6 +68,9 @@ impl ShardWorker {
 #[async_trait]
 impl Worker for ShardWorker {
     async fn run(&self, invocation: &Invocation, context: &dyn Context) -> Result<WorkerReport> {
+        if invocation.role == Role::Aggregator {
+            return context.store().aggregate(invocation, context).await;
+        }
         let plan = &invocation.plan;
         let layout = self.workload.layout().hash();
         if plan.layout != layout {

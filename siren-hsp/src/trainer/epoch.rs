@@ -9,7 +9,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use siren_core::{
-    Allocation, Clock, Completion, EpochPlan, Error, ErrorKind, Invocation, Requests, Result,
+    Allocation, Clock, Completion, EpochPlan, Error, ErrorKind, Invocation, Requests, Result, Role,
     Sealed, Seed, StopReason, Stream, Time, Usd, WorkerReport,
 };
 
@@ -130,6 +130,7 @@ impl<'a> EpochRun<'a> {
         let state = &mut self.shards[shard as usize];
         let invocation = Invocation {
             plan: self.plan.clone(),
+            role: Role::Shard,
             shard,
             position,
             attempt: state.attempts,

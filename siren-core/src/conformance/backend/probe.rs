@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 
 use crate::conformance::store::plan;
-use crate::{Context, Invocation, Requests, Result, Worker, WorkerReport};
+use crate::{Context, Invocation, Requests, Result, Role, Worker, WorkerReport};
 
 type Running<'a> = BoxFuture<'a, Result<WorkerReport>>;
 
@@ -37,6 +37,7 @@ pub(super) fn worker(
 pub(super) fn invocation(shard: u32, timeout: Duration) -> Invocation {
     Invocation {
         plan: plan(0, 64, 128),
+        role: Role::Shard,
         shard,
         position: 1,
         attempt: 2,

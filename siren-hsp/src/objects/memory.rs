@@ -1,0 +1,126 @@
+//! Objects in this process.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, Range};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use siren_core::Result;
+
+use super::{Fetched, Listed, Objects, Tag, Written};
+
+/// Keys in one page of a listing, as on S3.
+const PAGE: usize = 1_000;
+
+/// Objects in memory, for tests and simulations. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryObjects(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    objects: BTreeMap<String, Object>,
+    writes: u64,
+}
+
+#[derive(Debug)]
+struct Object {
+    bytes: Arc<[u8]>,
+    tag: u64,
+}
+
+impl State {
+    fn write(&mut self, key: &str, bytes: &[u8]) -> Written {
+        self.writes += 1;
+        let object = Object { bytes: bytes.into(), tag: self.writes };
+        let tag = object.tag();
+        self.objects.insert(key.into(), object);
+        Written::Done(tag)
+    }
+}
+
+impl Object {
+    fn tag(&self) -> Tag {
+        Tag::new(self.tag.to_string())
+    }
+}
+
+impl MemoryObjects {
+    /// No objects.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The number of objects.
+    pub fn len(&self) -> usize {
+        self.0.lock().objects.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[async_trait]
+impl Objects for MemoryObjects {
+    async fn get(&self, key: &str, known: Option<&Tag>) -> Result<Fetched> {
+        let found = {
+            let state = self.0.lock();
+            state.objects.get(key).map(|object| (Arc::clone(&object.bytes), object.tag()))
+        };
+        Ok(match found {
+            None => Fetched::Missing,
+            Some((_, tag)) if known == Some(&tag) => Fetched::Unchanged,
+            Some((bytes, tag)) => Fetched::Changed { bytes: bytes.to_vec(), tag },
+        })
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
+        let bytes = self.0.lock().objects.get(key).map(|object| Arc::clone(&object.bytes));
+        Ok(bytes.map(|bytes| {
+            let at =
+                |index: u64| usize::try_from(index).map_or(bytes.len(), |i| i.min(bytes.len()));
+            bytes[at(range.start)..at(range.end).max(at(range.start))].to_vec()
+        }))
+    }
+
+    async fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Written> {
+        let mut state = self.0.lock();
+        if state.objects.contains_key(key) {
+            return Ok(Written::Refused);
+        }
+        Ok(state.write(key, bytes))
+    }
+
+    async fn put_if_unchanged(&self, key: &str, known: &Tag, bytes: &[u8]) -> Result<Written> {
+        let mut state = self.0.lock();
+        match state.objects.get(key) {
+            Some(object) if object.tag() == *known => Ok(state.write(key, bytes)),
+            _ => Ok(Written::Refused),
+        }
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Listed> {
+        let state = self.0.lock();
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let mut keys = state
+            .objects
+            .range::<str, _>((from, Bound::Unbounded))
+            .map(|(key, _)| key)
+            .take_while(|key| key.starts_with(prefix));
+        let page = keys.by_ref().take(PAGE).cloned().collect();
+        Ok(Listed { keys: page, more: keys.next().is_some() })
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<()> {
+        let mut state = self.0.lock();
+        for key in keys {
+            state.objects.remove(key);
+        }
+        Ok(())
+    }
+}
