@@ -9,7 +9,7 @@ use siren::{
     Backend, Batch, Clock, Completion, Config, DataSource, Error, ErrorKind, Event, Fixed,
     Invocation, Local, MemoryStore, Observer, ParameterStore, Parts, Platform, Pulled, Receipt,
     Replica, Result, Retry, Sealed, Seed, ShardWorker, Snapshot, Status, Stop, StopReason, Stream,
-    Synchrony, Trainer, Update, Usd, Workload, async_trait,
+    Synchrony, Task, Trainer, Update, Usd, Work, Workload, async_trait,
 };
 use support::{Fault, Linear, parts, parts_on, quick, rows};
 
@@ -166,6 +166,10 @@ impl Backend for Stalling {
 
     fn platform(&self) -> &Platform {
         self.0.platform()
+    }
+
+    async fn compute(&self, work: Work, task: Task) -> Result<std::time::Duration> {
+        self.0.compute(work, task).await
     }
 
     fn parallelism(&self, workers: u32) -> u32 {

@@ -1,14 +1,16 @@
 //! The backend.
 
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use siren_core::{
     Backend, Clock, Completion, Context, DataSource, Error, ErrorKind, Invocation, ParameterStore,
-    Platform, Result, Worker,
+    Platform, Result, Task, Work, Worker,
 };
+use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::WallClock;
@@ -89,6 +91,22 @@ impl Backend for Local {
 
     fn parallelism(&self, workers: u32) -> u32 {
         workers.min(self.threads)
+    }
+
+    async fn compute(&self, _: Work, task: Task) -> Result<Duration> {
+        // Not on the workers' threads: those are theirs, and an evaluation has threads of its own.
+        let clock = self.machine.clock;
+        let (done, ran) = oneshot::channel();
+        std::thread::spawn(move || {
+            let started = clock.now();
+            let outcome = catch_unwind(AssertUnwindSafe(task));
+            // Nobody listens any more when the caller was dropped.
+            let _ = done.send(match outcome {
+                Ok(()) => Ok(clock.now() - started),
+                Err(panic) => Err(panicked(&*panic)),
+            });
+        });
+        ran.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Lost, "the thread is gone")))
     }
 
     async fn invoke(&self, invocation: Invocation) -> Completion {

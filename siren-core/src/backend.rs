@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Clock, Invocation, Platform, Result, WorkerReport};
+use crate::{Clock, Invocation, Platform, Result, Task, Work, WorkerReport};
 
 /// How an invocation ended.
 #[derive(Debug)]
@@ -33,6 +33,18 @@ pub trait Backend: Send + Sync {
     fn parallelism(&self, workers: u32) -> u32 {
         workers
     }
+
+    /// Runs mathematics of the driver's own, such as an evaluation at the barrier, and returns how long
+    /// it took; on a simulated platform, how long it would take there on one vCPU, while no time passes.
+    ///
+    /// # Errors
+    ///
+    /// Worker when the task panics.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future forgets the task; one that runs already runs to its end.
+    async fn compute(&self, work: Work, task: Task) -> Result<Duration>;
 
     /// Runs one invocation to its end, or at most for its timeout.
     ///

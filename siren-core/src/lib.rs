@@ -32,9 +32,10 @@ mod layout;
 mod metrics;
 mod money;
 mod plan;
-mod platform;
+pub mod platform;
 mod rule;
 mod scheduler;
+pub mod seconds;
 mod seed;
 mod store;
 mod synchrony;
@@ -51,7 +52,7 @@ pub use layout::{Layout, TensorSpec};
 pub use metrics::Metrics;
 pub use money::{Requests, Usd};
 pub use plan::EpochPlan;
-pub use platform::{Limits, Platform, Prices};
+pub use platform::{Limits, Machine, Platform, Prices, Profile, StepTime};
 pub use rule::{Compression, UpdateRule};
 pub use scheduler::{
     Allocation, Job, Observation, Outcome, Phases, Scheduler, StopReason, Utilisation,

@@ -1,12 +1,24 @@
 //! What a platform of functions permits and what it costs, as data.
 
+mod distribution;
+mod epoch;
+mod machine;
+mod profile;
+mod step;
+
 use std::time::Duration;
+
+pub use distribution::{Distribution, Tail};
+pub use epoch::{EpochEstimate, EpochShape};
+pub use machine::Machine;
+pub use profile::{Cpu, Network, Profile, Starts, Storage};
+pub use step::StepTime;
 
 use crate::{Error, Requests, Result, Usd};
 
 /// What a platform permits.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// The smallest memory of a function, in MB.
     pub memory_min_mb: u32,
@@ -18,9 +30,12 @@ pub struct Limits {
     pub memory_per_vcpu_mb: f64,
     /// The largest number of vCPUs of a function.
     pub vcpus_max: f64,
-    /// The longest time an invocation may take.
+    /// The longest time an invocation may take; in files, seconds.
+    #[serde(rename = "timeout_s", with = "crate::seconds")]
     pub timeout: Duration,
-    /// The longest billed time that an invocation may need before its handler starts.
+    /// The longest billed time that an invocation may need before its handler starts; in files,
+    /// seconds.
+    #[serde(rename = "init_s", with = "crate::seconds")]
     pub init: Duration,
     /// How many invocations may run at once.
     pub concurrency: u32,
@@ -30,11 +45,12 @@ pub struct Limits {
 
 /// What a platform costs.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Prices {
     /// One GB (1,024 MB) of memory for one second.
     pub gb_second: Usd,
-    /// Time is billed in whole multiples of this.
+    /// Time is billed in whole multiples of this; in files, seconds.
+    #[serde(rename = "billing_step_s", with = "crate::seconds")]
     pub billing_step: Duration,
     /// One invocation, whatever it does.
     pub invocation: Usd,
@@ -48,7 +64,7 @@ pub struct Prices {
 
 /// Limits and prices of a place where functions run.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Platform {
     /// A name for people, such as `aws-lambda-x86`.
     pub name: String,
@@ -64,6 +80,20 @@ impl Default for Platform {
     /// AWS Lambda on x86.
     fn default() -> Self {
         Self::aws_lambda()
+    }
+}
+
+impl Default for Limits {
+    /// Those of AWS Lambda.
+    fn default() -> Self {
+        Platform::aws_lambda().limits
+    }
+}
+
+impl Default for Prices {
+    /// Those of AWS Lambda on x86 and S3 Standard.
+    fn default() -> Self {
+        Platform::aws_lambda().prices
     }
 }
 
@@ -124,6 +154,38 @@ impl Platform {
                 ..lambda.prices
             },
         }
+    }
+
+    /// Refuses limits and prices that no platform can have.
+    ///
+    /// # Errors
+    ///
+    /// Rejected, naming the field.
+    pub fn check(&self) -> Result<()> {
+        let Self { limits, prices, .. } = self;
+        if limits.memory_min_mb == 0 || limits.memory_max_mb < limits.memory_min_mb {
+            return Err(Error::rejected(format!(
+                "platform.limits.memory_max_mb is {} and memory_min_mb {}: give at least 1, the \
+                 smaller one as the minimum",
+                limits.memory_max_mb, limits.memory_min_mb
+            )));
+        }
+        profile::above_0("platform.limits.memory_per_vcpu_mb", limits.memory_per_vcpu_mb)?;
+        profile::above_0("platform.limits.vcpus_max", limits.vcpus_max)?;
+        profile::above_0("platform.limits.timeout_s", limits.timeout.as_secs_f64())?;
+        profile::above_0("platform.limits.concurrency", limits.concurrency.into())?;
+        profile::above_0("platform.prices.billing_step_s", prices.billing_step.as_secs_f64())?;
+        let money = [
+            ("gb_second", prices.gb_second),
+            ("invocation", prices.invocation),
+            ("storage_write", prices.storage_write),
+            ("storage_read", prices.storage_read),
+            ("egress_gb", prices.egress_gb),
+        ];
+        for (name, usd) in money {
+            usd.checked(&format!("platform.prices.{name}"))?;
+        }
+        Ok(())
     }
 
     /// Refuses a memory size that the platform does not have.

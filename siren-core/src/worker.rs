@@ -96,6 +96,11 @@ pub enum Work {
         /// The number of examples.
         examples: u64,
     },
+    /// Losses and answers of this many examples, without gradients.
+    Evaluation {
+        /// The number of examples.
+        examples: u64,
+    },
     /// One pass over this many parameters.
     Parameters {
         /// The number of parameters.

@@ -56,7 +56,7 @@ pub struct Stop {
     pub target_loss: Option<f64>,
     /// When this much time has passed since the first launch, evaluation included. An epoch that is
     /// under way is cut short.
-    #[serde(with = "optional_seconds")]
+    #[serde(with = "siren_core::seconds::optional")]
     pub wall_time: Option<Duration>,
     /// Before more than this would be spent.
     pub budget: Option<Usd>,
@@ -137,40 +137,6 @@ impl Config {
             synchrony: self.synchrony,
             compression: self.compression,
         }
-    }
-}
-
-/// A duration as a number of seconds.
-pub(crate) mod seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(crate) fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_f64(d.as_secs_f64())
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-        Duration::try_from_secs_f64(f64::deserialize(d)?).map_err(D::Error::custom)
-    }
-}
-
-/// As [`seconds`], or null.
-mod optional_seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
-        d.map(|d| d.as_secs_f64()).serialize(s)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        d: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        Option::<f64>::deserialize(d)?
-            .map(|s| Duration::try_from_secs_f64(s).map_err(D::Error::custom))
-            .transpose()
     }
 }
 

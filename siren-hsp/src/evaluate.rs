@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use siren_core::{Batch, DataSource, Error, ErrorKind, Metrics, Result, Workload};
+use siren_core::{Batch, DataSource, Error, ErrorKind, Metrics, Result, Task, Work, Workload};
 use tokio::sync::oneshot;
 
 /// Examples that are evaluated in one go.
@@ -25,6 +25,26 @@ pub async fn evaluate(
     data: &dyn DataSource,
     threads: Option<usize>,
 ) -> Result<Metrics> {
+    evaluate_by(workload, params, data, threads, |_, task| async {
+        let (done, finished) = oneshot::channel();
+        std::thread::spawn(move || {
+            task();
+            // Nobody listens any more when the caller was dropped.
+            let _ = done.send(());
+        });
+        finished.await.map_err(|_| panicked())
+    })
+    .await
+}
+
+/// The same, with `run` to run a task off this thread.
+pub(crate) async fn evaluate_by<F: Future<Output = Result<()>>>(
+    workload: Arc<dyn Workload>,
+    params: Arc<[f32]>,
+    data: &dyn DataSource,
+    threads: Option<usize>,
+    run: impl Fn(Work, Task) -> F,
+) -> Result<Metrics> {
     let threads = threads
         .or_else(|| std::thread::available_parallelism().map(NonZeroUsize::get).ok())
         .unwrap_or(1)
@@ -33,19 +53,22 @@ pub async fn evaluate(
     let mut start = 0;
     while start < data.len() {
         let mut chunks = Vec::new();
+        let first = start;
         while start < data.len() && (chunks.len() as u64) < threads as u64 * CHUNKS_PER_THREAD {
             let end = (start + CHUNK).min(data.len());
             chunks.push(((end - start) as usize, data.fetch(start..end).await?));
             start = end;
         }
         let (workload, params) = (Arc::clone(&workload), Arc::clone(&params));
-        let (done, result) = oneshot::channel();
-        std::thread::spawn(move || {
-            // Nobody listens any more when the caller was dropped.
-            let _ = done.send(on_threads(&*workload, &params, &chunks, threads));
+        let parts = Arc::new(Mutex::new(None));
+        let into = Arc::clone(&parts);
+        let task = Box::new(move || {
+            let measured = on_threads(&*workload, &params, &chunks, threads);
+            *into.lock().unwrap_or_else(PoisonError::into_inner) = Some(measured);
         });
-        let parts = result.await.map_err(|_| panicked())??;
-        for part in &parts {
+        run(Work::Evaluation { examples: start - first }, task).await?;
+        let parts = parts.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for part in &parts.ok_or_else(panicked)?? {
             whole.merge(part);
         }
     }

@@ -12,10 +12,10 @@ pub struct Retry {
     /// How often a shard is tried at most; an attempt that made progress starts the count anew.
     pub attempts: u32,
     /// The first delay.
-    #[serde(with = "crate::config::seconds")]
+    #[serde(with = "siren_core::seconds")]
     pub delay: Duration,
     /// The longest delay.
-    #[serde(with = "crate::config::seconds")]
+    #[serde(with = "siren_core::seconds")]
     pub longest: Duration,
 }
 

@@ -251,6 +251,10 @@ impl Backend for Faulty {
         self.inner.platform()
     }
 
+    async fn compute(&self, work: Work, task: Task) -> Result<Duration> {
+        self.inner.compute(work, task).await
+    }
+
     async fn invoke(&self, mut invocation: Invocation) -> Completion {
         let fault = self.faults.lock().await.pop_front().unwrap_or(Fault::None);
         if !matches!(fault, Fault::None) {
@@ -301,6 +305,10 @@ impl Backend for Forgetful {
 
     fn platform(&self) -> &Platform {
         self.inner.platform()
+    }
+
+    async fn compute(&self, work: Work, task: Task) -> Result<Duration> {
+        self.inner.compute(work, task).await
     }
 
     async fn invoke(&self, invocation: Invocation) -> Completion {

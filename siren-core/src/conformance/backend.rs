@@ -101,6 +101,7 @@ macro_rules! __backend_facts {
             a_panic_fails_only_its_invocation
             a_panic_in_a_task_is_an_error_for_its_worker
             a_task_runs_once_and_returns_its_value
+            the_driver_computes_too
 
             a_worker_that_never_ends_meets_its_deadline
             a_worker_that_computes_for_ever_meets_its_deadline

@@ -44,7 +44,9 @@ faults! { backend::FACTS, with_fault;
     panics_that_count_as_success: PanicsAreSuccess => a_panic_fails_only_its_invocation;
     panics_that_spread: PanicsSpread => a_panic_fails_only_its_invocation;
     errors_that_are_all_lost: AllErrorsAreLost => an_error_keeps_its_kind;
-    tasks_that_are_not_run: AnswersForTasks => a_task_runs_once_and_returns_its_value;
+    tasks_that_are_not_run: AnswersForTasks =>
+        a_task_runs_once_and_returns_its_value
+        the_driver_computes_too;
     bills_of_nothing: BillsNothing => what_is_computed_is_billed;
     bills_of_broken_steps: BillsBrokenSteps => what_is_computed_is_billed;
     time_that_stands_still: TimeStandsStill => time_left_runs_down;

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use siren_core::{
-    Allocation, Batch, Error, ErrorKind, Observation, Phases, Result, Seed, Utilisation,
+    Allocation, Batch, Error, ErrorKind, Observation, Phases, Result, Seed, Utilisation, Work,
 };
 
 use super::{Forecast, Trainer};
-use crate::{Evaluation, evaluate};
+use crate::Evaluation;
+use crate::evaluate::evaluate_by;
 
 impl Trainer {
     /// What the scheduler sees.
@@ -46,43 +48,54 @@ impl Trainer {
             (Some(held_out), _) => {
                 let threads = self.config.evaluate_threads;
                 let workload = Arc::clone(&self.parts.workload);
-                evaluate(workload, values.into(), &**held_out, threads).await?
+                let backend = &self.parts.backend;
+                evaluate_by(
+                    workload,
+                    values.into(),
+                    &**held_out,
+                    threads,
+                    |work, task| async move { backend.compute(work, task).await.map(drop) },
+                )
+                .await?
             }
             (None, Some(loss)) => {
                 return Ok(Evaluation { loss, accuracy: None, auc: None });
             }
             (None, None) => {
                 // The training loss of the first batch: nothing better is known before the first epoch.
-                let loss = self.first_gradient(values).await?;
+                let (loss, _) = self.first_gradient(values).await?;
                 return Ok(Evaluation { loss, accuracy: None, auc: None });
             }
         };
         Ok(Evaluation { loss: metrics.loss(), accuracy: metrics.accuracy(), auc: metrics.auc() })
     }
 
-    /// Times one gradient here, to forecast the first epoch with. In virtual time, which does not
-    /// pass meanwhile, and with a workload that fails there is no forecast.
+    /// Times one gradient in the driver, to forecast the first epoch with. With a workload that fails
+    /// there is no forecast.
     pub(super) async fn probe(&self, values: &[f32]) -> Forecast {
-        let before = self.now();
         match self.first_gradient(values).await {
-            Ok(_) => Forecast::probed(self.now() - before, self.config.local_steps),
+            Ok((_, took)) => Forecast::probed(took, self.config.local_steps),
             Err(_) => Forecast::default(),
         }
     }
 
-    /// The mean loss over the first batch, with its gradient, on a thread of its own.
-    async fn first_gradient(&self, values: &[f32]) -> Result<f64> {
+    /// The mean loss over the first batch, with its gradient, and how long that took.
+    async fn first_gradient(&self, values: &[f32]) -> Result<(f64, Duration)> {
         let range = 0..self.config.batch_size.min(self.parts.train.len());
         let bytes = self.parts.train.fetch(range.clone()).await?;
         let (workload, values) = (Arc::clone(&self.parts.workload), values.to_vec());
-        let (done, result) = tokio::sync::oneshot::channel();
-        std::thread::spawn(move || {
+        let loss = Arc::new(Mutex::new(None));
+        let into = Arc::clone(&loss);
+        let work = Work::Gradient { examples: range.end };
+        let task = Box::new(move || {
             let batch = Batch::new(range.end as usize, &bytes);
             let mut gradient = vec![0.0; values.len()];
-            let loss = workload.gradient(&values, &batch, Seed::new(0), &mut gradient);
-            let _ = done.send(loss);
+            *into.lock() = Some(workload.gradient(&values, &batch, Seed::new(0), &mut gradient));
         });
-        let panicked = |_| Error::new(ErrorKind::Worker, "the workload panicked in a gradient");
-        result.await.map_err(panicked)?
+        let took = self.parts.backend.compute(work, task).await?;
+        let loss = loss.lock().take();
+        let missing =
+            || Error::new(ErrorKind::Worker, "the backend did not run the first gradient");
+        Ok((loss.ok_or_else(missing)??, took))
     }
 }

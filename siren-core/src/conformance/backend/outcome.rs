@@ -126,3 +126,23 @@ pub fn a_task_runs_once_and_returns_its_value(subject: &Subject) {
     let completion = place.invoke(invocation(0, LONG));
     assert_eq!(completion.result.expect("ten tasks, one by one").position, 10);
 }
+
+/// What the driver computes runs once, off the epoch, and takes some time; a panic is an error of the
+/// kind worker.
+pub fn the_driver_computes_too(subject: &Subject) {
+    let place = subject.place(worker(|_, _| Box::pin(async { Ok(WorkerReport::default()) })));
+    let runs = Arc::new(Mutex::new(0));
+    let counts = Arc::clone(&runs);
+    let task = Box::new(move || {
+        a_moment();
+        *counts.lock().expect("no panic") += 1;
+    });
+    let work = Work::Gradient { examples: 1_000 };
+    let took = place.run(place.backend.compute(work, task)).expect("the task succeeds");
+    assert_eq!(*runs.lock().expect("no panic"), 1, "runs of the task");
+    assert!(!took.is_zero(), "a task that takes no time at all");
+    let task = Box::new(|| panic!("a panic that the suite wants to see contained"));
+    let failed = place.run(place.backend.compute(work, task));
+    let error = failed.expect_err("the task panics");
+    assert_eq!(error.kind(), ErrorKind::Worker, "{}", error.chain());
+}

@@ -59,6 +59,10 @@ impl Backend for Threads {
         &self.0.platform
     }
 
+    async fn compute(&self, _: Work, task: Task) -> Result<Duration> {
+        self.0.compute(task).await
+    }
+
     async fn invoke(&self, invocation: Invocation) -> Completion {
         let shared = Arc::clone(&self.0);
         let _turn = match shared.has(Fault::OneAfterAnother) {
@@ -137,6 +141,22 @@ impl Shared {
         Completion { billed: Some(billed), result }
     }
 
+    /// Runs a task on a thread of its own.
+    async fn compute(&self, task: Task) -> Result<Duration> {
+        let start = self.clock.now();
+        if !self.has(Fault::AnswersForTasks) {
+            let (answer, answered) = oneshot::channel();
+            spawn(move || {
+                let _ = answer.send(catch_unwind(AssertUnwindSafe(task)).is_ok());
+            });
+            let fine = answered.await.expect("the thread answers");
+            if !fine && !self.has(Fault::PanicsAreSuccess) {
+                return Err(Error::new(ErrorKind::Worker, "the task panicked"));
+            }
+        }
+        Ok(self.clock.now().since(start))
+    }
+
     fn panicked(&self) -> Result<WorkerReport> {
         match self.has(Fault::PanicsAreSuccess) {
             true => Ok(WorkerReport::default()),
@@ -181,18 +201,7 @@ impl Context for Machine<'_> {
     }
 
     async fn compute(&self, _work: Work, task: Task) -> Result<Duration> {
-        let start = self.shared.clock.now();
-        if !self.shared.has(Fault::AnswersForTasks) {
-            let (answer, answered) = oneshot::channel();
-            spawn(move || {
-                let _ = answer.send(catch_unwind(AssertUnwindSafe(task)).is_ok());
-            });
-            let fine = answered.await.expect("the thread answers");
-            if !fine && !self.shared.has(Fault::PanicsAreSuccess) {
-                return Err(Error::new(ErrorKind::Worker, "the task panicked"));
-            }
-        }
-        Ok(self.shared.clock.now().since(start))
+        self.shared.compute(task).await
     }
 }
 

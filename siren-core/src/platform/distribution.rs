@@ -1,0 +1,293 @@
+//! Distributions of latencies and the like, given by their quantiles.
+
+use rand::{Rng, RngExt};
+use rand_distr::{Distribution as _, StandardNormal};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// A distribution with given quantiles. Between them its logarithm is a straight line over the
+/// quantiles of the normal distribution: with a single quantile beside the median it is a lognormal
+/// distribution, and with more it runs through all of them. Below the median it mirrors the first
+/// piece; above the last quantile it goes on as before it, up to `max`.
+///
+/// Units are those of whatever it describes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Distribution {
+    /// The median. Alone, every draw.
+    pub p50: f64,
+    /// What nine of ten draws are below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p90: Option<f64>,
+    /// What 95 of 100 are below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p95: Option<f64>,
+    /// What 99 of 100 are below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99: Option<f64>,
+    /// What 999 of 1,000 are below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p999: Option<f64>,
+    /// The largest draw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+}
+
+/// Quantiles of the standard normal distribution at 0.9, 0.95, 0.99 and 0.999.
+const NORMAL: [f64; 4] = [1.281_551_565_5, 1.644_853_627_0, 2.326_347_874_0, 3.090_232_306_2];
+
+/// The normal distribution is looked at so far from its middle, in so many steps.
+const REACH: f64 = 6.0;
+const STEPS: u32 = 1_200;
+
+impl Distribution {
+    /// Always this value.
+    pub const fn constant(value: f64) -> Self {
+        Self { p50: value, p90: None, p95: None, p99: None, p999: None, max: None }
+    }
+
+    /// With a median and a 99th percentile: lognormal.
+    pub const fn lognormal(p50: f64, p99: f64) -> Self {
+        Self { p99: Some(p99), ..Self::constant(p50) }
+    }
+
+    /// Refuses what is no distribution of a length of time or the like. `name` is blamed.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when a quantile is negative or not finite, or below the one before it.
+    pub fn check(&self, name: &str) -> Result<()> {
+        let all = [
+            ("p50", Some(self.p50)),
+            ("p90", self.p90),
+            ("p95", self.p95),
+            ("p99", self.p99),
+            ("p999", self.p999),
+            ("max", self.max),
+        ];
+        let mut least = 0.0;
+        for (field, value) in all {
+            let Some(value) = value else { continue };
+            if !value.is_finite() || value < 0.0 {
+                return Err(Error::rejected(format!(
+                    "{name}.{field} is {value}: give a finite number, 0 or more"
+                )));
+            }
+            if value < least {
+                return Err(Error::rejected(format!(
+                    "{name}.{field} is {value}, less than the quantile before it ({least}): \
+                     quantiles rise"
+                )));
+            }
+            least = value;
+        }
+        if self.p50 == 0.0 && least > 0.0 {
+            return Err(Error::rejected(format!(
+                "{name}.p50 is 0 and others are not: give a median above 0, or nothing but 0"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Draws once.
+    pub fn draw(&self, rng: &mut impl Rng) -> f64 {
+        if self.is_constant() {
+            return self.p50;
+        }
+        self.at(StandardNormal.sample(rng))
+    }
+
+    /// The mean of all draws.
+    pub fn mean(&self) -> f64 {
+        self.expected_max(1.0)
+    }
+
+    /// The mean of the largest of `n` draws: how long one waits for all of them. `n` need not be whole.
+    ///
+    /// `integral of x(z) d(Phi(z)^n)` over the quantiles z of the normal distribution.
+    pub fn expected_max(&self, n: f64) -> f64 {
+        self.integral(n, |x| x)
+    }
+
+    /// The variance of all draws.
+    pub fn variance(&self) -> f64 {
+        let mean = self.mean();
+        self.integral(1.0, |x| (x - mean).powi(2))
+    }
+
+    /// The mean of `value` of the largest of `n` draws.
+    fn integral(&self, n: f64, value: impl Fn(f64) -> f64) -> f64 {
+        if self.is_constant() {
+            return value(self.p50);
+        }
+        let width = 2.0 * REACH / f64::from(STEPS);
+        let density = |z: f64| (-z * z / 2.0).exp() / std::f64::consts::TAU.sqrt();
+        let (mut below, mut power_below, mut sum) = (0.0, 0.0, 0.0);
+        for step in 0..STEPS {
+            let z = -REACH + (f64::from(step) + 0.5) * width;
+            below += density(z) * width;
+            let power = f64::min(below, 1.0).powf(n);
+            sum += value(self.at(z)) * (power - power_below);
+            power_below = power;
+        }
+        sum + value(self.at(REACH)) * (1.0 - power_below)
+    }
+
+    fn is_constant(&self) -> bool {
+        self.p50 == 0.0 || [self.p90, self.p95, self.p99, self.p999].iter().all(Option::is_none)
+    }
+
+    /// The value at quantile `z` of the normal distribution.
+    fn at(&self, z: f64) -> f64 {
+        let given = [self.p90, self.p95, self.p99, self.p999];
+        let knots = NORMAL.iter().zip(given).filter_map(|(&z, value)| Some((z, value?)));
+        let wanted = z.abs();
+        let (mut z0, mut ln0) = (0.0, self.p50.ln());
+        let mut slope = 0.0;
+        for (z1, value) in knots {
+            let ln1 = value.ln();
+            slope = (ln1 - ln0) / (z1 - z0);
+            if z < 0.0 || wanted <= z1 {
+                break;
+            }
+            (z0, ln0) = (z1, ln1);
+        }
+        let ln = ln0 + slope * (wanted - z0);
+        if z < 0.0 {
+            return (2.0 * self.p50.ln() - ln).exp();
+        }
+        ln.exp().min(self.max.unwrap_or(f64::INFINITY))
+    }
+}
+
+/// A rare and long delay on top of a distribution: `probability` of one between `from` and `to`,
+/// uniform in its logarithm.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tail {
+    /// How likely it is, from 0 to 1.
+    pub probability: f64,
+    /// The shortest.
+    pub from: f64,
+    /// The longest.
+    pub to: f64,
+}
+
+impl Tail {
+    /// No tail.
+    pub const NONE: Self = Self { probability: 0.0, from: 1.0, to: 1.0 };
+
+    /// Refuses what is no tail. `name` is blamed.
+    ///
+    /// # Errors
+    ///
+    /// Rejected, naming the field.
+    pub fn check(&self, name: &str) -> Result<()> {
+        if !(0.0..=1.0).contains(&self.probability) {
+            return Err(Error::rejected(format!(
+                "{name}.probability is {}: give a number from 0 to 1",
+                self.probability
+            )));
+        }
+        if !(self.from > 0.0 && self.from <= self.to && self.to.is_finite()) {
+            return Err(Error::rejected(format!(
+                "{name} is from {} to {}: give two finite numbers above 0, the smaller one first",
+                self.from, self.to
+            )));
+        }
+        Ok(())
+    }
+
+    /// Draws a delay; nothing most of the time.
+    pub fn draw(&self, rng: &mut impl Rng) -> Option<f64> {
+        if self.probability == 0.0 || rng.random::<f64>() >= self.probability {
+            return None;
+        }
+        Some(self.from * (self.to / self.from).powf(rng.random::<f64>()))
+    }
+
+    /// The mean, over all draws.
+    pub fn mean(&self) -> f64 {
+        if self.from == self.to {
+            return self.probability * self.from;
+        }
+        self.probability * (self.to - self.from) / (self.to / self.from).ln()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Seed;
+
+    const GET: Distribution = Distribution {
+        p50: 26.7,
+        p90: Some(58.0),
+        p95: Some(72.0),
+        p99: Some(102.0),
+        p999: Some(172.0),
+        max: Some(10_000.0),
+    };
+
+    #[test]
+    fn it_runs_through_its_quantiles() {
+        let given = [26.7, 58.0, 72.0, 102.0, 172.0];
+        for (z, value) in std::iter::once(0.0).chain(NORMAL).zip(given) {
+            assert!((GET.at(z) / value - 1.0).abs() < 1e-9, "{z}: {} is not {value}", GET.at(z));
+        }
+        assert!((GET.at(-NORMAL[0]) * 58.0 / 26.7_f64.powi(2) - 1.0).abs() < 1e-9);
+        let short = Distribution { max: Some(60.0), ..GET };
+        assert_eq!(short.at(5.0), 60.0);
+    }
+
+    #[test]
+    fn means_and_maxima_are_those_of_many_draws() {
+        let mut rng = Seed::new(1).rng();
+        let mut draws: Vec<f64> = (0..200_000).map(|_| GET.draw(&mut rng)).collect();
+        let mean = draws.iter().sum::<f64>() / draws.len() as f64;
+        assert!((GET.mean() / mean - 1.0).abs() < 0.01, "{} against {mean}", GET.mean());
+        let maxima: Vec<f64> =
+            draws.chunks_mut(100).map(|c| c.iter().copied().fold(0.0, f64::max)).collect();
+        let mean = maxima.iter().sum::<f64>() / maxima.len() as f64;
+        let expected = GET.expected_max(100.0);
+        assert!((expected / mean - 1.0).abs() < 0.02, "{expected} against {mean}");
+    }
+
+    #[test]
+    fn a_constant_is_always_itself() {
+        let mut rng = Seed::new(1).rng();
+        for value in [0.0, 3.5] {
+            let constant = Distribution::constant(value);
+            assert_eq!(constant.draw(&mut rng), value);
+            assert_eq!(constant.expected_max(1_000.0), value);
+        }
+    }
+
+    #[test]
+    fn a_tail_is_as_rare_and_as_long_as_it_says() {
+        let tail = Tail { probability: 0.01, from: 400.0, to: 10_000.0 };
+        let mut rng = Seed::new(2).rng();
+        let draws: Vec<f64> = (0..200_000).filter_map(|_| tail.draw(&mut rng)).collect();
+        assert!((1_820..2_180).contains(&draws.len()), "{}", draws.len());
+        assert!(draws.iter().all(|d| (400.0..=10_000.0).contains(d)));
+        let mean = draws.iter().sum::<f64>() / 200_000.0;
+        assert!((tail.mean() / mean - 1.0).abs() < 0.1, "{} against {mean}", tail.mean());
+    }
+
+    #[test]
+    fn bad_quantiles_are_named() {
+        let cases = [
+            ("get.p50", Distribution::constant(-1.0)),
+            ("get.p50", Distribution::constant(f64::NAN)),
+            ("get.p99", Distribution { p99: Some(f64::INFINITY), ..GET }),
+            ("get.p95", Distribution { p95: Some(57.0), ..GET }),
+            ("get.max", Distribution { max: Some(1.0), ..GET }),
+        ];
+        for (name, bad) in cases {
+            let error = bad.check("get").unwrap_err();
+            assert!(error.message().starts_with(name), "{error}");
+        }
+        GET.check("get").unwrap();
+    }
+}

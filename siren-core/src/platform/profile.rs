@@ -1,0 +1,391 @@
+//! How a platform behaves, as data.
+
+use serde::{Deserialize, Serialize};
+
+use super::Platform;
+use super::distribution::{Distribution, Tail};
+use crate::{Error, Result};
+
+/// Limits, prices and behaviour of a platform of functions with shared storage: what previews,
+/// schedulers and simulations share. Plain data: a file may give any of its fields, and what it leaves
+/// out is as measured on AWS Lambda and S3.
+///
+/// Where each constant was measured stands at its default. Where nobody has published a figure, it
+/// says that it is an assumption.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Profile {
+    /// Limits and prices.
+    pub platform: Platform,
+    /// How functions start.
+    pub starts: Starts,
+    /// How shared storage answers.
+    pub storage: Storage,
+    /// How fast bytes move.
+    pub network: Network,
+    /// How fast functions compute.
+    pub cpu: Cpu,
+}
+
+/// How functions start.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Starts {
+    /// From the call to the handler in a new environment, in milliseconds; INIT is part of it.
+    pub cold_ms: Distribution,
+    /// From the call to the handler in an environment that ran before, in milliseconds.
+    pub warm_ms: Distribution,
+    /// INIT of a new environment, in milliseconds: billed.
+    pub init_ms: Distribution,
+    /// How long an environment is kept after its last invocation, in seconds. Each memory size has
+    /// environments of its own.
+    pub keep_s: f64,
+    /// New environments at once.
+    pub burst: u32,
+    /// Every so many seconds, as many again; what is not used does not add up.
+    pub burst_s: f64,
+    /// The driver's own time for each call, in milliseconds: calls leave one after the other.
+    pub dispatch_ms: f64,
+    /// What it takes to publish a version with another memory size, in seconds. The size that a job
+    /// begins with is taken to be published.
+    pub publish_s: f64,
+}
+
+impl Default for Starts {
+    /// AWS Lambda, Rust on x86.
+    fn default() -> Self {
+        Self {
+            // danielBCN/faas-parallelism-benchmark: 220 to 290 in the middle, 309 to 730 at p99.
+            cold_ms: Distribution::lognormal(255.0, 520.0),
+            // The same: 69 to 80, 105 to 152.
+            warm_ms: Distribution::lognormal(75.0, 128.0),
+            // maxday/lambda-perf 2025, zip on x86.
+            init_ms: Distribution {
+                p90: Some(19.4),
+                p99: Some(30.0),
+                max: Some(72.0),
+                ..Distribution::constant(15.2)
+            },
+            // An assumption: AWS documents no figure; five minutes are at the lower end of what is seen.
+            keep_s: 300.0,
+            // Lambda docs, lambda-concurrency: 1,000 environments every 10 s for a function, not accrued.
+            burst: 1_000,
+            burst_s: 10.0,
+            // Lithops: 1,000 warm calls from one driver take 330 ms, of which one takes 75.
+            dispatch_ms: 0.25,
+            // An assumption: the new configuration has to be waited for before a version can be published.
+            publish_s: 5.0,
+        }
+    }
+}
+
+/// How shared storage answers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// A GET, without the transfer, in milliseconds.
+    pub get_ms: Distribution,
+    /// A PUT that creates an object, and a LIST, without the transfer, in milliseconds.
+    pub put_ms: Distribution,
+    /// A PUT that replaces an object if it is unchanged, in milliseconds.
+    pub put_if_unchanged_ms: Distribution,
+    /// A long delay that any request may have, in milliseconds.
+    pub tail_ms: Tail,
+    /// Writes that are answered in a second; more are asked to slow down.
+    pub writes_per_s: f64,
+    /// The same for reads.
+    pub reads_per_s: f64,
+    /// The shortest time between two conditional writes of one object that both succeed, in
+    /// milliseconds.
+    pub commit_ms: f64,
+}
+
+impl Default for Storage {
+    /// S3 Standard, from functions in its region.
+    fn default() -> Self {
+        Self {
+            // hpides/skyrise (arXiv 2501.07771), GET and PUT of 1 KB.
+            get_ms: Distribution {
+                p50: 26.7,
+                p90: Some(58.0),
+                p95: Some(72.0),
+                p99: Some(102.0),
+                p999: Some(172.0),
+                max: Some(10_000.0),
+            },
+            put_ms: Distribution {
+                p50: 40.7,
+                p90: Some(74.0),
+                p95: Some(89.0),
+                p99: Some(122.0),
+                p999: Some(203.0),
+                max: Some(5_200.0),
+            },
+            // cdouglas.github.io 2026-01.
+            put_if_unchanged_ms: Distribution {
+                p95: Some(78.5),
+                p99: Some(103.0),
+                ..Distribution::constant(61.0)
+            },
+            // skyrise: the forms fitted there have a tail of 0.4 to 10 s with probability 1e-4.
+            tail_ms: Tail { probability: 1e-4, from: 400.0, to: 10_000.0 },
+            // S3 docs, for a partitioned prefix.
+            writes_per_s: 3_500.0,
+            reads_per_s: 5_500.0,
+            // cdouglas.github.io 2026-01: one object takes 14.7 to 16.7 of them a second, whatever the
+            // number of writers.
+            commit_ms: 60.0,
+        }
+    }
+}
+
+impl Storage {
+    /// S3 Express One Zone. Its prices for bytes are not in [`Prices`](crate::Prices).
+    pub fn express() -> Self {
+        Self {
+            get_ms: Distribution {
+                p95: Some(5.5),
+                p99: Some(6.4),
+                p999: Some(46.0),
+                max: Some(163.0),
+                ..Distribution::constant(4.8)
+            },
+            put_ms: Distribution {
+                p95: Some(8.7),
+                p99: Some(9.7),
+                p999: Some(49.0),
+                max: Some(784.0),
+                ..Distribution::constant(7.5)
+            },
+            put_if_unchanged_ms: Distribution {
+                p95: Some(8.7),
+                p99: Some(9.7),
+                ..Distribution::constant(7.5)
+            },
+            tail_ms: Tail::NONE,
+            // cdouglas.github.io 2026-01: 68 to 75 of them a second.
+            commit_ms: 14.0,
+            ..Self::default()
+        }
+    }
+}
+
+/// How fast bytes move between a function and shared storage. A function draws how slow it is when it
+/// starts, and stays so: that is what makes stragglers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// One stream that reads, in MB (10^6 bytes) a second.
+    pub read_mb_s: f64,
+    /// One stream that writes.
+    pub write_mb_s: f64,
+    /// How many times as long reads take in one function as in most.
+    pub read_slowdown: Distribution,
+    /// The same for writes.
+    pub write_slowdown: Distribution,
+    /// All streams of a function together, in MB a second.
+    pub function_mb_s: f64,
+}
+
+impl Default for Network {
+    /// AWS Lambda and S3.
+    fn default() -> Self {
+        Self {
+            // Lithops, 1,000 functions: about 100 read (5 % below 98, the slowest 41), 91 to 94 written.
+            read_mb_s: 100.0,
+            write_mb_s: 92.5,
+            read_slowdown: Distribution {
+                p95: Some(100.0 / 98.0),
+                p999: Some(2.4),
+                max: Some(2.44),
+                ..Distribution::constant(1.0)
+            },
+            // Lithops, 512 MiB by 1,000 functions: p50 5.7 s, p99 13.0, the slowest 22.2.
+            write_slowdown: Distribution {
+                p99: Some(13.0 / 5.7),
+                p999: Some(22.2 / 5.7),
+                max: Some(22.2 / 5.7),
+                ..Distribution::constant(1.0)
+            },
+            // hpides/skyrise: what a function has once its burst of 283 MB is used up.
+            function_mb_s: 77.6,
+        }
+    }
+}
+
+impl Network {
+    /// Seconds that `bytes` take to be read by a function with this slowdown.
+    pub fn read_seconds(&self, bytes: u64, slowdown: f64) -> f64 {
+        bytes as f64 / ((self.read_mb_s / slowdown).min(self.function_mb_s) * 1e6)
+    }
+
+    /// Seconds that `bytes` take to be written by a function with this slowdown.
+    pub fn write_seconds(&self, bytes: u64, slowdown: f64) -> f64 {
+        bytes as f64 / ((self.write_mb_s / slowdown).min(self.function_mb_s) * 1e6)
+    }
+}
+
+/// How fast functions compute.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cpu {
+    /// Floating-point operations of one vCPU, in 10^9 a second.
+    pub gflops_per_vcpu: f64,
+    /// The standard deviation of functions' speeds over their mean.
+    pub deviation: f64,
+    /// Memory that a function needs before it holds any data, in MB.
+    pub base_memory_mb: f64,
+}
+
+impl Default for Cpu {
+    /// AWS Lambda.
+    fn default() -> Self {
+        Self {
+            // lithops-cloud/applications, double precision; over 1,000 functions the coefficient of
+            // variation is 0.02, and the slowest takes 1.07 times as long as most.
+            gflops_per_vcpu: 33.8,
+            deviation: 0.02,
+            // An assumption: a Rust binary with the AWS SDK.
+            base_memory_mb: 30.0,
+        }
+    }
+}
+
+impl Cpu {
+    /// How many times as long a function takes as most, `normal` standard deviations from the mean.
+    pub fn slowdown(&self, normal: f64) -> f64 {
+        (1.0 + self.deviation * normal).clamp(0.5, 2.0)
+    }
+
+    /// The memory that a function needs, in MB: the base, and `vectors` of the parameters' length.
+    pub fn memory_mb(&self, parameters: u64, vectors: u32, data_bytes: u64) -> f64 {
+        let bytes = parameters as f64 * 4.0 * f64::from(vectors) + data_bytes as f64;
+        self.base_memory_mb + bytes / (1024.0 * 1024.0)
+    }
+}
+
+impl Profile {
+    /// AWS Lambda on x86 with S3 Standard: the default.
+    pub fn aws_lambda() -> Self {
+        Self::default()
+    }
+
+    /// A platform without any delay or chance, for tests and for bounds: functions start at once,
+    /// storage answers at once, bytes move in no time, and publishing takes none. Limits and prices
+    /// are those of AWS Lambda.
+    pub fn instant() -> Self {
+        let zero = Distribution::constant(0.0);
+        let one = Distribution::constant(1.0);
+        Self {
+            starts: Starts {
+                cold_ms: zero,
+                warm_ms: zero,
+                init_ms: zero,
+                dispatch_ms: 0.0,
+                publish_s: 0.0,
+                ..Starts::default()
+            },
+            storage: Storage {
+                get_ms: zero,
+                put_ms: zero,
+                put_if_unchanged_ms: zero,
+                tail_ms: Tail::NONE,
+                writes_per_s: f64::MAX,
+                reads_per_s: f64::MAX,
+                commit_ms: 0.0,
+            },
+            network: Network {
+                read_mb_s: f64::MAX / 1e7,
+                write_mb_s: f64::MAX / 1e7,
+                function_mb_s: f64::MAX / 1e7,
+                read_slowdown: one,
+                write_slowdown: one,
+            },
+            cpu: Cpu { deviation: 0.0, base_memory_mb: 0.0, ..Cpu::default() },
+            platform: Platform::default(),
+        }
+    }
+
+    /// Refuses a profile that no platform can have.
+    ///
+    /// # Errors
+    ///
+    /// Rejected, naming the field.
+    pub fn check(&self) -> Result<()> {
+        self.platform.check()?;
+        let Self { starts, storage, network, cpu, .. } = self;
+        starts.cold_ms.check("starts.cold_ms")?;
+        starts.warm_ms.check("starts.warm_ms")?;
+        starts.init_ms.check("starts.init_ms")?;
+        storage.get_ms.check("storage.get_ms")?;
+        storage.put_ms.check("storage.put_ms")?;
+        storage.put_if_unchanged_ms.check("storage.put_if_unchanged_ms")?;
+        storage.tail_ms.check("storage.tail_ms")?;
+        network.read_slowdown.check("network.read_slowdown")?;
+        network.write_slowdown.check("network.write_slowdown")?;
+        at_least_0("starts.keep_s", starts.keep_s)?;
+        at_least_0("starts.dispatch_ms", starts.dispatch_ms)?;
+        at_least_0("starts.publish_s", starts.publish_s)?;
+        above_0("starts.burst_s", starts.burst_s)?;
+        above_0("starts.burst", starts.burst.into())?;
+        at_least_0("storage.commit_ms", storage.commit_ms)?;
+        above_0("storage.writes_per_s", storage.writes_per_s)?;
+        above_0("storage.reads_per_s", storage.reads_per_s)?;
+        above_0("network.read_mb_s", network.read_mb_s)?;
+        above_0("network.write_mb_s", network.write_mb_s)?;
+        above_0("network.function_mb_s", network.function_mb_s)?;
+        above_0("network.read_slowdown.p50", network.read_slowdown.p50)?;
+        above_0("network.write_slowdown.p50", network.write_slowdown.p50)?;
+        above_0("cpu.gflops_per_vcpu", cpu.gflops_per_vcpu)?;
+        at_least_0("cpu.deviation", cpu.deviation)?;
+        at_least_0("cpu.base_memory_mb", cpu.base_memory_mb)
+    }
+}
+
+/// Refuses a negative, infinite or undefined number.
+pub(super) fn at_least_0(name: &str, value: f64) -> Result<()> {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::rejected(format!("{name} is {value}: give a finite number, 0 or more")))
+}
+
+/// Refuses what is not a finite number above 0.
+pub(super) fn above_0(name: &str, value: f64) -> Result<()> {
+    if value.is_finite() && value > 0.0 {
+        return Ok(());
+    }
+    Err(Error::rejected(format!("{name} is {value}: give a finite number above 0")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_fields_are_named() {
+        let with = |change: fn(&mut Profile)| {
+            let mut profile = Profile::default();
+            change(&mut profile);
+            profile.check()
+        };
+        let cases: [(&str, fn(&mut Profile)); 9] = [
+            ("starts.cold_ms.p50", |p| p.starts.cold_ms.p50 = -1.0),
+            ("storage.get_ms.p99", |p| p.storage.get_ms.p99 = Some(f64::NAN)),
+            ("storage.tail_ms.probability", |p| p.storage.tail_ms.probability = 1.5),
+            ("storage.reads_per_s", |p| p.storage.reads_per_s = 0.0),
+            ("network.function_mb_s", |p| p.network.function_mb_s = f64::INFINITY),
+            ("starts.burst", |p| p.starts.burst = 0),
+            ("cpu.deviation", |p| p.cpu.deviation = -0.1),
+            ("platform.limits.memory_max_mb", |p| p.platform.limits.memory_max_mb = 1),
+            ("platform.prices.gb_second", |p| p.platform.prices.gb_second = crate::Usd::new(-1.0)),
+        ];
+        for (name, change) in cases {
+            let error = with(change).unwrap_err();
+            assert!(error.message().starts_with(name), "{error}");
+        }
+        Profile::default().check().unwrap();
+        Profile::instant().check().unwrap();
+        Profile { storage: Storage::express(), ..Profile::default() }.check().unwrap();
+    }
+}
