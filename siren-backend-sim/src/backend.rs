@@ -1,0 +1,321 @@
+//! The backend.
+
+mod functions;
+mod machine;
+
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use functions::Functions;
+use futures::FutureExt;
+use machine::Rented;
+use parking_lot::Mutex;
+use siren_core::{
+    Backend, Clock, Completion, DataSource, Error, ErrorKind, Invocation, Machine, ParameterStore,
+    Platform, Requests, Result, Role, Seed, StepTime, Task, Usd, Work, Worker, WorkerReport,
+};
+use siren_hsp::objects::Objects;
+
+use crate::Simulation;
+use crate::clock::VirtualClock;
+use crate::context::SimContext;
+use crate::fault::seconds;
+use crate::jobs::{Jobs, panicked};
+
+/// Opens a store over objects: `(objects, clock)`.
+pub type OpenStore =
+    Arc<dyn Fn(Arc<dyn Objects>, Arc<dyn Clock>) -> Arc<dyn ParameterStore> + Send + Sync>;
+
+/// Where a simulated job keeps its parameters.
+#[derive(Clone)]
+pub enum Keeping {
+    /// In a store in this process's memory that behaves as if it were shared storage that can add: a
+    /// pull is one GET and a push one PUT, and nobody pays for applying updates. A bound for any store.
+    Ideal(Arc<dyn ParameterStore>),
+    /// Over objects in simulated storage: every request of the store is modelled and paid for, and so
+    /// are the functions that aggregate.
+    Objects {
+        /// The objects.
+        objects: Arc<dyn Objects>,
+        /// Opens the store, once for each function and once for the driver.
+        open: OpenStore,
+    },
+}
+
+/// Workers on a simulated platform: the same worker code, real gradients, modelled time and money.
+///
+/// Time passes in [`run`](Self::run) only, so that a trainer has to run there.
+pub struct SimBackend {
+    shared: Arc<Shared>,
+    store: Arc<dyn ParameterStore>,
+    data: Arc<dyn DataSource>,
+}
+
+struct Shared {
+    worker: Arc<dyn Worker>,
+    clock: VirtualClock,
+    jobs: Arc<Jobs>,
+    platform: Platform,
+    step: StepTime,
+    parameters: u64,
+    place: Place,
+    bill: Mutex<Bill>,
+}
+
+enum Place {
+    Functions(Box<Functions>),
+    Machine(Rented),
+}
+
+/// What a simulated platform would charge, whether the driver heard of it or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Bill {
+    /// Invocations that began.
+    pub invocations: u64,
+    /// Those of them that began in a new environment.
+    pub cold_starts: u64,
+    /// GB-seconds, as billed.
+    pub gb_seconds: f64,
+    /// Requests to storage.
+    pub requests: Requests,
+    /// All of it in money.
+    pub cost: Usd,
+}
+
+impl SimBackend {
+    /// Functions on the simulated platform: AWS Lambda and S3, or whatever `simulation` says. All
+    /// chances are drawn from `seed`.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when `simulation` cannot be, naming the field.
+    pub fn functions(
+        worker: Arc<dyn Worker>,
+        keeping: Keeping,
+        data: Arc<dyn DataSource>,
+        simulation: Simulation,
+        seed: Seed,
+    ) -> Result<Self> {
+        simulation.check()?;
+        let clock = VirtualClock::new();
+        let platform = simulation.profile.platform.clone();
+        let step = simulation.step;
+        let functions = Functions::new(keeping, Arc::clone(&data), simulation, seed, &clock);
+        let (store, data) = functions.driver();
+        let place = Place::Functions(Box::new(functions));
+        Self::build(worker, clock, platform, step, place, store, data)
+    }
+
+    /// Workers on one rented machine, with parameters and data in its memory: what functions are compared
+    /// with. An allocation has all of the machine's memory. Invocations are billed for the machine's
+    /// time since the last bill, so that together they pay for all of it.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when the machine or the step cannot be, naming the field.
+    pub fn machine(
+        worker: Arc<dyn Worker>,
+        store: Arc<dyn ParameterStore>,
+        data: Arc<dyn DataSource>,
+        machine: Machine,
+        step: StepTime,
+    ) -> Result<Self> {
+        machine.check()?;
+        step.check()?;
+        let clock = VirtualClock::new();
+        let platform = machine.platform();
+        let place =
+            Place::Machine(Rented::new(machine, Arc::clone(&store), Arc::clone(&data), &clock));
+        Self::build(worker, clock, platform, step, place, store, data)
+    }
+
+    fn build(
+        worker: Arc<dyn Worker>,
+        clock: VirtualClock,
+        platform: Platform,
+        step: StepTime,
+        place: Place,
+        store: Arc<dyn ParameterStore>,
+        data: Arc<dyn DataSource>,
+    ) -> Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let shared = Shared {
+            worker,
+            clock,
+            jobs: Arc::new(Jobs::new(cores)?),
+            platform,
+            step,
+            parameters: store.dim() as u64,
+            place,
+            bill: Mutex::default(),
+        };
+        Ok(Self { shared: Arc::new(shared), store, data })
+    }
+
+    /// Computes on this many real threads, all cores by default. No result depends on it.
+    ///
+    /// # Errors
+    ///
+    /// Rejected for none, or when invocations were made already; other when they cannot be started.
+    pub fn with_threads(mut self, threads: usize) -> Result<Self> {
+        if threads == 0 {
+            return Err(Error::rejected("the number of threads is 0: give at least 1"));
+        }
+        let shared = Arc::get_mut(&mut self.shared).ok_or_else(|| {
+            Error::rejected("the simulation runs already: choose its threads before that")
+        })?;
+        shared.jobs = Arc::new(Jobs::new(threads)?);
+        Ok(self)
+    }
+
+    /// The store as the trainer sees it.
+    pub fn store(&self) -> Arc<dyn ParameterStore> {
+        Arc::clone(&self.store)
+    }
+
+    /// The training data as the trainer sees it.
+    pub fn data(&self) -> Arc<dyn DataSource> {
+        Arc::clone(&self.data)
+    }
+
+    /// Runs a future, such as a trainer's run, in virtual time, on this thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`VirtualClock::run`].
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> Result<T> {
+        self.shared.clock.run(future)
+    }
+
+    /// What the platform would charge so far.
+    pub fn bill(&self) -> Bill {
+        *self.shared.bill.lock()
+    }
+}
+
+#[async_trait]
+impl Backend for SimBackend {
+    fn clock(&self) -> &dyn Clock {
+        &self.shared.clock
+    }
+
+    fn platform(&self) -> &Platform {
+        &self.shared.platform
+    }
+
+    fn parallelism(&self, workers: u32) -> u32 {
+        match &self.shared.place {
+            Place::Functions(_) => workers,
+            Place::Machine(rented) => workers.min(rented.machine.vcpus),
+        }
+    }
+
+    /// The driver's mathematics takes no virtual time.
+    async fn compute(&self, work: Work, task: Task) -> Result<Duration> {
+        catch_unwind(AssertUnwindSafe(task)).map_err(|payload| panicked(&*payload))?;
+        Ok(seconds(self.shared.one_vcpu(work)))
+    }
+
+    async fn invoke(&self, invocation: Invocation) -> Completion {
+        if let Err(error) = self.shared.accept(&invocation) {
+            return Completion { billed: Some(Duration::ZERO), result: Err(error) };
+        }
+        let shared = Arc::clone(&self.shared);
+        let lane = lane(&invocation);
+        let name = match invocation.role {
+            Role::Shard => format!("shard {} of epoch {}", invocation.shard, invocation.plan.epoch),
+            Role::Aggregator => {
+                format!("aggregator {} of epoch {}", invocation.shard, invocation.plan.epoch)
+            }
+        };
+        let clock = self.shared.clock.lane(lane);
+        let running = clock.clone().spawn(name, async move {
+            match &shared.place {
+                Place::Functions(functions) => functions.run(&shared, clock, &invocation).await,
+                Place::Machine(rented) => rented.run(&shared, clock, &invocation).await,
+            }
+        });
+        running.await.unwrap_or_else(|| Completion {
+            billed: None,
+            result: Err(Error::new(ErrorKind::Lost, "the simulated platform failed")),
+        })
+    }
+}
+
+/// Ties between events of one moment: the driver first, then shards, then aggregators.
+fn lane(invocation: &Invocation) -> u32 {
+    match invocation.role {
+        Role::Shard => invocation.shard.saturating_add(1),
+        Role::Aggregator => u32::MAX - invocation.shard,
+    }
+}
+
+impl Shared {
+    fn one_vcpu(&self, work: Work) -> f64 {
+        let cpu = match &self.place {
+            Place::Functions(functions) => functions.cpu(),
+            Place::Machine(_) => siren_core::platform::Cpu::default(),
+        };
+        self.step.seconds(work, 1.0, &cpu)
+    }
+
+    /// Refuses what the platform would.
+    fn accept(&self, invocation: &Invocation) -> Result<()> {
+        if !self.clock.is_running() {
+            return Err(Error::rejected(
+                "no simulated time passes here: run the trainer by SimBackend::run",
+            ));
+        }
+        self.platform.check_memory(invocation.memory_mb)?;
+        let payload = serde_json::to_vec(invocation).map_or(0, |bytes| bytes.len() as u64);
+        let most = self.platform.limits.payload_bytes;
+        if payload > most {
+            return Err(Error::rejected(format!(
+                "an invocation of {payload} bytes, of which {} takes {most}: give the run a shorter \
+                 name",
+                self.platform.name
+            )));
+        }
+        Ok(())
+    }
+
+    /// The worker until it ends, its time is up, or it crashes.
+    async fn work(
+        &self,
+        invocation: &Invocation,
+        context: &SimContext,
+        crash: Option<siren_core::Time>,
+    ) -> Result<WorkerReport> {
+        let clock = &context.clock;
+        let worker = AssertUnwindSafe(self.worker.run(invocation, context)).catch_unwind();
+        let crashed = async {
+            match crash {
+                Some(moment) => clock.until(moment).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            result = worker => result.unwrap_or_else(|payload| Err(panicked(&*payload))),
+            () = crashed => Err(Error::new(ErrorKind::Worker, "the function crashed")),
+            () = clock.until(context.deadline) => Err(Error::new(
+                ErrorKind::DeadlineExceeded,
+                format!("the invocation took longer than {:?}", context.deadline - context.started),
+            )),
+        }
+    }
+
+    /// Books what an invocation really costs.
+    fn book(&self, memory_mb: u32, billed: Duration, requests: Requests, cold: bool) {
+        let bill = &mut *self.bill.lock();
+        bill.invocations += 1;
+        bill.cold_starts += u64::from(cold);
+        bill.gb_seconds += billed.as_secs_f64() * f64::from(memory_mb) / 1024.0;
+        bill.requests += requests;
+        bill.cost += self.platform.invocation_cost(memory_mb, billed, requests);
+    }
+}

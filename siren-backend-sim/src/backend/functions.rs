@@ -1,0 +1,263 @@
+//! Functions: each invocation has a machine of its own, for its time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rand::Rng;
+use siren_core::platform::{Cpu, Profile};
+use siren_core::{
+    Clock, Completion, Compression, DataSource, Error, ErrorKind, Invocation, ParameterStore,
+    Result, Role, Seed, Stream, Time,
+};
+
+use super::{Keeping, Shared};
+use crate::Simulation;
+use crate::clock::VirtualClock;
+use crate::context::{SimContext, Speed};
+use crate::data::SimData;
+use crate::environments::Environments;
+use crate::fault::{Faults, seconds};
+use crate::link::{Link, Traffic};
+use crate::objects::{Commits, SimObjects};
+use crate::store::SimStore;
+
+/// A simulated platform of functions, and its storage.
+pub(super) struct Functions {
+    profile: Arc<Profile>,
+    faults: Arc<Faults>,
+    seed: Seed,
+    keeping: Keeping,
+    data: Arc<dyn DataSource>,
+    traffic: Arc<Traffic>,
+    commits: Arc<Commits>,
+    environments: Mutex<Environments>,
+    running: Arc<Mutex<u32>>,
+    clock: VirtualClock,
+}
+
+impl Functions {
+    pub(super) fn new(
+        keeping: Keeping,
+        data: Arc<dyn DataSource>,
+        simulation: Simulation,
+        seed: Seed,
+        clock: &VirtualClock,
+    ) -> Self {
+        Self {
+            profile: Arc::new(simulation.profile),
+            faults: Arc::new(simulation.faults),
+            seed,
+            keeping,
+            data,
+            traffic: Arc::default(),
+            commits: Arc::default(),
+            environments: Mutex::default(),
+            running: Arc::default(),
+            clock: clock.clone(),
+        }
+    }
+
+    pub(super) fn cpu(&self) -> Cpu {
+        self.profile.cpu
+    }
+
+    /// What the driver sees.
+    pub(super) fn driver(&self) -> (Arc<dyn ParameterStore>, Arc<dyn DataSource>) {
+        let data = Arc::new(SimData { inner: Arc::clone(&self.data), link: None });
+        let store: Arc<dyn ParameterStore> = match &self.keeping {
+            Keeping::Ideal(store) => Arc::new(SimStore { inner: Arc::clone(store), link: None }),
+            Keeping::Objects { .. } => {
+                let rng = Box::new(self.seed.split(Stream::Platform, &[u64::MAX]).rng());
+                self.store(&Arc::new(self.link(self.clock.clone(), rng)))
+            }
+        };
+        (store, data)
+    }
+
+    fn link(&self, clock: VirtualClock, rng: Box<dyn Rng + Send + Sync>) -> Link {
+        let (profile, faults) = (Arc::clone(&self.profile), Arc::clone(&self.faults));
+        Link::new(clock, profile, faults, Arc::clone(&self.traffic), rng)
+    }
+
+    /// The store at the end of a connection.
+    fn store(&self, link: &Arc<Link>) -> Arc<dyn ParameterStore> {
+        match &self.keeping {
+            Keeping::Ideal(store) => {
+                Arc::new(SimStore { inner: Arc::clone(store), link: Some(Arc::clone(link)) })
+            }
+            Keeping::Objects { objects, open } => {
+                let objects = SimObjects {
+                    inner: Arc::clone(objects),
+                    link: Arc::clone(link),
+                    commits: Arc::clone(&self.commits),
+                    commit_ms: self.profile.storage.commit_ms,
+                };
+                open(Arc::new(objects), Arc::new(link.clock().clone()))
+            }
+        }
+    }
+
+    pub(super) async fn run(
+        &self,
+        shared: &Shared,
+        clock: VirtualClock,
+        invocation: &Invocation,
+    ) -> Completion {
+        let memory_mb = invocation.memory_mb;
+        let refused = |error| Completion { billed: Some(Duration::ZERO), result: Err(error) };
+        let memory = match self.memory(shared, invocation) {
+            Ok(memory) => memory,
+            Err(error) => return refused(error),
+        };
+        let mut rng = self.rng(invocation);
+        let most = self.profile.platform.limits.concurrency;
+        let Some(_running) = Running::one_more(&self.running, most) else {
+            let why = format!("{most} functions run already");
+            return refused(Error::new(ErrorKind::Throttled, why));
+        };
+        let now = clock.now();
+        if self.faults.throttles(now, &mut rng) {
+            let why = "the platform asks for fewer invocations";
+            return refused(Error::new(ErrorKind::Throttled, why));
+        }
+        let starts = &self.profile.starts;
+        let start = self.environments.lock().take(starts, memory_mb, now);
+        let latency = if start.cold { starts.cold_ms } else { starts.warm_ms }.draw(&mut rng);
+        let init = match start.cold {
+            true => seconds(starts.init_ms.draw(&mut rng) / 1e3),
+            false => Duration::ZERO,
+        };
+        let lost = |what| {
+            let error = Error::new(ErrorKind::Lost, what);
+            Completion { billed: None, result: Err(error) }
+        };
+        let loses_answer = self.faults.loses_answer(invocation, &mut rng);
+        if self.faults.loses(invocation, &mut rng) {
+            clock.until(start.at + seconds(latency / 1e3)).await;
+            return lost("the invocation is lost");
+        }
+        clock.until(start.at + seconds(latency / 1e3)).await;
+
+        let started = clock.now();
+        let crash = self.faults.crash(invocation, started, &mut rng);
+        let timeout = invocation.timeout.min(self.profile.platform.limits.timeout);
+        let link = Arc::new(self.link(clock.clone(), rng));
+        let slowdown = self.profile.cpu.slowdown(link.normal());
+        let context = SimContext {
+            store: self.store(&link),
+            data: Arc::new(SimData {
+                inner: Arc::clone(&self.data),
+                link: Some(Arc::clone(&link)),
+            }),
+            jobs: Arc::clone(&shared.jobs),
+            started,
+            deadline: started + timeout,
+            speed: self.speed(shared, memory_mb, slowdown),
+            memory,
+            cpu: Mutex::default(),
+            clock: clock.clone(),
+        };
+        let booking = Booking { shared, link: &link, memory_mb, started, init, cold: start.cold };
+        let result = shared.work(invocation, &context, crash).await;
+        let billed = booking.billed();
+        drop(booking);
+        let crashed = crash.is_some_and(|moment| clock.now() >= moment);
+        if !crashed && !is_timeout(&result) {
+            self.environments.lock().give(memory_mb, clock.now());
+        }
+        if loses_answer {
+            return lost("the invocation's answer is lost");
+        }
+        Completion { billed: Some(billed), result }
+    }
+
+    /// The chances of one attempt: a stream of its own.
+    fn rng(&self, invocation: &Invocation) -> Box<dyn Rng + Send + Sync> {
+        let Invocation { plan, role, shard, attempt, .. } = invocation;
+        let role = match role {
+            Role::Shard => 0,
+            Role::Aggregator => 1,
+        };
+        let path = [plan.epoch, role, u64::from(*shard), u64::from(*attempt)];
+        Box::new(self.seed.split(Stream::Platform, &path).rng())
+    }
+
+    fn speed(&self, shared: &Shared, memory_mb: u32, slowdown: f64) -> Speed {
+        let (step, cpu) = (shared.step, self.profile.cpu);
+        let vcpus = self.profile.platform.vcpus(memory_mb);
+        Speed {
+            seconds: Box::new(move |work| step.seconds(work, vcpus, &cpu) * slowdown),
+            permits: None,
+        }
+    }
+
+    /// The memory that the worker holds, in bytes.
+    fn memory(&self, shared: &Shared, invocation: &Invocation) -> Result<u64> {
+        let plan = &invocation.plan;
+        // The replica and the sum of gradients; with local steps a copy and one batch's gradient too.
+        let mut vectors = 2;
+        if plan.local_steps > 1 {
+            vectors += 2;
+        }
+        if plan.compression != Compression::None {
+            vectors += 1;
+        }
+        let needs = self.profile.cpu.memory_mb(shared.parameters, vectors, 0);
+        if invocation.role == Role::Shard && needs > f64::from(invocation.memory_mb) {
+            return Err(Error::rejected(format!(
+                "a function of {} MB, while its worker needs about {needs:.0} MB: give it more memory",
+                invocation.memory_mb
+            )));
+        }
+        Ok((needs * 1024.0 * 1024.0) as u64)
+    }
+}
+
+fn is_timeout<T>(result: &Result<T>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::DeadlineExceeded)
+}
+
+/// One of the functions that run.
+struct Running(Arc<Mutex<u32>>);
+
+impl Running {
+    fn one_more(running: &Arc<Mutex<u32>>, most: u32) -> Option<Self> {
+        let mut count = running.lock();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Self(Arc::clone(running)))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        *self.0.lock() -= 1;
+    }
+}
+
+/// Books an invocation when it ends, also when it is abandoned.
+struct Booking<'a> {
+    shared: &'a Shared,
+    link: &'a Link,
+    memory_mb: u32,
+    started: Time,
+    init: Duration,
+    cold: bool,
+}
+
+impl Booking<'_> {
+    fn billed(&self) -> Duration {
+        let ran = self.link.clock().now() - self.started;
+        self.shared.platform.billed(ran + self.init)
+    }
+}
+
+impl Drop for Booking<'_> {
+    fn drop(&mut self) {
+        let requests = self.link.requests();
+        self.shared.book(self.memory_mb, self.billed(), requests, self.cold);
+    }
+}

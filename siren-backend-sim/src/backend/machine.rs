@@ -1,0 +1,151 @@
+//! One rented machine that all workers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use siren_core::platform::Cpu;
+use siren_core::{
+    Aggregation, Clock, Completion, Context, DataSource, EpochPlan, Invocation, Machine,
+    ParameterStore, Pulled, Receipt, Replica, Requests, Result, Sealed, Snapshot, Status, StepTime,
+    StoreCosts, Time, Update, Work, WorkerReport,
+};
+use tokio::sync::Semaphore;
+
+use super::Shared;
+use crate::clock::VirtualClock;
+use crate::context::{SimContext, Speed};
+use crate::fault::seconds;
+
+pub(super) struct Rented {
+    pub(super) machine: Machine,
+    store: Arc<dyn ParameterStore>,
+    data: Arc<dyn DataSource>,
+    /// One for each vCPU.
+    permits: Arc<Semaphore>,
+    /// Until when the machine is paid for.
+    paid: Mutex<Time>,
+}
+
+impl Rented {
+    pub(super) fn new(
+        machine: Machine,
+        store: Arc<dyn ParameterStore>,
+        data: Arc<dyn DataSource>,
+        clock: &VirtualClock,
+    ) -> Self {
+        let permits = Arc::new(Semaphore::new(machine.vcpus as usize));
+        Self { machine, store, data, permits, paid: Mutex::new(clock.now()) }
+    }
+
+    pub(super) async fn run(
+        &self,
+        shared: &Shared,
+        clock: VirtualClock,
+        invocation: &Invocation,
+    ) -> Completion {
+        let started = clock.now();
+        let step = shared.step;
+        let cpu = Cpu::default();
+        let context = SimContext {
+            store: Arc::new(LocalStore {
+                inner: Arc::clone(&self.store),
+                clock: clock.clone(),
+                step,
+            }),
+            data: Arc::clone(&self.data),
+            jobs: Arc::clone(&shared.jobs),
+            started,
+            deadline: started + invocation.timeout,
+            speed: Speed {
+                seconds: Box::new(move |work| step.seconds(work, 1.0, &cpu)),
+                permits: Some(Arc::clone(&self.permits)),
+            },
+            memory: (cpu.memory_mb(self.store.dim() as u64, 2, 0) * 1024.0 * 1024.0) as u64,
+            cpu: Mutex::default(),
+            clock: clock.clone(),
+        };
+        let result = shared.work(invocation, &context, None).await;
+        let now = clock.now();
+        let since = std::mem::replace(&mut *self.paid.lock(), now);
+        let billed = shared.platform.billed(now - since);
+        shared.book(invocation.memory_mb, billed, Requests::NONE, false);
+        Completion { billed: Some(billed), result }
+    }
+}
+
+/// A store in the machine's memory: a pull and a push take as long as their pass over the parameters.
+struct LocalStore {
+    inner: Arc<dyn ParameterStore>,
+    clock: VirtualClock,
+    step: StepTime,
+}
+
+impl LocalStore {
+    async fn pass(&self, entries: usize) {
+        let takes =
+            self.step.seconds(Work::Parameters { count: entries as u64 }, 1.0, &Cpu::default());
+        // Whole microseconds: what is shorter is no event of its own.
+        let takes = Duration::from_micros(seconds(takes).as_micros() as u64);
+        self.clock.sleep(takes).await;
+    }
+}
+
+#[async_trait]
+impl ParameterStore for LocalStore {
+    fn dim(&self) -> usize {
+        self.inner.dim()
+    }
+
+    fn costs(&self) -> StoreCosts {
+        self.inner.costs()
+    }
+
+    fn aggregation(&self, plan: &EpochPlan) -> Aggregation {
+        self.inner.aggregation(plan)
+    }
+
+    async fn aggregate(
+        &self,
+        invocation: &Invocation,
+        context: &dyn Context,
+    ) -> Result<WorkerReport> {
+        self.inner.aggregate(invocation, context).await
+    }
+
+    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<Pulled> {
+        let asked = self.clock.now();
+        let mut pulled = self.inner.pull(epoch, replica, progress).await?;
+        if progress > 0 {
+            pulled.waited = self.clock.now() - asked;
+        }
+        self.pass(pulled.copied).await;
+        Ok(pulled)
+    }
+
+    async fn push(&self, update: &Update<'_>) -> Result<Receipt> {
+        self.pass(update.gradient.stored()).await;
+        self.inner.push(update).await
+    }
+
+    async fn open(&self, plan: &EpochPlan) -> Result<()> {
+        self.inner.open(plan).await
+    }
+
+    async fn seal(&self, epoch: u64) -> Result<Sealed> {
+        self.inner.seal(epoch).await
+    }
+
+    async fn status(&self) -> Result<Status> {
+        self.inner.status().await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.inner.snapshot().await
+    }
+
+    async fn restore(&self, snapshot: &Snapshot) -> Result<()> {
+        self.inner.restore(snapshot).await
+    }
+}

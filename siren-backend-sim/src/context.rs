@@ -1,0 +1,86 @@
+//! What a simulated worker may touch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use siren_core::{
+    Clock, Context, DataSource, Error, ErrorKind, ParameterStore, Result, Task, Time, Usage, Work,
+};
+
+use crate::clock::VirtualClock;
+use crate::jobs::Jobs;
+
+/// One invocation's view of its place.
+pub(crate) struct SimContext {
+    pub(crate) clock: VirtualClock,
+    pub(crate) jobs: Arc<Jobs>,
+    pub(crate) store: Arc<dyn ParameterStore>,
+    pub(crate) data: Arc<dyn DataSource>,
+    /// When the handler began, and when it is stopped.
+    pub(crate) started: Time,
+    pub(crate) deadline: Time,
+    pub(crate) speed: Speed,
+    /// Memory that the worker holds, in bytes.
+    pub(crate) memory: u64,
+    pub(crate) cpu: Mutex<Duration>,
+}
+
+/// How long mathematics takes here, and where it may be done.
+pub(crate) struct Speed {
+    pub(crate) seconds: Box<dyn Fn(Work) -> f64 + Send + Sync>,
+    /// Permits to compute, where several workers share a machine.
+    pub(crate) permits: Option<Arc<tokio::sync::Semaphore>>,
+}
+
+#[async_trait]
+impl Context for SimContext {
+    fn clock(&self) -> &dyn Clock {
+        &self.clock
+    }
+
+    fn store(&self) -> &dyn ParameterStore {
+        &*self.store
+    }
+
+    fn data(&self) -> &dyn DataSource {
+        &*self.data
+    }
+
+    fn time_left(&self) -> Duration {
+        self.deadline.since(self.clock.now())
+    }
+
+    /// CPU time is the time spent computing: a function's memory buys a share of a CPU, and this is
+    /// what it used of its share.
+    fn usage(&self) -> Usage {
+        Usage {
+            cpu: *self.cpu.lock(),
+            peak_memory: self.memory,
+            shared: self.speed.permits.is_some(),
+        }
+    }
+
+    async fn compute(&self, work: Work, task: Task) -> Result<Duration> {
+        if self.time_left().is_zero() {
+            return Err(Error::new(
+                ErrorKind::DeadlineExceeded,
+                "the invocation's time is used up",
+            ));
+        }
+        let _permit = match &self.speed.permits {
+            Some(permits) => Some(permits.acquire().await.map_err(|closed| {
+                Error::new(ErrorKind::Lost, "the machine is gone").with_source(closed)
+            })?),
+            None => None,
+        };
+        let takes = crate::fault::seconds((self.speed.seconds)(work));
+        let end = self.clock.now() + takes;
+        let job = self.jobs.submit(end, task);
+        self.clock.until(end).await;
+        job.finish()?;
+        *self.cpu.lock() += takes;
+        Ok(takes)
+    }
+}

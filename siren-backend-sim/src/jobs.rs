@@ -1,0 +1,245 @@
+//! Mathematics on real threads.
+//!
+//! A task is handed in with the virtual time at which its result is needed. Threads take the most
+//! urgent one; when the clock gets to a task that nobody has begun, the thread that runs the
+//! simulation does it itself, and while it waits for one that is under way it does others. So all cores
+//! work, and nothing but the real time depends on how many there are.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use siren_core::{Error, ErrorKind, Result, Task, Time};
+
+/// Tasks that take less real time than this are not worth waking a thread for.
+const WORTH_A_THREAD: Duration = Duration::from_micros(30);
+
+type Key = (Time, u64);
+
+/// The threads of a simulation: the caller's, and as many more as it was given.
+pub(crate) struct Jobs {
+    shared: Arc<Shared>,
+    helpers: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Something was handed in.
+    more: Condvar,
+    /// Something was finished.
+    done: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: BTreeMap<Key, Task>,
+    /// Under way on helpers; nothing, or what it panicked with, once it is done.
+    running: BTreeMap<Key, Option<Outcome>>,
+    sequence: u64,
+    idle: usize,
+    closed: bool,
+    /// Mean real time of a task.
+    mean: Duration,
+}
+
+type Outcome = std::result::Result<(), Box<dyn Any + Send>>;
+
+impl Jobs {
+    /// The caller's thread and `threads - 1` more.
+    pub(crate) fn new(threads: usize) -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        for index in 1..threads {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new()
+                .name(format!("siren-sim-{index}"))
+                .spawn(move || shared.help())
+                .map_err(|error| {
+                    Error::new(
+                        ErrorKind::Other,
+                        format!("cannot start {threads} threads: ask for fewer"),
+                    )
+                    .with_source(error)
+                })?;
+        }
+        Ok(Self { shared, helpers: threads > 1 })
+    }
+
+    /// Hands in a task whose result is needed at `time`.
+    pub(crate) fn submit(&self, time: Time, task: Task) -> Job {
+        let mut queue = self.shared.queue.lock();
+        queue.sequence += 1;
+        let key = (time, queue.sequence);
+        queue.waiting.insert(key, task);
+        let wake = self.helpers && queue.idle > 0 && queue.mean >= WORTH_A_THREAD;
+        drop(queue);
+        if wake {
+            self.shared.more.notify_one();
+        }
+        Job { shared: Arc::clone(&self.shared), key, open: true }
+    }
+}
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        self.shared.queue.lock().closed = true;
+        self.shared.more.notify_all();
+    }
+}
+
+/// A task that was handed in. Dropping it forgets one that nobody has begun.
+pub(crate) struct Job {
+    shared: Arc<Shared>,
+    key: Key,
+    open: bool,
+}
+
+impl Job {
+    /// Sees to it that the task is done.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.open = false;
+        let mut queue = self.shared.queue.lock();
+        if let Some(task) = queue.waiting.remove(&self.key) {
+            drop(queue);
+            return answer(self.shared.run(task));
+        }
+        loop {
+            if let Some(Some(_)) = queue.running.get(&self.key) {
+                let outcome = queue.running.remove(&self.key).flatten();
+                return answer(outcome.unwrap_or(Ok(())));
+            }
+            if let Some((key, task)) = queue.waiting.pop_first() {
+                queue.running.insert(key, None);
+                drop(queue);
+                let outcome = self.shared.run(task);
+                queue = self.shared.queue.lock();
+                queue.end(key, outcome);
+            } else {
+                self.shared.done.wait(&mut queue);
+            }
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if self.open {
+            let mut queue = self.shared.queue.lock();
+            queue.waiting.remove(&self.key);
+            // What it computes is for nobody: its outcome is not kept.
+            queue.running.remove(&self.key);
+        }
+    }
+}
+
+impl Queue {
+    fn end(&mut self, key: Key, outcome: Outcome) {
+        if let Some(slot) = self.running.get_mut(&key) {
+            *slot = Some(outcome);
+        }
+    }
+}
+
+impl Shared {
+    #[expect(clippy::disallowed_methods, reason = "decides where a task runs, not what comes out")]
+    fn run(&self, task: Task) -> Outcome {
+        let started = Instant::now();
+        let outcome = catch_unwind(AssertUnwindSafe(task));
+        let took = started.elapsed();
+        let mut queue = self.queue.lock();
+        queue.mean = (queue.mean * 7 + took) / 8;
+        outcome
+    }
+
+    fn help(&self) {
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.closed {
+                return;
+            }
+            // Small ones are done sooner than handed over.
+            let worth = queue.mean >= WORTH_A_THREAD;
+            match worth.then(|| queue.waiting.pop_first()).flatten() {
+                Some((key, task)) => {
+                    queue.running.insert(key, None);
+                    drop(queue);
+                    let outcome = self.run(task);
+                    queue = self.queue.lock();
+                    queue.end(key, outcome);
+                    self.done.notify_all();
+                }
+                None => {
+                    queue.idle += 1;
+                    self.more.wait(&mut queue);
+                    queue.idle -= 1;
+                }
+            }
+        }
+    }
+}
+
+fn answer(outcome: Outcome) -> Result<()> {
+    outcome.map_err(|payload| panicked(&*payload))
+}
+
+/// A panic as an error of the invocation in which it happened.
+pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Error {
+    let what = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    Error::new(ErrorKind::Worker, format!("the worker panicked: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn every_task_is_done_once_whatever_the_threads() {
+        for threads in [1, 2, 5] {
+            let jobs = Jobs::new(threads).unwrap();
+            let sum = Arc::new(AtomicU64::new(0));
+            let handed: Vec<Job> = (0..200_u64)
+                .map(|i| {
+                    let sum = Arc::clone(&sum);
+                    let time = Time::new(Duration::from_secs(i % 17));
+                    let work = move || {
+                        let spin = (0..20_000_u64).fold(0, |s, i| std::hint::black_box(s ^ i));
+                        sum.fetch_add(i + (spin & 0), Ordering::Relaxed);
+                    };
+                    jobs.submit(time, Box::new(work))
+                })
+                .collect();
+            for job in handed {
+                job.finish().unwrap();
+            }
+            assert_eq!(sum.load(Ordering::Relaxed), 199 * 100);
+            let queue = jobs.shared.queue.lock();
+            assert!(queue.waiting.is_empty() && queue.running.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_panic_is_an_error_and_a_dropped_task_is_forgotten() {
+        let jobs = Jobs::new(1).unwrap();
+        let ran = Arc::new(AtomicU64::new(0));
+        let runs = Arc::clone(&ran);
+        let task = Box::new(move || {
+            runs.fetch_add(1, Ordering::Relaxed);
+        });
+        let forgotten = jobs.submit(Time::ORIGIN, task);
+        let fails = jobs.submit(Time::ORIGIN, Box::new(|| panic!("as it should")));
+        drop(forgotten);
+        let error = fails.finish().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Worker);
+        assert!(error.to_string().contains("as it should"), "{error}");
+        assert_eq!(ran.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,188 @@
+//! A function's connection to shared storage.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rand::Rng;
+use rand_distr::{Distribution as _, StandardNormal};
+use siren_core::platform::{Distribution, Profile};
+use siren_core::{Clock, Error, ErrorKind, Requests, Result, Time};
+
+use crate::clock::VirtualClock;
+use crate::fault::{Faults, happens, seconds};
+
+/// What all functions share: how many requests storage still answers in this second.
+#[derive(Default)]
+pub(crate) struct Traffic(Mutex<[Bucket; 2]>);
+
+#[derive(Clone, Copy, Default)]
+struct Bucket {
+    used: f64,
+    at: Time,
+}
+
+impl Traffic {
+    /// Whether one more request of a kind is answered: as many in a second as `rate`.
+    fn admits(&self, kind: usize, rate: f64, now: Time) -> bool {
+        let bucket = &mut self.0.lock()[kind];
+        bucket.used = (bucket.used - now.since(bucket.at).as_secs_f64() * rate).max(0.0);
+        bucket.at = now;
+        if bucket.used + 1.0 > rate {
+            return false;
+        }
+        bucket.used += 1.0;
+        true
+    }
+}
+
+/// A kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    Get,
+    Put,
+    PutIfUnchanged,
+    Delete,
+}
+
+/// Which way bytes go, seen from the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Read,
+    Write,
+}
+
+/// One function's requests and transfers. What it draws comes from its own stream, so that functions
+/// do not disturb one another's chances.
+pub(crate) struct Link {
+    clock: VirtualClock,
+    profile: Arc<Profile>,
+    faults: Arc<Faults>,
+    traffic: Arc<Traffic>,
+    rng: Mutex<Box<dyn Rng + Send + Sync>>,
+    read_slowdown: f64,
+    write_slowdown: f64,
+    /// When the last transfer ends: all of a function's share its network.
+    free_at: Mutex<Time>,
+    reads: AtomicU64,
+    writes: AtomicU64,
+}
+
+impl Link {
+    pub(crate) fn new(
+        clock: VirtualClock,
+        profile: Arc<Profile>,
+        faults: Arc<Faults>,
+        traffic: Arc<Traffic>,
+        mut rng: Box<dyn Rng + Send + Sync>,
+    ) -> Self {
+        let read_slowdown = profile.network.read_slowdown.draw(&mut rng);
+        let write_slowdown = profile.network.write_slowdown.draw(&mut rng);
+        Self {
+            clock,
+            profile,
+            faults,
+            traffic,
+            rng: Mutex::new(rng),
+            read_slowdown,
+            write_slowdown,
+            free_at: Mutex::new(Time::ORIGIN),
+            reads: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
+        }
+    }
+
+    /// Requests made so far that are paid for, whatever became of them.
+    pub(crate) fn requests(&self) -> Requests {
+        Requests {
+            reads: self.reads.load(Ordering::Relaxed),
+            writes: self.writes.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &VirtualClock {
+        &self.clock
+    }
+
+    /// A draw from the standard normal distribution.
+    pub(crate) fn normal(&self) -> f64 {
+        StandardNormal.sample(&mut *self.rng.lock())
+    }
+
+    /// Waits for what a request takes until storage acts on it, and for `bytes` that are sent along.
+    ///
+    /// # Errors
+    ///
+    /// Throttled when there are too many requests, lost when this one is.
+    pub(crate) async fn request(&self, request: Request, bytes: u64) -> Result<()> {
+        let now = self.clock.now();
+        let storage = &self.profile.storage;
+        let (kind, rate) = match request {
+            Request::Get => (0, storage.reads_per_s),
+            _ => (1, storage.writes_per_s),
+        };
+        match request {
+            Request::Get => self.reads.fetch_add(1, Ordering::Relaxed),
+            Request::Put | Request::PutIfUnchanged => self.writes.fetch_add(1, Ordering::Relaxed),
+            // Free of charge.
+            Request::Delete => 0,
+        };
+        let (latency, lost) = {
+            let rng = &mut *self.rng.lock();
+            let base: &Distribution = match request {
+                Request::Get => &storage.get_ms,
+                Request::Put | Request::Delete => &storage.put_ms,
+                Request::PutIfUnchanged => &storage.put_if_unchanged_ms,
+            };
+            let ms = base.draw(rng) + storage.tail_ms.draw(rng).unwrap_or(0.0);
+            (seconds(ms / 1e3 * self.faults.slowness(now)), happens(self.faults.request_lost, rng))
+        };
+        if !self.traffic.admits(kind, rate, now) {
+            self.clock.sleep(latency).await;
+            return Err(Error::new(ErrorKind::Throttled, "storage asks for fewer requests"));
+        }
+        if lost {
+            return self.lost().await;
+        }
+        let sent = self.transfer_end(Way::Write, bytes);
+        self.clock.until(sent.max(now) + latency).await;
+        Ok(())
+    }
+
+    /// Loses the answer to a request that had its effect, if that is this one's fate.
+    pub(crate) async fn answer(&self) -> Result<()> {
+        if happens(self.faults.request_answer_lost, &mut *self.rng.lock()) {
+            return self.lost().await;
+        }
+        Ok(())
+    }
+
+    async fn lost(&self) -> Result<()> {
+        self.clock.sleep(seconds(self.faults.request_timeout_s)).await;
+        Err(Error::new(ErrorKind::Lost, "storage does not answer"))
+    }
+
+    /// Waits for the transfer of what was read.
+    pub(crate) async fn receive(&self, bytes: u64) {
+        let end = self.transfer_end(Way::Read, bytes);
+        self.clock.until(end).await;
+    }
+
+    /// When a transfer that begins now ends, behind those that are under way.
+    fn transfer_end(&self, way: Way, bytes: u64) -> Time {
+        if bytes == 0 {
+            return self.clock.now();
+        }
+        let network = &self.profile.network;
+        let takes = match way {
+            Way::Read => network.read_seconds(bytes, self.read_slowdown),
+            Way::Write => network.write_seconds(bytes, self.write_slowdown),
+        };
+        let mut free_at = self.free_at.lock();
+        // Whole microseconds: what is shorter is no event of its own.
+        let takes = Duration::from_micros((takes * 1e6).round() as u64);
+        *free_at = (*free_at).max(self.clock.now()) + takes;
+        *free_at
+    }
+}

@@ -1,0 +1,87 @@
+//! Objects in simulated storage.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use siren_core::{Clock, Result, Time};
+use siren_hsp::objects::{Fetched, Listed, Objects, Tag, Written};
+
+use crate::fault::seconds;
+use crate::link::{Link, Request};
+
+/// When each object was last replaced: storage takes its time between two conditional writes of one.
+#[derive(Default)]
+pub(crate) struct Commits(Mutex<HashMap<String, Time>>);
+
+/// Objects behind a function's connection. A request acts on storage when its latency has passed.
+pub(crate) struct SimObjects {
+    pub(crate) inner: Arc<dyn Objects>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) commits: Arc<Commits>,
+    /// The shortest time between two conditional writes of one object, in milliseconds.
+    pub(crate) commit_ms: f64,
+}
+
+#[async_trait]
+impl Objects for SimObjects {
+    async fn get(&self, key: &str, known: Option<&Tag>) -> Result<Fetched> {
+        self.link.request(Request::Get, 0).await?;
+        let fetched = self.inner.get(key, known).await?;
+        if let Fetched::Changed { bytes, .. } = &fetched {
+            self.link.receive(bytes.len() as u64).await;
+        }
+        self.link.answer().await?;
+        Ok(fetched)
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
+        self.link.request(Request::Get, 0).await?;
+        let bytes = self.inner.get_range(key, range).await?;
+        self.link.receive(bytes.as_ref().map_or(0, Vec::len) as u64).await;
+        self.link.answer().await?;
+        Ok(bytes)
+    }
+
+    async fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Written> {
+        self.link.request(Request::Put, bytes.len() as u64).await?;
+        let written = self.inner.put_if_absent(key, bytes).await?;
+        self.link.answer().await?;
+        Ok(written)
+    }
+
+    async fn put_if_unchanged(&self, key: &str, known: &Tag, bytes: &[u8]) -> Result<Written> {
+        self.link.request(Request::PutIfUnchanged, bytes.len() as u64).await?;
+        let now = self.link.clock().now();
+        let free = {
+            let commits = self.commits.0.lock();
+            let last = commits.get(key).copied();
+            last.is_none_or(|last| now.since(last) >= seconds(self.commit_ms / 1e3))
+        };
+        // Storage is still busy with the last one: a conflict, which a client may not take for success.
+        let written = match free {
+            true => self.inner.put_if_unchanged(key, known, bytes).await?,
+            false => Written::Refused,
+        };
+        if let Written::Done(_) = written {
+            self.commits.0.lock().insert(key.into(), now);
+        }
+        self.link.answer().await?;
+        Ok(written)
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Listed> {
+        self.link.request(Request::Put, 0).await?;
+        let listed = self.inner.list(prefix, after).await?;
+        self.link.answer().await?;
+        Ok(listed)
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<()> {
+        self.link.request(Request::Delete, 0).await?;
+        self.inner.delete(keys).await?;
+        self.link.answer().await
+    }
+}

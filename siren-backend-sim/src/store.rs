@@ -1,0 +1,118 @@
+//! A store in memory as if it were in shared storage.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use siren_core::{
+    Aggregation, Clock, Context, EpochPlan, Invocation, ParameterStore, Pulled, Receipt, Replica,
+    Requests, Result, Sealed, Snapshot, Status, StoreCosts, Update, WorkerReport, wire,
+};
+
+use crate::link::{Link, Request};
+
+/// A store behind a function's connection: one GET of what changed for each pull, and one PUT for each
+/// push, which is applied the moment it is answered. Without a connection it is the driver's view, whose
+/// calls take no time and which names the same costs.
+pub(crate) struct SimStore {
+    pub(crate) inner: Arc<dyn ParameterStore>,
+    pub(crate) link: Option<Arc<Link>>,
+}
+
+#[async_trait]
+impl ParameterStore for SimStore {
+    fn dim(&self) -> usize {
+        self.inner.dim()
+    }
+
+    fn costs(&self) -> StoreCosts {
+        StoreCosts {
+            push: Requests { writes: 1, reads: 0 },
+            pull: Requests { writes: 0, reads: 1 },
+        }
+    }
+
+    fn aggregation(&self, plan: &EpochPlan) -> Aggregation {
+        self.inner.aggregation(plan)
+    }
+
+    async fn aggregate(
+        &self,
+        invocation: &Invocation,
+        context: &dyn Context,
+    ) -> Result<WorkerReport> {
+        self.inner.aggregate(invocation, context).await
+    }
+
+    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<Pulled> {
+        let Some(link) = &self.link else {
+            return self.inner.pull(epoch, replica, progress).await;
+        };
+        let asked = link.clock().now();
+        let (mut early, mut waited) = (0, Duration::ZERO);
+        if progress > 0 {
+            // Who has to wait for others asks storage once they are done.
+            early = self.inner.pull(epoch, replica, progress).await?.copied;
+            waited = link.clock().now() - asked;
+        }
+        link.request(Request::Get, 0).await?;
+        let pulled = self.inner.pull(epoch, replica, progress).await?;
+        let copied = (early + pulled.copied).min(self.dim());
+        link.receive(copied as u64 * 4).await;
+        link.answer().await?;
+        Ok(Pulled { copied, waited, ..pulled })
+    }
+
+    async fn push(&self, update: &Update<'_>) -> Result<Receipt> {
+        let Some(link) = &self.link else {
+            return self.inner.push(update).await;
+        };
+        link.request(Request::Put, wire::encoded_len(&update.gradient) as u64).await?;
+        let receipt = self.inner.push(update).await?;
+        link.answer().await?;
+        Ok(receipt)
+    }
+
+    async fn open(&self, plan: &EpochPlan) -> Result<()> {
+        self.inner.open(plan).await
+    }
+
+    async fn seal(&self, epoch: u64) -> Result<Sealed> {
+        self.inner.seal(epoch).await
+    }
+
+    async fn status(&self) -> Result<Status> {
+        self.inner.status().await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.inner.snapshot().await
+    }
+
+    async fn restore(&self, snapshot: &Snapshot) -> Result<()> {
+        self.inner.restore(snapshot).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use siren_core::conformance::store::Subject;
+    use siren_core::platform::Profile;
+    use siren_core::{Seed, store_tests};
+    use siren_hsp::MemoryStore;
+
+    use super::*;
+    use crate::clock::VirtualClock;
+    use crate::link::Traffic;
+
+    /// A store behind a connection that takes no time.
+    fn instant(dim: usize) -> SimStore {
+        let profile = Arc::new(Profile::instant());
+        let rng = Box::new(Seed::new(1).rng());
+        let link = Link::new(VirtualClock::new(), profile, Arc::default(), Arc::<Traffic>::default(), rng);
+        let inner = Arc::new(MemoryStore::new(vec![0.0; dim]).unwrap());
+        SimStore { inner, link: Some(Arc::new(link)) }
+    }
+
+    store_tests!(behind_a_connection, Subject::new(|dim| async move { instant(dim) }));
+}

@@ -1,0 +1,49 @@
+//! Clock and backends of virtual time keep their contracts.
+
+use std::sync::Arc;
+
+use siren_backend_sim::{Keeping, SimBackend, Simulation, VirtualClock};
+use siren_core::conformance::{backend, clock};
+use siren_core::{Machine, Seed, StepTime, Worker, backend_tests, clock_tests};
+use siren_hsp::MemoryStore;
+use siren_hsp::data::MemorySource;
+
+clock_tests!(
+    virtual_clock,
+    clock::Subject::driven(VirtualClock::new(), |clock, future| clock.run(future).unwrap()),
+);
+
+/// A hundred microseconds for a moment's work.
+const STEP: StepTime = StepTime {
+    seconds_per_example: 1e-4,
+    flops_per_example: 0.0,
+    seconds_per_batch: 1e-4,
+    seconds_per_parameter: 1e-4,
+    parallel_share: 0.0,
+};
+
+fn parts() -> (Arc<MemoryStore>, Arc<MemorySource>) {
+    (Arc::new(MemoryStore::new(vec![0.0]).unwrap()), Arc::new(MemorySource::new(vec![0; 4], 4).unwrap()))
+}
+
+fn simulated(worker: Arc<dyn Worker>) -> SimBackend {
+    let (store, data) = parts();
+    let keeping = Keeping::Ideal(store);
+    SimBackend::functions(worker, keeping, data, Simulation::lambda(STEP), Seed::new(1)).unwrap()
+}
+
+/// The suite's workers are of a function's size.
+fn rented(worker: Arc<dyn Worker>) -> SimBackend {
+    let (store, data) = parts();
+    let machine = Machine { memory_mb: 1_769, ..Machine::m4_large() };
+    SimBackend::machine(worker, store, data, machine, STEP).unwrap()
+}
+
+backend_tests!(
+    functions,
+    backend::Subject::driven(simulated, |sim, future| sim.run(future).unwrap()).swarm(500),
+);
+backend_tests!(
+    machine,
+    backend::Subject::driven(rented, |sim, future| sim.run(future).unwrap()),
+);
