@@ -109,7 +109,8 @@ mod tests {
     fn instant(dim: usize) -> SimStore {
         let profile = Arc::new(Profile::instant());
         let rng = Box::new(Seed::new(1).rng());
-        let link = Link::new(VirtualClock::new(), profile, Arc::default(), Arc::<Traffic>::default(), rng);
+        let link =
+            Link::new(VirtualClock::new(), profile, Arc::default(), Arc::<Traffic>::default(), rng);
         let inner = Arc::new(MemoryStore::new(vec![0.0; dim]).unwrap());
         SimStore { inner, link: Some(Arc::new(link)) }
     }

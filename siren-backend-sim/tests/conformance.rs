@@ -23,7 +23,10 @@ const STEP: StepTime = StepTime {
 };
 
 fn parts() -> (Arc<MemoryStore>, Arc<MemorySource>) {
-    (Arc::new(MemoryStore::new(vec![0.0]).unwrap()), Arc::new(MemorySource::new(vec![0; 4], 4).unwrap()))
+    (
+        Arc::new(MemoryStore::new(vec![0.0]).unwrap()),
+        Arc::new(MemorySource::new(vec![0; 4], 4).unwrap()),
+    )
 }
 
 fn simulated(worker: Arc<dyn Worker>) -> SimBackend {
@@ -43,7 +46,4 @@ backend_tests!(
     functions,
     backend::Subject::driven(simulated, |sim, future| sim.run(future).unwrap()).swarm(500),
 );
-backend_tests!(
-    machine,
-    backend::Subject::driven(rented, |sim, future| sim.run(future).unwrap()),
-);
+backend_tests!(machine, backend::Subject::driven(rented, |sim, future| sim.run(future).unwrap()),);
