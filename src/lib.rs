@@ -7,6 +7,7 @@
 //! | --- | --- | --- |
 //! | `local` | [`Local`]: workers in this process | yes |
 //! | `burn` | [`burn`]: any burn module as a workload | no |
+//! | `linear` | [`linear`]: logistic regression of dense and sparse features, readers of libsvm and CSV | no |
 //! | `report` | [`report`]: one self-contained HTML page for a run | no |
 //!
 //! # Six nouns
@@ -57,6 +58,8 @@ pub use siren_hsp::{
 pub use siren_backend_local::Local;
 #[cfg(feature = "burn")]
 pub use siren_burn as burn;
+#[cfg(feature = "linear")]
+pub use siren_linear as linear;
 #[cfg(feature = "report")]
 pub use siren_report as report;
 

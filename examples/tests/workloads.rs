@@ -67,6 +67,24 @@ fn the_bundled_images_are_mnist() {
     assert_eq!(counts, [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]);
 }
 
+#[test]
+fn the_bundled_tables_are_whole() {
+    use siren_examples::tables::{self, Clicks};
+    for (clicks, train_size, sizes, features) in [
+        (Clicks::CensusKdd, None, (60_000, 20_000), 552),
+        (Clicks::ObdClick, Some(1_000), (1_000, 12_000), 419),
+    ] {
+        let folder = tables::bundled_clicks();
+        let (train, test) = tables::load_clicks(&folder, clicks, train_size).unwrap();
+        assert_eq!((train.source.len(), test.source.len()), sizes, "{clicks}");
+        assert_eq!((train.features, test.features), (features, features), "{clicks}");
+    }
+    let higgs = tables::load_higgs(&tables::bundled_higgs(), None).unwrap();
+    assert_eq!((higgs.train.len(), higgs.test.len(), higgs.features), (10_000, 2_000, 28));
+    let missing = tables::load_higgs(&tables::bundled_clicks(), None).unwrap_err();
+    assert!(missing.message().contains("higgs.train.csv.gz"), "{missing}");
+}
+
 fn block_on<T, E: std::fmt::Debug>(future: impl Future<Output = Result<T, E>>) -> T {
     tokio::runtime::Runtime::new().unwrap().block_on(future).unwrap()
 }

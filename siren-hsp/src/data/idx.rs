@@ -1,14 +1,12 @@
 //! The IDX format of MNIST (LeCun, Cortes, Burges): a big-endian header with a magic number and the
 //! dimensions, then the entries; plain or compressed by gzip.
 
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::Path;
 
-use flate2::bufread::GzDecoder;
 use siren_core::{Error, ErrorKind, Result};
 
-use super::MemorySource;
+use super::{MemorySource, open};
 
 /// An array of unsigned bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,18 +29,7 @@ const MOST_ENTRIES: u64 = 1 << 33;
 /// the file.
 pub fn read(path: impl AsRef<Path>, dimensions: u8) -> Result<Idx> {
     let path = path.as_ref();
-    let open = || File::open(path);
-    let mut magic = [0; 2];
-    let read_magic = |mut file: File, magic: &mut [u8; 2]| file.read_exact(magic);
-    open()
-        .and_then(|file| read_magic(file, &mut magic))
-        .map_err(|error| cannot_read(path, error))?;
-    let file = BufReader::new(open().map_err(|error| cannot_read(path, error))?);
-    if magic == [0x1f, 0x8b] {
-        parse(GzDecoder::new(file), dimensions, path)
-    } else {
-        parse(file, dimensions, path)
-    }
+    parse(open(path)?, dimensions, path)
 }
 
 /// Reads images and labels, and packs each example as its label byte followed by its pixels.
@@ -131,11 +118,6 @@ fn parse(mut from: impl Read, dimensions: u8, path: &Path) -> Result<Idx> {
         ));
     }
     Ok(Idx { shape, bytes })
-}
-
-fn cannot_read(path: &Path, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Other, format!("cannot read the data file {}", path.display()))
-        .with_source(error)
 }
 
 fn short(path: &Path, part: &str, error: std::io::Error) -> Error {

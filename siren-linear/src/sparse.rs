@@ -1,0 +1,118 @@
+//! Logistic regression of sparse features.
+
+use siren_core::{Batch, Error, Layout, Metrics, Result, Seed, SparseGradient, Workload};
+
+use crate::dense::layout;
+use crate::example::{Packed, unpack};
+use crate::loss::{self, Judged};
+
+/// Binary logistic regression of sparse features, with a bias. The [crate's documentation](crate) has
+/// the formulae.
+///
+/// Examples are packed by [`SparseExample::pack`](crate::SparseExample::pack). A gradient names the
+/// bias and the features that the batch's examples give, and nothing else is computed or pushed: the
+/// work of a batch grows with these, and not with the number of features. There is no penalty, because
+/// its gradient would be dense; the store's [`Config::weight_decay`](siren_hsp::Config::weight_decay) is
+/// one that costs nothing on the wire.
+#[derive(Clone, Debug)]
+pub struct SparseLogisticRegression {
+    layout: Layout,
+    features: usize,
+}
+
+impl SparseLogisticRegression {
+    /// A model of so many features.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when there is no feature, or more than 32 bits count.
+    pub fn new(features: usize) -> Result<Self> {
+        Ok(Self { layout: layout(features)?, features })
+    }
+
+    /// The number of features.
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// Loss and slope of one example.
+    fn judge(&self, params: &[f32], example: &Packed<'_>) -> Result<Judged> {
+        let mut score = params[0];
+        for feature in example.features() {
+            let index = feature.index as usize;
+            if index >= self.features {
+                return Err(Error::rejected(format!(
+                    "feature {index} (from 0) in an example, but the model has {} features: read the \
+                     data with the model's number of features",
+                    self.features
+                )));
+            }
+            score += params[1 + index] * feature.value;
+        }
+        Ok(loss::judge(score, example.positive))
+    }
+
+    /// The mean loss; its gradient in parts that `add` adds up, in the same order every time.
+    fn descend(
+        &self,
+        params: &[f32],
+        batch: &Batch<'_>,
+        mut add: impl FnMut(u32, f32),
+    ) -> Result<f64> {
+        let examples = batch.examples as f64;
+        let (mut loss, mut bias) = (0.0, 0.0);
+        for example in unpack(batch)? {
+            let example = example?;
+            let judged = self.judge(params, &example)?;
+            loss += judged.loss;
+            bias += judged.error;
+            let error = (judged.error / examples) as f32;
+            for feature in example.features() {
+                add(1 + feature.index, error * feature.value);
+            }
+        }
+        add(0, (bias / examples) as f32);
+        Ok(loss / examples)
+    }
+}
+
+impl Workload for SparseLogisticRegression {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn init(&self, _: Seed) -> Result<Vec<f32>> {
+        Ok(vec![0.0; self.dim()])
+    }
+
+    fn gradient(
+        &self,
+        params: &[f32],
+        batch: &Batch<'_>,
+        _: Seed,
+        gradient: &mut [f32],
+    ) -> Result<f64> {
+        gradient.fill(0.0);
+        self.descend(params, batch, |index, value| gradient[index as usize] += value)
+    }
+
+    fn sparse_gradient(
+        &self,
+        params: &[f32],
+        batch: &Batch<'_>,
+        _: Seed,
+        gradient: &mut SparseGradient,
+    ) -> Result<Option<f64>> {
+        self.descend(params, batch, |index, value| gradient.add(index, value)).map(Some)
+    }
+
+    fn evaluate(&self, params: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
+        for example in unpack(batch)? {
+            let example = example?;
+            let judged = self.judge(params, &example)?;
+            metrics.add_loss(1, judged.loss);
+            loss::measure(judged, example.positive, metrics);
+        }
+        Ok(())
+    }
+}

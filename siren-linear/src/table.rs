@@ -1,0 +1,127 @@
+//! Labelled examples in memory.
+
+use ndarray::{Array2, ArrayView2, Axis};
+use siren_core::{Error, Result};
+use siren_hsp::data::{MemorySource, RaggedSource};
+
+use crate::SparseExample;
+
+/// Examples of sparse features, packed for a
+/// [`SparseLogisticRegression`](crate::SparseLogisticRegression).
+#[derive(Clone, Debug)]
+pub struct SparseTable {
+    /// The packed examples.
+    pub source: RaggedSource,
+    /// The number of features: indices are below it.
+    pub features: usize,
+    /// How many examples have the label 1.
+    pub positives: u64,
+}
+
+impl SparseTable {
+    /// Packs the examples in their order, with as many features as given or as the largest index asks
+    /// for.
+    ///
+    /// # Errors
+    ///
+    /// The first error among the examples; rejected when there are none, when an index is not below
+    /// `features`, or as [`SparseExample::pack`].
+    pub fn pack(
+        examples: impl IntoIterator<Item = Result<SparseExample>>,
+        features: Option<usize>,
+    ) -> Result<Self> {
+        let (mut bytes, mut offsets) = (Vec::new(), vec![0]);
+        let (mut needed, mut positives) = (0, 0);
+        for example in examples {
+            let example = example?;
+            example.pack(&mut bytes)?;
+            offsets.push(bytes.len());
+            positives += u64::from(example.positive);
+            needed = needed.max(example.features.last().map_or(0, |last| last.index as usize + 1));
+        }
+        let features = features.unwrap_or(needed);
+        if needed > features {
+            return Err(Error::rejected(format!(
+                "the examples have {needed} features, and {features} were asked for: ask for all"
+            )));
+        }
+        Ok(Self { source: RaggedSource::from_parts(bytes, offsets)?, features, positives })
+    }
+}
+
+/// Examples of dense features, to be standardised and packed for a
+/// [`LogisticRegression`](crate::LogisticRegression).
+#[derive(Clone, Debug, PartialEq)]
+pub struct DenseTable {
+    /// A row for each example: the label, 0 or 1, and the features.
+    pub(crate) rows: Array2<f32>,
+}
+
+impl DenseTable {
+    /// A table of rows of `1 + features` numbers, end to end: the label, 0 or 1, and the features.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when the numbers are not one or more such rows, when a label is another, or when a
+    /// number is not finite.
+    pub fn new(numbers: Vec<f32>, features: usize) -> Result<Self> {
+        let columns = features.saturating_add(1);
+        if features == 0 || numbers.is_empty() || !numbers.len().is_multiple_of(columns) {
+            return Err(Error::rejected(format!(
+                "{} numbers are not one or more examples of a label and {features} features",
+                numbers.len()
+            )));
+        }
+        if let Some(at) = numbers.iter().position(|number| !number.is_finite()) {
+            return Err(Error::rejected(format!(
+                "column {} of example {} is {}: give finite numbers",
+                at % columns,
+                at / columns,
+                numbers[at]
+            )));
+        }
+        let rows = Array2::from_shape_vec((numbers.len() / columns, columns), numbers)
+            .map_err(|error| Error::rejected("rows of another length").with_source(error))?;
+        rows.column(0).iter().try_for_each(|&label| crate::loss::positive(label).map(drop))?;
+        Ok(Self { rows })
+    }
+
+    /// The number of features.
+    pub fn features(&self) -> usize {
+        self.rows.ncols() - 1
+    }
+
+    /// The number of examples, at least one.
+    pub fn examples(&self) -> usize {
+        self.rows.nrows()
+    }
+
+    /// How many examples have the label 1.
+    pub fn positives(&self) -> u64 {
+        self.rows.column(0).iter().filter(|&&label| label == 1.0).count() as u64
+    }
+
+    /// Label and features of one example.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many examples.
+    pub fn row(&self, example: usize) -> Vec<f32> {
+        self.rows.row(example).to_vec()
+    }
+
+    /// The features of all examples, shape \[examples, features\].
+    pub(crate) fn inputs(&self) -> ArrayView2<'_, f32> {
+        self.rows.view().split_at(Axis(1), 1).1
+    }
+
+    /// The packed examples, in their order: each is `1 + features` little-endian `f32` numbers.
+    ///
+    /// # Errors
+    ///
+    /// None: a table has at least one example.
+    pub fn pack(&self) -> Result<MemorySource> {
+        let bytes: Vec<u8> = self.rows.iter().flat_map(|number| number.to_le_bytes()).collect();
+        MemorySource::new(bytes, self.rows.ncols() * size_of::<f32>())
+    }
+}
