@@ -8,6 +8,7 @@
 //! | `local` | [`Local`]: workers in this process | yes |
 //! | `burn` | [`burn`]: any burn module as a workload | no |
 //! | `linear` | [`linear`]: logistic regression of dense and sparse features, readers of libsvm and CSV | no |
+//! | `sim` | [`sim`]: workers on simulated AWS Lambda and S3, or on a rented machine | no |
 //! | `report` | [`report`]: one self-contained HTML page for a run | no |
 //!
 //! # Six nouns
@@ -56,6 +57,8 @@ pub use siren_hsp::{
 
 #[cfg(feature = "local")]
 pub use siren_backend_local::Local;
+#[cfg(feature = "sim")]
+pub use siren_backend_sim as sim;
 #[cfg(feature = "burn")]
 pub use siren_burn as burn;
 #[cfg(feature = "linear")]

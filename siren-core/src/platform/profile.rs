@@ -388,4 +388,41 @@ mod tests {
         Profile::instant().check().unwrap();
         Profile { storage: Storage::express(), ..Profile::default() }.check().unwrap();
     }
+
+    /// Published quantiles at 50, 90 and 99 %, where there is one, and what a hundred thousand draws say.
+    #[test]
+    fn what_is_drawn_has_the_published_quantiles() {
+        let Profile { starts, storage, network, .. } = Profile::aws_lambda();
+        let express = Storage::express();
+        let cases: [(&str, Distribution, [Option<f64>; 3]); 10] = [
+            ("GET", storage.get_ms, [Some(26.7), Some(58.0), Some(102.0)]),
+            ("PUT", storage.put_ms, [Some(40.7), Some(74.0), Some(122.0)]),
+            ("conditional PUT", storage.put_if_unchanged_ms, [Some(61.0), None, Some(103.0)]),
+            ("Express GET", express.get_ms, [Some(4.8), None, Some(6.4)]),
+            ("Express PUT", express.put_ms, [Some(7.5), None, Some(9.7)]),
+            ("INIT", starts.init_ms, [Some(15.2), Some(19.4), Some(30.0)]),
+            // The middle of what was published: 220 to 290 and 309 to 730, 69 to 80 and 105 to 152.
+            ("cold start", starts.cold_ms, [Some(255.0), None, Some(520.0)]),
+            ("warm start", starts.warm_ms, [Some(74.5), None, Some(128.5)]),
+            // 100 MB/s, 5 % of the functions below 98.
+            ("reading", network.read_slowdown, [Some(1.0), None, None]),
+            // 5.7 s, 13.0 s at 99 %.
+            ("writing", network.write_slowdown, [Some(1.0), None, Some(13.0 / 5.7)]),
+        ];
+        let mut rng = crate::Seed::new(3).rng();
+        for (name, distribution, published) in cases {
+            let mut draws: Vec<f64> = (0..100_000).map(|_| distribution.draw(&mut rng)).collect();
+            draws.sort_by(f64::total_cmp);
+            for (rank, published) in [50_000, 90_000, 99_000].into_iter().zip(published) {
+                let Some(published) = published else { continue };
+                let drawn = draws[rank];
+                let off = drawn / published - 1.0;
+                assert!(off.abs() < 0.05, "{name}: {drawn} at rank {rank}, {published} published");
+            }
+            assert!(draws[99_999] <= distribution.max.unwrap_or(f64::INFINITY), "{name}");
+        }
+        // 512 MiB, written by functions that a burst does not help.
+        let seconds = network.write_seconds(512 << 20, 13.0 / 5.7);
+        assert!((seconds / 13.0 - 1.0).abs() < 0.05, "{seconds} s at 99 %, 13.0 published");
+    }
 }
