@@ -411,15 +411,22 @@ mod tests {
         ];
         let mut rng = crate::Seed::new(3).rng();
         for (name, distribution, published) in cases {
-            let mut draws: Vec<f64> = (0..100_000).map(|_| distribution.draw(&mut rng)).collect();
-            draws.sort_by(f64::total_cmp);
+            // The middle of five, since a steep tail makes the rank of one uncertain.
+            let mut drawn: Vec<Vec<f64>> = Vec::new();
+            for _ in 0..5 {
+                let mut draws: Vec<f64> =
+                    (0..100_000).map(|_| distribution.draw(&mut rng)).collect();
+                draws.sort_by(f64::total_cmp);
+                assert!(draws[99_999] <= distribution.max.unwrap_or(f64::INFINITY), "{name}");
+                drawn.push(draws);
+            }
             for (rank, published) in [50_000, 90_000, 99_000].into_iter().zip(published) {
                 let Some(published) = published else { continue };
-                let drawn = draws[rank];
-                let off = drawn / published - 1.0;
-                assert!(off.abs() < 0.05, "{name}: {drawn} at rank {rank}, {published} published");
+                let mut at: Vec<f64> = drawn.iter().map(|draws| draws[rank]).collect();
+                at.sort_by(f64::total_cmp);
+                let off = at[2] / published - 1.0;
+                assert!(off.abs() < 0.05, "{name}: {} at {rank}, {published} published", at[2]);
             }
-            assert!(draws[99_999] <= distribution.max.unwrap_or(f64::INFINITY), "{name}");
         }
         // 512 MiB, written by functions that a burst does not help.
         let seconds = network.write_seconds(512 << 20, 13.0 / 5.7);
