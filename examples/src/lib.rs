@@ -2,6 +2,7 @@
 //! files a run leaves behind.
 
 pub mod flags;
+pub mod lab;
 pub mod lenet;
 pub mod mnist;
 pub mod progress;

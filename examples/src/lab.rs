@@ -1,0 +1,119 @@
+//! Jobs on simulated platforms: what `toy_example`, `testbed` and `synchrony` share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use siren_backend_sim::{Bill, Keeping, SimBackend, Simulation};
+use siren_core::{
+    DataSource, Error, ErrorKind, Machine, Result, Scheduler, Seed, StepTime, StopReason, Usd,
+    Workload,
+};
+use siren_hsp::{Config, Fixed, MemoryStore, Parts, RunRecord, ShardWorker, Trainer};
+
+/// Something to learn, and how.
+#[derive(Clone)]
+pub struct Job {
+    /// A name for people.
+    pub name: String,
+    /// What is learned.
+    pub workload: Arc<dyn Workload>,
+    /// The training data.
+    pub train: Arc<dyn DataSource>,
+    /// The held-out data.
+    pub test: Arc<dyn DataSource>,
+    /// How to train.
+    pub config: Config,
+    /// How long a step takes on one vCPU.
+    pub step: StepTime,
+}
+
+/// A finished run on a simulated platform.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// All of it.
+    pub record: RunRecord,
+    /// From launch to barrier, summed over the epochs: evaluations are not part of it.
+    pub time_s: f64,
+    /// What the platform charges.
+    pub cost: Usd,
+    /// The GB-seconds of it alone: no requests and no fee for a call, as the SIREN talk counts.
+    pub cost_without_requests: Usd,
+}
+
+impl Job {
+    /// Runs on AWS Lambda.
+    ///
+    /// # Errors
+    ///
+    /// Those of the simulation and of the trainer.
+    pub fn on_lambda(
+        &self,
+        scheduler: impl Scheduler + 'static,
+        simulation: &Simulation,
+    ) -> Result<Run> {
+        let store = MemoryStore::initialised(&*self.workload, self.config.seed)?;
+        let simulation = Simulation { step: self.step, ..simulation.clone() };
+        let price = simulation.profile.platform.prices.gb_second;
+        let sim = SimBackend::functions(
+            Arc::new(ShardWorker::new(Arc::clone(&self.workload))),
+            Keeping::Ideal(Arc::new(store)),
+            Arc::clone(&self.train),
+            simulation,
+            Seed::new(self.config.seed),
+        )?;
+        let (record, bill) = self.train(sim, scheduler)?;
+        Ok(Run {
+            time_s: time(&record),
+            cost: Usd::new(record.outcome.cost_usd),
+            cost_without_requests: price * bill.gb_seconds,
+            record,
+        })
+    }
+
+    /// Runs on a rented machine, with a worker on each vCPU.
+    ///
+    /// # Errors
+    ///
+    /// Those of the simulation and of the trainer.
+    pub fn on_machine(&self, machine: &Machine) -> Result<Run> {
+        let store = Arc::new(MemoryStore::initialised(&*self.workload, self.config.seed)?);
+        let worker = Arc::new(ShardWorker::new(Arc::clone(&self.workload)));
+        let data = Arc::clone(&self.train);
+        let sim = SimBackend::machine(worker, store, data, machine.clone(), self.step)?;
+        let scheduler = Fixed::new(machine.vcpus, machine.memory_mb);
+        let (record, _) = self.train(sim, scheduler)?;
+        let time_s = time(&record);
+        let cost = machine.bill(Duration::try_from_secs_f64(time_s).unwrap_or_default());
+        Ok(Run { time_s, cost, cost_without_requests: cost, record })
+    }
+
+    fn train(
+        &self,
+        sim: SimBackend,
+        scheduler: impl Scheduler + 'static,
+    ) -> Result<(RunRecord, Bill)> {
+        let sim = Arc::new(sim);
+        let parts = Parts {
+            workload: Arc::clone(&self.workload),
+            train: sim.data(),
+            held_out: Some(Arc::clone(&self.test)),
+            store: sim.store(),
+            backend: sim.clone(),
+            scheduler: Box::new(scheduler),
+        };
+        let trained = sim.run(Trainer::new(parts, self.config.clone())?.run())??;
+        Ok((trained.record, sim.bill()))
+    }
+}
+
+impl Run {
+    /// Whether it came to its target loss.
+    pub fn is_done(&self) -> bool {
+        self.record.outcome.reason == StopReason::TargetLoss
+    }
+}
+
+fn time(record: &RunRecord) -> f64 {
+    record.epochs.iter().map(|epoch| epoch.elapsed_s).sum()
+}
