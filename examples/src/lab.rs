@@ -1,15 +1,15 @@
 //! Jobs on simulated platforms: what `toy_example`, `testbed` and `synchrony` share.
 
+pub mod rows;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use siren_backend_sim::{Bill, Keeping, SimBackend, Simulation};
 use siren_core::{
-    DataSource, Error, ErrorKind, Machine, Result, Scheduler, Seed, StepTime, StopReason, Usd,
-    Workload,
+    DataSource, Machine, Result, Scheduler, Seed, StepTime, StopReason, Usd, Workload,
 };
-use siren_hsp::{Config, Fixed, MemoryStore, Parts, RunRecord, ShardWorker, Trainer};
+use siren_hsp::{Config, EpochRecord, Fixed, MemoryStore, Parts, RunRecord, ShardWorker, Trainer};
 
 /// Something to learn, and how.
 #[derive(Clone)]
@@ -108,6 +108,25 @@ impl Job {
 }
 
 impl Run {
+    /// Time and loss at each barrier.
+    pub fn loss_by_time(&self) -> Vec<(f64, f64)> {
+        self.loss_by(|epoch| epoch.elapsed_s)
+    }
+
+    /// Money and loss at each barrier; a machine's money runs with the time.
+    pub fn loss_by_cost(&self) -> Vec<(f64, f64)> {
+        self.loss_by(|epoch| epoch.cost_usd)
+    }
+
+    fn loss_by(&self, of: impl Fn(&EpochRecord) -> f64) -> Vec<(f64, f64)> {
+        let mut sum = 0.0;
+        let barriers = self.record.epochs.iter().map(|epoch| {
+            sum += of(epoch);
+            (sum, epoch.loss)
+        });
+        std::iter::once((0.0, self.record.initial.loss)).chain(barriers).collect()
+    }
+
     /// Whether it came to its target loss.
     pub fn is_done(&self) -> bool {
         self.record.outcome.reason == StopReason::TargetLoss

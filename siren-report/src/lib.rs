@@ -6,15 +6,17 @@
 //! disk, sent by mail or kept for years.
 //!
 //! The charts can be used on their own, as SVG: [`figure`] has those of one run, [`chart`] draws any
-//! others.
+//! others, and a [`Sheet`] puts charts, tables and text on a page.
 
 pub mod chart;
 pub mod figure;
 mod number;
 mod page;
+mod sheet;
 
 use std::path::Path;
 
+pub use sheet::Sheet;
 use siren_core::{Result, file};
 use siren_hsp::RunRecord;
 

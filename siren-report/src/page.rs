@@ -9,7 +9,7 @@ use crate::{figure, number};
 
 mod tables;
 
-const STYLE: &str = include_str!("page/style.css");
+pub(crate) const STYLE: &str = include_str!("page/style.css");
 
 pub(crate) fn page(record: &RunRecord) -> Result<Markup> {
     Ok(html! {

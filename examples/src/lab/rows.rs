@@ -1,0 +1,148 @@
+//! The rows of a comparison: as text, as JSON, as a table of a page.
+
+use std::path::Path;
+
+use serde::Serialize;
+use siren_core::{Error, ErrorKind, Result, file};
+
+use super::Run;
+
+/// One run of a comparison.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// What was learned.
+    pub workload: String,
+    /// Where.
+    pub platform: String,
+    /// Functions, the most of any epoch; the workers of a machine.
+    pub functions: u32,
+    /// Functions of each epoch, where they differ.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub schedule: Vec<u32>,
+    /// Memory of each function, or of the machine.
+    pub memory_mb: u32,
+    /// Epochs until the target loss.
+    pub epochs: u64,
+    /// Whether the target loss was reached.
+    pub reached: bool,
+    /// The held-out loss at the end.
+    pub loss: f64,
+    /// The held-out accuracy at the end, or the AUC where there is no accuracy.
+    pub quality: f64,
+    /// Seconds from launch to barrier, summed over the epochs.
+    pub time_s: f64,
+    /// What all of it costs.
+    pub cost_usd: f64,
+    /// GB-seconds alone, or the machine.
+    pub cost_usd_without_requests: f64,
+}
+
+impl Row {
+    /// A row for a run.
+    pub fn new(workload: &str, platform: &str, run: &Run) -> Self {
+        let epochs = &run.record.epochs;
+        let workers: Vec<u32> = epochs.iter().map(|epoch| epoch.workers).collect();
+        let differ = workers.windows(2).any(|pair| pair[0] != pair[1]);
+        let last = epochs.last();
+        let initial = &run.record.initial;
+        let quality = last.map_or(initial.auc.or(initial.accuracy), |e| e.auc.or(e.accuracy));
+        Self {
+            workload: workload.into(),
+            platform: platform.into(),
+            functions: workers.iter().copied().max().unwrap_or(0),
+            schedule: if differ { workers } else { Vec::new() },
+            memory_mb: last.map_or(0, |epoch| epoch.memory_mb),
+            epochs: epochs.len() as u64,
+            reached: run.is_done(),
+            loss: run.record.outcome.loss,
+            quality: quality.unwrap_or(f64::NAN),
+            time_s: run.time_s,
+            cost_usd: run.cost.dollars(),
+            cost_usd_without_requests: run.cost_without_requests.dollars(),
+        }
+    }
+
+    /// How many functions, in words.
+    pub fn who(&self) -> String {
+        match self.schedule.as_slice() {
+            [] => self.functions.to_string(),
+            [first, .., last] => {
+                let between = self.schedule.get(1).copied().unwrap_or(*last);
+                format!("{first}, {between}, {last}")
+            }
+            [only] => only.to_string(),
+        }
+    }
+
+    fn cells(&self) -> [String; 9] {
+        [
+            self.platform.clone(),
+            self.who(),
+            self.memory_mb.to_string(),
+            self.epochs.to_string(),
+            format!("{:.4}{}", self.loss, if self.reached { "" } else { " (missed)" }),
+            format!("{:.4}", self.quality),
+            format!("{:.2}", self.time_s),
+            format!("{:.5}", self.cost_usd),
+            format!("{:.5}", self.cost_usd_without_requests),
+        ]
+    }
+}
+
+/// The names of the columns.
+pub const HEADER: [&str; 9] = [
+    "platform",
+    "workers",
+    "MB",
+    "epochs",
+    "loss",
+    "quality",
+    "time, s",
+    "cost, $",
+    "without requests, $",
+];
+
+/// Cells of a page's table.
+pub fn cells(rows: &[Row]) -> Vec<Vec<String>> {
+    rows.iter().map(|row| row.cells().to_vec()).collect()
+}
+
+/// Prints rows in columns.
+pub fn print(rows: &[Row]) {
+    let lines: Vec<[String; 9]> =
+        std::iter::once(HEADER.map(String::from)).chain(rows.iter().map(Row::cells)).collect();
+    let widths: Vec<usize> = (0..9)
+        .map(|i| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0))
+        .collect();
+    for line in &lines {
+        let mut text = format!("{:<width$}", line[0], width = widths[0]);
+        for (cell, width) in line.iter().zip(&widths).skip(1) {
+            text.push_str(&format!("  {cell:>width$}"));
+        }
+        println!("{text}");
+    }
+}
+
+/// Writes rows as `{"rows": [...]}`.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub fn write(rows: &[Row], path: &Path) -> Result<()> {
+    file::replace(path, |to| {
+        serde_json::to_writer_pretty(&mut *to, &serde_json::json!({ "rows": rows }))?;
+        to.write_all(b"\n")
+    })
+}
+
+/// Makes a folder for results.
+///
+/// # Errors
+///
+/// When it cannot be made.
+pub fn folder(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|error| {
+        let what = format!("cannot make the folder {}: choose another by --out", path.display());
+        Error::new(ErrorKind::Other, what).with_source(error)
+    })
+}
