@@ -215,7 +215,7 @@ impl Flags {
     }
 
     /// Whether so many workers train that updates are very stale: then plain rates crawl or diverge.
-    fn crowded(&self) -> bool {
+    pub fn crowded(&self) -> bool {
         self.asynchronous() > 10
     }
 

@@ -32,7 +32,7 @@ fn record(folder: &Path) -> RunRecord {
 #[test]
 fn a_few_passes_tell_positive_sentences_from_negative_ones() {
     let folder = tempfile::tempdir().unwrap();
-    run(&["--epochs", "3", "--lr", "0.003", "--quiet"], folder.path());
+    run(&["--workers", "2", "--epochs", "3", "--quiet"], folder.path());
     let accuracy = record(folder.path()).outcome.accuracy.unwrap();
     assert!(accuracy > 0.64, "{accuracy} of 400 held-out sentences; chance is 0.5");
     for file in ["model.safetensors", "vocabulary.txt", "report.html"] {
@@ -125,8 +125,8 @@ fn help_shows_the_defaults_of_each_example() {
     let (lenet, sentences) = (help("lenet_mnist"), help("sentence_cnn"));
     assert_eq!(of(&lenet, "epochs"), "3");
     assert!(of(&lenet, "rule").starts_with("momentum, or adam"));
+    assert_eq!(of(&sentences, "epochs"), "4");
     assert_eq!(of(&sentences, "rule"), "adam");
-    assert_eq!(of(&sentences, "batch-size"), "50");
-    assert_eq!(of(&sentences, "lr"), "0.002");
+    assert_eq!(of(&sentences, "weight-decay"), "0.0001");
     assert_eq!(of(&sentences, "seed"), "1");
 }
