@@ -1,11 +1,13 @@
 //! The flags of a training run.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use siren_core::{Allocation, Compression, Error, Result, Synchrony, UpdateRule, Usd};
 use siren_hsp::{Checkpoint, Config, Decay, Rate, Stop};
 
@@ -32,7 +34,7 @@ pub struct Flags {
     /// Passes over the training data [default: 3]
     #[arg(long, value_name = "N")]
     pub epochs: Option<u64>,
-    /// Images in a mini-batch [default: 64, or 8 for more than ten workers]
+    /// Examples in a mini-batch [default: 64, or 8 for more than ten workers]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<u64>,
     /// The learning rate, which falls along half a cosine to a tenth in the last epoch [default: 0.05,
@@ -49,6 +51,9 @@ pub struct Flags {
     /// Gradients longer than this are scaled down to it [default: 1]
     #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
     pub clip_norm: Option<f32>,
+    /// Weight decay: this times the parameters is added to each update's gradient [default: 0]
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
+    pub weight_decay: Option<f32>,
     /// Batches that a worker computes on its own before it pushes [default: 1]
     #[arg(long, value_name = "N")]
     pub local_steps: Option<u64>,
@@ -75,8 +80,8 @@ pub struct Flags {
     /// Threads that the workers share [default: one for each core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// The folder with the data [default: the bundled files]
-    #[arg(long, value_name = "DIR")]
+    /// Where the data is [default: the bundled files]
+    #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
     /// Train on the first N examples only, for a quick trial
     #[arg(long, value_name = "N")]
@@ -108,6 +113,24 @@ fn synchrony(text: &str) -> Result<Synchrony, String> {
     }
 }
 
+/// Reads the command line of an example with defaults of its own, and lets `--help` show them. Exits
+/// with a message when a flag is wrong, as [`Parser::parse`] does.
+pub fn parse<C: Parser>(defaults: &Flags) -> C {
+    let text = serde_json::to_string(defaults).unwrap_or_default();
+    let values: BTreeMap<String, Value> = serde_json::from_str(&text).unwrap_or_default();
+    let mut command = C::command();
+    for (name, value) in values.into_iter().filter(|(_, value)| !value.is_null()) {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_lowercase);
+        command = command.mut_arg(name, |arg| {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let help = help.split(" [default:").next().unwrap_or_default();
+            arg.help(format!("{help} [default: {value}]"))
+        });
+    }
+    let matches = command.get_matches();
+    C::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
 /// The label of a run's config that holds its flags.
 const LABEL: &str = "flags";
 
@@ -130,29 +153,36 @@ impl Flags {
                     folder.display()
                 ))
             })?;
-        Ok(Self {
-            workers: self.workers.or(saved.workers),
-            memory_mb: self.memory_mb.or(saved.memory_mb),
-            epochs: self.epochs.or(saved.epochs),
-            batch_size: self.batch_size.or(saved.batch_size),
-            lr: self.lr.or(saved.lr),
-            rule: self.rule.or(saved.rule),
-            momentum: self.momentum.or(saved.momentum),
-            clip_norm: self.clip_norm.or(saved.clip_norm),
-            local_steps: self.local_steps.or(saved.local_steps),
-            synchrony: self.synchrony.or(saved.synchrony),
-            top_k: self.top_k.or(saved.top_k),
-            target_loss: self.target_loss.or(saved.target_loss),
-            budget: self.budget.or(saved.budget),
-            time_limit: self.time_limit.or(saved.time_limit),
-            seed: self.seed.or(saved.seed),
-            threads: self.threads.or(saved.threads),
-            data: self.data.or(saved.data),
-            train_size: self.train_size.or(saved.train_size),
-            out: Some(folder),
+        Ok(Self { out: Some(folder), ..self.or(saved) })
+    }
+
+    /// Takes what is not given from `others`: an example's own defaults, say.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            workers: self.workers.or(others.workers),
+            memory_mb: self.memory_mb.or(others.memory_mb),
+            epochs: self.epochs.or(others.epochs),
+            batch_size: self.batch_size.or(others.batch_size),
+            lr: self.lr.or(others.lr),
+            rule: self.rule.or(others.rule),
+            momentum: self.momentum.or(others.momentum),
+            clip_norm: self.clip_norm.or(others.clip_norm),
+            weight_decay: self.weight_decay.or(others.weight_decay),
+            local_steps: self.local_steps.or(others.local_steps),
+            synchrony: self.synchrony.or(others.synchrony),
+            top_k: self.top_k.or(others.top_k),
+            target_loss: self.target_loss.or(others.target_loss),
+            budget: self.budget.or(others.budget),
+            time_limit: self.time_limit.or(others.time_limit),
+            seed: self.seed.or(others.seed),
+            threads: self.threads.or(others.threads),
+            data: self.data.or(others.data),
+            train_size: self.train_size.or(others.train_size),
+            out: self.out.or(others.out),
             resume: self.resume,
             quiet: self.quiet,
-        })
+        }
     }
 
     /// What each epoch runs with.
@@ -185,7 +215,7 @@ impl Flags {
     }
 
     /// Whether so many workers train that updates are very stale: then plain rates crawl or diverge.
-    fn crowded(&self) -> bool {
+    pub fn crowded(&self) -> bool {
         self.asynchronous() > 10
     }
 
@@ -220,6 +250,7 @@ impl Flags {
             synchrony: self.synchrony(),
             compression: self.top_k.map_or(Compression::None, |share| Compression::TopK { share }),
             clip_norm: Some(self.clip_norm.unwrap_or(1.0)),
+            weight_decay: self.weight_decay.unwrap_or(0.0),
             rule: self.rule(),
             rate: Rate { base: self.rate(), decay: Decay::Cosine { epochs, last: 0.1 }, warmup: 0 },
             stop: Stop {

@@ -1,5 +1,5 @@
-//! What the examples share: LeNet, MNIST, tables, the flags of a training run, live progress, the
-//! files a run leaves behind.
+//! What the examples share: LeNet and MNIST, a network for sentences and movie reviews, tables, the
+//! flags of a training run, live progress, the files a run leaves behind, jobs on simulated platforms.
 
 pub mod flags;
 pub mod lab;
@@ -7,6 +7,7 @@ pub mod lenet;
 pub mod mnist;
 pub mod progress;
 pub mod run;
+pub mod sentences;
 pub mod tables;
 
 pub use flags::Flags;

@@ -43,7 +43,7 @@ impl Progress {
             .accuracy
             .map_or(String::new(), |accuracy| format!("  accuracy {:.2} %", accuracy * 100.0));
         format!(
-            "epoch {}/{}: {:.1} s  {:.0} images/s  loss {:.4} (training {:.4}){accuracy}  {}{}",
+            "epoch {}/{}: {:.1} s  {:.0} examples/s  loss {:.4} (training {:.4}){accuracy}  {}{}",
             record.epoch + 1,
             self.epochs,
             record.elapsed_s,
@@ -99,7 +99,7 @@ impl Observer for Progress {
                     let rate = *examples as f64 / elapsed.as_secs_f64();
                     let about = if self.estimated { "~" } else { "" };
                     bar.set_message(format!(
-                        "{rate:.0} images/s  loss {train_loss:.4}  {about}{cost}"
+                        "{rate:.0} examples/s  loss {train_loss:.4}  {about}{cost}"
                     ));
                 }
             }

@@ -40,7 +40,17 @@ pub async fn local(
         scheduler: Box::new(Fixed::new(allocation.workers, allocation.memory_mb)),
     };
     let trainer = match &flags.resume {
-        Some(folder) => Trainer::resume(parts, config, Checkpoint::load(folder)?)?,
+        Some(folder) => {
+            let checkpoint = Checkpoint::load(folder)?;
+            let run = &checkpoint.config().run;
+            if run != name {
+                return Err(Error::rejected(format!(
+                    "the run in {} is {run}, not {name}: resume it as it was started",
+                    folder.display()
+                )));
+            }
+            Trainer::resume(parts, config, checkpoint)?
+        }
         None => Trainer::new(parts, config)?,
     };
     let trainer = trainer.with_observer(progress);

@@ -6,6 +6,8 @@ use siren_burn::BurnWorkload;
 use siren_core::conformance::{data, data_tests, workload, workload_tests};
 use siren_core::{DataSource, Layout, Seed};
 use siren_examples::lenet::{DigitLearner, RECORD};
+use siren_examples::sentences::reviews::{HeldOut, Reviews, read};
+use siren_examples::sentences::{SentenceLearner, reviews};
 
 #[path = "../custom_workload.rs"]
 mod custom_workload;
@@ -31,6 +33,17 @@ workload_tests!(
     lenet,
     workload::Subject::new(BurnWorkload::new(DigitLearner).unwrap(), digits()).tolerance(0.05)
 );
+
+/// A few of the bundled reviews, and the vocabulary that they are packed by.
+fn sentence_cnn() -> workload::Subject {
+    let all = read(reviews::bundled()).unwrap();
+    let part = Reviews::new(all, Seed::new(1), HeldOut::Tenth, Some(40)).unwrap();
+    let learner = SentenceLearner::new(part.vocabulary.len());
+    let records = part.train.records().take(5).map(<[u8]>::to_vec).collect();
+    workload::Subject::new(BurnWorkload::new(learner).unwrap(), records).draws().tolerance(0.05)
+}
+
+workload_tests!(sentence_cnn, sentence_cnn());
 
 workload_tests!(
     logistic,

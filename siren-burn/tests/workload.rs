@@ -247,6 +247,50 @@ fn bad_input_is_rejected_by_its_sizes() {
     assert!(workload.module(&[]).is_err());
 }
 
+/// A line whose loss is that of a noisy slope in training.
+struct Noisy;
+
+impl Learner for Noisy {
+    type Module = Linear;
+    type Batch = Tensor<2>;
+
+    fn init(&self, device: &Device) -> Linear {
+        LinearConfig::new(1, 1).init(device)
+    }
+
+    fn batch(&self, batch: &Batch<'_>, device: &Device) -> Result<Tensor<2>> {
+        Ok(Tensor::from_data(TensorData::new(batch.floats(1)?, [batch.examples, 1]), device))
+    }
+
+    fn loss(&self, line: &Linear, x: Tensor<2>) -> Tensor<1> {
+        line.forward(x).square().mean()
+    }
+
+    fn training_loss(&self, line: &Linear, x: Tensor<2>, seed: Seed) -> Tensor<1> {
+        let noise = (seed.get() % 16) as f32 / 16.0;
+        self.loss(line, x * (1.0 + noise))
+    }
+}
+
+#[test]
+fn what_training_draws_depends_on_the_seed_and_an_evaluation_draws_nothing() {
+    let workload = BurnWorkload::new(Noisy).unwrap();
+    let params = [2.0, 0.0];
+    let bytes = 1_f32.to_le_bytes();
+    let batch = Batch::new(1, &bytes);
+    let gradient = |seed: u64| {
+        let mut gradient = [f32::NAN; 2];
+        let loss = workload.gradient(&params, &batch, Seed::new(seed), &mut gradient).unwrap();
+        (loss, gradient)
+    };
+    assert_eq!(gradient(0), (4.0, [4.0, 4.0]));
+    assert_eq!(gradient(8), (9.0, [9.0, 6.0]));
+    assert_eq!(gradient(8), gradient(8));
+    let mut metrics = Metrics::new();
+    workload.evaluate(&params, &batch, &mut metrics).unwrap();
+    assert_eq!(metrics.loss(), 4.0);
+}
+
 /// A learner whose module is `M`, to be refused before any loss.
 struct Only<M>(fn(&Device) -> M);
 

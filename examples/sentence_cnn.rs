@@ -1,0 +1,129 @@
+//! Kim's convolutional network for sentences on movie reviews, by Hybrid Synchronous Parallel SGD:
+//! `cargo run --release --example sentence_cnn`
+//!
+//! `--help` lists the flags. The files of the run are left below `target/siren/sentence_cnn`. The
+//! bundled reviews are 4,000 of the 10,662 that Pang and Lee published in 2005 as the sentence
+//! polarity data set, version 1.0; `--data` reads them all, one `label<TAB>sentence` on a line.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use siren_burn::BurnWorkload;
+use siren_core::{Result, Seed, StopReason};
+use siren_examples::flags::{self, Rule};
+use siren_examples::sentences::SentenceLearner;
+use siren_examples::sentences::reviews::{self, FOLDS, HeldOut, Review, Reviews};
+use siren_examples::{Flags, run};
+use siren_hsp::Trained;
+
+/// burn allocates large tensors in every step, and this allocator keeps them at hand.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Trains a convolutional network to tell positive sentences from negative ones, with workers on this
+/// machine's cores.
+#[derive(Parser)]
+#[command(name = "sentence_cnn")]
+struct Command {
+    #[command(flatten)]
+    flags: Flags,
+    /// Hold out the K-th of five parts, 0 to 4 [default: a tenth]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(..i64::from(FOLDS)))]
+    fold: Option<u32>,
+    /// Hold out each of five parts in turn, and print the mean accuracy
+    #[arg(long, conflicts_with_all = ["fold", "resume"])]
+    folds: bool,
+}
+
+/// What trains this network well, where the flags say nothing. Updates of many workers are stale, and
+/// more and smaller ones bear that better.
+fn defaults(flags: &Flags) -> Flags {
+    let (batch_size, lr) = if flags.crowded() { (8, 0.000_5) } else { (50, 0.003) };
+    Flags {
+        epochs: Some(4),
+        batch_size: Some(batch_size),
+        rule: Some(Rule::Adam),
+        lr: (flags.rule != Some(Rule::Momentum)).then_some(lr),
+        weight_decay: Some(0.0001),
+        ..Flags::default()
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let command: Command = flags::parse(&defaults(&Flags::default()));
+    train(command).await.unwrap_or_else(|error| run::fail(&error))
+}
+
+async fn train(command: Command) -> Result<ExitCode> {
+    let flags = command.flags.complete()?;
+    let defaults = defaults(&flags);
+    let flags = flags.or(defaults);
+    let reviews = reviews::read(flags.data.clone().unwrap_or_else(reviews::bundled))?;
+    if command.folds {
+        return cross_validate(reviews, &flags).await;
+    }
+    let (name, held_out, again) = match command.fold {
+        None => ("sentence_cnn".into(), HeldOut::Tenth, String::new()),
+        Some(fold) => (run_of(fold), HeldOut::Fold(fold), format!(" --fold {fold}")),
+    };
+    let trained = one(&name, reviews, held_out, &flags).await?;
+    let again = format!("cargo run --release --example sentence_cnn --{again}");
+    let exit = run::summarise(&trained, &flags.folder(&name), &again)?;
+    if trained.started {
+        println!("  model     {}", flags.folder(&name).join("model.safetensors").display());
+    }
+    Ok(exit)
+}
+
+fn run_of(fold: u32) -> String {
+    format!("sentence_cnn-fold-{fold}")
+}
+
+/// Trains on all but the held-out reviews, and leaves the model and its vocabulary behind.
+async fn one(
+    name: &str,
+    reviews: Vec<Review>,
+    held_out: HeldOut,
+    flags: &Flags,
+) -> Result<Trained> {
+    let seed = Seed::new(flags.config(name).seed);
+    let reviews = Reviews::new(reviews, seed, held_out, flags.train_size)?;
+    let learner = SentenceLearner::new(reviews.vocabulary.len());
+    let workload = Arc::new(BurnWorkload::new(learner)?);
+    let (train, test) = (Arc::new(reviews.train), Arc::new(reviews.held_out));
+    let trained = run::local(name, flags, workload.clone(), train, test).await?;
+    if trained.started {
+        let folder = flags.folder(name);
+        workload.save(&trained.values, folder.join("model.safetensors"))?;
+        reviews.vocabulary.save(&folder.join("vocabulary.txt"))?;
+    }
+    Ok(trained)
+}
+
+/// Trains as often as there are folds, and prints how well each run did on what it had not seen.
+async fn cross_validate(reviews: Vec<Review>, flags: &Flags) -> Result<ExitCode> {
+    let mut accuracies = Vec::new();
+    for fold in 0..FOLDS {
+        let name = run_of(fold);
+        let out = flags.out.as_ref().map(|folder| folder.join(&name));
+        let flags = Flags { out, ..flags.clone() };
+        let outcome = one(&name, reviews.clone(), HeldOut::Fold(fold), &flags).await?.outcome;
+        let accuracy = outcome.accuracy.unwrap_or(f64::NAN);
+        println!(
+            "fold {fold}    {:.2} % in {:.1} s ({})",
+            accuracy * 100.0,
+            outcome.elapsed.as_secs_f64(),
+            outcome.reason
+        );
+        match outcome.reason {
+            StopReason::Interrupted => return Ok(ExitCode::from(130)),
+            StopReason::Diverged => return Ok(ExitCode::FAILURE),
+            _ => accuracies.push(accuracy),
+        }
+    }
+    let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
+    println!("mean      {:.2} %", mean * 100.0);
+    Ok(ExitCode::SUCCESS)
+}
