@@ -11,7 +11,7 @@ use clap::Parser;
 use siren_backend_sim::Simulation;
 use siren_core::{Machine, Result, StepTime};
 use siren_examples::lab::rows::{self, Row};
-use siren_examples::lab::{Job, Run};
+use siren_examples::lab::{Job, Run, on_all_cores};
 use siren_examples::run;
 use siren_examples::tables::{self, Clicks};
 use siren_hsp::{Config, Fixed, Schedule, Stop};
@@ -22,8 +22,14 @@ use siren_report::chart::{Axis, Chart, Series};
 /// The memory of each function, as in the talk.
 const MEMORY_MB: u32 = 256;
 
-/// The held-out log loss that every run has to reach: within 6 % of the best that is known (0.120).
+/// The held-out log loss that every run has to reach: within 7 % of the best that is known (0.120).
 const TARGET: f64 = 0.128;
+
+/// The same for half of the data.
+const QUICK_TARGET: f64 = 0.135;
+
+/// The longest schedule that is looked at, in epochs.
+const LONGEST_SCHEDULE: u64 = 4;
 
 /// Epochs after which a run that has not reached the target is given up.
 const PATIENCE: u64 = 12;
@@ -48,7 +54,7 @@ struct Command {
     /// Where all randomness comes from
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     seed: u64,
-    /// Search less, on a fifth of the data
+    /// Search less, on half of the data
     #[arg(long)]
     quick: bool,
     /// Another platform: a TOML file of a simulation
@@ -71,6 +77,7 @@ struct Setting {
 /// A job and how far the search for its settings goes.
 struct Toy {
     job: Job,
+    target: f64,
     simulation: Simulation,
     settings: Vec<Setting>,
     schedules: Vec<[u32; 3]>,
@@ -83,7 +90,7 @@ impl Toy {
             batch_size: setting.batch_size,
             local_steps: setting.local_steps,
             rate: setting.rate.into(),
-            stop: Stop { epochs, target_loss: Some(TARGET), ..Stop::default() },
+            stop: Stop { epochs, target_loss: Some(self.target), ..Stop::default() },
             ..job.config
         };
         job
@@ -91,55 +98,62 @@ impl Toy {
 
     /// The same number of functions in every epoch, with the setting that suits it: of those that reach
     /// the target, the one with the least product of time and money.
-    fn constant(&self, functions: u32) -> Result<Option<(Setting, Run)>> {
-        let mut best: Option<(Setting, Run)> = None;
-        for &setting in &self.settings {
+    fn constant(&self, functions: u32) -> Result<Option<Found>> {
+        let runs = on_all_cores(&self.settings, |&setting| {
             let scheduler = Fixed::new(functions, MEMORY_MB);
             let run = self.at(setting, PATIENCE).on_lambda(scheduler, &self.simulation)?;
-            keep_better(&mut best, setting, run);
-        }
-        Ok(best)
+            Ok(run.is_done().then_some(Found { setting, run }))
+        })?;
+        Ok(best(runs))
     }
 
-    /// So many functions in the first epoch, in between, and in the last.
-    fn schedule(&self, [first, between, last]: [u32; 3]) -> Result<Option<(Setting, Run)>> {
-        let mut best: Option<(Setting, Run)> = None;
-        for &setting in &self.settings {
+    /// So many functions in the first epoch, in between, and in the last, with the setting of `settings`
+    /// that suits them.
+    fn schedule(&self, functions: [u32; 3], settings: &[Setting]) -> Result<Option<Found>> {
+        let mut runs = Vec::new();
+        for &setting in settings {
             // The last epoch has to be known: the fewest epochs that suffice.
-            for epochs in 2..=PATIENCE / 2 {
+            for epochs in 2..=LONGEST_SCHEDULE {
+                let [first, between, last] = functions;
                 let scheduler = Schedule::new(first, between, last, MEMORY_MB);
                 let run = self.at(setting, epochs).on_lambda(scheduler, &self.simulation)?;
                 if run.is_done() {
-                    keep_better(&mut best, setting, run);
+                    runs.push(Some(Found { setting, run }));
                     break;
                 }
             }
         }
-        Ok(best)
+        Ok(best(runs))
     }
 
     /// The machine, whose workers share its memory: pushes cost nothing there.
-    fn machine(&self, machine: &Machine) -> Result<Option<(Setting, Run)>> {
-        let mut best = None;
-        for &setting in &self.settings {
+    fn machine(&self, machine: &Machine) -> Result<Option<Found>> {
+        let runs = on_all_cores(&self.settings, |&setting| {
             let run = self.at(setting, PATIENCE).on_machine(machine)?;
-            keep_better(&mut best, setting, run);
-        }
-        Ok(best)
+            Ok(run.is_done().then_some(Found { setting, run }))
+        })?;
+        Ok(best(runs))
     }
 }
 
-fn keep_better(best: &mut Option<(Setting, Run)>, setting: Setting, run: Run) {
-    let worth = |run: &Run| run.time_s * run.cost.dollars();
-    if run.is_done() && best.as_ref().is_none_or(|(_, best)| worth(&run) < worth(best)) {
-        *best = Some((setting, run));
-    }
+/// A run that reached the target, and its setting.
+#[derive(Clone)]
+struct Found {
+    setting: Setting,
+    run: Run,
+}
+
+fn best(runs: Vec<Option<Found>>) -> Option<Found> {
+    let worth = |found: &Found| found.run.time_s * found.run.cost.dollars();
+    runs.into_iter().flatten().min_by(|a, b| worth(a).total_cmp(&worth(b)))
 }
 
 /// What the toy example consists of at one speed of the workload.
 struct Story {
     rows: Vec<Row>,
     runs: Vec<(String, Run)>,
+    /// Settings that suit some allocation.
+    settings: Vec<Setting>,
     says: Vec<String>,
 }
 
@@ -147,7 +161,7 @@ fn compare(command: &Command) -> Result<()> {
     rows::folder(&command.out)?;
     let simulation = command.simulation.as_ref().map(Simulation::read).transpose()?;
     let simulation = simulation.unwrap_or_default();
-    let size = command.quick.then_some(12_000);
+    let size = command.quick.then_some(30_000);
     let data = command.data.clone().unwrap_or_else(tables::bundled_clicks);
     let (train, test) = tables::load_clicks(&data, Clicks::CensusKdd, size)?;
     let job = Job {
@@ -157,33 +171,31 @@ fn compare(command: &Command) -> Result<()> {
         test: Arc::new(test.source),
         config: Config { run: "toy_example".into(), seed: command.seed, ..Config::default() },
         step: StepTime::default(),
+        threads: 1,
     };
     let setting = |batch_size, local_steps, rate| Setting { batch_size, local_steps, rate };
     let (shapes, rates): (&[(u64, u64)], &[f32]) = match command.quick {
-        true => (&[(8, 4)], &[0.06, 0.03]),
-        false => (&[(8, 1), (8, 4), (32, 1), (32, 4)], &[0.25, 0.12, 0.06, 0.03]),
+        true => (&[(8, 1), (8, 4)], &[0.06, 0.03]),
+        false => (&[(8, 1), (8, 4), (32, 1)], &[0.12, 0.06, 0.03]),
     };
     let settings: Vec<Setting> = shapes
         .iter()
         .flat_map(|&(batch, steps)| rates.iter().map(move |&rate| setting(batch, steps, rate)))
         .collect();
-    let schedules = match command.quick {
-        true => vec![[50, 20, 10]],
-        false => {
-            let of = |first: u32| {
-                [10, 20, 50].into_iter().flat_map(move |between| {
-                    [10, 20, 50].into_iter().map(move |last| [first, between, last])
-                })
-            };
-            [20, 50, 100, 120].into_iter().flat_map(of).collect()
-        }
-    };
-    let mut toy = Toy { job, simulation, settings, schedules };
+    let firsts: &[u32] = if command.quick { &[50] } else { &[50, 100, 120] };
+    let schedules = firsts
+        .iter()
+        .flat_map(|&first| {
+            [(10, 10), (20, 10), (20, 20), (50, 20)].map(|(between, last)| [first, between, last])
+        })
+        .collect();
+    let target = if command.quick { QUICK_TARGET } else { TARGET };
+    let mut toy = Toy { job, target, simulation, settings, schedules };
 
     let mut sheet = Sheet::new("Toy example: logistic regression on functions and on a machine")
         .text(format!(
             "{} training and {} held-out examples, {} parameters; every run goes on until the \
-             held-out log loss is at most {TARGET}. Time is from launch to barrier; cost counts \
+             held-out log loss is at most {target}. Time is from launch to barrier; cost counts \
              GB-seconds, calls and requests to storage; the last column counts GB-seconds alone, as \
              the talk does. Each row has the batch size, local steps and rate that suit it.",
             toy.job.train.len(),
@@ -199,6 +211,8 @@ fn compare(command: &Command) -> Result<()> {
         let name = format!("logistic regression, {} an example", time(seconds));
         println!("\n{title}: {} for the gradient of an example on one vCPU", time(seconds));
         let story = toy.story(&name)?;
+        // Staleness is much the same at both speeds, and so is what suits it.
+        toy.settings.clone_from(&story.settings);
         rows::print(&story.rows);
         story.says.iter().for_each(|line| println!("{line}"));
         let charts = charts(&story.runs);
@@ -235,53 +249,63 @@ const THE_TALK: [[&str; 4]; 4] = [
 
 impl Toy {
     fn story(&self, name: &str) -> Result<Story> {
-        let mut story = Story { rows: Vec::new(), runs: Vec::new(), says: Vec::new() };
+        let mut story =
+            Story { rows: Vec::new(), runs: Vec::new(), settings: Vec::new(), says: Vec::new() };
         let twenty = self.constant(20)?;
-        story.add(name, "20 functions", &twenty);
-        story.add(name, "150 functions", &self.constant(150)?);
-        let mut constant: Vec<Run> = twenty.iter().map(|(_, run)| run.clone()).collect();
-        for functions in [5, 10, 50, 100] {
-            constant.extend(self.constant(functions)?.map(|(_, run)| run));
+        story.add(name, "20 functions", twenty.as_ref());
+        story.add(name, "150 functions", self.constant(150)?.as_ref());
+        let mut constant: Vec<Found> = twenty.iter().cloned().collect();
+        for functions in [10, 50] {
+            let found = self.constant(functions)?;
+            story.settle(found.as_ref());
+            constant.extend(found);
         }
-        let talk = self.schedule([120, 20, 10])?;
-        story.add(name, "X functions of the talk", &talk);
-        let mut found: Vec<Run> = Vec::new();
-        for &schedule in &self.schedules {
-            found.extend(self.schedule(schedule)?.map(|(_, run)| run));
-        }
+        let settings = story.settings.clone();
+        let talk = self.schedule([120, 20, 10], &settings)?;
+        story.add(name, "X functions of the talk", talk.as_ref());
+        let found = on_all_cores(&self.schedules, |&of| self.schedule(of, &settings))?;
+        let found: Vec<Found> = found.into_iter().flatten().collect();
         // What the talk asks: as cheap as 20 functions, and faster.
-        let budget = twenty.as_ref().map(|(_, run)| run.cost);
-        let affordable = |run: &&Run| budget.is_some_and(|budget| run.cost <= budget);
-        let fastest = |runs: &[Run]| {
-            runs.iter().filter(affordable).min_by(|a, b| a.time_s.total_cmp(&b.time_s)).cloned()
+        let budget = twenty.as_ref().map(|found| found.run.cost);
+        let affordable = |found: &&Found| budget.is_some_and(|budget| found.run.cost <= budget);
+        let fastest = |of: &[Found]| {
+            let by_time = |a: &&Found, b: &&Found| a.run.time_s.total_cmp(&b.run.time_s);
+            of.iter().filter(affordable).min_by(by_time).cloned()
         };
         let (best, found) = (fastest(&constant), fastest(&found));
-        if let Some(run) = &best {
-            story.push(name, "best constant number at that cost", run.clone());
+        if let Some(best) = &best {
+            story.add(name, "best constant number at that cost", Some(best));
         }
-        if let Some(run) = &found {
-            story.push(name, "best schedule found at that cost", run.clone());
+        if let Some(found) = &found {
+            story.add(name, "best schedule found at that cost", Some(found));
         }
-        let machine = Machine::c5_2xlarge();
-        story.add(name, "EC2 c5.2xlarge", &self.machine(&machine)?);
-        story.judge(twenty.map(|(_, run)| run), talk.map(|(_, run)| run), best, found);
+        story.add(name, "EC2 c5.2xlarge", self.machine(&Machine::c5_2xlarge())?.as_ref());
+        let run = |found: Option<Found>| found.map(|found| found.run);
+        story.judge(run(twenty), run(talk), run(best), run(found));
         Ok(story)
     }
 }
 
 impl Story {
-    fn add(&mut self, name: &str, platform: &str, found: &Option<(Setting, Run)>) {
+    fn add(&mut self, name: &str, platform: &str, found: Option<&Found>) {
+        self.settle(found);
         match found {
-            Some((_, run)) => self.push(name, platform, run.clone()),
+            Some(Found { run, .. }) => {
+                self.rows.push(Row::new(name, platform, run));
+                self.runs.push((platform.into(), run.clone()));
+            }
             None => self.says.push(format!(
                 "{platform}: no setting that was tried reaches the target within {PATIENCE} epochs."
             )),
         }
     }
 
-    fn push(&mut self, name: &str, platform: &str, run: Run) {
-        self.rows.push(Row::new(name, platform, &run));
-        self.runs.push((platform.into(), run));
+    fn settle(&mut self, found: Option<&Found>) {
+        if let Some(found) = found
+            && !self.settings.contains(&found.setting)
+        {
+            self.settings.push(found.setting);
+        }
     }
 
     /// Says whether a changing number of functions wins.
@@ -295,31 +319,28 @@ impl Story {
         let Some(twenty) = twenty else { return };
         let against = |run: &Run, other: &Run| (1.0 - run.time_s / other.time_s) * 100.0;
         if let Some(talk) = talk {
-            let verdict = if talk.cost <= twenty.cost && talk.time_s < twenty.time_s {
-                "wins against"
-            } else {
-                "does not win against"
-            };
+            let wins = talk.cost <= twenty.cost && talk.time_s < twenty.time_s;
             self.says.push(format!(
-                "The talk's schedule {verdict} 20 functions under honest accounting: {:.1} % less \
+                "The talk's schedule {} against 20 functions under honest accounting: {:.1} % less \
                  time at {:.2} times the cost.",
+                if wins { "wins" } else { "does not win" },
                 against(&talk, &twenty),
                 talk.cost.dollars() / twenty.cost.dollars(),
             ));
         }
-        match (best, found) {
-            (Some(best), Some(found)) if found.time_s < best.time_s => self.says.push(format!(
+        self.says.push(match (best, found) {
+            (Some(best), Some(found)) if found.time_s < best.time_s => format!(
                 "At no more than the cost of 20 functions, the best schedule of those searched takes \
                  {:.1} % less time than the best constant number.",
                 against(&found, &best)
-            )),
-            (Some(best), Some(found)) => self.says.push(format!(
+            ),
+            (Some(best), Some(found)) => format!(
                 "At no more than the cost of 20 functions, no schedule of those searched is faster \
                  than the best constant number: the best takes {:.1} % more time.",
                 -against(&found, &best)
-            )),
-            _ => self.says.push("No schedule of those searched is as cheap as 20 functions.".into()),
-        }
+            ),
+            _ => "No schedule of those searched is as cheap as 20 functions.".into(),
+        });
     }
 }
 

@@ -2,7 +2,9 @@
 
 pub mod rows;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use siren_backend_sim::{Bill, Keeping, SimBackend, Simulation};
@@ -26,6 +28,8 @@ pub struct Job {
     pub config: Config,
     /// How long a step takes on one vCPU.
     pub step: StepTime,
+    /// Real threads that a simulation computes on.
+    pub threads: usize,
 }
 
 /// A finished run on a simulated platform.
@@ -93,7 +97,7 @@ impl Job {
         sim: SimBackend,
         scheduler: impl Scheduler + 'static,
     ) -> Result<(RunRecord, Bill)> {
-        let sim = Arc::new(sim);
+        let sim = Arc::new(sim.with_threads(self.threads)?);
         let parts = Parts {
             workload: Arc::clone(&self.workload),
             train: sim.data(),
@@ -131,6 +135,38 @@ impl Run {
     pub fn is_done(&self) -> bool {
         self.record.outcome.reason == StopReason::TargetLoss
     }
+}
+
+/// Does something with each item, on all cores, and returns what came of it in the order of the items.
+///
+/// # Errors
+///
+/// The first one, in the order of the items.
+pub fn on_all_cores<T: Sync, R: Send>(
+    items: &[T],
+    work: impl Fn(&T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let next = AtomicUsize::new(0);
+    let mut done: Vec<(usize, Result<R>)> = std::thread::scope(|scope| {
+        let one = || {
+            let mut done = Vec::new();
+            while let Some((index, item)) = {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                items.get(index).map(|item| (index, item))
+            } {
+                done.push((index, work(item)));
+            }
+            done
+        };
+        let threads: Vec<_> = (0..cores.min(items.len())).map(|_| scope.spawn(one)).collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined
+            .flat_map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 fn time(record: &RunRecord) -> f64 {

@@ -82,11 +82,17 @@ impl Row {
             self.epochs.to_string(),
             format!("{:.4}{}", self.loss, if self.reached { "" } else { " (missed)" }),
             format!("{:.4}", self.quality),
-            format!("{:.2}", self.time_s),
-            format!("{:.5}", self.cost_usd),
-            format!("{:.5}", self.cost_usd_without_requests),
+            digits(self.time_s),
+            digits(self.cost_usd),
+            digits(self.cost_usd_without_requests),
         ]
     }
+}
+
+/// A number with four digits or more.
+fn digits(number: f64) -> String {
+    let before = number.abs().max(1e-12).log10().floor() as i32;
+    format!("{number:.*}", usize::try_from(3 - before).unwrap_or(0).clamp(1, 9))
 }
 
 /// The names of the columns.
