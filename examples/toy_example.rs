@@ -22,21 +22,21 @@ use siren_report::chart::{Axis, Chart, Series};
 /// The memory of each function, as in the talk.
 const MEMORY_MB: u32 = 256;
 
-/// The held-out log loss that every run has to reach: within 7 % of the best that is known (0.120).
-const TARGET: f64 = 0.128;
+/// The held-out log loss that every run has to reach: within 2 % of the best that is known (0.120).
+const TARGET: f64 = 0.122;
 
 /// The same for half of the data.
-const QUICK_TARGET: f64 = 0.135;
+const QUICK_TARGET: f64 = 0.128;
 
 /// The longest schedule that is looked at, in epochs.
-const LONGEST_SCHEDULE: u64 = 4;
+const LONGEST_SCHEDULE: u64 = 6;
 
 /// Epochs after which a run that has not reached the target is given up.
-const PATIENCE: u64 = 12;
+const PATIENCE: u64 = 15;
 
 /// Seconds for the gradient of one example on one vCPU at which 20 functions take about as long as in
 /// the talk (237 s). The talk says neither what its code nor what its data were.
-const AS_IN_THE_TALK: f64 = 3.2e-3;
+const AS_IN_THE_TALK: f64 = 1e-3;
 
 /// The same as measured with this library's workload, one thread of an Intel Xeon.
 const OURS: f64 = 70e-9;
@@ -96,20 +96,19 @@ impl Toy {
         job
     }
 
-    /// The same number of functions in every epoch, with the setting that suits it: of those that reach
-    /// the target, the one with the least product of time and money.
-    fn constant(&self, functions: u32) -> Result<Option<Found>> {
+    /// The same number of functions in every epoch: the runs of all settings that reach the target.
+    fn constant(&self, functions: u32) -> Result<Vec<Found>> {
         let runs = on_all_cores(&self.settings, |&setting| {
             let scheduler = Fixed::new(functions, MEMORY_MB);
             let run = self.at(setting, PATIENCE).on_lambda(scheduler, &self.simulation)?;
             Ok(run.is_done().then_some(Found { setting, run }))
         })?;
-        Ok(best(runs))
+        Ok(runs.into_iter().flatten().collect())
     }
 
-    /// So many functions in the first epoch, in between, and in the last, with the setting of `settings`
-    /// that suits them.
-    fn schedule(&self, functions: [u32; 3], settings: &[Setting]) -> Result<Option<Found>> {
+    /// So many functions in the first epoch, in between, and in the last: the runs of `settings` that
+    /// reach the target.
+    fn schedule(&self, functions: [u32; 3], settings: &[Setting]) -> Result<Vec<Found>> {
         let mut runs = Vec::new();
         for &setting in settings {
             // The last epoch has to be known: the fewest epochs that suffice.
@@ -118,21 +117,21 @@ impl Toy {
                 let scheduler = Schedule::new(first, between, last, MEMORY_MB);
                 let run = self.at(setting, epochs).on_lambda(scheduler, &self.simulation)?;
                 if run.is_done() {
-                    runs.push(Some(Found { setting, run }));
+                    runs.push(Found { setting, run });
                     break;
                 }
             }
         }
-        Ok(best(runs))
+        Ok(runs)
     }
 
     /// The machine, whose workers share its memory: pushes cost nothing there.
-    fn machine(&self, machine: &Machine) -> Result<Option<Found>> {
+    fn machine(&self, machine: &Machine) -> Result<Vec<Found>> {
         let runs = on_all_cores(&self.settings, |&setting| {
             let run = self.at(setting, PATIENCE).on_machine(machine)?;
             Ok(run.is_done().then_some(Found { setting, run }))
         })?;
-        Ok(best(runs))
+        Ok(runs.into_iter().flatten().collect())
     }
 }
 
@@ -143,9 +142,10 @@ struct Found {
     run: Run,
 }
 
-fn best(runs: Vec<Option<Found>>) -> Option<Found> {
-    let worth = |found: &Found| found.run.time_s * found.run.cost.dollars();
-    runs.into_iter().flatten().min_by(|a, b| worth(a).total_cmp(&worth(b)))
+/// The run whose setting suits it: the one with the least product of time and money.
+fn best(runs: &[Found]) -> Option<&Found> {
+    let worth = |found: &&Found| found.run.time_s * found.run.cost.dollars();
+    runs.iter().min_by(|a, b| worth(a).total_cmp(&worth(b)))
 }
 
 /// What the toy example consists of at one speed of the workload.
@@ -176,7 +176,7 @@ fn compare(command: &Command) -> Result<()> {
     let setting = |batch_size, local_steps, rate| Setting { batch_size, local_steps, rate };
     let (shapes, rates): (&[(u64, u64)], &[f32]) = match command.quick {
         true => (&[(8, 1), (8, 4)], &[0.06, 0.03]),
-        false => (&[(8, 1), (8, 4), (32, 1)], &[0.12, 0.06, 0.03]),
+        false => (&[(8, 1), (8, 4), (32, 1)], &[0.06, 0.03, 0.015]),
     };
     let settings: Vec<Setting> = shapes
         .iter()
@@ -252,36 +252,35 @@ impl Toy {
         let mut story =
             Story { rows: Vec::new(), runs: Vec::new(), settings: Vec::new(), says: Vec::new() };
         let twenty = self.constant(20)?;
-        story.add(name, "20 functions", twenty.as_ref());
-        story.add(name, "150 functions", self.constant(150)?.as_ref());
-        let mut constant: Vec<Found> = twenty.iter().cloned().collect();
+        story.add(name, "20 functions", best(&twenty));
+        let many = self.constant(150)?;
+        story.add(name, "150 functions", best(&many));
+        let mut constant = [twenty.clone(), many].concat();
         for functions in [10, 50] {
             let found = self.constant(functions)?;
-            story.settle(found.as_ref());
+            story.settle(best(&found));
             constant.extend(found);
         }
         let settings = story.settings.clone();
         let talk = self.schedule([120, 20, 10], &settings)?;
-        story.add(name, "X functions of the talk", talk.as_ref());
-        let found = on_all_cores(&self.schedules, |&of| self.schedule(of, &settings))?;
-        let found: Vec<Found> = found.into_iter().flatten().collect();
+        story.add(name, "X functions of the talk", best(&talk));
+        let found = on_all_cores(&self.schedules, |&of| self.schedule(of, &settings))?.concat();
         // What the talk asks: as cheap as 20 functions, and faster.
-        let budget = twenty.as_ref().map(|found| found.run.cost);
+        let budget = best(&twenty).map(|found| found.run.cost);
         let affordable = |found: &&Found| budget.is_some_and(|budget| found.run.cost <= budget);
         let fastest = |of: &[Found]| {
             let by_time = |a: &&Found, b: &&Found| a.run.time_s.total_cmp(&b.run.time_s);
             of.iter().filter(affordable).min_by(by_time).cloned()
         };
-        let (best, found) = (fastest(&constant), fastest(&found));
-        if let Some(best) = &best {
-            story.add(name, "best constant number at that cost", Some(best));
+        let (constant, found) = (fastest(&constant), fastest(&found));
+        if let Some(constant) = &constant {
+            story.add(name, "best constant number at that cost", Some(constant));
         }
         if let Some(found) = &found {
             story.add(name, "best schedule found at that cost", Some(found));
         }
-        story.add(name, "EC2 c5.2xlarge", self.machine(&Machine::c5_2xlarge())?.as_ref());
-        let run = |found: Option<Found>| found.map(|found| found.run);
-        story.judge(run(twenty), run(talk), run(best), run(found));
+        story.add(name, "EC2 c5.2xlarge", best(&self.machine(&Machine::c5_2xlarge())?));
+        story.judge(best(&twenty), best(&talk), constant.as_ref(), found.as_ref());
         Ok(story)
     }
 }
@@ -311,37 +310,46 @@ impl Story {
     /// Says whether a changing number of functions wins.
     fn judge(
         &mut self,
-        twenty: Option<Run>,
-        talk: Option<Run>,
-        best: Option<Run>,
-        found: Option<Run>,
+        twenty: Option<&Found>,
+        talk: Option<&Found>,
+        constant: Option<&Found>,
+        found: Option<&Found>,
     ) {
         let Some(twenty) = twenty else { return };
-        let against = |run: &Run, other: &Run| (1.0 - run.time_s / other.time_s) * 100.0;
         if let Some(talk) = talk {
-            let wins = talk.cost <= twenty.cost && talk.time_s < twenty.time_s;
+            let faster = talk.run.time_s < twenty.run.time_s;
+            let cheaper = talk.run.cost <= twenty.run.cost;
+            let verdict = match (faster, cheaper) {
+                (true, true) => "wins against 20 functions",
+                (true, false) => "is faster than 20 functions, and dearer",
+                (false, true) => "is cheaper than 20 functions, and slower",
+                (false, false) => "loses against 20 functions",
+            };
             self.says.push(format!(
-                "The talk's schedule {} against 20 functions under honest accounting: {:.1} % less \
-                 time at {:.2} times the cost.",
-                if wins { "wins" } else { "does not win" },
-                against(&talk, &twenty),
-                talk.cost.dollars() / twenty.cost.dollars(),
+                "With requests counted, the talk's schedule {verdict}: {}.",
+                beside(&talk.run, &twenty.run)
             ));
         }
-        self.says.push(match (best, found) {
-            (Some(best), Some(found)) if found.time_s < best.time_s => format!(
-                "At no more than the cost of 20 functions, the best schedule of those searched takes \
-                 {:.1} % less time than the best constant number.",
-                against(&found, &best)
-            ),
-            (Some(best), Some(found)) => format!(
-                "At no more than the cost of 20 functions, no schedule of those searched is faster \
-                 than the best constant number: the best takes {:.1} % more time.",
-                -against(&found, &best)
+        self.says.push(match (constant, found) {
+            (Some(constant), Some(found)) => format!(
+                "At no more than the cost of 20 functions, the fastest schedule of those searched, \
+                 beside the fastest constant number: {}.",
+                beside(&found.run, &constant.run)
             ),
             _ => "No schedule of those searched is as cheap as 20 functions.".into(),
         });
     }
+}
+
+/// Time and money of one run in terms of another's.
+fn beside(run: &Run, other: &Run) -> String {
+    let less = 1.0 - run.time_s / other.time_s;
+    format!(
+        "{:.1} % {} time at {:.2} times the cost",
+        less.abs() * 100.0,
+        if less >= 0.0 { "less" } else { "more" },
+        run.cost.dollars() / other.cost.dollars(),
+    )
 }
 
 fn charts(runs: &[(String, Run)]) -> [Chart; 2] {
