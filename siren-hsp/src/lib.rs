@@ -31,6 +31,6 @@ pub use ledger::{Ledger, Reservation};
 pub use rate::{Decay, Rate};
 pub use retry::Retry;
 pub use schedule::{Fixed, Schedule};
-pub use store::MemoryStore;
+pub use store::{MemoryStore, ObjectOptions, ObjectStore};
 pub use trainer::{Event, Observer, Parts, StopHandle, Trained, Trainer};
 pub use worker::ShardWorker;
