@@ -99,6 +99,7 @@ impl Worker for ShardWorker {
             report: WorkerReport {
                 position: invocation.position,
                 cycle: invocation.cycle.unwrap_or_default(),
+                requests: context.store().costs().start,
                 ..WorkerReport::default()
             },
         }
@@ -174,6 +175,11 @@ impl Run<'_> {
         self.has_time() && requests.within(self.invocation.request_cap)
     }
 
+    /// What a pull asks for while it waits for others.
+    fn requests_of_wait(&self, waited: Duration) -> Requests {
+        self.context.store().costs().wait * waited.as_secs_f64().ceil() as u64
+    }
+
     /// Pull, gradients of `length` batches, push; nothing if the pull has to wait for others until the
     /// time is up.
     async fn round(&mut self, mut buffers: Buffers, length: u64) -> Result<Option<Buffers>> {
@@ -182,12 +188,13 @@ impl Run<'_> {
         let (started, left) = (self.now(), self.context.time_left());
         let pulled = self.pull(&mut buffers.replica, progress).await?;
         let elapsed = self.now() - started;
+        let waited = pulled.map_or(elapsed, |pulled| pulled.waited);
+        self.report.wait += waited;
+        self.report.requests += self.requests_of_wait(waited);
         let Some(pulled) = pulled else {
-            self.report.wait += elapsed;
             self.report.waiting = true;
             return Ok(None);
         };
-        self.report.wait += pulled.waited;
         self.report.update += elapsed.saturating_sub(pulled.waited);
         // The bill may run faster than the clock.
         let billed = left.saturating_sub(self.context.time_left());

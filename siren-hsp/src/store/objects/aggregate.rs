@@ -204,6 +204,7 @@ impl Aggregator<'_> {
             return Ok(Cycle::Short);
         }
         moved |= advances.iter().any(|&advance| advance != Advance::Idle);
+        self.report.updates += u64::from(advances.contains(&Advance::Moved));
         if self.parts.iter().all(|(_, part)| part.as_ref().is_some_and(|p| p.is_closed(open))) {
             return Ok(Cycle::Done);
         }

@@ -8,7 +8,7 @@ use super::keys::Cuts;
 
 /// Bytes a second that one function reads, once its burst is used up: 77.6 MB/s on AWS Lambda
 /// (hpides/skyrise, arXiv 2501.07771).
-const BANDWIDTH: f64 = 75e6;
+const BANDWIDTH: u64 = 75_000_000;
 
 /// The most parts: keys have room for more, but a pull reads all of them.
 const MOST_PARTS: u32 = 4_096;
@@ -26,6 +26,8 @@ pub struct ObjectOptions {
     pub inline: bool,
     /// How often a worker pushes: with the size of an update it says how many aggregators are needed.
     pub cycle: Duration,
+    /// Bytes that an aggregator reads in a second; 75 MB on AWS Lambda.
+    pub bandwidth: u64,
     /// The least time between two looks of an aggregator at what was pushed. Each costs as much as a
     /// push.
     pub pace: Duration,
@@ -46,6 +48,7 @@ impl Default for ObjectOptions {
             parts: 1,
             inline: false,
             cycle: Duration::from_secs(1),
+            bandwidth: BANDWIDTH,
             pace: Duration::from_millis(200),
             poll: Duration::from_millis(50),
             patience: Duration::from_secs(5),
@@ -58,7 +61,7 @@ impl ObjectOptions {
     /// How many parts let aggregators keep up with `workers` that push dense updates of `dim`
     /// parameters once every `cycle`: `workers x bytes / (75 MB/s x cycle)`.
     pub fn parts_for(dim: usize, workers: u32, cycle: Duration) -> u32 {
-        let parts = streams(4.0 * dim as f64 * f64::from(workers), cycle);
+        let parts = streams(4.0 * dim as f64 * f64::from(workers), cycle, BANDWIDTH);
         parts.min(u32::try_from(dim).unwrap_or(u32::MAX)).min(MOST_PARTS)
     }
 
@@ -91,7 +94,8 @@ impl ObjectOptions {
             _ => cuts.dim as f64,
         };
         let workers = f64::from(plan.shards);
-        let aggregators = streams(4.0 * entries * workers, self.cycle).min(cuts.parts as u32);
+        let aggregators =
+            streams(4.0 * entries * workers, self.cycle, self.bandwidth).min(cuts.parts as u32);
         let parts = cuts.parts.div_ceil(aggregators as usize) as u64;
         let part = 4 * cuts.dim.div_ceil(cuts.parts) as u64;
         // The part and what is kept of it, in use and in bytes; what is read at a time, also decoded.
@@ -116,6 +120,6 @@ impl ObjectOptions {
 }
 
 /// How many functions it takes to read so many bytes in every cycle; at least one.
-fn streams(bytes: f64, cycle: Duration) -> u32 {
-    (bytes / (BANDWIDTH * cycle.as_secs_f64().max(1e-3))).ceil().max(1.0) as u32
+fn streams(bytes: f64, cycle: Duration, bandwidth: u64) -> u32 {
+    (bytes / (bandwidth.max(1) as f64 * cycle.as_secs_f64().max(1e-3))).ceil().max(1.0) as u32
 }
