@@ -1,1 +1,6 @@
+//! The store over objects: its contract, several handles of one store, and what may go wrong.
+
 mod conformance;
+mod faults;
+mod handles;
+mod support;
