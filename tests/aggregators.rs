@@ -91,7 +91,9 @@ fn options(parts: u32) -> ObjectOptions {
     // So narrow that every part has an aggregator of its own.
     let bandwidth = 1;
     let cycle = Duration::from_millis(20);
-    ObjectOptions { parts, pace, poll: pace, cycle, bandwidth, ..ObjectOptions::default() }
+    let patience = Duration::from_millis(200);
+    let default = ObjectOptions::default();
+    ObjectOptions { parts, pace, poll: pace, cycle, bandwidth, patience, ..default }
 }
 
 async fn parts(

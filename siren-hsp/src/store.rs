@@ -5,4 +5,4 @@ mod objects;
 mod update;
 
 pub use memory::MemoryStore;
-pub use objects::{ObjectOptions, ObjectStore};
+pub use objects::{CasStore, ObjectOptions, ObjectStore};

@@ -17,6 +17,7 @@
 mod aggregate;
 mod apply;
 mod calls;
+mod cas;
 mod collect;
 mod head;
 mod keys;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use calls::Calls;
+pub use cas::CasStore;
 use keys::{Cuts, Keys};
 pub use options::ObjectOptions;
 use parking_lot::Mutex;

@@ -32,6 +32,11 @@ impl Keys {
         format!("{}/state", self.run)
     }
 
+    /// Where a [`CasStore`](super::CasStore) keeps everything.
+    pub(super) fn whole(&self) -> String {
+        format!("{}/whole", self.run)
+    }
+
     /// The prefix of all parts.
     pub(super) fn heads(&self) -> String {
         format!("{}/head/", self.run)

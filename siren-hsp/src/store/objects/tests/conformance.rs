@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use siren_core::conformance::{store, store_tests};
 
-use super::super::{ObjectOptions, ObjectStore};
+use super::super::{CasStore, ObjectOptions, ObjectStore};
 use super::support::{Hasty, Slow};
 use crate::objects::{MemoryObjects, Objects};
 
@@ -29,4 +29,17 @@ store_tests!(
     store::Subject::new(|dim| async move { super::store(Slow::default(), dim, 3) })
         .dim(20)
         .pushes(100)
+);
+
+fn whole(objects: impl Objects + 'static, dim: usize) -> CasStore {
+    CasStore::new(Arc::new(objects), Arc::new(Hasty::default()), "runs/test", dim).unwrap()
+}
+
+store_tests!(
+    in_one_object,
+    store::Subject::new(|dim| async move { super::whole(MemoryObjects::new(), dim) }).pushes(200)
+);
+store_tests!(
+    in_one_slow_object,
+    store::Subject::new(|dim| async move { super::whole(Slow::default(), dim) }).dim(20).pushes(50)
 );
