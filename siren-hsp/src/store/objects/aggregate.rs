@@ -26,6 +26,8 @@ struct Aggregator<'a> {
     calls: Calls,
     /// Its parts, where they are loaded.
     parts: Vec<(usize, Option<Part>)>,
+    /// Updates that the last list had.
+    listed: usize,
     report: WorkerReport,
 }
 
@@ -54,6 +56,7 @@ impl ObjectStore {
             context,
             calls: self.calls.of_invocation(),
             parts: Vec::new(),
+            listed: 0,
             report: WorkerReport::default(),
         };
         let view = aggregator.look().await?.ok_or_else(|| not_open(epoch))?;
@@ -195,6 +198,7 @@ impl Aggregator<'_> {
             let sequenced = store.sequence(&self.calls, &view, false).await?;
             let Some(next) = sequenced.view else { return Ok(Cycle::Moved) };
             (view, moved, keys) = (next, sequenced.moved, sequenced.keys);
+            self.listed = keys.len();
         }
         let Some(open) = &view.state.open else { return Ok(Cycle::Done) };
         let Some(reads) = self.left() else { return Ok(Cycle::Short) };
@@ -217,8 +221,9 @@ impl Aggregator<'_> {
         let parts = self.parts.len() as u64;
         // The state, all parts to see what can be deleted, and those that have to be loaded.
         let reads = 1 + self.store.cuts().parts as u64 + parts;
-        // Pages of a list, the state, and the parts.
-        let cycle = Requests { writes: 4 + parts, reads };
+        // Pages of a list, which may grow, the state, and the parts.
+        let pages = self.listed as u64 / 1_000 + 3;
+        let cycle = Requests { writes: pages + 1 + parts, reads };
         let (used, cap) = (self.calls.requests(), self.invocation.request_cap);
         (used + cycle).within(cap).then(|| cap.reads - used.reads - reads)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use siren_core::{Clock, Pulled, Replica, Result};
+use siren_core::{Clock, Error, ErrorKind, Pulled, Replica, Result};
 
 use super::ObjectStore;
 use super::head::{Meta, pull_len};
@@ -49,6 +49,10 @@ impl ObjectStore {
                 let found: Vec<Found> = found
                     .map(|(part, found)| found.ok_or_else(|| missing(part)))
                     .collect::<Result<_>>()?;
+                if found.iter().any(|found| found.meta.generation > session.generation) {
+                    // Of the next epoch: the state that was read is not the last one.
+                    continue;
+                }
                 let of_epoch = |found: &Found| found.meta.generation == session.generation;
                 if found.iter().any(|found| of_epoch(found) && found.meta.closed) {
                     return Err(fenced(epoch));
@@ -104,7 +108,7 @@ impl ObjectStore {
         }
         Ok(match (fetched, seen) {
             (Fetched::Changed { bytes, tag }, _) => {
-                let Some((meta, at)) = Meta::decode(&bytes)? else { return Ok(None) };
+                let Some((meta, at)) = Meta::decode(&bytes)? else { return Err(ends_early(part)) };
                 let meta = Arc::new(meta);
                 session.seen.lock()[part] = Some(Seen { tag, meta: Arc::clone(&meta) });
                 let stamp = session.stamp(&meta);
@@ -133,6 +137,10 @@ fn is_short(bytes: &[u8], parameters: usize) -> Result<bool> {
     })
 }
 
+fn ends_early(part: usize) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("part {part} of the parameters ends early"))
+}
+
 /// Copies the parts that the replica does not have.
 fn copy(session: &Session, found: &[Found], replica: &mut Replica) -> Result<Pulled> {
     let cuts = session.cuts;
@@ -147,7 +155,7 @@ fn copy(session: &Session, found: &[Found], replica: &mut Replica) -> Result<Pul
             let range = cuts.range(part);
             let values = &mut replica.values[range.clone()];
             if found.meta.values(bytes, *at, values)?.is_none() {
-                return Err(missing(part));
+                return Err(ends_early(part));
             }
             replica.versions[part] = found.stamp;
             copied += range.len();

@@ -36,13 +36,21 @@ pub(super) async fn train(world: &World, plan: &siren_core::EpochPlan) -> (Seale
 
 /// The same epoch in memory, the shards taking turns.
 pub(super) fn expected(plan: &siren_core::EpochPlan) -> (Sealed, Snapshot) {
+    let all: Vec<u64> = (0..plan.shards).map(|shard| plan.shard_len(shard)).collect();
+    expected_of(plan, &all)
+}
+
+/// As [`expected`], with so many batches of each shard.
+pub(super) fn expected_of(plan: &siren_core::EpochPlan, batches: &[u64]) -> (Sealed, Snapshot) {
     block_on(async {
         let store = MemoryStore::new((0..DIM).map(|i| i as f32).collect()).unwrap();
         store.open(plan).await.unwrap();
         for position in 0..plan.shard_len(0) {
-            for shard in 0..plan.shards {
-                let gradient = gradient(shard, position);
-                store.push(&update(plan, shard, position, &gradient)).await.unwrap();
+            for (shard, &batches) in (0..).zip(batches) {
+                if position < batches {
+                    let gradient = gradient(shard, position);
+                    store.push(&update(plan, shard, position, &gradient)).await.unwrap();
+                }
             }
         }
         (store.seal(plan.epoch).await.unwrap(), store.snapshot().await.unwrap())
@@ -144,6 +152,25 @@ fn a_status_counts_what_other_handles_pushed_and_nobody_applied() {
         assert_eq!(pushed.unwrap(), Receipt::Duplicate);
         let early = world.handle().push(&update(&plan, 1, 2, &gradient(1, 2))).await;
         assert_eq!(early.unwrap_err().kind(), ErrorKind::Conflict);
+    });
+}
+
+/// More updates than one page of a list has.
+#[test]
+fn a_long_list_is_read_to_its_end() {
+    block_on(async {
+        let plan = plan(Synchrony::Hybrid, UpdateRule::Sgd);
+        let plan = siren_core::EpochPlan { examples: 2_300, shards: 1, ..plan };
+        let world = World::new(1);
+        let driver = world.driver(&plan).await;
+        let worker = world.handle();
+        for position in 0..2_300 {
+            let zero = [0.0; DIM];
+            worker.push(&update(&plan, 0, position, &zero)).await.unwrap();
+        }
+        assert_eq!(driver.status().await.unwrap().open.unwrap()[0].batches, 2_300);
+        assert_eq!(driver.seal(0).await.unwrap().version, 2_300);
+        assert_eq!(world.objects.inner.len(), 2, "the state and the part");
     });
 }
 

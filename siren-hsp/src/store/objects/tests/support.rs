@@ -157,7 +157,8 @@ impl World {
         handle.aggregate(&invocation(plan, number, most), &context).await
     }
 
-    /// A worker with a handle of its own, that tries again what fails.
+    /// A worker with a handle of its own, that tries again what fails, until its shard is done or the
+    /// epoch is sealed.
     pub(super) async fn work(&self, plan: &EpochPlan, shard: u32) {
         let handle = self.handle();
         let mut replica = Replica::new();
@@ -167,12 +168,19 @@ impl World {
             let version = loop {
                 match handle.pull(plan.epoch, &mut replica, progress).await {
                     Ok(pulled) => break pulled.version,
+                    Err(error) if error.kind() == ErrorKind::Fenced => return,
                     Err(error) => assert!(error.is_transient(), "{}", error.chain()),
                 }
             };
             let gradient = gradient(shard, position);
             let update = Update { version, ..update(plan, shard, position, &gradient) };
-            again(async || handle.push(&update).await).await;
+            loop {
+                match handle.push(&update).await {
+                    Ok(_) => break,
+                    Err(error) if error.kind() == ErrorKind::Fenced => return,
+                    Err(error) => assert!(error.is_transient(), "{}", error.chain()),
+                }
+            }
             position += update.batches;
         }
     }
