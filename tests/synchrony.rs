@@ -218,7 +218,7 @@ impl ParameterStore for Watched {
     fn costs(&self) -> siren::StoreCosts {
         self.inner.costs()
     }
-    fn requests(&self) -> siren::Requests {
+    fn requests(&self) -> Option<siren::Requests> {
         self.inner.requests()
     }
     fn aggregation(&self, plan: &siren::EpochPlan) -> siren::Aggregation {

@@ -58,7 +58,7 @@ impl ParameterStore for MeteredStore {
         self.inner.costs()
     }
 
-    fn requests(&self) -> Requests {
+    fn requests(&self) -> Option<Requests> {
         self.inner.requests()
     }
 

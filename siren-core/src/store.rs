@@ -231,10 +231,11 @@ pub trait ParameterStore: Send + Sync {
         )))
     }
 
-    /// Requests that this handle of the store has made of shared storage so far; none where there is
-    /// none. Of a handle that one invocation has for itself, they are that invocation's.
-    fn requests(&self) -> Requests {
-        Requests::NONE
+    /// Requests that this handle of the store has made of shared storage so far, where it counts them
+    /// for one invocation, or for one driver, alone: then that is what the bill says, and otherwise what
+    /// [`costs`](Self::costs) allows.
+    fn requests(&self) -> Option<Requests> {
+        None
     }
 
     /// Starts an epoch. Idempotent: the same plan again changes nothing.

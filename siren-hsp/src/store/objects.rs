@@ -63,6 +63,8 @@ pub struct ObjectStore {
     clock: Arc<dyn Clock>,
     dim: usize,
     options: ObjectOptions,
+    /// Whether its requests are those of one invocation, or of the driver.
+    exclusive: bool,
     /// The state as it was last seen here.
     view: Mutex<Option<View>>,
     /// What is known of the open epoch.
@@ -93,6 +95,7 @@ impl ObjectStore {
             clock,
             dim,
             options: ObjectOptions::default(),
+            exclusive: false,
             view: Mutex::default(),
             session: Mutex::default(),
             parts: tokio::sync::Mutex::default(),
@@ -103,6 +106,13 @@ impl ObjectStore {
     #[must_use]
     pub fn with_options(self, options: ObjectOptions) -> Self {
         Self { options, ..self }
+    }
+
+    /// The same handle, which one invocation at a time, or the driver alone, will use: so that what it
+    /// [asks for](ParameterStore::requests) is theirs.
+    #[must_use]
+    pub fn exclusive(self) -> Self {
+        Self { exclusive: true, ..self }
     }
 
     /// Puts initial parameters, drawn from `seed`, into a store that holds none yet; one that does is
@@ -138,8 +148,8 @@ impl ParameterStore for ObjectStore {
         self.options.costs(self.cuts())
     }
 
-    fn requests(&self) -> Requests {
-        self.calls.all()
+    fn requests(&self) -> Option<Requests> {
+        self.exclusive.then(|| self.calls.all())
     }
 
     fn aggregation(&self, plan: &EpochPlan) -> Aggregation {

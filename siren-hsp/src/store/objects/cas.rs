@@ -31,6 +31,7 @@ pub struct CasStore {
     clock: Arc<dyn Clock>,
     dim: usize,
     poll: Duration,
+    exclusive: bool,
 }
 
 /// All of the store.
@@ -58,7 +59,14 @@ impl CasStore {
         }
         let key = Keys::new(run)?.whole();
         let poll = Duration::from_millis(50);
-        Ok(Self { calls: Calls::new(objects), key, clock, dim, poll })
+        Ok(Self { calls: Calls::new(objects), key, clock, dim, poll, exclusive: false })
+    }
+
+    /// The same handle, which one invocation at a time, or the driver alone, will use: so that what it
+    /// [asks for](ParameterStore::requests) is theirs.
+    #[must_use]
+    pub fn exclusive(self) -> Self {
+        Self { exclusive: true, ..self }
     }
 
     async fn read(&self) -> Result<Option<(Whole, Tag)>> {
@@ -280,8 +288,8 @@ impl ParameterStore for CasStore {
         }
     }
 
-    fn requests(&self) -> Requests {
-        self.calls.all()
+    fn requests(&self) -> Option<Requests> {
+        self.exclusive.then(|| self.calls.all())
     }
 
     async fn open(&self, plan: &EpochPlan) -> Result<()> {

@@ -2,15 +2,18 @@
 
 use futures::executor::block_on;
 use futures::future::{join, join_all};
+use std::sync::Arc;
+
 use siren_core::{
-    ErrorKind, ParameterStore, Receipt, Replica, Requests, Sealed, Snapshot, Synchrony, UpdateRule,
+    Batch, ErrorKind, Invocation, Layout, Metrics, ParameterStore, Receipt, Replica, Requests,
+    Result, Role, Sealed, Seed, Snapshot, Synchrony, UpdateRule, Worker, Workload,
 };
 
 use super::super::keys::Keys;
 use super::super::payload;
 use super::support::{Bench, DIM, World, again, gradient, invocation, plan, update};
-use crate::MemoryStore;
 use crate::objects::Objects;
+use crate::{MemoryStore, ShardWorker};
 
 /// Trains an epoch with handles of their own for the driver, the workers and the aggregators.
 pub(super) async fn train(world: &World, plan: &siren_core::EpochPlan) -> (Sealed, Snapshot) {
@@ -222,5 +225,51 @@ fn an_aggregator_stops_when_its_requests_are_used_up() {
         driver.seal(0).await.unwrap();
         let report = handle.aggregate(&invocation(&plan, 0, cap), &context).await.unwrap();
         assert!(report.finished, "the epoch is sealed");
+    });
+}
+
+/// Learns nothing.
+struct Idle(Layout);
+
+impl Workload for Idle {
+    fn layout(&self) -> &Layout {
+        &self.0
+    }
+
+    fn init(&self, _: Seed) -> Result<Vec<f32>> {
+        Ok(vec![0.0; DIM])
+    }
+
+    fn gradient(&self, _: &[f32], _: &Batch<'_>, _: Seed, gradient: &mut [f32]) -> Result<f64> {
+        gradient.fill(1.0);
+        Ok(1.0)
+    }
+
+    fn evaluate(&self, _: &[f32], _: &Batch<'_>, _: &mut Metrics) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A worker with a handle of its own is billed for what it asked for, and never more than was reserved;
+/// one that shares its handle for as much as it may have asked for.
+#[test]
+fn a_worker_reports_the_requests_that_it_made() {
+    block_on(async {
+        let workload = Idle(Layout::flat("w", DIM).unwrap());
+        let plan = plan(Synchrony::Hybrid, UpdateRule::Sgd);
+        let plan = siren_core::EpochPlan { layout: workload.0.hash(), ..plan };
+        let world = World::new(2);
+        let _driver = world.driver(&plan).await;
+        let worker = ShardWorker::new(Arc::new(workload));
+        let most = Requests { writes: u64::MAX, reads: u64::MAX };
+        let shard = |shard| Invocation { role: Role::Shard, ..invocation(&plan, shard, most) };
+        let (own, shared) = (world.handle().exclusive(), world.handle());
+        let made = world.objects.count();
+        let exact = worker.run(&shard(0), &Bench::new(&world, &own)).await.unwrap().requests;
+        assert_eq!(exact.writes + exact.reads, world.objects.count() - made);
+        // A list, and ten pushes.
+        assert_eq!(exact.writes, 11);
+        let most = worker.run(&shard(1), &Bench::new(&world, &shared)).await.unwrap().requests;
+        assert!(exact.within(most), "{exact:?}, at most {most:?}");
     });
 }

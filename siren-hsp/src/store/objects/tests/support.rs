@@ -61,6 +61,11 @@ pub(super) struct Slow {
 }
 
 impl Slow {
+    /// Requests so far.
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// Whether to spend one of a budget, on every `nth` request.
     fn spend(&self, budget: &AtomicU64, number: u64, nth: u64) -> bool {
         let spent = number.is_multiple_of(nth)
@@ -255,7 +260,7 @@ pub(super) fn invocation(plan: &EpochPlan, number: u32, request_cap: Requests) -
 }
 
 fn none() -> MemorySource {
-    MemorySource::from_floats(&[0.0], 1).unwrap()
+    MemorySource::from_floats(&[0.0; 30], 1).unwrap()
 }
 
 /// What an aggregator may touch.
