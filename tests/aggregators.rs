@@ -2,15 +2,16 @@
 
 mod support;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use siren::objects::MemoryObjects;
+use siren::objects::{Fetched, Listed, MemoryObjects, Objects, Tag, Written};
 use siren::{
     Backend, Clock, Completion, Config, Error, ErrorKind, Fixed, Invocation, Local, MemoryStore,
-    ObjectOptions, ObjectStore, Parts, Platform, Role, Scheduler, ShardWorker, Stop, StopReason,
-    Synchrony, Trainer, Usd, async_trait,
+    ObjectOptions, ObjectStore, Parts, Platform, Result, Role, Scheduler, ShardWorker, Stop,
+    StopReason, Synchrony, Trainer, Usd, async_trait,
 };
 use siren_backend_local::WallClock;
 use support::{FEATURES, Linear, quick, rows};
@@ -102,11 +103,23 @@ async fn parts(
     platform: Platform,
     fault: Option<(Fault, u64)>,
 ) -> (Parts, Arc<Watched>) {
+    parts_over(Arc::new(MemoryObjects::new()), parts, scheduler, platform, fault).await
+}
+
+/// As [`parts`], over these objects.
+async fn parts_over(
+    objects: Arc<dyn Objects>,
+    parts: u32,
+    scheduler: impl Scheduler + 'static,
+    platform: Platform,
+    fault: Option<(Fault, u64)>,
+) -> (Parts, Arc<Watched>) {
     let (workload, train) = (Linear::new(), rows(400));
-    let objects = Arc::new(MemoryObjects::new());
     let store = ObjectStore::new(objects, Arc::new(WallClock::new()), "run", FEATURES).unwrap();
     let store = Arc::new(store.with_options(options(parts)));
-    store.initialise(&*workload, 0).await.unwrap();
+    while let Err(error) = store.initialise(&*workload, 0).await {
+        assert!(error.is_transient(), "{}", error.chain());
+    }
     let worker = Arc::new(ShardWorker::new(workload.clone()));
     let local = Local::with_threads(worker, store.clone(), train.clone(), 2).unwrap();
     let backend = Arc::new(Watched {
@@ -126,6 +139,51 @@ async fn parts(
         scheduler: Box::new(scheduler),
     };
     (parts, backend)
+}
+
+/// Objects of which every seventh request fails, some before and some after their effect, as long as the
+/// budget of faults lasts.
+struct Flaky {
+    inner: MemoryObjects,
+    count: AtomicU64,
+    budget: u64,
+}
+
+impl Flaky {
+    async fn call<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let fault = number % 7 == 6 && number / 7 < self.budget;
+        if fault && number % 2 == 0 {
+            return Err(Error::new(ErrorKind::Throttled, "a fault of the test"));
+        }
+        let answer = call.await;
+        if fault {
+            return Err(Error::new(ErrorKind::Lost, "a fault of the test"));
+        }
+        answer
+    }
+}
+
+#[async_trait]
+impl Objects for Flaky {
+    async fn get(&self, key: &str, known: Option<&Tag>) -> Result<Fetched> {
+        self.call(self.inner.get(key, known)).await
+    }
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
+        self.call(self.inner.get_range(key, range)).await
+    }
+    async fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Written> {
+        self.call(self.inner.put_if_absent(key, bytes)).await
+    }
+    async fn put_if_unchanged(&self, key: &str, known: &Tag, bytes: &[u8]) -> Result<Written> {
+        self.call(self.inner.put_if_unchanged(key, known, bytes)).await
+    }
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Listed> {
+        self.call(self.inner.list(prefix, after)).await
+    }
+    async fn delete(&self, keys: &[String]) -> Result<()> {
+        self.call(self.inner.delete(keys)).await
+    }
 }
 
 fn config(epochs: u64) -> Config {
@@ -151,6 +209,22 @@ async fn a_run_on_objects_equals_one_in_memory_to_the_last_bit() {
         assert_eq!((epoch.updates, epoch.train_loss), (expected.updates, expected.train_loss));
         assert_eq!(expected.aggregators, 0);
     }
+}
+
+/// Storage that fails now and then, under the driver, the workers and the aggregators, changes nothing.
+#[tokio::test]
+async fn a_run_on_objects_that_fail_is_the_same_run() {
+    let config = Config { synchrony: Synchrony::Bulk, ..config(2) };
+    let flaky = Flaky { inner: MemoryObjects::new(), count: AtomicU64::new(0), budget: 60 };
+    let flaky = Arc::new(flaky);
+    let fixed = || Fixed::new(4, 1_769);
+    let (faulty, _) = parts_over(flaky.clone(), 2, fixed(), Platform::local(), None).await;
+    let trained = Trainer::new(faulty, config.clone()).unwrap().run().await.unwrap();
+    assert!(flaky.count.load(Ordering::Relaxed) > 7 * 60, "every fault fired");
+    let (sound, _) = parts(2, fixed(), Platform::local(), None).await;
+    let expected = Trainer::new(sound, config).unwrap().run().await.unwrap();
+    assert_eq!(trained.values, expected.values);
+    assert!(trained.record.epochs.iter().all(|epoch| epoch.complete));
 }
 
 /// Aggregators that fail are launched again, and nothing is lost or counted twice.

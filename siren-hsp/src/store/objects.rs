@@ -58,7 +58,10 @@ use crate::objects::Objects;
 /// made over the same objects with the same name of the run. A handle is cheap to make, and asks for
 /// nothing until it is used.
 pub struct ObjectStore {
+    /// For pushes and pulls, which whoever makes them tries again.
     calls: Calls,
+    /// For everything else.
+    patient: Calls,
     keys: Keys,
     clock: Arc<dyn Clock>,
     dim: usize,
@@ -89,8 +92,10 @@ impl ObjectStore {
         if dim == 0 {
             return Err(Error::rejected("the model has no parameters: give at least 1"));
         }
+        let calls = Calls::new(objects);
         Ok(Self {
-            calls: Calls::new(objects),
+            patient: calls.patient(&clock),
+            calls,
             keys: Keys::new(run)?,
             clock,
             dim,
@@ -122,7 +127,7 @@ impl ObjectStore {
     ///
     /// Whatever [`Workload::init`] answers; as [`restore`](ParameterStore::restore).
     pub async fn initialise(&self, workload: &dyn Workload, seed: u64) -> Result<()> {
-        if self.read().await?.is_some_and(|view| view.state.lineage.is_some()) {
+        if self.read(&self.patient).await?.is_some_and(|view| view.state.lineage.is_some()) {
             return Ok(());
         }
         let values = workload.init(Seed::new(seed).split(Stream::Init, &[]))?;

@@ -54,7 +54,7 @@ impl ObjectStore {
             store: self,
             invocation,
             context,
-            calls: self.calls.of_invocation(),
+            calls: self.calls.patient(&self.clock),
             parts: Vec::new(),
             listed: 0,
             report: WorkerReport::default(),
@@ -85,7 +85,7 @@ impl ObjectStore {
     /// at it leaves it to that one.
     pub(super) async fn step(&self) -> Result<()> {
         let Ok(mut parts) = self.parts.try_lock() else { return Ok(()) };
-        let Some(view) = self.read().await? else { return Ok(()) };
+        let Some(view) = self.read(&self.calls).await? else { return Ok(()) };
         let sequenced = self.sequence(&self.calls, &view, false).await?;
         let Some(view) = sequenced.view else { return Ok(()) };
         let state = &view.state;
@@ -134,7 +134,7 @@ impl Aggregator<'_> {
     }
 
     async fn look(&self) -> Result<Option<View>> {
-        self.store.read_by(&self.calls).await
+        self.store.read(&self.calls).await
     }
 
     /// Cycle after cycle, until the epoch is cut and applied; whether it is.
@@ -219,11 +219,13 @@ impl Aggregator<'_> {
     /// Reads that are left for updates; nothing when the rest is too little for a cycle.
     fn left(&self) -> Option<u64> {
         let parts = self.parts.len() as u64;
+        // Some fail and are made again.
+        const AGAIN: u64 = 4;
         // The state, all parts to see what can be deleted, and those that have to be loaded.
-        let reads = 1 + self.store.cuts().parts as u64 + parts;
+        let reads = AGAIN + 1 + self.store.cuts().parts as u64 + parts;
         // Pages of a list, which may grow, the state, and the parts.
         let pages = self.listed as u64 / 1_000 + 3;
-        let cycle = Requests { writes: pages + 1 + parts, reads };
+        let cycle = Requests { writes: AGAIN + pages + 1 + parts, reads };
         let (used, cap) = (self.calls.requests(), self.invocation.request_cap);
         (used + cycle).within(cap).then(|| cap.reads - used.reads - reads)
     }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use siren_core::{Requests, Result};
+use siren_core::{Clock, Requests, Result, Seed};
 
+use crate::Retry;
 use crate::objects::{Fetched, Listed, Objects, Tag, Written};
 
 #[derive(Default)]
@@ -28,19 +29,23 @@ pub(super) struct Calls {
     own: Counter,
     /// Of the handle as a whole.
     all: Arc<Counter>,
+    /// Where a request that fails for a reason that may pass is made again here, and not by the caller.
+    patience: Option<(Arc<dyn Clock>, Retry)>,
 }
 
 impl Calls {
     pub(super) fn new(objects: Arc<dyn Objects>) -> Self {
-        Self { objects, own: Counter::default(), all: Arc::default() }
+        Self { objects, own: Counter::default(), all: Arc::default(), patience: None }
     }
 
-    /// For one invocation, which counts for itself and for the handle.
-    pub(super) fn of_invocation(&self) -> Self {
+    /// For what takes many requests: it would hardly ever get through if each failure started it anew.
+    /// Counts for itself, and for the handle.
+    pub(super) fn patient(&self, clock: &Arc<dyn Clock>) -> Self {
         Self {
             objects: Arc::clone(&self.objects),
             own: Counter::default(),
             all: Arc::clone(&self.all),
+            patience: Some((Arc::clone(clock), Retry::default())),
         }
     }
 
@@ -52,6 +57,18 @@ impl Calls {
     /// Requests made through the handle.
     pub(super) fn all(&self) -> Requests {
         self.all.requests()
+    }
+
+    /// Makes a request, again where this is patient. The same jitter for all: those that come at the same
+    /// time are in other processes, at other times.
+    async fn call<T, F: Future<Output = Result<T>>>(
+        &self,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T> {
+        match &self.patience {
+            None => call().await,
+            Some((clock, retry)) => retry.call(&**clock, Seed::new(0), call).await,
+        }
     }
 
     fn read(&self) -> &dyn Objects {
@@ -69,7 +86,7 @@ impl Calls {
     }
 
     pub(super) async fn get(&self, key: &str, known: Option<&Tag>) -> Result<Fetched> {
-        self.read().get(key, known).await
+        self.call(|| self.read().get(key, known)).await
     }
 
     pub(super) async fn get_start(
@@ -78,7 +95,7 @@ impl Calls {
         known: Option<&Tag>,
         length: usize,
     ) -> Result<Fetched> {
-        self.read().get_start(key, known, length as u64).await
+        self.call(|| self.read().get_start(key, known, length as u64)).await
     }
 
     /// `length` bytes from `from`.
@@ -88,24 +105,27 @@ impl Calls {
         from: usize,
         length: usize,
     ) -> Result<Option<Vec<u8>>> {
-        self.read().get_range(key, from as u64..(from + length) as u64).await
+        self.call(|| self.read().get_range(key, from as u64..(from + length) as u64)).await
     }
 
+    /// Writes an object that does not exist. One that was written although no answer came is refused
+    /// the next time: whoever calls looks at what is there then.
     pub(super) async fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Written> {
-        self.write().put_if_absent(key, bytes).await
+        self.call(|| self.write().put_if_absent(key, bytes)).await
     }
 
+    /// Replaces an object; refused as by [`put_if_absent`](Self::put_if_absent).
     pub(super) async fn put_if_unchanged(
         &self,
         key: &str,
         known: &Tag,
         bytes: &[u8],
     ) -> Result<Written> {
-        self.write().put_if_unchanged(key, known, bytes).await
+        self.call(|| self.write().put_if_unchanged(key, known, bytes)).await
     }
 
     pub(super) async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Listed> {
-        self.write().list(prefix, after).await
+        self.call(|| self.write().list(prefix, after)).await
     }
 
     /// All keys that begin with `prefix`, however many requests it takes.
@@ -124,7 +144,7 @@ impl Calls {
     /// Deletes objects; free.
     pub(super) async fn delete(&self, keys: &[String]) -> Result<()> {
         for keys in keys.chunks(1_000) {
-            self.objects.delete(keys).await?;
+            self.call(|| self.objects.delete(keys)).await?;
         }
         Ok(())
     }

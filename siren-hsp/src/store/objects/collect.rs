@@ -65,9 +65,9 @@ impl ObjectStore {
 
     /// Deletes what stands under a prefix and a number below `end`, as well as it can be done.
     async fn collect_under(&self, prefix: &str, end: u64) {
-        let Ok(keys) = self.calls.list_all(prefix).await else { return };
+        let Ok(keys) = self.patient.list_all(prefix).await else { return };
         let is_past = |key: &String| Keys::number(prefix, key).is_some_and(|number| number < end);
         let past: Vec<String> = keys.into_iter().filter(is_past).collect();
-        let _ = self.calls.delete(&past).await;
+        let _ = self.patient.delete(&past).await;
     }
 }

@@ -18,7 +18,7 @@ const LOOKS: usize = 20;
 impl ObjectStore {
     /// The state of a store that holds parameters.
     async fn filled(&self) -> Result<View> {
-        let view = self.read().await?.ok_or_else(|| {
+        let view = self.read(&self.patient).await?.ok_or_else(|| {
             Error::new(
                 ErrorKind::Conflict,
                 "the store holds no parameters yet: initialise it, or restore some",
@@ -74,7 +74,7 @@ impl ObjectStore {
             self.step().await?;
         }
         for _ in 0..LOOKS {
-            let Some(view) = self.read().await? else {
+            let Some(view) = self.read(&self.patient).await? else {
                 return Ok(Status { sealed_epochs: 0, version: 0, open: None });
             };
             let state = &view.state;
@@ -105,7 +105,7 @@ impl ObjectStore {
         // In this order: what is deleted after the list is in the part already.
         let keys = match open.closed {
             true => Vec::new(),
-            false => self.calls.list_all(&self.keys.generation(open.generation)).await?,
+            false => self.patient.list_all(&self.keys.generation(open.generation)).await?,
         };
         let Some(meta) = self.meta(state, 0, open.plan.shards as usize).await? else {
             return Ok(None);
@@ -131,7 +131,7 @@ impl ObjectStore {
         let mut summaries = stream::iter(missing)
             .map(|id| async move {
                 let key = self.keys.update(open.generation, id.shard, id.position);
-                let bytes = self.calls.get_range(&key, 0, payload::SUMMARY).await?;
+                let bytes = self.patient.get_range(&key, 0, payload::SUMMARY).await?;
                 bytes.map(|bytes| payload::summary(&bytes, id)).transpose()
             })
             .buffered(AT_ONCE);
@@ -154,7 +154,7 @@ impl ObjectStore {
         shards: usize,
     ) -> Result<Option<Meta>> {
         let key = self.keys.head(state.lineage()?, part);
-        let Some(bytes) = self.calls.get_range(&key, 0, meta_len(shards)).await? else {
+        let Some(bytes) = self.patient.get_range(&key, 0, meta_len(shards)).await? else {
             return Err(missing(part));
         };
         match Meta::decode(&bytes)? {
@@ -174,12 +174,12 @@ impl ObjectStore {
                 ));
             }
             let parts: Vec<Option<Part>> = stream::iter(0..state.cuts().parts)
-                .map(|index| Part::load(&self.calls, &self.keys, state, index))
+                .map(|index| Part::load(&self.patient, &self.keys, state, index))
                 .buffered(AT_ONCE)
                 .try_collect()
                 .await?;
             // Nothing may have begun meanwhile.
-            if self.read().await?.is_none_or(|now| now.tag != view.tag) {
+            if self.read(&self.patient).await?.is_none_or(|now| now.tag != view.tag) {
                 continue;
             }
             let mut snapshot = Snapshot {
@@ -219,7 +219,7 @@ impl ObjectStore {
             )));
         }
         let (lineage, cuts) = loop {
-            let view = self.read().await?;
+            let view = self.read(&self.patient).await?;
             let mut next = match &view {
                 Some(view) => view.state.next(),
                 None => State::new(self.options.cuts(self.dim)),
@@ -238,13 +238,13 @@ impl ObjectStore {
                 let values = snapshot.values[range.clone()].to_vec();
                 let head = Head::new(lineage, snapshot.version, values, slots.collect());
                 let key = self.keys.head(lineage, index);
-                self.calls.put_if_absent(&key, &head.encode()).await.map(drop)
+                self.patient.put_if_absent(&key, &head.encode()).await.map(drop)
             })
             .buffered(AT_ONCE.min(8))
             .try_collect::<()>()
             .await?;
         loop {
-            let view = self.read().await?;
+            let view = self.read(&self.patient).await?;
             let newer = |view: &View| view.state.lineage.is_some_and(|other| other > lineage);
             let Some(view) = view.filter(|view| !newer(view)) else {
                 return Err(Error::new(
@@ -252,6 +252,10 @@ impl ObjectStore {
                     "somebody else restored the store at the same time",
                 ));
             };
+            if view.state.lineage == Some(lineage) {
+                // Written, though no answer came.
+                break;
+            }
             let mut next = view.state.next();
             next.lineage = Some(lineage);
             next.sealed_epochs = snapshot.sealed_epochs;

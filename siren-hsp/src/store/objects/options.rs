@@ -105,15 +105,19 @@ impl ObjectOptions {
         let bytes = parts * (part * (3 + 2 * slots) + 2 * round.max(64 << 20).max(part));
         let memory = u32::try_from(bytes.div_ceil(1 << 20) + 128).unwrap_or(u32::MAX);
         let looks = (1.0 / self.pace.as_secs_f64().max(1e-2)).ceil() as u64;
-        let pushes = (workers / self.cycle.as_secs_f64().max(1e-3)).ceil() as u64;
+        let mut pushes = (workers / self.cycle.as_secs_f64().max(1e-3)).ceil() as u64;
+        if plan.synchrony == Synchrony::Bulk {
+            // They come all at once, and a round is read as a whole.
+            pushes = pushes.max(u64::from(plan.shards));
+        }
         Aggregation {
             aggregators,
             memory_mb: memory.max(self.memory_mb),
             requests_per_second: Requests {
                 // A list and a state for the first one, and every part.
-                writes: looks * (2 + parts),
+                writes: looks * (2 + parts) + 4,
                 // A sparse update may have to be read twice; and the state, and sometimes all parts.
-                reads: 2 * pushes * parts + 2 * looks + cuts.parts as u64,
+                reads: 2 * pushes * parts + 2 * looks + cuts.parts as u64 + 4,
             },
         }
     }

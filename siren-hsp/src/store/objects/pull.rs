@@ -40,7 +40,7 @@ impl ObjectStore {
             let session = self.session(epoch).await?;
             if session.floor() >= progress {
                 let (view, found) =
-                    futures::try_join!(self.read(), self.find_parts(&session, replica))?;
+                    futures::try_join!(self.read(&self.calls), self.find_parts(&session, replica))?;
                 let view = view.ok_or_else(|| not_open(epoch))?;
                 if view.state.current(epoch)?.generation != session.generation {
                     continue;
@@ -67,7 +67,7 @@ impl ObjectStore {
                 }
             } else {
                 // The state is smaller than the parts, and goes ahead of them.
-                let view = self.read().await?.ok_or_else(|| not_open(epoch))?;
+                let view = self.read(&self.calls).await?.ok_or_else(|| not_open(epoch))?;
                 view.state.current(epoch)?;
                 if session.floor() >= progress {
                     continue;

@@ -61,7 +61,7 @@ impl ObjectStore {
         let epoch = session.plan.epoch;
         // In this order: what is deleted after the list is in the state already.
         let keys = self.calls.list_all(&self.keys.generation(session.generation)).await?;
-        let view = self.read().await?.ok_or_else(|| not_open(epoch))?;
+        let view = self.read(&self.calls).await?.ok_or_else(|| not_open(epoch))?;
         let open = view.state.current(epoch)?;
         if open.generation != session.generation {
             return Err(Error::new(

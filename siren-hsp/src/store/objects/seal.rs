@@ -22,7 +22,7 @@ impl ObjectStore {
             )
         };
         loop {
-            let view = self.read().await?.ok_or_else(neither)?;
+            let view = self.read(&self.patient).await?.ok_or_else(neither)?;
             if let Some(last) = view.state.last.as_ref().filter(|last| last.epoch == epoch) {
                 return Ok(last.clone());
             }
@@ -30,7 +30,7 @@ impl ObjectStore {
             let open = open.ok_or_else(neither)?;
             if !open.closed {
                 // This write is the cut: what is not in it will never count.
-                self.sequence(&self.calls, &view, true).await?;
+                self.sequence(&self.patient, &view, true).await?;
                 continue;
             }
             let Some(metas) = self.settle(&view, open).await? else { continue };
@@ -81,7 +81,7 @@ impl ObjectStore {
                 self.close_part(view, open, part).await?;
             }
             // A finished seal or a restore by somebody else ends this.
-            if self.read().await?.is_none_or(|now| now.tag != view.tag) {
+            if self.read(&self.patient).await?.is_none_or(|now| now.tag != view.tag) {
                 return Ok(None);
             }
         }
@@ -89,7 +89,7 @@ impl ObjectStore {
 
     /// Applies the rest of the cut to a part, unless somebody else does at the same time.
     async fn close_part(&self, view: &View, open: &Open, index: usize) -> Result<()> {
-        let (calls, keys) = (&self.calls, &self.keys);
+        let (calls, keys) = (&self.patient, &self.keys);
         let part = Part::load(calls, keys, &view.state, index).await?;
         let mut part = part.ok_or_else(|| missing(index))?;
         loop {

@@ -69,11 +69,7 @@ impl Session {
 
 impl ObjectStore {
     /// The state as it is now; nothing before the first restore.
-    pub(super) async fn read(&self) -> Result<Option<View>> {
-        self.read_by(&self.calls).await
-    }
-
-    pub(super) async fn read_by(&self, calls: &Calls) -> Result<Option<View>> {
+    pub(super) async fn read(&self, calls: &Calls) -> Result<Option<View>> {
         let known = self.view.lock().clone();
         let tag = known.as_ref().map(|view| &view.tag);
         match calls.get(&self.keys.state(), tag).await? {
@@ -95,9 +91,9 @@ impl ObjectStore {
         let bytes = next.encode()?;
         let written = match view {
             Some(view) => {
-                self.calls.put_if_unchanged(&self.keys.state(), &view.tag, &bytes).await?
+                self.patient.put_if_unchanged(&self.keys.state(), &view.tag, &bytes).await?
             }
-            None => self.calls.put_if_absent(&self.keys.state(), &bytes).await?,
+            None => self.patient.put_if_absent(&self.keys.state(), &bytes).await?,
         };
         Ok(match written {
             Written::Done(tag) => Some(self.saw(View { state: Arc::new(next), tag })),
@@ -130,7 +126,7 @@ impl ObjectStore {
             {
                 return Ok(Arc::clone(session));
             }
-            let view = self.read().await?.ok_or_else(|| not_open(epoch))?;
+            let view = self.read(&self.calls).await?.ok_or_else(|| not_open(epoch))?;
             let open = view.state.current(epoch)?;
             let keys = self.calls.list_all(&self.keys.generation(open.generation)).await?;
             let pushed = self.extended(open, &keys);

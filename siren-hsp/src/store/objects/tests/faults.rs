@@ -19,7 +19,7 @@ fn lost_requests_and_lost_answers_change_nothing() {
             (Synchrony::Hybrid, UpdateRule::Sgd),
             (Synchrony::Bulk, UpdateRule::Momentum { momentum: 0.9 }),
         ] {
-            for (throttle, lose) in [(100, 0), (0, 60), (50, 50)] {
+            for (throttle, lose) in [(50, 0), (0, 25), (20, 20)] {
                 let (world, plan) = (World::new(parts), plan(synchrony, rule));
                 world.objects.throttle.store(throttle, Ordering::Relaxed);
                 world.objects.lose.store(lose, Ordering::Relaxed);

@@ -191,7 +191,7 @@ fn an_update_that_appears_again_is_ignored() {
             worker.push(&update(&plan, 0, 0, &updates[0])).await.unwrap();
             while worker.pull(0, &mut replica, 0).await.unwrap().version < 1 {}
             // Deleted, and pushed again by somebody who knows of nothing.
-            let view = driver.read().await.unwrap().unwrap();
+            let view = driver.read(&driver.patient).await.unwrap().unwrap();
             let open = view.state.open.as_ref().unwrap();
             let key = Keys::new("run").unwrap().update(open.generation, 0, 0);
             world.objects.delete(std::slice::from_ref(&key)).await.unwrap();
