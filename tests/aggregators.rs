@@ -153,7 +153,7 @@ impl Flaky {
     async fn call<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let fault = number % 7 == 6 && number / 7 < self.budget;
-        if fault && number % 2 == 0 {
+        if fault && number.is_multiple_of(2) {
             return Err(Error::new(ErrorKind::Throttled, "a fault of the test"));
         }
         let answer = call.await;

@@ -127,3 +127,48 @@ impl ObjectOptions {
 fn streams(bytes: f64, cycle: Duration, bandwidth: u64) -> u32 {
     (bytes / (bandwidth.max(1) as f64 * cycle.as_secs_f64().max(1e-3))).ceil().max(1.0) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use siren_core::UpdateRule;
+
+    use super::super::tests::plan;
+    use super::*;
+
+    fn of(dim: usize, parts: u32, plan: &EpochPlan, options: &ObjectOptions) -> Aggregation {
+        options.aggregation(plan, ObjectOptions { parts, ..options.clone() }.cuts(dim))
+    }
+
+    #[test]
+    fn there_are_as_many_aggregators_as_the_bytes_of_all_workers_need() {
+        // LeNet, and ResNet-50 with 200 workers.
+        let half = Duration::from_millis(500);
+        assert_eq!(ObjectOptions::parts_for(431_080, 64, half), 3);
+        assert_eq!(ObjectOptions::parts_for(25_557_032, 200, Duration::from_secs(5)), 55);
+        assert_eq!(ObjectOptions::parts_for(10, 1, half), 1);
+
+        let options = ObjectOptions { cycle: half, ..ObjectOptions::default() };
+        let dense =
+            EpochPlan { examples: 640, shards: 64, ..plan(Synchrony::Hybrid, UpdateRule::Sgd) };
+        assert_eq!(of(431_080, 8, &dense, &options).aggregators, 3);
+        assert_eq!(of(431_080, 2, &dense, &options).aggregators, 2, "at most one for each part");
+        let sparse = EpochPlan { compression: Compression::TopK { share: 0.01 }, ..dense.clone() };
+        assert_eq!(of(431_080, 8, &sparse, &options).aggregators, 1);
+        let inline = ObjectOptions { inline: true, ..options };
+        assert_eq!(of(431_080, 8, &dense, &inline), Aggregation::default());
+    }
+
+    #[test]
+    fn a_round_of_bulk_fits_into_an_aggregator() {
+        let bulk =
+            EpochPlan { examples: 640, shards: 640, ..plan(Synchrony::Bulk, UpdateRule::ADAM) };
+        let slow = ObjectOptions { cycle: Duration::from_secs(60), ..ObjectOptions::default() };
+        let needed = of(1_000_000, 1, &bulk, &slow);
+        // The updates of all workers as they come and decoded.
+        assert!(u64::from(needed.memory_mb) > (2 * 640 * 4_000_000) >> 20, "{needed:?}");
+        // Each of them read once, and once more where it is sparse.
+        assert!(needed.requests_per_second.reads >= 2 * 640, "{needed:?}");
+        let hybrid = EpochPlan { synchrony: Synchrony::Hybrid, ..bulk };
+        assert!(of(1_000_000, 1, &hybrid, &slow).memory_mb <= 512);
+    }
+}

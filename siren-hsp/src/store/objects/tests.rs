@@ -5,3 +5,5 @@ mod faults;
 mod handles;
 mod interleaved;
 mod support;
+
+pub(super) use support::plan;

@@ -202,7 +202,7 @@ pub(super) async fn again<T>(call: impl AsyncFn() -> Result<T>) -> T {
     panic!("it fails for ever");
 }
 
-pub(super) fn plan(synchrony: Synchrony, rule: UpdateRule) -> EpochPlan {
+pub(in crate::store::objects) fn plan(synchrony: Synchrony, rule: UpdateRule) -> EpochPlan {
     EpochPlan {
         run: "test".into(),
         epoch: 0,
