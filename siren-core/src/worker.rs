@@ -49,9 +49,9 @@ pub struct Invocation {
 pub struct WorkerReport {
     /// The first batch not done, counted from the start of the shard.
     pub position: u64,
-    /// Whether the shard is done; otherwise time or requests ran out.
+    /// Whether the shard is done, an aggregator's epoch applied; otherwise time or requests ran out.
     pub finished: bool,
-    /// Updates pushed, duplicates left out.
+    /// Updates pushed, duplicates left out; an aggregator's: how often it wrote what it had applied.
     pub updates: u64,
     /// Time spent waiting for data that the computation did not hide: P^F.
     pub fetch: Duration,
