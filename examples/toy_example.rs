@@ -6,10 +6,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use siren_backend_sim::Simulation;
-use siren_core::{Machine, Result, StepTime};
+use siren_core::{Machine, Result, Scheduler, StepTime};
 use siren_examples::lab::rows::{self, Row};
 use siren_examples::lab::{Job, Run, on_all_cores};
 use siren_examples::run;
@@ -65,6 +66,9 @@ struct Command {
 fn main() -> ExitCode {
     compare(&Command::parse()).map_or_else(|error| run::fail(&error), |()| ExitCode::SUCCESS)
 }
+
+/// How often a function pushes at the most.
+const CYCLE: Duration = Duration::from_millis(100);
 
 /// What a worker does between two pushes, and how fast it learns.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -279,6 +283,18 @@ impl Toy {
         if let Some(found) = &found {
             story.add(name, "best schedule found at that cost", Some(found));
         }
+        // The same over objects on S3, where somebody has to apply what is pushed.
+        if let Some(found) = best(&twenty) {
+            let scheduler = Fixed::new(20, MEMORY_MB);
+            story.over_objects(self, name, "20 functions, over objects", found, scheduler, 20)?;
+        }
+        if let Some(found) = &found {
+            let of = |at: usize| found.run.record.epochs.get(at).map_or(1, |epoch| epoch.workers);
+            let last = found.run.record.epochs.len().saturating_sub(1);
+            let scheduler = Schedule::new(of(0), of(1.min(last)), of(last), MEMORY_MB);
+            let what = "best schedule found, over objects";
+            story.over_objects(self, name, what, found, scheduler, of(0))?;
+        }
         story.add(name, "EC2 c5.2xlarge", best(&self.machine(&Machine::c5_2xlarge())?));
         story.judge(best(&twenty), best(&talk), constant.as_ref(), found.as_ref());
         Ok(story)
@@ -297,6 +313,24 @@ impl Story {
                 "{platform}: no setting that was tried reaches the target within {PATIENCE} epochs."
             )),
         }
+    }
+
+    /// Runs what was found again over objects; if the target is missed, the row says so.
+    fn over_objects(
+        &mut self,
+        toy: &Toy,
+        name: &str,
+        platform: &str,
+        found: &Found,
+        scheduler: impl Scheduler + 'static,
+        workers: u32,
+    ) -> Result<()> {
+        let epochs = found.run.record.epochs.len() as u64;
+        // A schedule ends after the epochs it was found for.
+        let job = toy.at(found.setting, if found.run.is_constant() { PATIENCE } else { epochs });
+        let run = job.over_objects(scheduler, &toy.simulation, workers, CYCLE)?;
+        self.rows.push(Row::new(name, platform, &run));
+        Ok(())
     }
 
     fn settle(&mut self, found: Option<&Found>) {
