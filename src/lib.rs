@@ -51,7 +51,7 @@ pub use siren_core::*;
 pub use siren_hsp::{
     Checkpoint, Config, Decay, EpochRecord, Evaluation, Event, Fixed, Ledger, Line, MemoryStore,
     Observer, OutcomeRecord, Parts, Rate, Reservation, Retry, RunRecord, SCHEMA, Schedule, Setting,
-    ShardWorker, Stop, StopHandle, Trained, Trainer, data, evaluate, kernel, read_history,
+    ShardWorker, Stop, StopHandle, Trained, Trainer, data, evaluate, kernel, preview, read_history,
 };
 
 #[cfg(feature = "local")]
