@@ -53,7 +53,7 @@ pub use siren_hsp::{
     CasStore, Checkpoint, Config, Decay, EpochRecord, Evaluation, Event, Fixed, Ledger, Line,
     MemoryStore, ObjectOptions, ObjectStore, Observer, OutcomeRecord, Parts, Rate, Reservation,
     Retry, RunRecord, SCHEMA, Schedule, Setting, ShardWorker, Stop, StopHandle, Trained, Trainer,
-    data, evaluate, kernel, objects, read_history,
+    data, evaluate, kernel, objects, preview, read_history,
 };
 
 #[cfg(feature = "local")]

@@ -29,6 +29,8 @@ const DENSE: u32 = 0;
 const SPARSE: u32 = 1;
 const HEADER: usize = 92;
 const CHECKSUM: usize = 8;
+/// Bytes of an update that are not its entries.
+pub(crate) const FRAME: usize = HEADER + CHECKSUM;
 
 /// The number of bytes that an update with such a gradient takes.
 pub fn encoded_len(gradient: &Gradient<'_>) -> usize {

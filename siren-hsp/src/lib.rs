@@ -14,6 +14,7 @@ mod history;
 pub mod kernel;
 mod ledger;
 pub mod objects;
+pub mod preview;
 mod rate;
 mod retry;
 mod schedule;

@@ -190,6 +190,7 @@ impl Functions {
         Speed {
             seconds: Box::new(move |work| step.seconds(work, vcpus, &cpu) * slowdown),
             permits: None,
+            handover: Duration::ZERO,
         }
     }
 
