@@ -11,7 +11,7 @@ use siren::objects::{Fetched, Listed, MemoryObjects, Objects, Tag, Written};
 use siren::{
     Backend, Clock, Completion, Config, Error, ErrorKind, Fixed, Invocation, Local, MemoryStore,
     ObjectOptions, ObjectStore, Parts, Platform, Result, Role, Scheduler, ShardWorker, Stop,
-    StopReason, Synchrony, Trainer, Usd, async_trait,
+    StopReason, Synchrony, Task, Trainer, Usd, Work, async_trait,
 };
 use siren_backend_local::WallClock;
 use support::{FEATURES, Linear, quick, rows};
@@ -46,6 +46,10 @@ impl Backend for Watched {
 
     fn platform(&self) -> &Platform {
         self.inner.platform()
+    }
+
+    async fn compute(&self, work: Work, task: Task) -> Result<Duration> {
+        self.inner.compute(work, task).await
     }
 
     async fn invoke(&self, mut invocation: Invocation) -> Completion {

@@ -206,6 +206,19 @@ fn three_bills_are_what_they_are_by_hand() {
 }
 
 #[test]
+fn no_worker_is_cut_short_in_the_first_epoch_because_storage_is_slow() {
+    for synchrony in [Synchrony::Hybrid, Synchrony::Bulk] {
+        let mut case = Case::new(4, 1_769);
+        case.config.batch_size = 4;
+        case.config.synchrony = synchrony;
+        case.config.stop.epochs = 1;
+        let epoch = case.trained().record.epochs.remove(0);
+        assert!(epoch.elapsed_s > 5.0, "storage answers too fast to tell: {} s", epoch.elapsed_s);
+        assert_eq!(epoch.retries, 0, "{synchrony:?}");
+    }
+}
+
+#[test]
 fn a_machine_bills_its_time_once_however_many_workers_share_it() {
     let workload = Linear::new();
     let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());

@@ -104,8 +104,12 @@ pub struct Flags {
     pub quiet: bool,
 }
 
-/// Reads a synchrony.
-fn synchrony(text: &str) -> Result<Synchrony, String> {
+/// Reads a synchrony: hybrid, bulk or stale=N.
+///
+/// # Errors
+///
+/// What it may be instead.
+pub fn synchrony(text: &str) -> Result<Synchrony, String> {
     match text.split_once('=') {
         None if text == "hybrid" => Ok(Synchrony::Hybrid),
         None if text == "bulk" => Ok(Synchrony::Bulk),

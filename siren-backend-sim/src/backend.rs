@@ -214,6 +214,13 @@ impl Backend for SimBackend {
         }
     }
 
+    fn exchange(&self) -> Duration {
+        match &self.shared.place {
+            Place::Functions(functions) => functions.exchange(self.shared.parameters),
+            Place::Machine(_) => Duration::ZERO,
+        }
+    }
+
     /// The driver's mathematics takes no virtual time.
     async fn compute(&self, work: Work, task: Task) -> Result<Duration> {
         catch_unwind(AssertUnwindSafe(task)).map_err(|payload| panicked(&*payload))?;

@@ -34,6 +34,13 @@ pub trait Backend: Send + Sync {
         workers
     }
 
+    /// What one pull and one push are expected to take beyond computing, the fetch of one batch
+    /// included, before anything was measured: for the first forecast. Where parameters and data are at
+    /// hand, nothing.
+    fn exchange(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Runs mathematics of the driver's own, such as an evaluation at the barrier, and returns how long
     /// it took; on a simulated platform, how long it would take there on one vCPU, while no time passes.
     ///

@@ -2,6 +2,7 @@
 
 mod step;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -294,30 +295,44 @@ impl Run<'_> {
     async fn pull(&mut self, replica: &mut Replica, progress: u64) -> Result<Option<Pulled>> {
         let store = self.context.store();
         let (clock, seed, retry) = (self.context.clock(), self.seed(), self.worker.retry);
-        // A wait looks at the time left again and again, since how fast that runs is the backend's to
-        // say: slower than the clock, or up to 14 times as fast in a small function.
-        let reserve = (self.invocation.timeout / 16).max(Duration::from_millis(16));
-        let moment = (reserve / 16).min(Duration::from_secs(1));
         let mut tried = 1;
         loop {
             self.asked += store.costs().pull;
-            let mut pull = store.pull(self.invocation.plan.epoch, replica, progress);
-            let pulled = loop {
-                tokio::select! {
-                    biased;
-                    pulled = &mut pull => break pulled,
-                    () = clock.sleep_until(clock.now() + moment), if progress > 0 => {
-                        if !self.has_time() || self.context.time_left() < reserve {
-                            return Ok(None);
-                        }
-                    }
-                }
+            let pull = store.pull(self.invocation.plan.epoch, replica, progress);
+            let pulled = match progress {
+                0 => pull.await,
+                _ => match self.in_time(pull).await {
+                    Some(pulled) => pulled,
+                    None => return Ok(None),
+                },
             };
             match pulled {
                 Err(error) if retry.may_again(&error, tried) => {
                     retry.wait(clock, &mut tried, seed).await;
                 }
                 pulled => return pulled.map(Some),
+            }
+        }
+    }
+
+    /// What `wait` comes to; nothing when too little time would be left then for another cycle.
+    async fn in_time<T>(&self, mut wait: impl Future<Output = T> + Unpin) -> Option<T> {
+        let clock = self.context.clock();
+        let reserve = (self.invocation.timeout / 16).max(Duration::from_millis(16));
+        let moment = (reserve / 16).min(Duration::from_secs(1));
+        loop {
+            // How fast the time left runs is the backend's to say: slower than the clock, or up to 14
+            // times as fast in a small function. So it is looked at again, the sooner the less is left.
+            let spare = self.context.time_left().saturating_sub(reserve);
+            let look_again = clock.now() + (spare / 16).max(moment);
+            tokio::select! {
+                biased;
+                done = &mut wait => return Some(done),
+                () = clock.sleep_until(look_again) => {
+                    if !self.has_time() || self.context.time_left() < reserve {
+                        return None;
+                    }
+                }
             }
         }
     }

@@ -90,7 +90,10 @@ impl Row {
 }
 
 /// A number with four digits or more.
-fn digits(number: f64) -> String {
+pub fn digits(number: f64) -> String {
+    if number == 0.0 {
+        return "0".into();
+    }
     let before = number.abs().max(1e-12).log10().floor() as i32;
     format!("{number:.*}", usize::try_from(3 - before).unwrap_or(0).clamp(1, 9))
 }
@@ -115,15 +118,23 @@ pub fn cells(rows: &[Row]) -> Vec<Vec<String>> {
 
 /// Prints rows in columns.
 pub fn print(rows: &[Row]) {
-    let lines: Vec<[String; 9]> =
-        std::iter::once(HEADER.map(String::from)).chain(rows.iter().map(Row::cells)).collect();
-    let widths: Vec<usize> = (0..9)
-        .map(|i| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0))
-        .collect();
-    for line in &lines {
-        let mut text = format!("{:<width$}", line[0], width = widths[0]);
-        for (cell, width) in line.iter().zip(&widths).skip(1) {
-            text.push_str(&format!("  {cell:>width$}"));
+    print_columns(&HEADER, &cells(rows));
+}
+
+/// Prints lines of cells in columns, the first one to the left and the others to the right.
+pub fn print_columns(header: &[&str], lines: &[Vec<String>]) {
+    let header: Vec<String> = header.iter().copied().map(String::from).collect();
+    let lines = || std::iter::once(&header).chain(lines);
+    let width =
+        |i: usize| lines().filter_map(move |line| line.get(i)).map(|cell| cell.chars().count());
+    let widths: Vec<usize> = (0..header.len()).map(|i| width(i).max().unwrap_or(0)).collect();
+    for line in lines() {
+        let mut text = String::new();
+        for (i, (cell, &width)) in line.iter().zip(&widths).enumerate() {
+            text.push_str(&match i {
+                0 => format!("{cell:<width$}"),
+                _ => format!("  {cell:>width$}"),
+            });
         }
         println!("{text}");
     }
@@ -134,7 +145,7 @@ pub fn print(rows: &[Row]) {
 /// # Errors
 ///
 /// When the file cannot be written.
-pub fn write(rows: &[Row], path: &Path) -> Result<()> {
+pub fn write(rows: &[impl Serialize], path: &Path) -> Result<()> {
     file::replace(path, |to| {
         serde_json::to_writer_pretty(&mut *to, &serde_json::json!({ "rows": rows }))?;
         to.write_all(b"\n")

@@ -253,6 +253,11 @@ impl<'a> EpochRun<'a> {
                 state.billed += billed.unwrap_or_default();
                 state.reported += reached.saturating_sub(position);
                 state.reports.push(report);
+                if waited {
+                    // Waits for others belong to what the rest of the shard may take.
+                    self.trainer.forecast = self.forecast();
+                }
+                let state = &mut self.shards[shard as usize];
                 // What a worker says that has finished is looked at before it counts as headway.
                 if reached > position && !finished {
                     state.failures = 0;

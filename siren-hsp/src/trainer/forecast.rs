@@ -30,16 +30,23 @@ pub(crate) struct Forecast {
     batch_s: Option<f64>,
     /// The longest cycle of pull, gradients and push, in billed seconds.
     cycle_s: Option<f64>,
+    /// Seconds of a cycle that no CPU shortens, where they are not part of the others.
+    #[serde(default)]
+    exchange_s: f64,
 }
 
 impl Forecast {
-    /// From one gradient that took `batch`.
-    pub(super) fn probed(batch: Duration, local_steps: u64) -> Self {
+    /// From one gradient that took `batch`, and what is expected of a pull and a push.
+    pub(super) fn probed(batch: Duration, exchange: Duration, local_steps: u64) -> Self {
         if batch.is_zero() {
             return Self::default();
         }
         let batch = batch.as_secs_f64();
-        Self { batch_s: Some(batch), cycle_s: Some(batch * local_steps as f64) }
+        Self {
+            batch_s: Some(batch),
+            cycle_s: Some(batch * local_steps as f64),
+            exchange_s: exchange.as_secs_f64(),
+        }
     }
 
     /// From an epoch in which `batches` batches were billed for `billed` in all.
@@ -54,6 +61,7 @@ impl Forecast {
         Self {
             batch_s: Some(billed.as_secs_f64() / batches as f64 * speed),
             cycle_s: Some(cycle.as_secs_f64() * speed),
+            exchange_s: 0.0,
         }
     }
 
@@ -68,13 +76,16 @@ impl Forecast {
         memory_mb: u32,
         batches: u64,
     ) -> Option<Duration> {
-        let seconds = self.batch_s? * batches as f64 / speed(platform, memory_mb);
+        let computing = self.batch_s? * batches as f64;
+        let cycles = if self.exchange_s > 0.0 { computing / self.cycle_s? } else { 0.0 };
+        let seconds = computing / speed(platform, memory_mb) + cycles * self.exchange_s;
         Duration::try_from_secs_f64(seconds).ok()
     }
 
     /// Billed time of one cycle.
     pub(super) fn cycle(&self, platform: &Platform, memory_mb: u32) -> Option<Duration> {
-        Duration::try_from_secs_f64(self.cycle_s? / speed(platform, memory_mb)).ok()
+        let seconds = self.cycle_s? / speed(platform, memory_mb) + self.exchange_s;
+        Duration::try_from_secs_f64(seconds).ok()
     }
 }
 

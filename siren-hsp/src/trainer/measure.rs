@@ -74,7 +74,10 @@ impl Trainer {
     /// there is no forecast.
     pub(super) async fn probe(&self, values: &[f32]) -> Forecast {
         match self.first_gradient(values).await {
-            Ok((_, took)) => Forecast::probed(took, self.config.local_steps),
+            Ok((_, took)) => {
+                let exchange = self.parts.backend.exchange();
+                Forecast::probed(took, exchange, self.config.local_steps)
+            }
             Err(_) => Forecast::default(),
         }
     }
