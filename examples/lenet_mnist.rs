@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use clap::Parser;
 use siren_burn::BurnWorkload;
-use siren_core::{Result, Workload};
-use siren_examples::lenet::DigitLearner;
-use siren_examples::{Flags, mnist, run};
+use siren_core::{DataSource, Result, Workload};
+use siren_examples::lenet::{DigitLearner, RECORD};
+use siren_examples::{Flags, mnist, preview, run, steps};
 
 /// burn allocates large tensors in every step, and this allocator keeps them at hand.
 #[global_allocator]
@@ -35,6 +35,12 @@ async fn train(flags: Flags) -> Result<ExitCode> {
     let (train, test) = mnist::load(&data, flags.train_size)?;
     let workload = Arc::new(BurnWorkload::new(DigitLearner)?);
     let name = "lenet_mnist";
+    if flags.preview {
+        let (parameters, images) = (workload.dim() as u64, train.len());
+        let bytes = images * RECORD as u64;
+        preview::print(&flags.config(name), parameters, images, bytes, &steps::LENET)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let trained =
         run::local(name, &flags, workload.clone(), Arc::new(train), Arc::new(test)).await?;
     let folder = flags.folder(name);

@@ -50,9 +50,10 @@
 pub use async_trait::async_trait;
 pub use siren_core::*;
 pub use siren_hsp::{
-    Checkpoint, Config, Decay, EpochRecord, Evaluation, Event, Fixed, Ledger, Line, MemoryStore,
-    Observer, OutcomeRecord, Parts, Rate, Reservation, Retry, RunRecord, SCHEMA, Schedule, Setting,
-    ShardWorker, Stop, StopHandle, Trained, Trainer, data, evaluate, kernel, read_history,
+    CasStore, Checkpoint, Config, Decay, EpochRecord, Evaluation, Event, Fixed, Ledger, Line,
+    MemoryStore, ObjectOptions, ObjectStore, Observer, OutcomeRecord, Parts, Rate, Reservation,
+    Retry, RunRecord, SCHEMA, Schedule, Setting, ShardWorker, Stop, StopHandle, Trained, Trainer,
+    data, evaluate, kernel, objects, preview, read_history,
 };
 
 #[cfg(feature = "local")]

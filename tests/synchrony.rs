@@ -219,6 +219,22 @@ impl ParameterStore for Watched {
     fn dim(&self) -> usize {
         self.inner.dim()
     }
+    fn costs(&self) -> siren::StoreCosts {
+        self.inner.costs()
+    }
+    fn requests(&self) -> Option<siren::Requests> {
+        self.inner.requests()
+    }
+    fn aggregation(&self, plan: &siren::EpochPlan) -> siren::Aggregation {
+        self.inner.aggregation(plan)
+    }
+    async fn aggregate(
+        &self,
+        invocation: &Invocation,
+        context: &dyn siren::Context,
+    ) -> Result<siren::WorkerReport> {
+        self.inner.aggregate(invocation, context).await
+    }
     async fn open(&self, plan: &siren::EpochPlan) -> Result<()> {
         self.inner.open(plan).await
     }

@@ -94,6 +94,10 @@ pub struct Flags {
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     #[serde(skip)]
     pub resume: Option<PathBuf>,
+    /// Print what the run would cost and take on AWS Lambda, and do not train
+    #[arg(long)]
+    #[serde(skip)]
+    pub preview: bool,
     /// Print the summary only
     #[arg(long)]
     #[serde(skip)]
@@ -185,6 +189,7 @@ impl Flags {
             train_size: self.train_size.or(others.train_size),
             out: self.out.or(others.out),
             resume: self.resume,
+            preview: self.preview,
             quiet: self.quiet,
         }
     }

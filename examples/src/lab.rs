@@ -7,11 +7,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use siren_backend_sim::{Bill, Keeping, SimBackend, Simulation};
+use siren_backend_sim::{Bill, Keeping, OpenStore, SimBackend, Simulation, VirtualClock};
 use siren_core::{
-    DataSource, Machine, Result, Scheduler, Seed, StepTime, StopReason, Usd, Workload,
+    Clock, DataSource, Machine, Result, Scheduler, Seed, Snapshot, StepTime, StopReason, Stream,
+    Usd, Workload,
 };
-use siren_hsp::{Config, EpochRecord, Fixed, MemoryStore, Parts, RunRecord, ShardWorker, Trainer};
+use siren_hsp::objects::{MemoryObjects, Objects};
+use siren_hsp::{
+    Config, EpochRecord, Fixed, MemoryStore, ObjectOptions, ObjectStore, Parts, RunRecord,
+    ShardWorker, Trainer,
+};
+
+/// The name of a store over objects.
+const STORE: &str = "lab";
 
 /// Something to learn, and how.
 #[derive(Clone)]
@@ -46,7 +54,8 @@ pub struct Run {
 }
 
 impl Job {
-    /// Runs on AWS Lambda.
+    /// Runs on AWS Lambda, with a store that behaves as if shared storage could add: a pull is one GET, a
+    /// push one PUT, and nobody pays for applying updates. No store does better.
     ///
     /// # Errors
     ///
@@ -57,11 +66,50 @@ impl Job {
         simulation: &Simulation,
     ) -> Result<Run> {
         let store = MemoryStore::initialised(&*self.workload, self.config.seed)?;
+        self.lambda(scheduler, simulation, Keeping::Ideal(Arc::new(store)))
+    }
+
+    /// Runs on AWS Lambda, with the parameters in objects on S3: aggregators are functions too, and all
+    /// of their requests are paid for. There are as many as `workers` that push once in `cycle` need.
+    ///
+    /// # Errors
+    ///
+    /// Those of the simulation and of the trainer.
+    pub fn over_objects(
+        &self,
+        scheduler: impl Scheduler + 'static,
+        simulation: &Simulation,
+        workers: u32,
+        cycle: Duration,
+    ) -> Result<Run> {
+        let dim = self.workload.dim();
+        let options = ObjectOptions {
+            parts: ObjectOptions::parts_for(dim, workers, cycle),
+            cycle,
+            ..ObjectOptions::default()
+        };
+        // What is wrong with it shows here, and not in a function.
+        let objects: Arc<dyn Objects> = Arc::new(MemoryObjects::new());
+        let clock: Arc<dyn Clock> = Arc::new(VirtualClock::new());
+        ObjectStore::new(Arc::clone(&objects), clock, STORE, dim)?;
+        let open: OpenStore = Arc::new(move |objects, clock| {
+            let store = ObjectStore::new(objects, clock, STORE, dim);
+            Arc::new(store.expect("it was made before").with_options(options.clone()).exclusive())
+        });
+        self.lambda(scheduler, simulation, Keeping::Objects { objects, open })
+    }
+
+    fn lambda(
+        &self,
+        scheduler: impl Scheduler + 'static,
+        simulation: &Simulation,
+        keeping: Keeping,
+    ) -> Result<Run> {
         let simulation = Simulation { step: self.step, ..simulation.clone() };
         let price = simulation.profile.platform.prices.gb_second;
         let sim = SimBackend::functions(
             Arc::new(ShardWorker::new(Arc::clone(&self.workload))),
-            Keeping::Ideal(Arc::new(store)),
+            keeping,
             Arc::clone(&self.train),
             simulation,
             Seed::new(self.config.seed),
@@ -106,12 +154,22 @@ impl Job {
             backend: sim.clone(),
             scheduler: Box::new(scheduler),
         };
-        let trained = sim.run(Trainer::new(parts, self.config.clone())?.run())??;
+        let values = self.workload.init(Seed::new(self.config.seed).split(Stream::Init, &[]))?;
+        let trainer = Trainer::new(parts, self.config.clone())?;
+        let trained = sim.run(async {
+            sim.store().restore(&Snapshot::initial(values)).await?;
+            trainer.run().await
+        })??;
         Ok((trained.record, sim.bill()))
     }
 }
 
 impl Run {
+    /// Whether the same number of workers ran in every epoch.
+    pub fn is_constant(&self) -> bool {
+        self.record.epochs.windows(2).all(|pair| pair[0].workers == pair[1].workers)
+    }
+
     /// Time and loss at each barrier.
     pub fn loss_by_time(&self) -> Vec<(f64, f64)> {
         self.loss_by(|epoch| epoch.elapsed_s)

@@ -5,9 +5,11 @@ pub mod flags;
 pub mod lab;
 pub mod lenet;
 pub mod mnist;
+pub mod preview;
 pub mod progress;
 pub mod run;
 pub mod sentences;
+pub mod steps;
 pub mod tables;
 
 pub use flags::Flags;

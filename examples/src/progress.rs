@@ -106,6 +106,9 @@ impl Observer for Progress {
             Event::Retried { shard, error, .. } if !self.quiet => {
                 self.line(&format!("shard {shard} is tried again: {}", error.chain()));
             }
+            Event::AggregatorRetried { aggregator, error, .. } if !self.quiet => {
+                self.line(&format!("aggregator {aggregator} is tried again: {}", error.chain()));
+            }
             Event::Evaluating { .. } => {
                 if let Some(bar) = &self.bar {
                     bar.set_position(bar.length().unwrap_or(0));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use siren_core::{
-    Clock, EpochPlan, ParameterStore, Pulled, Receipt, Replica, Result, Sealed, Snapshot, Status,
-    StoreCosts, Update,
+    Aggregation, Clock, Context, EpochPlan, Invocation, ParameterStore, Pulled, Receipt, Replica,
+    Requests, Result, Sealed, Snapshot, Status, StoreCosts, Update, WorkerReport,
 };
 
 use crate::WallClock;
@@ -56,6 +56,22 @@ impl ParameterStore for MeteredStore {
 
     fn costs(&self) -> StoreCosts {
         self.inner.costs()
+    }
+
+    fn requests(&self) -> Option<Requests> {
+        self.inner.requests()
+    }
+
+    fn aggregation(&self, plan: &EpochPlan) -> Aggregation {
+        self.inner.aggregation(plan)
+    }
+
+    async fn aggregate(
+        &self,
+        invocation: &Invocation,
+        context: &dyn Context,
+    ) -> Result<WorkerReport> {
+        self.inner.aggregate(invocation, context).await
     }
 
     async fn open(&self, plan: &EpochPlan) -> Result<()> {

@@ -32,6 +32,8 @@ pub(crate) struct Speed {
     pub(crate) seconds: Box<dyn Fn(Work) -> f64 + Send + Sync>,
     /// Permits to compute, where several workers share a machine.
     pub(crate) permits: Option<Arc<tokio::sync::Semaphore>>,
+    /// What it takes to hand a task to where it is computed, and its result back.
+    pub(crate) handover: Duration,
 }
 
 #[async_trait]
@@ -69,7 +71,7 @@ impl Context for SimContext {
                 "the invocation's time is used up",
             ));
         }
-        let _permit = match &self.speed.permits {
+        let permit = match &self.speed.permits {
             Some(permits) => Some(permits.acquire().await.map_err(|closed| {
                 Error::new(ErrorKind::Lost, "the machine is gone").with_source(closed)
             })?),
@@ -80,6 +82,10 @@ impl Context for SimContext {
         let job = self.jobs.submit(end, task);
         self.clock.until(end).await;
         job.finish()?;
+        drop(permit);
+        if !self.speed.handover.is_zero() {
+            self.clock.sleep(self.speed.handover).await;
+        }
         *self.cpu.lock() += takes;
         Ok(takes)
     }

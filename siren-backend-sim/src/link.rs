@@ -110,12 +110,33 @@ impl Link {
         StandardNormal.sample(&mut *self.rng.lock())
     }
 
-    /// Waits for what a request takes until storage acts on it, and for `bytes` that are sent along.
+    /// Waits for what a request takes, and for `bytes` that are sent along.
     ///
     /// # Errors
     ///
     /// Throttled when there are too many requests, lost when this one is.
     pub(crate) async fn request(&self, request: Request, bytes: u64) -> Result<()> {
+        let answered = self.asks(request, bytes).await?;
+        self.clock.until(answered).await;
+        Ok(())
+    }
+
+    /// Waits until storage acts on a request: halfway between sending it, with `bytes` along, and its
+    /// answer. Returns when that comes.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    pub(crate) async fn reach(&self, request: Request, bytes: u64) -> Result<Time> {
+        let answered = self.asks(request, bytes).await?;
+        let now = self.clock.now();
+        let sent = (*self.free_at.lock()).clamp(now, answered);
+        self.clock.until(sent + (answered - sent) / 2).await;
+        Ok(answered)
+    }
+
+    /// When a request that is sent now is answered.
+    async fn asks(&self, request: Request, bytes: u64) -> Result<Time> {
         let now = self.clock.now();
         let storage = &self.profile.storage;
         let (kind, rate) = match request {
@@ -143,11 +164,9 @@ impl Link {
             return Err(Error::new(ErrorKind::Throttled, "storage asks for fewer requests"));
         }
         if lost {
-            return self.lost().await;
+            self.lost().await?;
         }
-        let sent = self.transfer_end(Way::Write, bytes);
-        self.clock.until(sent.max(now) + latency).await;
-        Ok(())
+        Ok(self.transfer_end(Way::Write, bytes) + latency)
     }
 
     /// Loses the answer to a request that had its effect, if that is this one's fate.

@@ -16,7 +16,8 @@ use crate::link::{Link, Request};
 #[derive(Default)]
 pub(crate) struct Commits(Mutex<HashMap<String, Time>>);
 
-/// Objects behind a function's connection. A request acts on storage when its latency has passed.
+/// Objects behind a function's connection. A request acts on storage halfway between its sending and its
+/// answer.
 pub(crate) struct SimObjects {
     pub(crate) inner: Arc<dyn Objects>,
     pub(crate) link: Arc<Link>,
@@ -25,35 +26,48 @@ pub(crate) struct SimObjects {
     pub(crate) commit_ms: f64,
 }
 
+impl SimObjects {
+    /// Waits for the answer to a request that reads, and for what it brings.
+    async fn brings(&self, answered: Time, bytes: usize) -> Result<()> {
+        self.link.clock().until(answered).await;
+        self.link.receive(bytes as u64).await;
+        self.link.answer().await
+    }
+}
+
 #[async_trait]
 impl Objects for SimObjects {
     async fn get(&self, key: &str, known: Option<&Tag>) -> Result<Fetched> {
-        self.link.request(Request::Get, 0).await?;
-        let fetched = self.inner.get(key, known).await?;
-        if let Fetched::Changed { bytes, .. } = &fetched {
-            self.link.receive(bytes.len() as u64).await;
-        }
-        self.link.answer().await?;
+        self.get_start(key, known, u64::MAX).await
+    }
+
+    async fn get_start(&self, key: &str, known: Option<&Tag>, length: u64) -> Result<Fetched> {
+        let answered = self.link.reach(Request::Get, 0).await?;
+        let fetched = self.inner.get_start(key, known, length).await?;
+        let bytes = match &fetched {
+            Fetched::Changed { bytes, .. } => bytes.len(),
+            _ => 0,
+        };
+        self.brings(answered, bytes).await?;
         Ok(fetched)
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
-        self.link.request(Request::Get, 0).await?;
+        let answered = self.link.reach(Request::Get, 0).await?;
         let bytes = self.inner.get_range(key, range).await?;
-        self.link.receive(bytes.as_ref().map_or(0, Vec::len) as u64).await;
-        self.link.answer().await?;
+        self.brings(answered, bytes.as_ref().map_or(0, Vec::len)).await?;
         Ok(bytes)
     }
 
     async fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Written> {
-        self.link.request(Request::Put, bytes.len() as u64).await?;
+        let answered = self.link.reach(Request::Put, bytes.len() as u64).await?;
         let written = self.inner.put_if_absent(key, bytes).await?;
-        self.link.answer().await?;
+        self.brings(answered, 0).await?;
         Ok(written)
     }
 
     async fn put_if_unchanged(&self, key: &str, known: &Tag, bytes: &[u8]) -> Result<Written> {
-        self.link.request(Request::PutIfUnchanged, bytes.len() as u64).await?;
+        let answered = self.link.reach(Request::PutIfUnchanged, bytes.len() as u64).await?;
         let now = self.link.clock().now();
         let free = {
             let commits = self.commits.0.lock();
@@ -68,20 +82,20 @@ impl Objects for SimObjects {
         if let Written::Done(_) = written {
             self.commits.0.lock().insert(key.into(), now);
         }
-        self.link.answer().await?;
+        self.brings(answered, 0).await?;
         Ok(written)
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Listed> {
-        self.link.request(Request::Put, 0).await?;
+        let answered = self.link.reach(Request::Put, 0).await?;
         let listed = self.inner.list(prefix, after).await?;
-        self.link.answer().await?;
+        self.brings(answered, 0).await?;
         Ok(listed)
     }
 
     async fn delete(&self, keys: &[String]) -> Result<()> {
-        self.link.request(Request::Delete, 0).await?;
+        let answered = self.link.reach(Request::Delete, 0).await?;
         self.inner.delete(keys).await?;
-        self.link.answer().await
+        self.brings(answered, 0).await
     }
 }

@@ -102,6 +102,22 @@ impl Simulation {
     }
 }
 
+/// The text of a TOML file for [`Simulation::from_toml`] that says how fast a workload computes, and
+/// leaves the platform as it was measured.
+///
+/// # Errors
+///
+/// Other when a number cannot be written as TOML.
+pub fn step_toml(step: &StepTime) -> Result<String> {
+    #[derive(Serialize)]
+    struct File<'a> {
+        step: &'a StepTime,
+    }
+    toml::to_string_pretty(&File { step }).map_err(|error| {
+        Error::new(ErrorKind::Other, "cannot write the step as TOML").with_source(error)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +135,9 @@ mod tests {
         let text = simulation.to_toml().unwrap();
         assert_eq!(Simulation::from_toml(&text).unwrap(), simulation);
         assert_eq!(Simulation::from_toml("").unwrap(), Simulation::default());
+        let step = StepTime { seconds_per_batch: 1.5e-7, ..StepTime::per_example(2e-9) };
+        let text = step_toml(&step).unwrap();
+        assert_eq!(Simulation::from_toml(&text).unwrap(), Simulation::lambda(step), "{text}");
     }
 
     #[test]

@@ -29,6 +29,7 @@ impl ParameterStore for SimStore {
         StoreCosts {
             push: Requests { writes: 1, reads: 0 },
             pull: Requests { writes: 0, reads: 1 },
+            ..StoreCosts::default()
         }
     }
 

@@ -123,6 +123,17 @@ impl Requests {
     }
 }
 
+impl Sub for Requests {
+    type Output = Self;
+    /// Those beyond `rhs`.
+    fn sub(self, rhs: Self) -> Self {
+        Self {
+            writes: self.writes.saturating_sub(rhs.writes),
+            reads: self.reads.saturating_sub(rhs.reads),
+        }
+    }
+}
+
 impl Add for Requests {
     type Output = Self;
     fn add(self, rhs: Self) -> Self {

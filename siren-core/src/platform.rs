@@ -4,6 +4,7 @@ mod distribution;
 mod epoch;
 mod machine;
 mod profile;
+mod spread;
 mod step;
 
 use std::time::Duration;

@@ -159,8 +159,12 @@ impl Snapshot {
 pub struct StoreCosts {
     /// Requests of one push, at the most.
     pub push: Requests,
-    /// Requests of one pull, at the most.
+    /// Requests of one pull that waits for nobody, at the most.
     pub pull: Requests,
+    /// Requests of each second that a pull waits for others, at the most.
+    pub wait: Requests,
+    /// Requests of an invocation beside those, at the most: what it has to look up once.
+    pub start: Requests,
 }
 
 /// The aggregators that an epoch needs beside its workers: where shared storage cannot add, they apply
@@ -225,6 +229,13 @@ pub trait ParameterStore: Send + Sync {
             "there is no part {} to aggregate: this store applies updates itself",
             invocation.shard
         )))
+    }
+
+    /// Requests that this handle of the store has made of shared storage so far, where it counts them
+    /// for one invocation, or for one driver, alone: then that is what the bill says, and otherwise what
+    /// [`costs`](Self::costs) allows.
+    fn requests(&self) -> Option<Requests> {
+        None
     }
 
     /// Starts an epoch. Idempotent: the same plan again changes nothing.

@@ -29,6 +29,8 @@ const DENSE: u32 = 0;
 const SPARSE: u32 = 1;
 const HEADER: usize = 92;
 const CHECKSUM: usize = 8;
+/// Bytes of an update that are not its entries.
+pub(crate) const FRAME: usize = HEADER + CHECKSUM;
 
 /// The number of bytes that an update with such a gradient takes.
 pub fn encoded_len(gradient: &Gradient<'_>) -> usize {
@@ -42,6 +44,12 @@ pub fn encoded_len(gradient: &Gradient<'_>) -> usize {
 /// Replaces the content of `bytes` by an update.
 pub fn encode(update: &Update<'_>, bytes: &mut Vec<u8>) {
     bytes.clear();
+    append(update, bytes);
+}
+
+/// Appends an update to `bytes`: several that follow one another can each be decoded by themselves.
+pub fn append(update: &Update<'_>, bytes: &mut Vec<u8>) {
+    let start = bytes.len();
     bytes.reserve(encoded_len(&update.gradient));
     let form = match update.gradient {
         Gradient::Dense(_) => DENSE,
@@ -70,7 +78,12 @@ pub fn encode(update: &Update<'_>, bytes: &mut Vec<u8>) {
             bytes.extend(entries.iter().flat_map(|entry| entry.value.to_le_bytes()));
         }
     }
-    bytes.extend(xxh3_64(bytes).to_le_bytes());
+    bytes.extend(xxh3_64(&bytes[start..]).to_le_bytes());
+}
+
+/// Whether the bytes begin with an update in sparse form, as far as can be told before it is decoded.
+pub fn is_sparse(bytes: &[u8]) -> bool {
+    bytes.get(12..16) == Some(&SPARSE.to_le_bytes())
 }
 
 /// Where updates are decoded to. Made once and used again, so that nothing is allocated once warm.

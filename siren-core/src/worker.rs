@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use crate::{Clock, DataSource, EpochPlan, Error, ErrorKind, ParameterStore, Requests, Result};
 
 /// What an invocation is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// To work on a shard of an epoch.
@@ -49,9 +51,9 @@ pub struct Invocation {
 pub struct WorkerReport {
     /// The first batch not done, counted from the start of the shard.
     pub position: u64,
-    /// Whether the shard is done; otherwise time or requests ran out.
+    /// Whether the shard is done, an aggregator's epoch applied; otherwise time or requests ran out.
     pub finished: bool,
-    /// Updates pushed, duplicates left out.
+    /// Updates pushed, duplicates left out; an aggregator's: how often it wrote what it had applied.
     pub updates: u64,
     /// Time spent waiting for data that the computation did not hide: P^F.
     pub fetch: Duration,

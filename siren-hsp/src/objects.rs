@@ -40,7 +40,7 @@ pub enum Fetched {
     Unchanged,
     /// Its bytes, and the tag of this state.
     Changed {
-        /// All of its bytes.
+        /// All of its bytes, or as many as were asked for.
         bytes: Vec<u8>,
         /// The tag.
         tag: Tag,
@@ -81,6 +81,20 @@ pub trait Objects: Send + Sync {
     ///
     /// Transient ones: throttled, lost.
     async fn get(&self, key: &str, known: Option<&Tag>) -> Result<Fetched>;
+
+    /// The first `length` bytes of an object, or all if it has fewer, unless it has the tag `known`. A
+    /// GET. By default the whole object is read, and the rest thrown away.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    async fn get_start(&self, key: &str, known: Option<&Tag>, length: u64) -> Result<Fetched> {
+        let mut fetched = self.get(key, known).await?;
+        if let Fetched::Changed { bytes, .. } = &mut fetched {
+            bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        }
+        Ok(fetched)
+    }
 
     /// Bytes of an object; fewer if it ends before, nothing if there is none. A GET.
     ///

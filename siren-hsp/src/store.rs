@@ -1,6 +1,8 @@
 //! Parameter stores.
 
 mod memory;
+mod objects;
 mod update;
 
 pub use memory::MemoryStore;
+pub use objects::{CasStore, ObjectOptions, ObjectStore};

@@ -13,7 +13,7 @@ pub use event::{Event, Observer, StopHandle};
 pub(crate) use forecast::Forecast;
 use siren_core::{
     Backend, DataSource, Error, ErrorKind, Job, Outcome, ParameterStore, Platform, Result,
-    Scheduler, Snapshot, StopReason, Time, Usd, Workload,
+    Scheduler, Seed, Snapshot, StopReason, Stream, Time, Usd, Workload,
 };
 
 use crate::checkpoint::{Checkpoint, Header};
@@ -278,18 +278,18 @@ impl Trainer {
             Ok(ended) => ended,
             Err(error) => {
                 // As well as it can be done: the error that matters is the first one.
-                let _ = self.parts.store.restore(snapshot).await;
+                let _ = self.restore(snapshot).await;
                 return Err(error);
             }
         };
         if let Some((StopReason::Interrupted | StopReason::Diverged, _)) = end {
             // What was half done does not count: the store is where the last checkpoint is.
-            self.parts.store.restore(snapshot).await?;
+            self.restore(snapshot).await?;
             return Ok(end);
         }
-        let sealed = self.parts.store.snapshot().await?;
+        let sealed = self.snapshot().await?;
         if let Err(error) = sealed.check() {
-            self.parts.store.restore(snapshot).await?;
+            self.restore(snapshot).await?;
             return Ok(Some((StopReason::Diverged, Some(error.chain()))));
         }
         self.tell(&Event::Evaluating { epoch });
@@ -298,7 +298,7 @@ impl Trainer {
         let measured = self.measure(&sealed.values, training).await?;
         if !measured.loss.is_finite() && record.batches > 0 {
             let why = format!("the loss after epoch {epoch} is {}", measured.loss);
-            self.parts.store.restore(snapshot).await?;
+            self.restore(snapshot).await?;
             return Ok(Some((StopReason::Diverged, Some(why))));
         }
         record.evaluate_s = (self.now() - before).as_secs_f64();
@@ -330,14 +330,29 @@ impl Trainer {
 
     /// Puts the store where the run is, and returns its state.
     async fn place_store(&mut self) -> Result<Snapshot> {
-        let store = &self.parts.store;
         if let Some(snapshot) = self.resumed.take() {
+            let store = &self.parts.store;
+            let status = self.again(|| store.status()).await?;
             // A store that outlived the driver is the truth: no sealed epoch is repeated.
-            if store.status().await?.sealed_epochs <= snapshot.sealed_epochs {
-                store.restore(&snapshot).await?;
+            if status.sealed_epochs <= snapshot.sealed_epochs {
+                self.restore(&snapshot).await?;
             }
         }
-        store.snapshot().await
+        self.snapshot().await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.again(|| self.parts.store.snapshot()).await
+    }
+
+    async fn restore(&self, snapshot: &Snapshot) -> Result<()> {
+        self.again(|| self.parts.store.restore(snapshot)).await
+    }
+
+    /// Calls the store again if it asks for fewer requests or does not answer.
+    async fn again<T, F: Future<Output = Result<T>>>(&self, call: impl FnMut() -> F) -> Result<T> {
+        let seed = Seed::new(self.config.seed).split(Stream::Retry, &[]);
+        self.config.retry.call(self.parts.backend.clock(), seed, call).await
     }
 
     /// Why no epoch is to follow, if so.

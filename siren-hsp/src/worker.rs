@@ -97,6 +97,8 @@ impl Worker for ShardWorker {
             batches: self.batches(plan, invocation.shard),
             prefetched: None,
             waited: Duration::ZERO,
+            asked: context.store().costs().start,
+            before: context.store().requests(),
             report: WorkerReport {
                 position: invocation.position,
                 cycle: invocation.cycle.unwrap_or_default(),
@@ -118,6 +120,11 @@ struct Run<'a> {
     prefetched: Option<Vec<u8>>,
     /// The billed time that the last pull waited for others.
     waited: Duration,
+    /// Requests that the store may have made, at the most.
+    asked: Requests,
+    /// Requests that it had made before, where it counts them.
+    before: Option<Requests>,
+    /// Its requests are those for data, until the end.
     report: WorkerReport,
 }
 
@@ -154,7 +161,14 @@ impl Run<'_> {
         }
         self.report.finished = self.report.position as usize >= self.batches.len();
         self.report.usage = self.context.usage();
+        self.report.requests = self.requests();
         Ok(self.report)
+    }
+
+    /// Requests made so far: the store's as it counts them, or as many as it may have made.
+    fn requests(&self) -> Requests {
+        let counted = self.context.store().requests().zip(self.before);
+        self.report.requests + counted.map_or(self.asked, |(now, before)| now - before)
     }
 
     fn now(&self) -> Time {
@@ -171,8 +185,13 @@ impl Run<'_> {
     fn may_go_on(&self) -> bool {
         let costs = self.context.store().costs();
         let fetches = self.context.data().costs() * self.invocation.plan.local_steps;
-        let requests = self.report.requests + costs.pull + costs.push + fetches;
+        let requests = self.requests() + costs.pull + costs.push + fetches;
         self.has_time() && requests.within(self.invocation.request_cap)
+    }
+
+    /// What a pull asks for while it waits for others.
+    fn requests_of_wait(&self, waited: Duration) -> Requests {
+        self.context.store().costs().wait * waited.as_secs_f64().ceil() as u64
     }
 
     /// Pull, gradients of `length` batches, push; nothing if the pull has to wait for others until the
@@ -183,12 +202,13 @@ impl Run<'_> {
         let (started, left) = (self.now(), self.context.time_left());
         let pulled = self.pull(&mut buffers.replica, progress).await?;
         let elapsed = self.now() - started;
+        let waited = pulled.map_or(elapsed, |pulled| pulled.waited);
+        self.report.wait += waited;
+        self.asked += self.requests_of_wait(waited);
         let Some(pulled) = pulled else {
-            self.report.wait += elapsed;
             self.report.waiting = true;
             return Ok(None);
         };
-        self.report.wait += pulled.waited;
         self.report.update += elapsed.saturating_sub(pulled.waited);
         // The bill may run faster than the clock.
         let billed = left.saturating_sub(self.context.time_left());
@@ -277,7 +297,7 @@ impl Run<'_> {
         let (clock, seed, retry) = (self.context.clock(), self.seed(), self.worker.retry);
         let mut tried = 1;
         loop {
-            self.report.requests += store.costs().pull;
+            self.asked += store.costs().pull;
             let pull = store.pull(self.invocation.plan.epoch, replica, progress);
             let pulled = match progress {
                 0 => pull.await,
@@ -360,7 +380,7 @@ impl Run<'_> {
         let (clock, seed) = (self.context.clock(), self.seed());
         let mut requests = Requests::NONE;
         let cap = self.invocation.request_cap;
-        let spent = self.report.requests;
+        let spent = self.requests();
         let push = || {
             requests += store.costs().push;
             let allowed = (spent + requests).within(cap);
@@ -375,7 +395,7 @@ impl Run<'_> {
             }
         };
         let receipt = self.worker.retry.call(clock, seed, push).await;
-        self.report.requests += requests;
+        self.asked += requests;
         if receipt? == Receipt::Accepted {
             self.report.updates += 1;
         }

@@ -132,7 +132,8 @@ impl Functions {
             return refused(Error::new(ErrorKind::Throttled, why));
         }
         let starts = &self.profile.starts;
-        let start = self.environments.lock().take(starts, memory_mb, now);
+        let version = (invocation.role, memory_mb);
+        let start = self.environments.lock().take(starts, version, now);
         let latency = if start.cold { starts.cold_ms } else { starts.warm_ms }.draw(&mut rng);
         let init = match start.cold {
             true => seconds(starts.init_ms.draw(&mut rng) / 1e3),
@@ -174,7 +175,7 @@ impl Functions {
         drop(booking);
         let crashed = crash.is_some_and(|moment| clock.now() >= moment);
         if !crashed && !is_timeout(&result) {
-            self.environments.lock().give(memory_mb, clock.now());
+            self.environments.lock().give(version, clock.now());
         }
         if loses_answer {
             return lost("the invocation's answer is lost");
@@ -199,6 +200,7 @@ impl Functions {
         Speed {
             seconds: Box::new(move |work| step.seconds(work, vcpus, &cpu) * slowdown),
             permits: None,
+            handover: Duration::ZERO,
         }
     }
 

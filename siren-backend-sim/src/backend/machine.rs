@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use siren_core::platform::Cpu;
 use siren_core::{
-    Aggregation, Clock, Completion, Context, DataSource, EpochPlan, Invocation, Machine,
-    ParameterStore, Pulled, Receipt, Replica, Requests, Result, Sealed, Snapshot, Status, StepTime,
-    StoreCosts, Time, Update, Work, WorkerReport,
+    Aggregation, Clock, Completion, Context, DataSource, EpochPlan, Error, ErrorKind, Invocation,
+    Machine, ParameterStore, Pulled, Receipt, Replica, Requests, Result, Sealed, Snapshot, Status,
+    StepTime, StoreCosts, Time, Update, Work, WorkerReport,
 };
 use tokio::sync::Semaphore;
 
@@ -52,6 +52,7 @@ impl Rented {
             store: Arc::new(LocalStore {
                 inner: Arc::clone(&self.store),
                 clock: clock.clone(),
+                permits: Arc::clone(&self.permits),
                 step,
             }),
             data: Arc::clone(&self.data),
@@ -61,6 +62,7 @@ impl Rented {
             speed: Speed {
                 seconds: Box::new(move |work| step.seconds(work, 1.0, &cpu)),
                 permits: Some(Arc::clone(&self.permits)),
+                handover: seconds(step.seconds_per_handover),
             },
             memory: (cpu.memory_mb(self.store.dim() as u64, 2, 0) * 1024.0 * 1024.0) as u64,
             cpu: Mutex::default(),
@@ -75,20 +77,29 @@ impl Rented {
     }
 }
 
-/// A store in the machine's memory: a pull and a push take as long as their pass over the parameters.
+/// A store in the machine's memory: a pull and a push take as long as their pass over the parameters, and a
+/// vCPU meanwhile.
 struct LocalStore {
     inner: Arc<dyn ParameterStore>,
     clock: VirtualClock,
+    permits: Arc<Semaphore>,
     step: StepTime,
 }
 
 impl LocalStore {
-    async fn pass(&self, entries: usize) {
+    async fn pass(&self, entries: usize) -> Result<()> {
         let takes =
             self.step.seconds(Work::Parameters { count: entries as u64 }, 1.0, &Cpu::default());
         // Whole microseconds: what is shorter is no event of its own.
         let takes = Duration::from_micros(seconds(takes).as_micros() as u64);
+        if takes.is_zero() {
+            return Ok(());
+        }
+        let _permit = self.permits.acquire().await.map_err(|closed| {
+            Error::new(ErrorKind::Lost, "the machine is gone").with_source(closed)
+        })?;
         self.clock.sleep(takes).await;
+        Ok(())
     }
 }
 
@@ -120,12 +131,12 @@ impl ParameterStore for LocalStore {
         if progress > 0 {
             pulled.waited = self.clock.now() - asked;
         }
-        self.pass(pulled.copied).await;
+        self.pass(pulled.copied).await?;
         Ok(pulled)
     }
 
     async fn push(&self, update: &Update<'_>) -> Result<Receipt> {
-        self.pass(update.gradient.stored()).await;
+        self.pass(update.gradient.stored()).await?;
         self.inner.push(update).await
     }
 

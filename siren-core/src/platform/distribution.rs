@@ -116,6 +116,13 @@ impl Distribution {
         self.integral(1.0, |x| (x - mean).powi(2))
     }
 
+    /// The mean and the variance of what draws exceed `least` by; 0 for those that do not.
+    pub fn excess(&self, least: f64) -> (f64, f64) {
+        let mean = self.integral(1.0, |x| (x - least).max(0.0));
+        let square = self.integral(1.0, |x| (x - least).max(0.0).powi(2));
+        (mean, (square - mean * mean).max(0.0))
+    }
+
     /// The mean of `value` of the largest of `n` draws.
     fn integral(&self, n: f64, value: impl Fn(f64) -> f64) -> f64 {
         if self.is_constant() {
@@ -139,7 +146,10 @@ impl Distribution {
     }
 
     /// The value at quantile `z` of the normal distribution.
-    fn at(&self, z: f64) -> f64 {
+    pub(super) fn at(&self, z: f64) -> f64 {
+        if self.is_constant() {
+            return self.p50;
+        }
         let given = [self.p90, self.p95, self.p99, self.p999];
         let knots = NORMAL.iter().zip(given).filter_map(|(&z, value)| Some((z, value?)));
         let wanted = z.abs();
@@ -207,6 +217,13 @@ impl Tail {
         Some(self.from * (self.to / self.from).powf(rng.random::<f64>()))
     }
 
+    /// Some delays that are as likely as one another, where there is one at all.
+    pub(super) fn delays(&self) -> impl Iterator<Item = f64> + Clone {
+        const PARTS: u32 = 12;
+        let (from, ratio) = (self.from, self.to / self.from);
+        (0..PARTS).map(move |part| from * ratio.powf((f64::from(part) + 0.5) / f64::from(PARTS)))
+    }
+
     /// The mean, over all draws.
     pub fn mean(&self) -> f64 {
         if self.from == self.to {
@@ -252,6 +269,17 @@ mod tests {
         let mean = maxima.iter().sum::<f64>() / maxima.len() as f64;
         let expected = GET.expected_max(100.0);
         assert!((expected / mean - 1.0).abs() < 0.02, "{expected} against {mean}");
+    }
+
+    #[test]
+    fn what_exceeds_a_bound_is_that_of_many_draws() {
+        let mut rng = Seed::new(3).rng();
+        let over: Vec<f64> = (0..200_000).map(|_| (GET.draw(&mut rng) - 40.0).max(0.0)).collect();
+        let mean = over.iter().sum::<f64>() / over.len() as f64;
+        let variance = over.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / over.len() as f64;
+        let (expected, spread) = GET.excess(40.0);
+        assert!((expected / mean - 1.0).abs() < 0.02, "{expected} against {mean}");
+        assert!((spread / variance - 1.0).abs() < 0.15, "{spread} against {variance}");
     }
 
     #[test]

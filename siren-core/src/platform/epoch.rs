@@ -1,13 +1,16 @@
 //! What an epoch takes and costs, without running it.
 
+mod pace;
+
 use std::time::Duration;
 
+use pace::Pace;
 use serde::{Deserialize, Serialize};
 
-use super::distribution::Distribution;
 use super::profile::Profile;
+use super::spread::Spread;
 use super::step::StepTime;
-use crate::{Allocation, EpochPlan, Requests, Usd, Work};
+use crate::{Allocation, Compression, EpochPlan, Requests, Synchrony, Usd, wire};
 
 /// What there is to do in an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,21 +32,30 @@ pub struct EpochShape {
     pub pull: Requests,
     /// Requests of one push.
     pub push: Requests,
+    /// What workers wait for between the barriers.
+    #[serde(default)]
+    pub synchrony: Synchrony,
 }
 
 impl EpochShape {
     /// The shape of a plan's epochs for a dense model of `parameters`, one object to pull and one to
-    /// push, with training data of `data_bytes` that workers fetch; 0 where it is at hand.
+    /// push, with training data of `data_bytes` that workers fetch; 0 where it is at hand. With top-k
+    /// compression a push has its share of the entries, at 8 bytes each.
     pub fn dense(plan: &EpochPlan, parameters: u64, data_bytes: u64) -> Self {
+        let push_bytes = match plan.compression {
+            Compression::TopK { share } => (share * parameters as f64).ceil() as u64 * 8,
+            Compression::None => parameters * 4,
+        };
         Self {
             batches: plan.batches(),
             batch_size: plan.batch_size,
             local_steps: plan.local_steps,
             example_bytes: data_bytes as f64 / plan.examples.max(1) as f64,
             pull_bytes: parameters * 4,
-            push_bytes: parameters * 4,
+            push_bytes: push_bytes + wire::FRAME as u64,
             pull: Requests { reads: 1, writes: 0 },
             push: Requests { reads: 0, writes: 1 },
+            synchrony: plan.synchrony,
         }
     }
 }
@@ -61,10 +73,14 @@ pub struct EpochEstimate {
     pub compute_s: f64,
     /// Pulling and pushing, the same: P^U.
     pub update_s: f64,
-    /// Waiting at the barrier, the same.
+    /// Waiting for others, in rounds and at the barrier, the same.
     pub wait_s: f64,
     /// One cycle of pull, gradients and push, in seconds.
     pub cycle_s: f64,
+    /// The longest time that one worker is expected to be billed for, in seconds.
+    pub longest_s: f64,
+    /// Invocations of all workers: more than workers where a shard takes longer than an invocation may.
+    pub invocations: u64,
     /// Requests of all workers.
     pub requests: Requests,
     /// Money, without requests to storage.
@@ -86,13 +102,20 @@ impl EpochEstimate {
 }
 
 impl Profile {
-    /// What an epoch of `shape` is expected to take and to cost with an allocation, under hybrid
-    /// synchrony; `cold` if no environment is warm.
+    /// What an epoch of `shape` is expected to take and to cost with an allocation; `cold` if no
+    /// environment is warm.
     ///
-    /// A worker takes `start + u * (get + put + k * step + transfer) + fetch`, with `u` updates of `k`
-    /// batches; all terms are means. The barrier waits for the slowest of n workers: for the slowest
-    /// start, the slowest CPU and the slowest stream of n, and for the largest of n sums of u delays,
-    /// which are taken as normal.
+    /// A worker with b batches, of which k make an update, takes
+    /// `start + u (get + put + transfer) + b step + fetch` with u = b / k, rounded up: the first batch is
+    /// fetched before it is computed, and each other one while one is computed, so that only what is left
+    /// of its fetch is waited for. Costs are those of the mean worker. The barrier waits for the slowest
+    /// of n, the expected largest of n sums of: the start, the latencies of all requests, rare long
+    /// ones, how slow the function's CPU and its streams are.
+    ///
+    /// Under bulk synchrony each round is as long as the slowest worker's; so it is under stale synchrony
+    /// with bound 0. With a larger bound, workers are taken to wait for nobody, which is a lower bound. Where
+    /// storage does not answer as many requests in a second, all take as long as it needs. A
+    /// shard that takes longer than an invocation may starts again, warm. No invocation fails.
     pub fn epoch(
         &self,
         shape: &EpochShape,
@@ -104,92 +127,74 @@ impl Profile {
         let most = u32::try_from(shape.batches).unwrap_or(u32::MAX).max(1);
         let workers = allocation.workers.clamp(1, most);
         let n = f64::from(workers);
-        let share = shape.batches as f64 / n;
-        let longest = shape.batches.div_ceil(u64::from(workers)) as f64;
-        let k = shape.local_steps.max(1) as f64;
-        let updates = |batches: f64| (batches / k).ceil();
+        // Shards of two lengths.
+        let (short, longer) =
+            (shape.batches / u64::from(workers), shape.batches % u64::from(workers));
+        let long = short + u64::from(longer > 0);
+        let k = shape.local_steps.max(1);
+        let updates = longer * long.div_ceil(k) + (u64::from(workers) - longer) * short.div_ceil(k);
+        let requests = (shape.pull + shape.push) * updates;
+        let fetches = if shape.example_bytes > 0.0 { shape.batches } else { 0 };
+        let requests = requests + Requests { reads: fetches, writes: 0 };
 
-        let vcpus = platform.vcpus(allocation.memory_mb);
-        let work = Work::Gradient { examples: shape.batch_size };
-        let batch = step.seconds(work, vcpus, &self.cpu);
-        let (get, put) = (Delay::of(&self.storage.get_ms), Delay::of(&self.storage.put_ms));
-        let tail = self.storage.tail_ms.mean() / 1e3;
-        let network = &self.network;
-        let (read, write) = (network.read_slowdown.mean(), network.write_slowdown.mean());
-        let transfer = |read: f64, write: f64| {
-            network.read_seconds(shape.pull_bytes, read)
-                + network.write_seconds(shape.push_bytes, write)
-        };
-        // The next batch is fetched while one is computed; the first of each worker is waited for.
-        let bytes = shape.example_bytes * shape.batch_size as f64;
-        let (fetch, beyond) = if bytes > 0.0 {
-            let one = get.mean + tail + network.read_seconds(bytes as u64, read);
-            (one, (one - batch).max(0.0))
-        } else {
-            (0.0, 0.0)
-        };
-        let update = get.mean + put.mean + 2.0 * tail + transfer(read, write);
-        let cycle = update + k * batch;
-        let of_worker = |batches: f64, batch: f64, update: f64| {
-            updates(batches) * update + batches * batch + fetch + (batches - 1.0).max(0.0) * beyond
-        };
-        let handler = of_worker(share, batch, update);
+        let pace = Pace::new(self, shape, step, allocation.memory_mb);
+        let (mean_updates, share) = (updates as f64 / n, shape.batches as f64 / n);
+        let own = pace.seconds(mean_updates, share);
+        let mut handler = own;
+        let (long_updates, short_updates) = (long.div_ceil(k) as f64, short.div_ceil(k) as f64);
+        let less =
+            pace.seconds(long_updates, long as f64) - pace.seconds(short_updates, short as f64);
 
-        let start = if cold { &self.starts.cold_ms } else { &self.starts.warm_ms };
-        let init = if cold { self.starts.init_ms.mean() / 1e3 } else { 0.0 };
-        let dispatch = self.starts.dispatch_ms / 1e3 * (n - 1.0);
-        let windows = (n / f64::from(self.starts.burst.max(1))).ceil() - 1.0;
-        let ramp = if cold { windows.max(0.0) * self.starts.burst_s } else { 0.0 };
-        let extreme = Distribution::lognormal(1.0, NORMAL_P99.exp()).expected_max(n).ln();
-        let slowest_batch = batch * self.cpu.slowdown(extreme);
-        let slowest_read = network.read_slowdown.expected_max(n);
-        let slowest_write = network.write_slowdown.expected_max(n);
-        let slowest_update = update + transfer(slowest_read, slowest_write) - transfer(read, write);
-        let spread = (updates(longest) * (get.variance + put.variance)).sqrt() * extreme;
-        // Not all of the extremes fall on one worker: each alone is a lower bound of the slowest.
-        let alone = [
-            of_worker(longest, slowest_batch, update),
-            of_worker(longest, batch, slowest_update),
-            of_worker(longest, batch, update) + spread,
-        ];
-        let slowest = alone.into_iter().fold(0.0, f64::max);
-        let first = dispatch.max(ramp) + start.expected_max(n) / 1e3;
-        let elapsed = slowest + start.mean() / 1e3 + dispatch.max(ramp);
-        let elapsed = elapsed.max(first + of_worker(share, batch, update));
-
-        let pushes = n * updates(share);
-        let fetches = if bytes > 0.0 { shape.batches } else { 0 };
-        let requests =
-            (shape.pull + shape.push) * pushes as u64 + Requests { reads: fetches, writes: 0 };
-        let billed = handler + init + platform.prices.billing_step.as_secs_f64() / 2.0;
+        let starts = &self.starts;
+        let start = if cold { &starts.cold_ms } else { &starts.warm_ms };
+        let start_mean = start.mean() / 1e3;
+        let dispatch = starts.dispatch_ms / 1e3 * (n - 1.0);
+        let windows = (n / f64::from(starts.burst.max(1))).ceil() - 1.0;
+        let ramp = if cold { windows.max(0.0) * starts.burst_s } else { 0.0 };
+        let begin = Spread::of(|z| start.at(z) / 1e3).plus(&Spread::uniform(dispatch));
+        let (long_n, short_n) =
+            if longer > 0 { (longer as f64, n - longer as f64) } else { (n, 0.0) };
+        let rounds = match shape.synchrony {
+            Synchrony::Bulk | Synchrony::Stale { bound: 0 } => workers > 1,
+            _ => false,
+        };
+        let work = pace.spread(long_updates, long as f64, 1.0);
+        let mut longest = work.expected_max(long_n, short_n, less);
+        let mut slowest = begin.plus(&work).expected_max(long_n, short_n, less);
+        let mut waits = 0.0;
+        if rounds {
+            let round = pace.spread(1.0, k.min(long) as f64, 0.0).expected_max(n, 0.0, 0.0);
+            let begins = begin.expected_max(n, 0.0, 0.0);
+            // Who starts first waits for who starts last.
+            longest = longest.max(long_updates * round) + begins - start_mean;
+            slowest = slowest.max(begins + pace.fetch.mean + long_updates * round);
+            waits = (slowest - start_mean - dispatch / 2.0 - handler).max(0.0);
+            handler += waits;
+        }
+        let least = (requests.writes as f64 / self.storage.writes_per_s)
+            .max(requests.reads as f64 / self.storage.reads_per_s);
+        handler = handler.max(least);
+        longest = longest.max(least);
+        let again = (handler / platform.limits.timeout.as_secs_f64().max(1e-3)).floor();
+        let elapsed = slowest.max(start_mean + least) + ramp + again * start_mean;
+        let init = if cold { starts.init_ms.mean() / 1e3 } else { 0.0 };
+        let billed =
+            handler + init + (1.0 + again) * platform.prices.billing_step.as_secs_f64() / 2.0;
         EpochEstimate {
             workers,
             elapsed_s: elapsed,
-            fetch_s: fetch + (share - 1.0).max(0.0) * beyond,
-            compute_s: share * batch,
-            update_s: updates(share) * update,
-            wait_s: (elapsed - start.mean() / 1e3 - dispatch / 2.0 - handler).max(0.0),
-            cycle_s: cycle,
+            fetch_s: pace.fetch.mean + (share - 1.0).max(0.0) * pace.beyond.mean,
+            compute_s: share * pace.batch,
+            update_s: mean_updates * pace.update_s,
+            wait_s: (elapsed - start_mean - dispatch / 2.0 - own).max(waits),
+            cycle_s: pace.update_s + k as f64 * (pace.batch + pace.beyond.mean),
+            longest_s: longest + init,
+            invocations: u64::from(workers) * (1 + again as u64),
             requests,
-            compute_cost: (platform.prices.invocation
+            compute_cost: (platform.prices.invocation * (1.0 + again)
                 + platform.second_cost(allocation.memory_mb) * billed)
                 * n,
             request_cost: platform.requests_cost(requests),
         }
-    }
-}
-
-/// The 99th percentile of the normal distribution.
-const NORMAL_P99: f64 = 2.326_347_874_0;
-
-/// A delay in seconds.
-struct Delay {
-    mean: f64,
-    variance: f64,
-}
-
-impl Delay {
-    fn of(ms: &Distribution) -> Self {
-        Self { mean: ms.mean() / 1e3, variance: ms.variance() / 1e6 }
     }
 }

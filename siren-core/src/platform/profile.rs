@@ -369,7 +369,8 @@ mod tests {
             change(&mut profile);
             profile.check()
         };
-        let cases: [(&str, fn(&mut Profile)); 9] = [
+        type Change = fn(&mut Profile);
+        let cases: [(&str, Change); 9] = [
             ("starts.cold_ms.p50", |p| p.starts.cold_ms.p50 = -1.0),
             ("storage.get_ms.p99", |p| p.storage.get_ms.p99 = Some(f64::NAN)),
             ("storage.tail_ms.probability", |p| p.storage.tail_ms.probability = 1.5),

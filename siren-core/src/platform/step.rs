@@ -22,6 +22,9 @@ pub struct StepTime {
     pub seconds_per_batch: f64,
     /// Seconds for each parameter in a pass over all of them.
     pub seconds_per_parameter: f64,
+    /// Seconds that a batch takes from its worker to a thread that computes, and its result back, where
+    /// workers share a machine; a function computes where it is.
+    pub seconds_per_handover: f64,
     /// The share of the work that more than one vCPU divides among them, from 0 to 1 (Amdahl, 1967).
     /// Siren's own worker computes on one thread: 0.
     pub parallel_share: f64,
@@ -44,6 +47,7 @@ impl StepTime {
             ("flops_per_example", self.flops_per_example),
             ("seconds_per_batch", self.seconds_per_batch),
             ("seconds_per_parameter", self.seconds_per_parameter),
+            ("seconds_per_handover", self.seconds_per_handover),
         ];
         for (name, value) in fields {
             if !value.is_finite() || value < 0.0 {
@@ -89,6 +93,7 @@ mod tests {
         flops_per_example: 33.8e6,
         seconds_per_batch: 0.01,
         seconds_per_parameter: 1e-9,
+        seconds_per_handover: 1e-5,
         parallel_share: 0.5,
     };
 

@@ -129,6 +129,15 @@ pub struct EpochRecord {
     pub staleness_mean: f64,
     /// Largest staleness of an update, in updates.
     pub staleness_max: u64,
+    /// Aggregators that ran at a time: none where the store applies updates itself.
+    #[serde(default)]
+    pub aggregators: u32,
+    /// Invocations beyond one for each aggregator.
+    #[serde(default)]
+    pub aggregator_retries: u32,
+    /// Money that the aggregators cost; it is part of `cost_usd`.
+    #[serde(default)]
+    pub aggregator_cost_usd: f64,
     /// Money that the epoch cost.
     pub cost_usd: f64,
     /// Money left afterwards, if there is a budget.
@@ -166,6 +175,17 @@ pub enum Line {
         /// The shard.
         shard: u32,
         /// How often it was tried before.
+        attempt: u32,
+        /// Why.
+        error: String,
+    },
+    /// An aggregator ended before its epoch did, and is launched again.
+    AggregatorRetried {
+        /// The epoch.
+        epoch: u64,
+        /// The aggregator.
+        aggregator: u32,
+        /// How often it was launched before.
         attempt: u32,
         /// Why.
         error: String,

@@ -65,6 +65,10 @@ impl MemoryObjects {
 #[async_trait]
 impl Objects for MemoryObjects {
     async fn get(&self, key: &str, known: Option<&Tag>) -> Result<Fetched> {
+        self.get_start(key, known, u64::MAX).await
+    }
+
+    async fn get_start(&self, key: &str, known: Option<&Tag>, length: u64) -> Result<Fetched> {
         let found = {
             let state = self.0.lock();
             state.objects.get(key).map(|object| (Arc::clone(&object.bytes), object.tag()))
@@ -72,7 +76,10 @@ impl Objects for MemoryObjects {
         Ok(match found {
             None => Fetched::Missing,
             Some((_, tag)) if known == Some(&tag) => Fetched::Unchanged,
-            Some((bytes, tag)) => Fetched::Changed { bytes: bytes.to_vec(), tag },
+            Some((bytes, tag)) => {
+                let length = usize::try_from(length).map_or(bytes.len(), |n| n.min(bytes.len()));
+                Fetched::Changed { bytes: bytes[..length].to_vec(), tag }
+            }
         })
     }
 

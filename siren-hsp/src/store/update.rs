@@ -1,8 +1,51 @@
 //! Whether an update may be applied, and how.
 
-use siren_core::{Compression, EpochPlan, Error, ErrorKind, Result, Update};
+use std::ops::Range;
 
-use crate::kernel::{Step, clip_scale};
+use siren_core::{Compression, Entry, EpochPlan, Error, ErrorKind, Result, Update};
+
+use crate::kernel::{self, Step, clip_scale};
+
+/// What an update has for a range of the parameters.
+#[derive(Clone, Copy)]
+pub(super) enum Piece<'a> {
+    /// A number for each of them.
+    Dense(&'a [f32]),
+    /// The entries that are not zero, with indices of the whole vector.
+    Sparse(&'a [Entry]),
+}
+
+/// The entries within a range of indices.
+pub(super) fn within<'a>(entries: &'a [Entry], range: &Range<usize>) -> &'a [Entry] {
+    let below = |end: usize| entries.partition_point(|entry| (entry.index as usize) < end);
+    &entries[below(range.start)..below(range.end)]
+}
+
+/// What an update's gradient is multiplied by in the mean of its round, over `examples` in all.
+pub(super) fn weight(scale: f32, of: u64, examples: u64) -> f32 {
+    (f64::from(scale) * (of as f64 / examples.max(1) as f64)) as f32
+}
+
+/// The weighted sum of a round's updates in the range from `start`, in their order; sparse ones after
+/// the dense ones.
+pub(super) fn sum_up<'a>(
+    sum: &mut [f32],
+    start: usize,
+    updates: impl Iterator<Item = (f32, Piece<'a>)> + Clone,
+) {
+    let dense = updates.clone().filter_map(|(weight, piece)| match piece {
+        Piece::Dense(values) => Some((weight, values)),
+        Piece::Sparse(_) => None,
+    });
+    kernel::weighted_sum(sum, dense);
+    for (weight, piece) in updates {
+        if let Piece::Sparse(entries) = piece {
+            for entry in entries {
+                sum[entry.index as usize - start] += weight * entry.value;
+            }
+        }
+    }
+}
 
 /// The step by which a gradient that was clipped by `scale` is applied.
 pub(super) fn step(plan: &EpochPlan, scale: f32) -> Step {

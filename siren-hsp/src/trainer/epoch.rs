@@ -1,6 +1,8 @@
 //! One epoch: launch all workers, collect them, try again what failed, seal.
 
+mod crew;
 mod record;
+mod seal;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +11,16 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use siren_core::{
-    Allocation, Clock, Completion, EpochPlan, Error, ErrorKind, Invocation, Requests, Result, Role,
-    Sealed, Seed, StopReason, Stream, Time, Usd, WorkerReport,
+    Aggregation, Allocation, Clock, Completion, EpochPlan, Error, ErrorKind, Invocation, Requests,
+    Result, Role, Sealed, Seed, StopReason, Stream, Time, Usd, WorkerReport,
 };
 
 use super::forecast::{Fit, Forecast, Terms};
 use super::{End, Event, StopHandle, Trainer};
 use crate::{EpochRecord, Line, Reservation};
+use crew::CrewRun;
 
-/// After an early end, how long workers may take to notice it before they are abandoned.
+/// After the seal, how long those that still run may take to notice it before they are abandoned.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A sealed epoch.
@@ -31,6 +34,7 @@ pub(super) struct Ended {
 
 /// An invocation under way.
 struct Launch {
+    /// Its shard, or the number of the aggregator.
     shard: u32,
     reservation: Reservation,
     /// Where it starts.
@@ -64,6 +68,8 @@ pub(super) struct EpochRun<'a> {
     allocation: Allocation,
     shards: Vec<ShardRun>,
     running: FuturesUnordered<Running>,
+    /// The aggregators beside the workers.
+    crew: CrewRun,
     launched: Time,
     cost: Usd,
     retries: u32,
@@ -79,13 +85,16 @@ pub(super) struct EpochRun<'a> {
 impl<'a> EpochRun<'a> {
     /// Reserves the money, opens the epoch and launches all workers.
     pub(super) async fn new(trainer: &'a mut Trainer, fit: Fit) -> Result<Self> {
-        let Fit { asked: _, plan, allocation, terms } = fit;
-        let reservations = (0..allocation.workers)
-            .map(|_| trainer.ledger.reserve(terms.reservation))
-            .collect::<Result<Vec<_>>>()?;
+        let Fit { asked: _, plan, allocation, terms, crew } = fit;
+        let mut reserve = |count: u32, terms: Terms| {
+            let reserved = (0..count).map(|_| trainer.ledger.reserve(terms.reservation));
+            reserved.collect::<Result<Vec<_>>>()
+        };
+        let for_crew = reserve(crew.aggregation.aggregators, crew.terms)?;
+        let reservations = reserve(allocation.workers, terms)?;
         trainer.history.write(&Line::Reserved {
             epoch: plan.epoch,
-            usd: reservations.iter().map(|r| r.amount().dollars()).sum(),
+            usd: for_crew.iter().chain(&reservations).map(|r| r.amount().dollars()).sum(),
         })?;
         let seed = plan.seed.split(Stream::Retry, &[plan.epoch]);
         let (store, clock) = (&trainer.parts.store, trainer.parts.backend.clock());
@@ -107,12 +116,16 @@ impl<'a> EpochRun<'a> {
             plan,
             allocation,
             running: FuturesUnordered::new(),
+            crew: CrewRun::new(crew),
             cost: Usd::ZERO,
             retries: 0,
             sealed: None,
             end: None,
             over: StopHandle::default(),
         };
+        for (aggregator, reservation) in (0..).zip(for_crew) {
+            run.launch_aggregator(aggregator, crew.terms, reservation, Duration::ZERO);
+        }
         for (shard, reservation) in (0..).zip(reservations) {
             run.launch(shard, 0, terms, reservation, Duration::ZERO);
         }
@@ -141,10 +154,15 @@ impl<'a> EpochRun<'a> {
         };
         state.attempts += 1;
         state.from = position;
-        let launch = Launch { shard, reservation, position };
+        let running = self.start(Launch { shard, reservation, position }, invocation, delay);
+        self.running.push(running);
+    }
+
+    /// Invokes after a delay, unless the epoch ends before.
+    fn start(&self, launch: Launch, invocation: Invocation, delay: Duration) -> Running {
         let backend = Arc::clone(&self.trainer.parts.backend);
         let over = self.over.clone();
-        self.running.push(Box::pin(async move {
+        Box::pin(async move {
             let clock = backend.clock();
             if !delay.is_zero() {
                 tokio::select! {
@@ -155,7 +173,7 @@ impl<'a> EpochRun<'a> {
             }
             let completion = backend.invoke(invocation).await;
             (launch, Some(completion), clock.now())
-        }));
+        })
     }
 
     /// Collects all workers and seals the epoch.
@@ -177,6 +195,11 @@ impl<'a> EpochRun<'a> {
                     None if self.end.is_some() || self.is_complete().await? => break,
                     None => self.launch_missing().await?,
                 },
+                Some((launch, completion, _)) = self.crew.running.next() => {
+                    if let Err(error) = self.collect_aggregator(launch, completion).await {
+                        self.end_early(Err(error)).await?;
+                    }
+                }
                 () = stop.stopped(), if self.end.is_none() => {
                     self.end_early(Ok(Some((StopReason::Interrupted, None)))).await?;
                 }
@@ -210,7 +233,8 @@ impl<'a> EpochRun<'a> {
         let platform = &self.trainer.platform;
         let memory_mb = self.allocation.memory_mb;
         let costs = self.trainer.parts.store.costs();
-        let free = costs.pull + costs.push + self.trainer.parts.train.costs() == Requests::NONE;
+        let asks = costs.pull + costs.push + costs.start + costs.wait;
+        let free = asks + self.trainer.parts.train.costs() == Requests::NONE;
         let requests = match &result {
             Ok(report) => Some(report.requests),
             // Those of an invocation that failed are unknown, unless there are none.
@@ -367,7 +391,8 @@ impl<'a> EpochRun<'a> {
             };
             let batches = self.plan.shard_len(shard) - position;
             let memory_mb = self.allocation.memory_mb;
-            let terms = self.trainer.terms(&self.plan, memory_mb, batches, 1, failures);
+            let alone = Aggregation::default();
+            let terms = self.trainer.terms(&self.plan, memory_mb, batches, 1, alone, failures);
             let Some(terms) = terms else { continue };
             let Ok(reservation) = self.trainer.ledger.reserve(terms.reservation) else { continue };
             let usd = reservation.amount().dollars();
@@ -386,38 +411,6 @@ impl<'a> EpochRun<'a> {
             self.end_early(Ok(None)).await?;
         }
         Ok(())
-    }
-
-    /// Seals at once, so that the workers that still run notice at their next pull or push.
-    async fn end_early(&mut self, end: Result<Option<End>>) -> Result<()> {
-        self.end = Some(end);
-        self.over.stop();
-        self.deadline = Some(self.trainer.now() + GRACE);
-        self.sealed = Some(self.seal_store().await?);
-        Ok(())
-    }
-
-    async fn seal_store(&self) -> Result<Sealed> {
-        let (store, epoch) = (&self.trainer.parts.store, self.plan.epoch);
-        let (clock, retry) = (self.trainer.parts.backend.clock(), self.trainer.config.retry);
-        retry.call(clock, self.seed(0), || store.seal(epoch)).await
-    }
-
-    async fn seal(mut self) -> Result<Ended> {
-        let sealed = match self.sealed.take() {
-            Some(sealed) => sealed,
-            None => self.seal_store().await?,
-        };
-        let elapsed = self.trainer.now() - self.launched;
-        // Whoever still runs is abandoned, and what was reserved for it counts as spent.
-        self.running.clear();
-        self.cost += self.trainer.ledger.write_off();
-        let usd = self.cost.dollars();
-        self.trainer.history.write(&Line::Settled { epoch: self.plan.epoch, usd })?;
-        let record = self.record(&sealed, elapsed);
-        let forecast = self.forecast();
-        let end = self.end.take().transpose()?.flatten();
-        Ok(Ended { record, forecast, end })
     }
 
     fn seed(&self, shard: u32) -> Seed {

@@ -59,6 +59,17 @@ pub enum Event<'a> {
         /// Why.
         error: &'a Error,
     },
+    /// An aggregator ended before its epoch did, and is launched again.
+    AggregatorRetried {
+        /// The epoch.
+        epoch: u64,
+        /// The aggregator.
+        aggregator: u32,
+        /// How often it was launched before.
+        attempt: u32,
+        /// Why.
+        error: &'a Error,
+    },
     /// An epoch is sealed, and the model is measured.
     Evaluating {
         /// The epoch.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use siren_core::{Allocation, EpochPlan, Platform, Requests, Usd};
+use siren_core::{Aggregation, Allocation, EpochPlan, Platform, Requests, Usd};
 
 use super::Trainer;
 
@@ -15,6 +15,13 @@ const SHORTEST: Duration = Duration::from_secs(1);
 
 /// A worker needs at least this many of its cycles to make headway.
 const HEADWAY: f64 = 1.5;
+
+/// How long an aggregator may run, as a multiple of what a worker may: it is there before the first one
+/// starts, and until the last update is applied.
+const OUTLAST: f64 = 1.25;
+
+/// Seconds' worth of requests that an aggregator may make beside those of its time.
+const BURST: u64 = 2;
 
 /// What is known of a worker's speed, at one full vCPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -94,6 +101,14 @@ pub(super) struct Fit {
     pub(super) plan: EpochPlan,
     pub(super) allocation: Allocation,
     pub(super) terms: Terms,
+    pub(super) crew: Crew,
+}
+
+/// The aggregators of an epoch, and the terms of each.
+#[derive(Clone, Copy)]
+pub(super) struct Crew {
+    pub(super) aggregation: Aggregation,
+    pub(super) terms: Terms,
 }
 
 /// What one invocation may use, and what has to be set aside for it.
@@ -115,34 +130,83 @@ impl Trainer {
         for workers in (1..=most).rev() {
             let plan = self.config.plan(epoch, self.layout, examples, workers);
             let longest = plan.batches().div_ceil(u64::from(workers));
-            if let Some(terms) = self.terms(&plan, asked.memory_mb, longest, workers, 0) {
-                return Ok(Fit {
-                    asked: asked.workers,
-                    plan,
-                    allocation: Allocation { workers, ..asked },
-                    terms,
-                });
+            let aggregation = self.aggregation(&plan);
+            let together = workers.saturating_add(aggregation.aggregators);
+            if aggregation.aggregators > 0 && together > self.platform.limits.concurrency {
+                continue;
+            }
+            let terms = self.terms(&plan, asked.memory_mb, longest, workers, aggregation, 0);
+            if let Some(terms) = terms {
+                let crew = Crew { aggregation, terms: self.crew_terms(aggregation, terms.timeout) };
+                let allocation = Allocation { workers, ..asked };
+                return Ok(Fit { asked: asked.workers, plan, allocation, terms, crew });
             }
         }
         Err(self.shortfall(asked.memory_mb, most, epoch))
     }
 
-    /// The terms for `invocations` at once of `batches` batches each, more generous after `failures`
-    /// in a row; none when the money left does not pay for headway.
+    /// The aggregators that an epoch needs, of a memory size that the platform has.
+    pub(super) fn aggregation(&self, plan: &EpochPlan) -> Aggregation {
+        let aggregation = self.parts.store.aggregation(plan);
+        let limits = &self.platform.limits;
+        let (min, max) = (limits.memory_min_mb, limits.memory_max_mb.max(limits.memory_min_mb));
+        let step = limits.memory_step_mb.max(1);
+        let memory = aggregation.memory_mb.clamp(min, max) - min;
+        let memory = memory.div_ceil(step) * step;
+        Aggregation { memory_mb: min + memory.min((max - min) / step * step), ..aggregation }
+    }
+
+    /// The terms of each aggregator beside workers that may take `timeout`.
+    pub(super) fn crew_terms(&self, aggregation: Aggregation, timeout: Duration) -> Terms {
+        let platform = &self.platform;
+        // Never more than was reckoned with, since that is what there is money for.
+        let timeout = whole_steps(platform, timeout.mul_f64(OUTLAST)).min(platform.limits.timeout);
+        let seconds = timeout.as_secs_f64().ceil() as u64 + BURST;
+        let request_cap = aggregation.requests_per_second * seconds;
+        let billed = timeout + platform.limits.init;
+        Terms {
+            timeout,
+            cycle: None,
+            request_cap,
+            reservation: platform.invocation_cost(aggregation.memory_mb, billed, request_cap),
+        }
+    }
+
+    /// What all aggregators cost however short they run, and for each second that workers may take.
+    fn crew_price(&self, aggregation: Aggregation) -> (Usd, Usd) {
+        let platform = &self.platform;
+        let count = f64::from(aggregation.aggregators);
+        let second = platform.second_cost(aggregation.memory_mb);
+        let requests = platform.requests_cost(aggregation.requests_per_second);
+        // The last second of requests may be one that has only begun.
+        let fixed = platform.prices.invocation
+            + second * platform.limits.init.as_secs_f64()
+            + requests * (BURST + 1) as f64;
+        (fixed * count, (second + requests) * (OUTLAST * count))
+    }
+
+    /// The terms for `invocations` at once of `batches` batches each, beside these aggregators, more
+    /// generous after `failures` in a row; none when the money left does not pay for headway.
     pub(super) fn terms(
         &self,
         plan: &EpochPlan,
         memory_mb: u32,
         batches: u64,
         invocations: u32,
+        aggregation: Aggregation,
         failures: u32,
     ) -> Option<Terms> {
         let platform = &self.platform;
         let cycle = self.forecast.cycle(platform, memory_mb);
         let headway = cycle.unwrap_or_default().mul_f64(HEADWAY);
         let request_cap = self.request_cap(plan, batches);
-        let fixed = platform.prices.invocation + platform.requests_cost(request_cap);
+        let wait = match plan.synchrony.waits() {
+            true => self.parts.store.costs().wait,
+            false => Requests::NONE,
+        };
         let second = platform.second_cost(memory_mb);
+        // What it costs however short it runs, a second of waiting that has only begun included.
+        let fixed = platform.prices.invocation + platform.requests_cost(request_cap + wait);
         let mut timeout = platform.limits.timeout;
         if let Some(expected) = self.forecast.batches(platform, memory_mb, batches) {
             let wanted = (expected * PATIENCE).max(SHORTEST).max(headway);
@@ -150,8 +214,12 @@ impl Trainer {
         }
         if let Some(left) = self.ledger.left() {
             // A hair less than the share, so that rounding never adds up to more than is left.
-            let share = left * ((1.0 - 1e-9) / f64::from(invocations)) - fixed;
-            let seconds = share.dollars() / second.dollars() - platform.limits.init.as_secs_f64();
+            let invocations = f64::from(invocations);
+            let (crew, crew_second) = self.crew_price(aggregation);
+            let share = (left * (1.0 - 1e-9) - crew) * (1.0 / invocations) - fixed;
+            let start = second * platform.limits.init.as_secs_f64();
+            let rate = second + platform.requests_cost(wait) + crew_second * (1.0 / invocations);
+            let seconds = (share - start).dollars() / rate.dollars();
             let affordable = Duration::try_from_secs_f64(seconds).ok()?;
             if affordable < headway.min(timeout) {
                 return None;
@@ -159,12 +227,11 @@ impl Trainer {
             timeout = timeout.min(affordable);
         }
         // Billed time comes in steps, and the last one must be paid for too.
-        let step = platform.prices.billing_step.as_nanos().max(1);
-        let steps = timeout.as_nanos() / step;
-        let timeout = Duration::from_nanos(u64::try_from(steps * step).ok()?);
+        let timeout = whole_steps(platform, timeout);
         if timeout.is_zero() {
             return None;
         }
+        let request_cap = request_cap + wait * timeout.as_secs_f64().ceil() as u64;
         let billed = timeout + platform.limits.init;
         Some(Terms {
             timeout,
@@ -186,8 +253,11 @@ impl Trainer {
             platform.invocation_cost(memory_mb, billed, cap)
         };
         let forecast = &self.forecast;
-        let whole = price(per_worker, forecast.batches(platform, memory_mb, per_worker))
-            * f64::from(workers);
+        let expected = forecast.batches(platform, memory_mb, per_worker);
+        let (crew, crew_second) = self.crew_price(self.aggregation(&plan));
+        let whole = price(per_worker, expected) * f64::from(workers)
+            + crew
+            + crew_second * expected.unwrap_or_default().as_secs_f64();
         let least = price(
             self.config.local_steps,
             forecast.cycle(platform, memory_mb).map(|cycle| cycle.mul_f64(HEADWAY)),
@@ -201,7 +271,15 @@ impl Trainer {
     /// Requests for twice the pulls, pushes and fetches that `batches` batches need, and some more.
     fn request_cap(&self, plan: &EpochPlan, batches: u64) -> Requests {
         let store = self.parts.store.costs();
-        (store.pull + store.push) * (plan.updates(batches) * 2 + 8)
+        store.start
+            + (store.pull + store.push) * (plan.updates(batches) * 2 + 8)
             + self.parts.train.costs() * (batches * 2 + 8)
     }
+}
+
+/// The longest time that is billed in whole steps and no longer than this.
+fn whole_steps(platform: &Platform, time: Duration) -> Duration {
+    let step = platform.prices.billing_step.as_nanos().max(1);
+    let nanos = time.as_nanos() / step * step;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }

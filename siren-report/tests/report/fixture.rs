@@ -34,6 +34,9 @@ pub(crate) fn lenet(epochs: u64) -> RunRecord {
             retries: 0,
             staleness_mean: 2.97,
             staleness_max: 11,
+            aggregators: 0,
+            aggregator_retries: 0,
+            aggregator_cost_usd: 0.0,
             cost_usd: 0.000_836,
             budget_left_usd: None,
         }

@@ -1,15 +1,14 @@
 //! How updates reach the blocks.
 
 use std::cell::RefCell;
-use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use siren_core::{Entry, EpochPlan, Gradient, SparseSlice};
 
 use super::MemoryStore;
 use super::rounds::Kept;
-use crate::kernel::{self, Step};
-use crate::store::update;
+use crate::kernel::Step;
+use crate::store::update::{self, within};
 
 impl MemoryStore {
     /// Applies an update.
@@ -60,21 +59,16 @@ impl MemoryStore {
     pub(super) fn apply_round(&self, plan: &EpochPlan, kept: &mut Vec<Kept>) {
         // In the order of shards, whoever came first: a run's bits do not depend on threads.
         kept.sort_unstable_by_key(|kept| kept.shard);
-        let examples = kept.iter().map(|kept| kept.examples).sum::<u64>().max(1) as f64;
-        let weight =
-            |kept: &Kept| (f64::from(kept.scale) * (kept.examples as f64 / examples)) as f32;
+        let examples = kept.iter().map(|kept| kept.examples).sum();
         let step = update::step(plan, 1.0);
         with_scratch(self.block.min(self.dim), |mean| {
             for (index, block) in self.blocks.iter().enumerate() {
                 let range = self.range(index);
                 let mean = &mut mean[..range.len()];
-                let dense = |kept| Some((weight(kept), &kept.dense()?[range.clone()]));
-                kernel::weighted_sum(mean, kept.iter().filter_map(dense));
-                for kept in &*kept {
-                    for entry in within(kept.entries().unwrap_or_default(), &range) {
-                        mean[entry.index as usize - range.start] += weight(kept) * entry.value;
-                    }
-                }
+                let pieces = kept.iter().map(|kept| {
+                    (update::weight(kept.scale, kept.examples, examples), kept.piece(&range))
+                });
+                update::sum_up(mean, range.start, pieces);
                 block.lock().apply(&step, mean);
             }
         });
@@ -94,12 +88,6 @@ fn with_scratch(len: usize, body: impl FnOnce(&mut [f32])) {
         }
         body(&mut scratch[..len]);
     });
-}
-
-/// The entries within a range of indices.
-fn within<'a>(entries: &'a [Entry], range: &Range<usize>) -> &'a [Entry] {
-    let below = |end: usize| entries.partition_point(|entry| (entry.index as usize) < end);
-    &entries[below(range.start)..below(range.end)]
 }
 
 /// Splits entries into those with indices below `end` and the others. Looks ahead in strides, always

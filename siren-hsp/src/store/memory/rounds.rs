@@ -1,9 +1,12 @@
 //! How far the shards of an epoch are, and the updates that wait for the end of a round.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use siren_core::{Entry, EpochPlan, Gradient, Update};
+
+use crate::store::update::{Piece, within};
 
 /// A round as far as all shards are concerned.
 pub(super) struct Rounds {
@@ -109,13 +112,11 @@ impl Kept {
         }
     }
 
-    /// The whole gradient, if it is dense.
-    pub(super) fn dense(&self) -> Option<&[f32]> {
-        (!self.sparse).then_some(&self.values)
-    }
-
-    /// The entries, if it is sparse.
-    pub(super) fn entries(&self) -> Option<&[Entry]> {
-        self.sparse.then_some(&self.entries)
+    /// What it has for a range of the parameters.
+    pub(super) fn piece(&self, range: &Range<usize>) -> Piece<'_> {
+        match self.sparse {
+            true => Piece::Sparse(within(&self.entries, range)),
+            false => Piece::Dense(&self.values[range.clone()]),
+        }
     }
 }

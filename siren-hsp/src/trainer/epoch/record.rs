@@ -66,6 +66,9 @@ impl EpochRun<'_> {
             retries: self.retries,
             staleness_mean: sealed.staleness.mean,
             staleness_max: sealed.staleness.max,
+            aggregators: self.crew.aggregation.aggregators,
+            aggregator_retries: self.crew.retries,
+            aggregator_cost_usd: self.crew.cost.dollars(),
             cost_usd: self.cost.dollars(),
             budget_left_usd: None,
         }
@@ -95,8 +98,11 @@ impl EpochRun<'_> {
         let examples: u64 = marks.iter().map(|mark| mark.examples).sum();
         let loss: f64 = marks.iter().map(|mark| mark.loss).sum();
         let workers = self.trainer.parts.backend.parallelism(self.plan.shards);
-        let running = self.trainer.platform.second_cost(self.allocation.memory_mb)
-            * (elapsed.as_secs_f64() * f64::from(workers));
+        let platform = &self.trainer.platform;
+        let aggregation = self.crew.aggregation;
+        let second = platform.second_cost(self.allocation.memory_mb) * f64::from(workers)
+            + platform.second_cost(aggregation.memory_mb) * f64::from(aggregation.aggregators);
+        let running = second * elapsed.as_secs_f64();
         let event = Event::Progress {
             epoch: self.plan.epoch,
             batches: marks.iter().map(|mark| mark.batches).sum(),

@@ -1,0 +1,162 @@
+//! A worker's steps, timed.
+
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use siren_core::{
+    Batch, Compression, EpochPlan, Error, ErrorKind, Gradient, ParameterStore, Replica, Result,
+    Seed, SparseGradient, Synchrony, Update, UpdateId, UpdateRule, Workload,
+};
+use siren_hsp::{MemoryStore, kernel};
+
+use super::Measuring;
+
+/// Batches of one size.
+pub(super) struct Bench {
+    pub(super) examples: u64,
+    pub(super) batches: Vec<Vec<u8>>,
+}
+
+/// One measurement.
+pub(super) struct Block {
+    /// Which bench.
+    pub(super) bench: usize,
+    /// Seconds of a step.
+    pub(super) step_s: f64,
+    /// Seconds of a pull and a push, for each entry that they touch.
+    pub(super) parameter_s: f64,
+}
+
+/// What the threads share.
+pub(super) struct Pass<'a> {
+    workload: &'a Arc<dyn Workload>,
+    benches: &'a [Bench],
+    how: Measuring,
+    store: MemoryStore,
+}
+
+/// More updates than any measurement makes.
+const UPDATES: u64 = 1 << 32;
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(
+        workload: &'a Arc<dyn Workload>,
+        benches: &'a [Bench],
+        how: Measuring,
+    ) -> Result<Self> {
+        let store = MemoryStore::initialised(&**workload, 0)?;
+        let threads = how.threads as u64;
+        let plan = EpochPlan {
+            run: "measure".into(),
+            epoch: 0,
+            seed: Seed::new(0),
+            layout: workload.layout().hash(),
+            examples: UPDATES * threads,
+            batch_size: 1,
+            shards: how.threads as u32,
+            local_steps: 1,
+            rule: UpdateRule::Sgd,
+            // Parameters stay where a model begins, whose gradients are never unusually fast.
+            rate: 0.0,
+            weight_decay: 0.0,
+            clip_norm: None,
+            synchrony: Synchrony::Hybrid,
+            compression: Compression::None,
+        };
+        at_once(store.open(&plan))?;
+        Ok(Self { workload, benches, how, store })
+    }
+
+    /// Measures on one of the threads, which begin each block together.
+    pub(super) fn measure(&self, thread: usize, barrier: &Barrier) -> Result<Vec<Block>> {
+        let dim = self.workload.dim();
+        let mut state = State {
+            shard: thread as u32,
+            position: 0,
+            replica: Replica::new(),
+            gradient: vec![0.0; dim],
+            sparse: SparseGradient::new(),
+        };
+        let mut blocks = Ok(Vec::new());
+        // The first round warms caches and does not count.
+        for round in 0..=self.how.repeats {
+            for (bench, batches) in self.benches.iter().enumerate() {
+                barrier.wait();
+                let block = self.block(&mut state, bench, batches);
+                // Others wait at the barrier for one that failed, too.
+                match (&mut blocks, block) {
+                    (Ok(blocks), Ok(block)) if round > 0 => blocks.push(block),
+                    (Ok(_), Err(error)) => blocks = Err(error),
+                    _ => {}
+                }
+            }
+        }
+        blocks
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this measures the machine, for a file")]
+    fn block(&self, state: &mut State, bench: usize, batches: &Bench) -> Result<Block> {
+        let began = Instant::now();
+        let (mut steps, mut in_steps, mut in_store) = (0_u32, Duration::ZERO, Duration::ZERO);
+        let mut entries = 0;
+        while steps == 0 || began.elapsed() < self.how.block {
+            let bytes = &batches.batches[steps as usize % batches.batches.len()];
+            let batch = Batch::new(batches.examples as usize, bytes);
+            let pulling = Instant::now();
+            entries += at_once(self.store.pull(0, &mut state.replica, 0))?.copied;
+            let stepping = Instant::now();
+            let (loss, norm, sparse) = state.step(&**self.workload, &batch)?;
+            let pushing = Instant::now();
+            entries += self.push(state, loss, norm, sparse)?;
+            in_steps += pushing - stepping;
+            in_store += pushing.elapsed() + (stepping - pulling);
+            steps += 1;
+        }
+        let step_s = in_steps.as_secs_f64() / f64::from(steps);
+        Ok(Block { bench, step_s, parameter_s: in_store.as_secs_f64() / entries.max(1) as f64 })
+    }
+
+    fn push(&self, state: &mut State, loss: f64, squared_norm: f64, sparse: bool) -> Result<usize> {
+        let gradient = match sparse {
+            true => Gradient::Sparse(state.sparse.as_slice(state.gradient.len())?),
+            false => Gradient::Dense(&state.gradient),
+        };
+        let id = UpdateId { epoch: 0, shard: state.shard, position: state.position };
+        let (batches, examples, version) = (1, 1, 0);
+        let update = Update { id, batches, examples, loss, version, squared_norm, gradient };
+        at_once(self.store.push(&update))?;
+        state.position += 1;
+        Ok(update.gradient.stored())
+    }
+}
+
+/// What a worker has.
+struct State {
+    shard: u32,
+    position: u64,
+    replica: Replica,
+    gradient: Vec<f32>,
+    sparse: SparseGradient,
+}
+
+impl State {
+    /// A gradient and its squared norm, and whether it is sparse.
+    fn step(&mut self, workload: &dyn Workload, batch: &Batch<'_>) -> Result<(f64, f64, bool)> {
+        let (params, seed) = (&self.replica.values, Seed::new(0));
+        self.sparse.clear();
+        if let Some(loss) = workload.sparse_gradient(params, batch, seed, &mut self.sparse)? {
+            self.sparse.merge();
+            let entries = self.sparse.as_slice(params.len())?.entries();
+            return Ok((loss, kernel::squared_norm_of(entries), true));
+        }
+        let loss = workload.gradient(params, batch, seed, &mut self.gradient)?;
+        Ok((loss, kernel::squared_norm(&self.gradient), false))
+    }
+}
+
+/// What a store in memory answers, which waits for nobody.
+fn at_once<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
+    let waits = || Error::new(ErrorKind::Other, "a store in memory waits where it should not");
+    answer.now_or_never().ok_or_else(waits)?
+}

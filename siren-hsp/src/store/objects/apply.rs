@@ -1,0 +1,136 @@
+//! How updates change a part.
+
+use std::ops::Range;
+
+use siren_core::wire::Decoder;
+use siren_core::{EpochPlan, Error, ErrorKind, Result, Synchrony, Update, UpdateId, Watermark};
+
+use super::head::Head;
+use super::keys::Cuts;
+use super::payload::{self, Fetched};
+use crate::kernel::Step;
+use crate::store::update::{self, Piece};
+
+impl Head {
+    /// Makes the part one of an epoch that has just been opened, unless it is one already.
+    pub(super) fn begin(&mut self, generation: u64, plan: &EpochPlan) {
+        let meta = &mut self.meta;
+        if meta.generation == generation {
+            return;
+        }
+        meta.generation = generation;
+        meta.closed = false;
+        meta.marks = vec![Watermark::default(); plan.shards as usize];
+        (meta.staleness, meta.staleness_max) = (0, 0);
+        let len = self.values.len();
+        self.slots.resize_with(plan.rule.slots(), || vec![0.0; len]);
+    }
+
+    /// Counts an update, which is to be the next of its shard.
+    fn count(&mut self, update: &Update<'_>) -> Result<()> {
+        let meta = &mut self.meta;
+        let UpdateId { shard, position, .. } = update.id;
+        match meta.marks.get_mut(shard as usize) {
+            Some(mark) if mark.batches == position => {
+                mark.batches += update.batches;
+                mark.examples += update.examples;
+                mark.loss += update.loss;
+            }
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Corrupt,
+                    format!("the update of shard {shard} at batch {position} is not the next one"),
+                ));
+            }
+        }
+        let staleness = meta.version.saturating_sub(update.version);
+        meta.staleness += staleness;
+        meta.staleness_max = meta.staleness_max.max(staleness);
+        Ok(())
+    }
+
+    /// Applies an update. `start` is where the part starts.
+    pub(super) fn apply(
+        &mut self,
+        plan: &EpochPlan,
+        start: usize,
+        update: &Update<'_>,
+        piece: Piece<'_>,
+        scratch: &mut Vec<f32>,
+    ) -> Result<()> {
+        let scale = update::check(plan, update.gradient.dim(), update)?;
+        self.count(update)?;
+        self.meta.version += 1;
+        let step = update::step(plan, scale);
+        match piece {
+            Piece::Dense(gradient) => self.step(&step, gradient),
+            Piece::Sparse(entries) if step.keeps_zeros() => {
+                for entry in entries {
+                    self.values[entry.index as usize - start] -= step.descent(entry.value);
+                }
+            }
+            // Zeros change what other rules keep.
+            Piece::Sparse(entries) => {
+                scratch.clear();
+                scratch.resize(self.values.len(), 0.0);
+                for entry in entries {
+                    scratch[entry.index as usize - start] = entry.value;
+                }
+                self.step(&step, scratch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies the mean of a round's updates, which are in the order of their shards.
+    pub(super) fn apply_round(
+        &mut self,
+        plan: &EpochPlan,
+        start: usize,
+        updates: &[(Update<'_>, Piece<'_>)],
+        scratch: &mut Vec<f32>,
+    ) -> Result<()> {
+        let examples = updates.iter().map(|(update, _)| update.examples).sum();
+        let mut pieces = Vec::with_capacity(updates.len());
+        for (update, piece) in updates {
+            let scale = update::check(plan, update.gradient.dim(), update)?;
+            self.count(update)?;
+            pieces.push((update::weight(scale, update.examples, examples), *piece));
+        }
+        self.meta.version += 1;
+        scratch.resize(self.values.len(), 0.0);
+        update::sum_up(scratch, start, pieces.iter().copied());
+        self.step(&update::step(plan, 1.0), scratch);
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step, gradient: &[f32]) {
+        step.apply(self.meta.version, &mut self.values, &mut self.slots, gradient);
+    }
+
+    /// Applies what was fetched, in this order; under bulk synchrony it is a round.
+    pub(super) fn absorb(
+        &mut self,
+        plan: &EpochPlan,
+        (cuts, part): (Cuts, usize),
+        fetched: &[(UpdateId, Fetched)],
+    ) -> Result<()> {
+        let Range { start, .. } = cuts.range(part);
+        let mut scratch = Vec::new();
+        if plan.synchrony == Synchrony::Bulk {
+            let mut decoders = vec![Decoder::new(); fetched.len()];
+            let updates = decoders
+                .iter_mut()
+                .zip(fetched)
+                .map(|(decoder, (id, bytes))| payload::decode(decoder, bytes, *id, cuts, part))
+                .collect::<Result<Vec<_>>>()?;
+            return self.apply_round(plan, start, &updates, &mut scratch);
+        }
+        let mut decoder = Decoder::new();
+        for (id, bytes) in fetched {
+            let (update, piece) = payload::decode(&mut decoder, bytes, *id, cuts, part)?;
+            self.apply(plan, start, &update, piece, &mut scratch)?;
+        }
+        Ok(())
+    }
+}

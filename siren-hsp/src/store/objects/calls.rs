@@ -1,0 +1,151 @@
+//! Requests, counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use siren_core::{Clock, Requests, Result, Seed};
+
+use crate::Retry;
+use crate::objects::{Fetched, Listed, Objects, Tag, Written};
+
+#[derive(Default)]
+struct Counter {
+    writes: AtomicU64,
+    reads: AtomicU64,
+}
+
+impl Counter {
+    fn requests(&self) -> Requests {
+        Requests {
+            writes: self.writes.load(Ordering::Relaxed),
+            reads: self.reads.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// The way to the objects, which counts what is asked of them.
+pub(super) struct Calls {
+    objects: Arc<dyn Objects>,
+    own: Counter,
+    /// Of the handle as a whole.
+    all: Arc<Counter>,
+    /// Where a request that fails for a reason that may pass is made again here, and not by the caller.
+    patience: Option<(Arc<dyn Clock>, Retry)>,
+}
+
+impl Calls {
+    pub(super) fn new(objects: Arc<dyn Objects>) -> Self {
+        Self { objects, own: Counter::default(), all: Arc::default(), patience: None }
+    }
+
+    /// For what takes many requests: it would hardly ever get through if each failure started it anew.
+    /// Counts for itself, and for the handle.
+    pub(super) fn patient(&self, clock: &Arc<dyn Clock>) -> Self {
+        Self {
+            objects: Arc::clone(&self.objects),
+            own: Counter::default(),
+            all: Arc::clone(&self.all),
+            patience: Some((Arc::clone(clock), Retry::default())),
+        }
+    }
+
+    /// Requests made through this.
+    pub(super) fn requests(&self) -> Requests {
+        self.own.requests()
+    }
+
+    /// Requests made through the handle.
+    pub(super) fn all(&self) -> Requests {
+        self.all.requests()
+    }
+
+    /// Makes a request, again where this is patient. The same jitter for all: those that come at the same
+    /// time are in other processes, at other times.
+    async fn call<T, F: Future<Output = Result<T>>>(
+        &self,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T> {
+        match &self.patience {
+            None => call().await,
+            Some((clock, retry)) => retry.call(&**clock, Seed::new(0), call).await,
+        }
+    }
+
+    fn read(&self) -> &dyn Objects {
+        for counter in [&self.own, &*self.all] {
+            counter.reads.fetch_add(1, Ordering::Relaxed);
+        }
+        &*self.objects
+    }
+
+    fn write(&self) -> &dyn Objects {
+        for counter in [&self.own, &*self.all] {
+            counter.writes.fetch_add(1, Ordering::Relaxed);
+        }
+        &*self.objects
+    }
+
+    pub(super) async fn get(&self, key: &str, known: Option<&Tag>) -> Result<Fetched> {
+        self.call(|| self.read().get(key, known)).await
+    }
+
+    pub(super) async fn get_start(
+        &self,
+        key: &str,
+        known: Option<&Tag>,
+        length: usize,
+    ) -> Result<Fetched> {
+        self.call(|| self.read().get_start(key, known, length as u64)).await
+    }
+
+    /// `length` bytes from `from`.
+    pub(super) async fn get_range(
+        &self,
+        key: &str,
+        from: usize,
+        length: usize,
+    ) -> Result<Option<Vec<u8>>> {
+        self.call(|| self.read().get_range(key, from as u64..(from + length) as u64)).await
+    }
+
+    /// Writes an object that does not exist. One that was written although no answer came is refused
+    /// the next time: whoever calls looks at what is there then.
+    pub(super) async fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Written> {
+        self.call(|| self.write().put_if_absent(key, bytes)).await
+    }
+
+    /// Replaces an object; refused as by [`put_if_absent`](Self::put_if_absent).
+    pub(super) async fn put_if_unchanged(
+        &self,
+        key: &str,
+        known: &Tag,
+        bytes: &[u8],
+    ) -> Result<Written> {
+        self.call(|| self.write().put_if_unchanged(key, known, bytes)).await
+    }
+
+    pub(super) async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Listed> {
+        self.call(|| self.write().list(prefix, after)).await
+    }
+
+    /// All keys that begin with `prefix`, however many requests it takes.
+    pub(super) async fn list_all(&self, prefix: &str) -> Result<Vec<String>> {
+        let mut keys: Vec<String> = Vec::new();
+        loop {
+            let listed = self.list(prefix, keys.last().map(String::as_str)).await?;
+            let more = listed.more && !listed.keys.is_empty();
+            keys.extend(listed.keys);
+            if !more {
+                return Ok(keys);
+            }
+        }
+    }
+
+    /// Deletes objects; free.
+    pub(super) async fn delete(&self, keys: &[String]) -> Result<()> {
+        for keys in keys.chunks(1_000) {
+            self.call(|| self.objects.delete(keys)).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! A part of the parameters, and what the update rule keeps of it.
+//!
+//! In bytes, all numbers little-endian, without gaps:
+//!
+//! | field | type |
+//! | --- | --- |
+//! | `SIRENHED` | 8 bytes |
+//! | format, 1; whether it holds its epoch's cut | u32, u32 |
+//! | sequence, generation, version | u64, u64, u64 |
+//! | sum and maximum of staleness | u64, u64 |
+//! | parameters, slots, shards | u64, u32, u32 |
+//! | for each shard: batches, examples, loss | u64, u64, f64 |
+//! | XXH3 of all that | u64 |
+//! | the parameters, their XXH3 | f32, u64 |
+//! | the slots, their XXH3 | f32, u64 |
+//!
+//! What a pull needs comes first, so that it need not read what only an aggregator wants.
+
+use siren_core::{Error, ErrorKind, Result, Staleness, Watermark};
+use xxhash_rust::xxh3::xxh3_64;
+
+const MAGIC: [u8; 8] = *b"SIRENHED";
+const FORMAT: u32 = 1;
+const FIXED: usize = 72;
+const MARK: usize = 24;
+const CHECKSUM: usize = 8;
+
+/// What a part is, but for its numbers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Meta {
+    /// Writes of the part.
+    pub(super) sequence: u64,
+    /// The generation whose updates it holds, besides those before.
+    pub(super) generation: u64,
+    /// Whether it holds exactly its epoch's cut.
+    pub(super) closed: bool,
+    /// Updates that it holds, over all epochs.
+    pub(super) version: u64,
+    pub(super) staleness: u64,
+    pub(super) staleness_max: u64,
+    /// What of each shard it holds.
+    pub(super) marks: Vec<Watermark>,
+    len: usize,
+    slots: usize,
+}
+
+/// A part.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Head {
+    pub(super) meta: Meta,
+    pub(super) values: Vec<f32>,
+    pub(super) slots: Vec<Vec<f32>>,
+}
+
+/// Bytes of what a part of an epoch with so many shards is.
+pub(super) fn meta_len(shards: usize) -> usize {
+    FIXED + MARK * shards + CHECKSUM
+}
+
+/// Bytes of what a pull needs of a part of so many parameters.
+pub(super) fn pull_len(shards: usize, parameters: usize) -> usize {
+    meta_len(shards) + 4 * parameters + CHECKSUM
+}
+
+impl Meta {
+    /// How stale the epoch's updates were, of which there were so many.
+    pub(super) fn staleness(&self, updates: u64) -> Staleness {
+        Staleness { mean: self.staleness as f64 / updates.max(1) as f64, max: self.staleness_max }
+    }
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        let start = bytes.len();
+        bytes.extend(MAGIC);
+        bytes.extend(FORMAT.to_le_bytes());
+        bytes.extend(u32::from(self.closed).to_le_bytes());
+        let numbers =
+            [self.sequence, self.generation, self.version, self.staleness, self.staleness_max];
+        bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        bytes.extend((self.len as u64).to_le_bytes());
+        bytes.extend((self.slots as u32).to_le_bytes());
+        bytes.extend((self.marks.len() as u32).to_le_bytes());
+        for mark in &self.marks {
+            bytes.extend(mark.batches.to_le_bytes());
+            bytes.extend(mark.examples.to_le_bytes());
+            bytes.extend(mark.loss.to_le_bytes());
+        }
+        bytes.extend(xxh3_64(&bytes[start..]).to_le_bytes());
+    }
+
+    /// What a part is, and where its parameters start; nothing when the bytes end before that.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>> {
+        if bytes.len() < FIXED {
+            return Ok(None);
+        }
+        if bytes[..8] != MAGIC {
+            return corrupt("these bytes are not a part of the parameters");
+        }
+        let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
+        let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
+        if u32_at(8) != FORMAT {
+            return corrupt(&format!(
+                "a part of the parameters in format {}, this library reads {FORMAT}",
+                u32_at(8)
+            ));
+        }
+        let shards = u32_at(68) as usize;
+        let end = meta_len(shards);
+        if bytes.len() < end {
+            return Ok(None);
+        }
+        if xxh3_64(&bytes[..end - CHECKSUM]) != u64_at(end - CHECKSUM) {
+            return corrupt("the checksum of what a part of the parameters is does not fit");
+        }
+        let mark = |shard: usize| {
+            let at = FIXED + MARK * shard;
+            Watermark {
+                batches: u64_at(at),
+                examples: u64_at(at + 8),
+                loss: f64::from_bits(u64_at(at + 16)),
+            }
+        };
+        let meta = Self {
+            closed: u32_at(12) != 0,
+            sequence: u64_at(16),
+            generation: u64_at(24),
+            version: u64_at(32),
+            staleness: u64_at(40),
+            staleness_max: u64_at(48),
+            len: usize::try_from(u64_at(56)).unwrap_or(usize::MAX),
+            slots: u32_at(64) as usize,
+            marks: (0..shards).map(mark).collect(),
+        };
+        Ok(Some((meta, end)))
+    }
+
+    /// Reads the parameters, which start at `at`, into `values`; nothing when the bytes end before.
+    pub(super) fn values(&self, bytes: &[u8], at: usize, values: &mut [f32]) -> Result<Option<()>> {
+        if self.len != values.len() {
+            return corrupt(&format!(
+                "a part of {} parameters where one of {} is expected",
+                self.len,
+                values.len()
+            ));
+        }
+        let Some(bytes) = bytes.get(at..at + 4 * self.len + CHECKSUM) else {
+            return Ok(None);
+        };
+        read(bytes, values)?;
+        Ok(Some(()))
+    }
+}
+
+/// Reads numbers that a checksum follows.
+fn read(bytes: &[u8], into: &mut [f32]) -> Result<()> {
+    let Some((numbers, checksum)) = bytes.split_last_chunk::<CHECKSUM>() else {
+        return corrupt("a part of the parameters ends early");
+    };
+    if xxh3_64(numbers) != u64::from_le_bytes(*checksum) {
+        return corrupt("the checksum of a part of the parameters does not fit");
+    }
+    for (value, &bytes) in into.iter_mut().zip(numbers.as_chunks::<4>().0) {
+        *value = f32::from_le_bytes(bytes);
+    }
+    Ok(())
+}
+
+impl Head {
+    /// A part as it is at a barrier.
+    pub(super) fn new(
+        generation: u64,
+        version: u64,
+        values: Vec<f32>,
+        slots: Vec<Vec<f32>>,
+    ) -> Self {
+        let meta = Meta {
+            sequence: 1,
+            generation,
+            closed: true,
+            version,
+            len: values.len(),
+            slots: slots.len(),
+            ..Meta::default()
+        };
+        Self { meta, values, slots }
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let numbers = self.values.len() * (1 + self.slots.len());
+        let mut bytes =
+            Vec::with_capacity(meta_len(self.meta.marks.len()) + 4 * numbers + 2 * CHECKSUM);
+        let meta = Meta { len: self.values.len(), slots: self.slots.len(), ..self.meta.clone() };
+        meta.encode(&mut bytes);
+        let mut write = |vectors: &[&[f32]]| {
+            let start = bytes.len();
+            for vector in vectors {
+                bytes.extend(vector.iter().flat_map(|value| value.to_le_bytes()));
+            }
+            bytes.extend(xxh3_64(&bytes[start..]).to_le_bytes());
+        };
+        write(&[&self.values]);
+        write(&self.slots.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        bytes
+    }
+
+    /// Reads a whole part of `len` parameters.
+    pub(super) fn decode(bytes: &[u8], len: usize) -> Result<Self> {
+        let Some((meta, at)) = Meta::decode(bytes)? else {
+            return corrupt("a part of the parameters ends early");
+        };
+        let mut values = vec![0.0; len];
+        if meta.values(bytes, at, &mut values)?.is_none() {
+            return corrupt("a part of the parameters ends early");
+        }
+        let rest = &bytes[at + 4 * len + CHECKSUM..];
+        let expected = len.checked_mul(4).and_then(|n| n.checked_mul(meta.slots));
+        if expected.and_then(|n| n.checked_add(CHECKSUM)) != Some(rest.len()) {
+            return corrupt("a part of the parameters has slots of another length");
+        }
+        let mut all = vec![0.0; len * meta.slots];
+        read(rest, &mut all)?;
+        let slots = all.chunks(len.max(1)).map(<[f32]>::to_vec).collect();
+        Ok(Self { meta, values, slots })
+    }
+}
+
+fn corrupt<T>(message: &str) -> Result<T> {
+    Err(Error::new(ErrorKind::Corrupt, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head() -> Head {
+        let slots = vec![vec![0.5, 0.25, -1.0], vec![9.0, 8.0, 7.0]];
+        let mut head = Head::new(3, 17, vec![1.0, -2.0, 3.5], slots);
+        head.meta.marks = vec![Watermark { batches: 1, examples: 2, loss: -0.125 }; 2];
+        head.meta.staleness = 5;
+        head.meta.staleness_max = 4;
+        head
+    }
+
+    #[test]
+    fn a_part_is_read_as_it_was_written() {
+        let head = head();
+        let bytes = head.encode();
+        assert_eq!(Head::decode(&bytes, 3).unwrap(), head);
+        let plain = Head { slots: vec![], ..head.clone() };
+        let bytes = plain.encode();
+        assert_eq!(Head::decode(&bytes, 3).unwrap().slots, plain.slots);
+        assert_eq!(bytes.len(), pull_len(2, 3) + CHECKSUM);
+    }
+
+    #[test]
+    fn a_pull_reads_the_beginning_only() {
+        let bytes = head().encode();
+        let start = &bytes[..pull_len(2, 3)];
+        let (meta, at) = Meta::decode(start).unwrap().unwrap();
+        let mut values = [0.0; 3];
+        meta.values(start, at, &mut values).unwrap().unwrap();
+        assert_eq!((meta, values), (head().meta, [1.0, -2.0, 3.5]));
+        // One byte less, and it says that it needs more.
+        let (meta, at) = Meta::decode(start).unwrap().unwrap();
+        assert_eq!(meta.values(&start[..start.len() - 1], at, &mut values).unwrap(), None);
+        assert_eq!(Meta::decode(&bytes[..meta_len(2) - 1]).unwrap(), None);
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let bytes = head().encode();
+        for bit in 0..8 * bytes.len() {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let error = Head::decode(&bad, 3).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "bit {bit}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! What happens between epochs, and looking at the whole.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use siren_core::{EpochPlan, Error, ErrorKind, Result, Snapshot, Status, UpdateId, Watermark};
+
+use super::head::{Head, Meta, meta_len};
+use super::part::{Part, missing};
+use super::session::View;
+use super::state::{Open, State, fenced};
+use super::{ObjectStore, payload};
+
+/// Small reads at the same time.
+const AT_ONCE: usize = 32;
+
+/// How often what changes while it is looked at is looked at again.
+const LOOKS: usize = 20;
+
+impl ObjectStore {
+    /// The state of a store that holds parameters.
+    async fn filled(&self) -> Result<View> {
+        let view = self.read(&self.patient).await?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Conflict,
+                "the store holds no parameters yet: initialise it, or restore some",
+            )
+        })?;
+        view.state.lineage()?;
+        Ok(view)
+    }
+
+    pub(super) async fn open_epoch(&self, plan: &EpochPlan) -> Result<()> {
+        plan.check()?;
+        loop {
+            let view = self.filled().await?;
+            let state = &view.state;
+            let conflict = |message| Err(Error::new(ErrorKind::Conflict, message));
+            if plan.epoch < state.sealed_epochs {
+                return Err(fenced(plan.epoch));
+            }
+            if let Some(open) = &state.open {
+                return match open.plan == *plan {
+                    true if open.closed => Err(fenced(plan.epoch)),
+                    true => Ok(()),
+                    false => {
+                        conflict(format!("epoch {} is open with another plan", open.plan.epoch))
+                    }
+                };
+            }
+            if plan.epoch != state.sealed_epochs {
+                return conflict(format!(
+                    "epoch {} cannot be opened: the next one is {}",
+                    plan.epoch, state.sealed_epochs
+                ));
+            }
+            let mut next = state.next();
+            next.taken += 1;
+            let open = Open {
+                generation: next.taken,
+                plan: plan.clone(),
+                aggregators: self.options.aggregation(plan, state.cuts()).aggregators,
+                marks: vec![0; plan.shards as usize],
+                closed: false,
+            };
+            next.open = Some(open.clone());
+            if let Some(view) = self.write(Some(&view), next).await? {
+                // Nobody can have pushed yet: nothing has to be looked up.
+                return self.begin_session(&view, &open, &open.marks);
+            }
+        }
+    }
+
+    pub(super) async fn look(&self) -> Result<Status> {
+        if self.options.inline {
+            self.step().await?;
+        }
+        for _ in 0..LOOKS {
+            let Some(view) = self.read(&self.patient).await? else {
+                return Ok(Status { sealed_epochs: 0, version: 0, open: None });
+            };
+            let state = &view.state;
+            let Some(open) = &state.open else {
+                return Ok(Status {
+                    sealed_epochs: state.sealed_epochs,
+                    version: state.version,
+                    open: None,
+                });
+            };
+            if let Some((version, marks)) = self.watermarks(state, open).await? {
+                let sealed_epochs = state.sealed_epochs;
+                return Ok(Status { sealed_epochs, version, open: Some(marks) });
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Lost,
+            "the store changed while it was looked at, again and again",
+        ))
+    }
+
+    /// The version of the first part, and what was pushed; nothing if what was listed is gone.
+    async fn watermarks(
+        &self,
+        state: &State,
+        open: &Open,
+    ) -> Result<Option<(u64, Vec<Watermark>)>> {
+        // In this order: what is deleted after the list is in the part already.
+        let keys = match open.closed {
+            true => Vec::new(),
+            false => self.patient.list_all(&self.keys.generation(open.generation)).await?,
+        };
+        let Some(meta) = self.meta(state, 0, open.plan.shards as usize).await? else {
+            return Ok(None);
+        };
+        let (version, mut marks) = match meta.generation == open.generation {
+            true => (meta.version, meta.marks),
+            false => (state.version, vec![Watermark::default(); open.marks.len()]),
+        };
+        let mut end: Vec<u64> = marks.iter().map(|mark| mark.batches).collect();
+        for (end, &mark) in end.iter_mut().zip(&open.marks) {
+            *end = mark.max(*end);
+        }
+        let end = self.extended(&Open { marks: end, ..open.clone() }, &keys);
+        // What the part does not hold yet says for itself what it is.
+        let mut missing = Vec::new();
+        for (shard, (mark, &end)) in (0..).zip(marks.iter().zip(&end)) {
+            let mut position = mark.batches;
+            while position < end {
+                missing.push(UpdateId { epoch: open.plan.epoch, shard, position });
+                position += open.plan.update_len(shard, position).max(1);
+            }
+        }
+        let mut summaries = stream::iter(missing)
+            .map(|id| async move {
+                let key = self.keys.update(open.generation, id.shard, id.position);
+                let bytes = self.patient.get_range(&key, 0, payload::SUMMARY).await?;
+                bytes.map(|bytes| payload::summary(&bytes, id)).transpose()
+            })
+            .buffered(AT_ONCE);
+        while let Some(summary) = summaries.try_next().await? {
+            let Some(update) = summary else { return Ok(None) };
+            let mark = &mut marks[update.id.shard as usize];
+            mark.batches += update.batches;
+            mark.examples += update.examples;
+            mark.loss += update.loss;
+        }
+        Ok(Some((version, marks)))
+    }
+
+    /// What a part is, of an epoch of so many shards; nothing if it is of an earlier one that had more,
+    /// or is not there.
+    pub(super) async fn meta(
+        &self,
+        state: &State,
+        part: usize,
+        shards: usize,
+    ) -> Result<Option<Meta>> {
+        let key = self.keys.head(state.lineage()?, part);
+        let Some(bytes) = self.patient.get_range(&key, 0, meta_len(shards)).await? else {
+            return Err(missing(part));
+        };
+        match Meta::decode(&bytes)? {
+            Some((meta, _)) => Ok(Some(meta)),
+            None => Ok(Some(Meta::default())),
+        }
+    }
+
+    pub(super) async fn take_snapshot(&self) -> Result<Snapshot> {
+        for _ in 0..LOOKS {
+            let view = self.filled().await?;
+            let state = &view.state;
+            if let Some(open) = &state.open {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("epoch {} is open: seal it before a snapshot", open.plan.epoch),
+                ));
+            }
+            let parts: Vec<Option<Part>> = stream::iter(0..state.cuts().parts)
+                .map(|index| Part::load(&self.patient, &self.keys, state, index))
+                .buffered(AT_ONCE)
+                .try_collect()
+                .await?;
+            // Nothing may have begun meanwhile.
+            if self.read(&self.patient).await?.is_none_or(|now| now.tag != view.tag) {
+                continue;
+            }
+            let mut snapshot = Snapshot {
+                sealed_epochs: state.sealed_epochs,
+                version: state.version,
+                values: Vec::with_capacity(self.dim),
+                slots: Vec::new(),
+            };
+            for (index, part) in parts.into_iter().enumerate() {
+                let head = part.ok_or_else(|| missing(index))?.head;
+                if index == 0 {
+                    snapshot.slots.resize_with(head.slots.len(), Vec::new);
+                }
+                if head.meta.version != state.version || head.slots.len() != snapshot.slots.len() {
+                    return Err(Error::new(
+                        ErrorKind::Corrupt,
+                        format!("part {index} is not as the last epoch left the others"),
+                    ));
+                }
+                snapshot.values.extend(head.values);
+                for (into, slot) in snapshot.slots.iter_mut().zip(head.slots) {
+                    into.extend(slot);
+                }
+            }
+            return Ok(snapshot);
+        }
+        Err(Error::new(ErrorKind::Lost, "the store changed while it was read, again and again"))
+    }
+
+    pub(super) async fn put_snapshot(&self, snapshot: &Snapshot) -> Result<()> {
+        snapshot.check()?;
+        if snapshot.values.len() != self.dim {
+            return Err(Error::rejected(format!(
+                "the snapshot has {} parameters, the store {}: restore one of the same model",
+                snapshot.values.len(),
+                self.dim
+            )));
+        }
+        let (lineage, cuts) = loop {
+            let view = self.read(&self.patient).await?;
+            let mut next = match &view {
+                Some(view) => view.state.next(),
+                None => State::new(self.options.cuts(self.dim)),
+            };
+            next.taken += 1;
+            let taken = (next.taken, next.cuts());
+            if self.write(view.as_ref(), next).await?.is_some() {
+                break taken;
+            }
+        };
+        // Under keys that nobody reads until the state names them.
+        stream::iter(0..cuts.parts)
+            .map(|index| async move {
+                let range = cuts.range(index);
+                let slots = snapshot.slots.iter().map(|slot| slot[range.clone()].to_vec());
+                let values = snapshot.values[range.clone()].to_vec();
+                let head = Head::new(lineage, snapshot.version, values, slots.collect());
+                let key = self.keys.head(lineage, index);
+                self.patient.put_if_absent(&key, &head.encode()).await.map(drop)
+            })
+            .buffered(AT_ONCE.min(8))
+            .try_collect::<()>()
+            .await?;
+        loop {
+            let view = self.read(&self.patient).await?;
+            let newer = |view: &View| view.state.lineage.is_some_and(|other| other > lineage);
+            let Some(view) = view.filter(|view| !newer(view)) else {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    "somebody else restored the store at the same time",
+                ));
+            };
+            if view.state.lineage == Some(lineage) {
+                // Written, though no answer came.
+                break;
+            }
+            let mut next = view.state.next();
+            next.lineage = Some(lineage);
+            next.sealed_epochs = snapshot.sealed_epochs;
+            next.version = snapshot.version;
+            (next.last, next.open) = (None, None);
+            if self.write(Some(&view), next).await?.is_some() {
+                break;
+            }
+        }
+        self.collect_before(lineage).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,174 @@
+//! How a store over objects works, and what it asks for.
+
+use std::time::Duration;
+
+use siren_core::{Aggregation, Compression, EpochPlan, Requests, StoreCosts, Synchrony};
+
+use super::keys::Cuts;
+
+/// Bytes a second that one function reads, once its burst is used up: 77.6 MB/s on AWS Lambda
+/// (hpides/skyrise, arXiv 2501.07771).
+const BANDWIDTH: u64 = 75_000_000;
+
+/// The most parts: keys have room for more, but a pull reads all of them.
+const MOST_PARTS: u32 = 4_096;
+
+/// How an [`ObjectStore`](super::ObjectStore) works. All handles of a store should have the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObjectOptions {
+    /// Into how many parts the parameters are cut, when they are first put into the store; each is read
+    /// by every pull, and belongs to one aggregator at a time. [`parts_for`](Self::parts_for) says how
+    /// many a swarm needs.
+    pub parts: u32,
+    /// Whether this handle applies updates by itself, whenever somebody wants to see them. Then there
+    /// are no aggregators: for tests, and for a store in this process. A pull makes more requests than
+    /// [`costs`](siren_core::ParameterStore::costs) says.
+    pub inline: bool,
+    /// How often a worker pushes: with the size of an update it says how many aggregators are needed.
+    pub cycle: Duration,
+    /// Bytes that an aggregator reads in a second; 75 MB on AWS Lambda.
+    pub bandwidth: u64,
+    /// The least time between two looks of an aggregator at what was pushed. Each costs as much as a
+    /// push.
+    pub pace: Duration,
+    /// The first delay between two looks of a pull that waits, or of a seal; later ones grow to eight
+    /// times as much.
+    pub poll: Duration,
+    /// How long a seal waits for aggregators that do not move before it applies what is left by itself.
+    pub patience: Duration,
+    /// Memory of an aggregator, in MB; more is asked for where its part and what it reads at a time do
+    /// not fit.
+    pub memory_mb: u32,
+}
+
+impl Default for ObjectOptions {
+    /// One part; workers that push once a second; aggregators of 512 MB that look five times a second.
+    fn default() -> Self {
+        Self {
+            parts: 1,
+            inline: false,
+            cycle: Duration::from_secs(1),
+            bandwidth: BANDWIDTH,
+            pace: Duration::from_millis(200),
+            poll: Duration::from_millis(50),
+            patience: Duration::from_secs(5),
+            memory_mb: 512,
+        }
+    }
+}
+
+impl ObjectOptions {
+    /// How many parts let aggregators keep up with `workers` that push dense updates of `dim`
+    /// parameters once every `cycle`: `workers x bytes / (75 MB/s x cycle)`.
+    pub fn parts_for(dim: usize, workers: u32, cycle: Duration) -> u32 {
+        let parts = streams(4.0 * dim as f64 * f64::from(workers), cycle, BANDWIDTH);
+        parts.min(u32::try_from(dim).unwrap_or(u32::MAX)).min(MOST_PARTS)
+    }
+
+    pub(super) fn cuts(&self, dim: usize) -> Cuts {
+        let parts = (self.parts.clamp(1, MOST_PARTS) as usize).min(dim);
+        Cuts { dim, parts }
+    }
+
+    pub(super) fn costs(&self, cuts: Cuts) -> StoreCosts {
+        let parts = cuts.parts as u64;
+        let reads = |reads| Requests { reads, writes: 0 };
+        // Delays that grow by half from one to the next, up to eight times the first.
+        let polls = (1.0 / self.poll.as_secs_f64().max(1e-3)).ceil() as u64;
+        StoreCosts {
+            push: Requests { writes: 1, reads: 0 },
+            // The state and all parts.
+            pull: reads(1 + parts),
+            wait: reads(polls.min(8) * (1 + parts)),
+            // Listing what was pushed, and another look at everything.
+            start: Requests { writes: 2, reads: 2 * (1 + parts) },
+        }
+    }
+
+    pub(super) fn aggregation(&self, plan: &EpochPlan, cuts: Cuts) -> Aggregation {
+        if self.inline {
+            return Aggregation::default();
+        }
+        let entries = match plan.compression {
+            Compression::TopK { share } => 2.0 * share.min(0.5) * cuts.dim as f64,
+            _ => cuts.dim as f64,
+        };
+        let workers = f64::from(plan.shards);
+        let aggregators =
+            streams(4.0 * entries * workers, self.cycle, self.bandwidth).min(cuts.parts as u32);
+        let parts = cuts.parts.div_ceil(aggregators as usize) as u64;
+        let part = 4 * cuts.dim.div_ceil(cuts.parts) as u64;
+        // The part and what is kept of it, in use and in bytes; what is read at a time, also decoded.
+        let round =
+            if plan.synchrony == Synchrony::Bulk { part * u64::from(plan.shards) } else { 0 };
+        let slots = plan.rule.slots() as u64;
+        let bytes = parts * (part * (3 + 2 * slots) + 2 * round.max(64 << 20).max(part));
+        let memory = u32::try_from(bytes.div_ceil(1 << 20) + 128).unwrap_or(u32::MAX);
+        let looks = (1.0 / self.pace.as_secs_f64().max(1e-2)).ceil() as u64;
+        let mut pushes = (workers / self.cycle.as_secs_f64().max(1e-3)).ceil() as u64;
+        if plan.synchrony == Synchrony::Bulk {
+            // They come all at once, and a round is read as a whole.
+            pushes = pushes.max(u64::from(plan.shards));
+        }
+        Aggregation {
+            aggregators,
+            memory_mb: memory.max(self.memory_mb),
+            requests_per_second: Requests {
+                // A list and a state for the first one, and every part.
+                writes: looks * (2 + parts) + 4,
+                // A sparse update may have to be read twice; and the state, and sometimes all parts.
+                reads: 2 * pushes * parts + 2 * looks + cuts.parts as u64 + 4,
+            },
+        }
+    }
+}
+
+/// How many functions it takes to read so many bytes in every cycle; at least one.
+fn streams(bytes: f64, cycle: Duration, bandwidth: u64) -> u32 {
+    (bytes / (bandwidth.max(1) as f64 * cycle.as_secs_f64().max(1e-3))).ceil().max(1.0) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use siren_core::UpdateRule;
+
+    use super::super::tests::plan;
+    use super::*;
+
+    fn of(dim: usize, parts: u32, plan: &EpochPlan, options: &ObjectOptions) -> Aggregation {
+        options.aggregation(plan, ObjectOptions { parts, ..options.clone() }.cuts(dim))
+    }
+
+    #[test]
+    fn there_are_as_many_aggregators_as_the_bytes_of_all_workers_need() {
+        // LeNet, and ResNet-50 with 200 workers.
+        let half = Duration::from_millis(500);
+        assert_eq!(ObjectOptions::parts_for(431_080, 64, half), 3);
+        assert_eq!(ObjectOptions::parts_for(25_557_032, 200, Duration::from_secs(5)), 55);
+        assert_eq!(ObjectOptions::parts_for(10, 1, half), 1);
+
+        let options = ObjectOptions { cycle: half, ..ObjectOptions::default() };
+        let dense =
+            EpochPlan { examples: 640, shards: 64, ..plan(Synchrony::Hybrid, UpdateRule::Sgd) };
+        assert_eq!(of(431_080, 8, &dense, &options).aggregators, 3);
+        assert_eq!(of(431_080, 2, &dense, &options).aggregators, 2, "at most one for each part");
+        let sparse = EpochPlan { compression: Compression::TopK { share: 0.01 }, ..dense.clone() };
+        assert_eq!(of(431_080, 8, &sparse, &options).aggregators, 1);
+        let inline = ObjectOptions { inline: true, ..options };
+        assert_eq!(of(431_080, 8, &dense, &inline), Aggregation::default());
+    }
+
+    #[test]
+    fn a_round_of_bulk_fits_into_an_aggregator() {
+        let bulk =
+            EpochPlan { examples: 640, shards: 640, ..plan(Synchrony::Bulk, UpdateRule::ADAM) };
+        let slow = ObjectOptions { cycle: Duration::from_secs(60), ..ObjectOptions::default() };
+        let needed = of(1_000_000, 1, &bulk, &slow);
+        // The updates of all workers as they come and decoded.
+        assert!(u64::from(needed.memory_mb) > (2 * 640 * 4_000_000) >> 20, "{needed:?}");
+        // Each of them read once, and once more where it is sparse.
+        assert!(needed.requests_per_second.reads >= 2 * 640, "{needed:?}");
+        let hybrid = EpochPlan { synchrony: Synchrony::Hybrid, ..bulk };
+        assert!(of(1_000_000, 1, &hybrid, &slow).memory_mb <= 512);
+    }
+}

@@ -1,0 +1,74 @@
+//! Pushing: one object for each update.
+
+use siren_core::{Error, ErrorKind, Receipt, Result, Synchrony, Update};
+
+use super::session::Session;
+use super::state::{floor, not_open};
+use super::{ObjectStore, payload};
+use crate::objects::Written;
+use crate::store::update;
+
+impl ObjectStore {
+    pub(super) async fn push_update(&self, update: &Update<'_>) -> Result<Receipt> {
+        let id = update.id;
+        let session = self.session(id.epoch).await?;
+        let plan = &session.plan;
+        update::check(plan, self.dim, update)?;
+        let counted = &mut *session.shards[id.shard as usize].lock().await;
+        let round = plan.updates(id.position);
+        let bulk = plan.synchrony == Synchrony::Bulk;
+        if id.position > *counted || (bulk && id.position == *counted && round > session.floor()) {
+            let pushed = self.survey(&session).await?;
+            session.pushed(&pushed);
+            *counted = (*counted).max(pushed[id.shard as usize]);
+            let floor = floor(plan, pushed.iter().copied());
+            if bulk && id.position == *counted && round > floor {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!(
+                        "shard {} pushes in round {round} while round {floor} goes on: pull before \
+                         each push",
+                        id.shard
+                    ),
+                ));
+            }
+        }
+        if id.position < *counted {
+            return Ok(Receipt::Duplicate);
+        }
+        if id.position > *counted {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "an update of shard {} at batch {} while only {counted} are counted",
+                    id.shard, id.position
+                ),
+            ));
+        }
+        let bytes = payload::encode(update, session.cuts)?;
+        let key = self.keys.update(session.generation, id.shard, id.position);
+        let written = self.calls.put_if_absent(&key, &bytes).await?;
+        *counted = id.position + update.batches;
+        Ok(match written {
+            Written::Done(_) => Receipt::Accepted,
+            // By another attempt, or by an earlier try of which no answer came.
+            Written::Refused => Receipt::Duplicate,
+        })
+    }
+
+    /// How much of each shard was pushed.
+    async fn survey(&self, session: &Session) -> Result<Vec<u64>> {
+        let epoch = session.plan.epoch;
+        // In this order: what is deleted after the list is in the state already.
+        let keys = self.calls.list_all(&self.keys.generation(session.generation)).await?;
+        let view = self.read(&self.calls).await?.ok_or_else(|| not_open(epoch))?;
+        let open = view.state.current(epoch)?;
+        if open.generation != session.generation {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("epoch {epoch} was opened again after a restore"),
+            ));
+        }
+        Ok(self.extended(open, &keys))
+    }
+}

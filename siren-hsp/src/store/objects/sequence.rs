@@ -1,0 +1,51 @@
+//! Moving the state on: which of the pushed updates are to be applied.
+
+use siren_core::Result;
+
+use super::ObjectStore;
+use super::calls::Calls;
+use super::session::View;
+use crate::objects::Written;
+
+/// What a look at the pushed updates came to.
+pub(super) struct Sequenced {
+    /// The state afterwards; nothing if somebody else changed it at the same time.
+    pub(super) view: Option<View>,
+    /// Whether it moved on.
+    pub(super) moved: bool,
+    /// The keys that were listed.
+    pub(super) keys: Vec<String>,
+}
+
+impl ObjectStore {
+    /// Lists what was pushed to the open epoch and adds it to what is to be applied. `close` makes it
+    /// final.
+    pub(super) async fn sequence(
+        &self,
+        calls: &Calls,
+        view: &View,
+        close: bool,
+    ) -> Result<Sequenced> {
+        let nothing = Sequenced { view: Some(view.clone()), moved: false, keys: Vec::new() };
+        let Some(open) = view.state.open.as_ref().filter(|open| !open.closed) else {
+            return Ok(nothing);
+        };
+        let keys = calls.list_all(&self.keys.generation(open.generation)).await?;
+        let pushed = self.extended(open, &keys);
+        let marks = if close { pushed } else { open.ready(&pushed) };
+        if marks == open.marks && !close {
+            return Ok(Sequenced { keys, ..nothing });
+        }
+        let mut next = view.state.next();
+        if let Some(open) = &mut next.open {
+            open.marks = marks;
+            open.closed = close;
+        }
+        let bytes = next.encode()?;
+        let view = match calls.put_if_unchanged(&self.keys.state(), &view.tag, &bytes).await? {
+            Written::Done(tag) => Some(self.saw(View { state: next.into(), tag })),
+            Written::Refused => None,
+        };
+        Ok(Sequenced { moved: view.is_some(), view, keys })
+    }
+}

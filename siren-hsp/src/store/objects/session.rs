@@ -1,0 +1,168 @@
+//! What a handle knows of the state and of the open epoch.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use siren_core::{EpochPlan, Result};
+
+use super::ObjectStore;
+use super::calls::Calls;
+use super::head::Meta;
+use super::keys::Cuts;
+use super::state::{Open, State, floor, not_open};
+use crate::objects::{Fetched, Tag, Written};
+
+/// A state, and the tag that it has.
+#[derive(Clone)]
+pub(super) struct View {
+    pub(super) state: Arc<State>,
+    pub(super) tag: Tag,
+}
+
+/// What is known of an open epoch, as long as it is.
+pub(super) struct Session {
+    pub(super) generation: u64,
+    pub(super) lineage: u64,
+    pub(super) cuts: Cuts,
+    pub(super) plan: EpochPlan,
+    /// Batches of each shard that were pushed, as far as is known. Pushes of one shard take turns.
+    pub(super) shards: Vec<tokio::sync::Mutex<u64>>,
+    /// Updates that every unfinished shard is known to have pushed.
+    floor: AtomicU64,
+    /// The parts as they were last seen.
+    pub(super) seen: Mutex<Vec<Option<Seen>>>,
+}
+
+/// A part as it was last seen.
+#[derive(Clone)]
+pub(super) struct Seen {
+    pub(super) tag: Tag,
+    pub(super) meta: Arc<Meta>,
+}
+
+impl Session {
+    fn new(state: &State, open: &Open, pushed: &[u64]) -> Result<Self> {
+        let cuts = state.cuts();
+        let session = Self {
+            generation: open.generation,
+            lineage: state.lineage()?,
+            cuts,
+            plan: open.plan.clone(),
+            shards: pushed.iter().map(|&batches| tokio::sync::Mutex::new(batches)).collect(),
+            floor: AtomicU64::new(0),
+            seen: Mutex::new(vec![None; cuts.parts]),
+        };
+        session.pushed(pushed);
+        Ok(session)
+    }
+
+    pub(super) fn floor(&self) -> u64 {
+        self.floor.load(Ordering::Acquire)
+    }
+
+    /// Takes note of how much of each shard was pushed.
+    pub(super) fn pushed(&self, pushed: &[u64]) {
+        self.floor.fetch_max(floor(&self.plan, pushed.iter().copied()), Ordering::AcqRel);
+    }
+}
+
+impl ObjectStore {
+    /// The state as it is now; nothing before the first restore.
+    pub(super) async fn read(&self, calls: &Calls) -> Result<Option<View>> {
+        let known = self.view.lock().clone();
+        let tag = known.as_ref().map(|view| &view.tag);
+        match calls.get(&self.keys.state(), tag).await? {
+            Fetched::Unchanged => Ok(known),
+            Fetched::Missing => {
+                *self.view.lock() = None;
+                *self.session.lock() = None;
+                Ok(None)
+            }
+            Fetched::Changed { bytes, tag } => {
+                let state = Arc::new(State::decode(&bytes, self.dim)?);
+                Ok(Some(self.saw(View { state, tag })))
+            }
+        }
+    }
+
+    /// Replaces the state; nothing if it is not `view` any more.
+    pub(super) async fn write(&self, view: Option<&View>, next: State) -> Result<Option<View>> {
+        let bytes = next.encode()?;
+        let written = match view {
+            Some(view) => {
+                self.patient.put_if_unchanged(&self.keys.state(), &view.tag, &bytes).await?
+            }
+            None => self.patient.put_if_absent(&self.keys.state(), &bytes).await?,
+        };
+        Ok(match written {
+            Written::Done(tag) => Some(self.saw(View { state: Arc::new(next), tag })),
+            Written::Refused => None,
+        })
+    }
+
+    /// Takes note of a state, unless a later one was seen.
+    pub(super) fn saw(&self, view: View) -> View {
+        let known = &mut *self.view.lock();
+        if known.as_ref().is_some_and(|known| known.state.serial > view.state.serial) {
+            return view;
+        }
+        let session = &mut *self.session.lock();
+        match (&view.state.open, &*session) {
+            (Some(open), Some(of)) if open.generation == of.generation && !open.closed => {
+                of.pushed(&open.marks);
+            }
+            _ => *session = None,
+        }
+        *known = Some(view.clone());
+        view
+    }
+
+    /// What is known of an epoch that is open as far as is known; looked up if nothing is.
+    pub(super) async fn session(&self, epoch: u64) -> Result<Arc<Session>> {
+        loop {
+            if let Some(session) = &*self.session.lock()
+                && session.plan.epoch == epoch
+            {
+                return Ok(Arc::clone(session));
+            }
+            let view = self.read(&self.calls).await?.ok_or_else(|| not_open(epoch))?;
+            let open = view.state.current(epoch)?;
+            let keys = self.calls.list_all(&self.keys.generation(open.generation)).await?;
+            let pushed = self.extended(open, &keys);
+            self.begin_session(&view, open, &pushed)?;
+        }
+    }
+
+    /// Makes what was looked up known, unless the state has moved on meanwhile.
+    pub(super) fn begin_session(&self, view: &View, open: &Open, pushed: &[u64]) -> Result<()> {
+        let known = &*self.view.lock();
+        let is_open = |known: &View| {
+            known
+                .state
+                .open
+                .as_ref()
+                .is_some_and(|now| now.generation == open.generation && !now.closed)
+        };
+        let session = &mut *self.session.lock();
+        if session.is_none() && known.as_ref().is_some_and(is_open) {
+            *session = Some(Arc::new(Session::new(&view.state, open, pushed)?));
+        }
+        Ok(())
+    }
+
+    /// How much of each shard was pushed, when these keys were listed before `open` was read: what is
+    /// to be applied, and the updates that follow it without a gap.
+    pub(super) fn extended(&self, open: &Open, keys: &[String]) -> Vec<u64> {
+        let mut pushed = open.marks.clone();
+        for key in keys {
+            let Some((shard, position)) = self.keys.parse(open.generation, key) else { continue };
+            if let Some(batches) = pushed.get_mut(shard as usize)
+                && *batches == position
+            {
+                *batches += open.plan.update_len(shard, position);
+            }
+        }
+        pushed
+    }
+}

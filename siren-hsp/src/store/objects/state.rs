@@ -1,0 +1,157 @@
+//! Where a run is: the one object that decides what counts.
+
+use serde::{Deserialize, Serialize};
+use siren_core::{EpochPlan, Error, ErrorKind, Result, Sealed};
+
+use super::keys::Cuts;
+
+/// The version of the layout of all objects that this library writes.
+const FORMAT: u32 = 1;
+
+/// Where a run is. It is small, it is replaced by compare-and-swap only, and whatever has to be decided
+/// once is decided by one of its states: which restore won, which plan is open, which updates count and
+/// in which order of cycles, and where an epoch was cut. The parts of the parameters follow it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct State {
+    format: u32,
+    pub(super) dim: u64,
+    pub(super) parts: u32,
+    /// Grows with every change.
+    pub(super) serial: u64,
+    /// Numbers given to lineages and generations so far: none is used twice.
+    pub(super) taken: u64,
+    /// Where the parts are; none before the first restore.
+    pub(super) lineage: Option<u64>,
+    pub(super) sealed_epochs: u64,
+    /// Updates that the parameters held at the last barrier.
+    pub(super) version: u64,
+    pub(super) last: Option<Sealed>,
+    pub(super) open: Option<Open>,
+}
+
+/// An epoch that is not sealed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Open {
+    /// Under which its updates stand: another one each time that an epoch is opened.
+    pub(super) generation: u64,
+    pub(super) plan: EpochPlan,
+    pub(super) aggregators: u32,
+    /// Batches of each shard that are to be applied. Under bulk synchrony it grows by whole rounds.
+    pub(super) marks: Vec<u64>,
+    /// Whether `marks` is final: no other update will ever count.
+    pub(super) closed: bool,
+}
+
+impl State {
+    pub(super) fn new(cuts: Cuts) -> Self {
+        Self {
+            format: FORMAT,
+            dim: cuts.dim as u64,
+            parts: cuts.parts as u32,
+            serial: 1,
+            taken: 0,
+            lineage: None,
+            sealed_epochs: 0,
+            version: 0,
+            last: None,
+            open: None,
+        }
+    }
+
+    /// The next state, to be changed before it is written.
+    pub(super) fn next(&self) -> Self {
+        Self { serial: self.serial + 1, ..self.clone() }
+    }
+
+    pub(super) fn encode(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|error| {
+            Error::new(ErrorKind::Other, "the run's state cannot be written").with_source(error)
+        })
+    }
+
+    /// Reads a state and refuses that of another model.
+    pub(super) fn decode(bytes: &[u8], dim: usize) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let corrupt = |error| {
+            Error::new(ErrorKind::Corrupt, "the run's state cannot be read").with_source(error)
+        };
+        let Format { format } = serde_json::from_slice(bytes).map_err(corrupt)?;
+        if format != FORMAT {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("the run's objects are in format {format}, this library reads {FORMAT}"),
+            ));
+        }
+        let state: Self = serde_json::from_slice(bytes).map_err(corrupt)?;
+        if state.dim != dim as u64 {
+            return Err(Error::rejected(format!(
+                "the run's objects hold {} parameters, the model has {dim}: give another run name, \
+                 or the model that the run was made with",
+                state.dim
+            )));
+        }
+        let sound = state.parts >= 1
+            && u64::from(state.parts) <= state.dim
+            && state.open.as_ref().is_none_or(|o| o.marks.len() == o.plan.shards as usize);
+        if !sound {
+            return Err(Error::new(ErrorKind::Corrupt, "the run's state contradicts itself"));
+        }
+        Ok(state)
+    }
+
+    pub(super) fn cuts(&self) -> Cuts {
+        Cuts { dim: self.dim as usize, parts: self.parts as usize }
+    }
+
+    /// The lineage of the parts.
+    pub(super) fn lineage(&self) -> Result<u64> {
+        self.lineage.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Conflict,
+                "the store holds no parameters yet: initialise it, or restore some",
+            )
+        })
+    }
+
+    /// The epoch, if it is open and not cut.
+    pub(super) fn current(&self, epoch: u64) -> Result<&Open> {
+        match &self.open {
+            _ if epoch < self.sealed_epochs => Err(fenced(epoch)),
+            Some(open) if open.plan.epoch == epoch && open.closed => Err(fenced(epoch)),
+            Some(open) if open.plan.epoch == epoch => Ok(open),
+            _ => Err(not_open(epoch)),
+        }
+    }
+}
+
+impl Open {
+    /// What of `pushed`, the batches of each shard that were pushed, is to be applied now.
+    pub(super) fn ready(&self, pushed: &[u64]) -> Vec<u64> {
+        if self.plan.synchrony != siren_core::Synchrony::Bulk {
+            return pushed.to_vec();
+        }
+        let whole = floor(&self.plan, pushed.iter().copied()).saturating_mul(self.plan.local_steps);
+        pushed.iter().map(|&batches| batches.min(whole)).collect()
+    }
+}
+
+/// Updates that every unfinished shard has among these batches; no end to them if all are finished.
+pub(super) fn floor(plan: &EpochPlan, batches: impl Iterator<Item = u64>) -> u64 {
+    (0..)
+        .zip(batches)
+        .filter(|&(shard, batches)| batches < plan.shard_len(shard))
+        .map(|(_, batches)| plan.updates(batches))
+        .min()
+        .unwrap_or(u64::MAX)
+}
+
+pub(super) fn fenced(epoch: u64) -> Error {
+    Error::new(ErrorKind::Fenced, format!("epoch {epoch} is sealed"))
+}
+
+pub(super) fn not_open(epoch: u64) -> Error {
+    Error::new(ErrorKind::Conflict, format!("epoch {epoch} is not open"))
+}

@@ -1,0 +1,45 @@
+//! The contract.
+
+use std::sync::Arc;
+
+use siren_core::conformance::{store, store_tests};
+
+use super::super::{CasStore, ObjectOptions, ObjectStore};
+use super::support::{Hasty, Slow};
+use crate::objects::{MemoryObjects, Objects};
+
+fn store(objects: impl Objects + 'static, dim: usize, parts: u32) -> ObjectStore {
+    let options = ObjectOptions { parts, inline: true, ..ObjectOptions::default() };
+    ObjectStore::new(Arc::new(objects), Arc::new(Hasty::default()), "runs/test", dim)
+        .unwrap()
+        .with_options(options)
+}
+
+store_tests!(
+    in_one_part,
+    store::Subject::new(|dim| async move { super::store(MemoryObjects::new(), dim, 1) })
+);
+store_tests!(
+    in_three_parts,
+    store::Subject::new(|dim| async move { super::store(MemoryObjects::new(), dim, 3) })
+);
+// Where every request can be cancelled, before and after it had its effect.
+store_tests!(
+    over_slow_objects,
+    store::Subject::new(|dim| async move { super::store(Slow::default(), dim, 3) })
+        .dim(20)
+        .pushes(100)
+);
+
+fn whole(objects: impl Objects + 'static, dim: usize) -> CasStore {
+    CasStore::new(Arc::new(objects), Arc::new(Hasty::default()), "runs/test", dim).unwrap()
+}
+
+store_tests!(
+    in_one_object,
+    store::Subject::new(|dim| async move { super::whole(MemoryObjects::new(), dim) }).pushes(200)
+);
+store_tests!(
+    in_one_slow_object,
+    store::Subject::new(|dim| async move { super::whole(Slow::default(), dim) }).dim(20).pushes(50)
+);

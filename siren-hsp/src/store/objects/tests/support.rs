@@ -1,0 +1,306 @@
+//! A clock, a context and faulty objects for the tests.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use siren_core::{
+    Clock, Context, DataSource, EpochPlan, Error, ErrorKind, Gradient, Invocation, ParameterStore,
+    Replica, Requests, Result, Role, Seed, Snapshot, Synchrony, Task, Time, Update, UpdateId,
+    UpdateRule, Usage, Work, WorkerReport,
+};
+
+use super::super::{ObjectOptions, ObjectStore};
+use crate::data::MemorySource;
+use crate::objects::{Fetched, Listed, MemoryObjects, Objects, Tag, Written};
+
+/// A clock on which every wait is over at once, but for letting others run.
+#[derive(Default)]
+pub(super) struct Hasty(AtomicU64);
+
+#[async_trait]
+impl Clock for Hasty {
+    fn now(&self) -> Time {
+        Time::new(Duration::from_nanos(self.0.load(Ordering::Relaxed)))
+    }
+
+    async fn sleep_until(&self, deadline: Time) {
+        let nanos = u64::try_from(deadline.since_origin().as_nanos()).unwrap_or(u64::MAX);
+        yield_now().await;
+        std::thread::yield_now();
+        self.0.fetch_max(nanos, Ordering::Relaxed);
+    }
+}
+
+/// Lets others run.
+pub(super) async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+/// Objects that take their time, before and after a request has its effect, and of which a finite number
+/// of requests fails.
+#[derive(Default)]
+pub(super) struct Slow {
+    pub(super) inner: MemoryObjects,
+    /// Requests to refuse: every third one, as long as this lasts.
+    pub(super) throttle: AtomicU64,
+    /// Answers to lose, of requests that had their effect: every fifth one, as long as this lasts.
+    pub(super) lose: AtomicU64,
+    count: AtomicU64,
+    pub(super) fired: AtomicU64,
+}
+
+impl Slow {
+    /// Requests so far.
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether to spend one of a budget, on every `nth` request.
+    fn spend(&self, budget: &AtomicU64, number: u64, nth: u64) -> bool {
+        let spent = number.is_multiple_of(nth)
+            && budget
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                .is_ok();
+        self.fired.fetch_add(u64::from(spent), Ordering::Relaxed);
+        spent
+    }
+
+    async fn call<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let number = 1 + self.count.fetch_add(1, Ordering::Relaxed);
+        yield_now().await;
+        if self.spend(&self.throttle, number, 3) {
+            return Err(Error::new(ErrorKind::Throttled, "a fault of the test"));
+        }
+        let answer = call.await;
+        yield_now().await;
+        if self.spend(&self.lose, number, 5) {
+            return Err(Error::new(ErrorKind::Lost, "a fault of the test"));
+        }
+        answer
+    }
+}
+
+#[async_trait]
+impl Objects for Slow {
+    async fn get(&self, key: &str, known: Option<&Tag>) -> Result<Fetched> {
+        self.call(self.inner.get(key, known)).await
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
+        self.call(self.inner.get_range(key, range)).await
+    }
+
+    async fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Written> {
+        self.call(self.inner.put_if_absent(key, bytes)).await
+    }
+
+    async fn put_if_unchanged(&self, key: &str, known: &Tag, bytes: &[u8]) -> Result<Written> {
+        self.call(self.inner.put_if_unchanged(key, known, bytes)).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Listed> {
+        self.call(self.inner.list(prefix, after)).await
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<()> {
+        self.call(self.inner.delete(keys)).await
+    }
+}
+
+pub(super) const DIM: usize = 10;
+
+/// Options with an aggregator for each part.
+pub(super) fn options(parts: u32) -> ObjectOptions {
+    ObjectOptions { parts, bandwidth: 1, ..ObjectOptions::default() }
+}
+
+/// What all handles of a test share.
+pub(super) struct World {
+    pub(super) objects: Arc<Slow>,
+    pub(super) clock: Arc<Hasty>,
+    pub(super) parts: u32,
+}
+
+impl World {
+    pub(super) fn new(parts: u32) -> Self {
+        Self { objects: Arc::default(), clock: Arc::default(), parts }
+    }
+
+    /// A handle of its own.
+    pub(super) fn handle(&self) -> ObjectStore {
+        let objects: Arc<dyn Objects> = self.objects.clone();
+        ObjectStore::new(objects, self.clock.clone(), "run", DIM)
+            .unwrap()
+            .with_options(options(self.parts))
+    }
+
+    /// The driver's handle, with an epoch open.
+    pub(super) async fn driver(&self, plan: &EpochPlan) -> ObjectStore {
+        let driver = self.handle();
+        let values = (0..DIM).map(|i| i as f32).collect();
+        driver.restore(&Snapshot::initial(values)).await.unwrap();
+        driver.open(plan).await.unwrap();
+        driver
+    }
+
+    /// Runs an aggregator with a handle of its own.
+    pub(super) async fn aggregate(&self, plan: &EpochPlan, number: u32) -> Result<WorkerReport> {
+        let handle = self.handle();
+        let context = Bench { clock: self.clock.clone(), store: &handle, data: none() };
+        let most = Requests { writes: u64::MAX, reads: u64::MAX };
+        handle.aggregate(&invocation(plan, number, most), &context).await
+    }
+
+    /// A worker with a handle of its own, that tries again what fails, until its shard is done or the
+    /// epoch is sealed.
+    pub(super) async fn work(&self, plan: &EpochPlan, shard: u32) {
+        let handle = self.handle();
+        let mut replica = Replica::new();
+        let mut position = 0;
+        while position < plan.shard_len(shard) {
+            let progress = plan.synchrony.progress(plan.updates(position));
+            let version = loop {
+                match handle.pull(plan.epoch, &mut replica, progress).await {
+                    Ok(pulled) => break pulled.version,
+                    Err(error) if error.kind() == ErrorKind::Fenced => return,
+                    Err(error) => assert!(error.is_transient(), "{}", error.chain()),
+                }
+            };
+            let gradient = gradient(shard, position);
+            let update = Update { version, ..update(plan, shard, position, &gradient) };
+            loop {
+                match handle.push(&update).await {
+                    Ok(_) => break,
+                    Err(error) if error.kind() == ErrorKind::Fenced => return,
+                    Err(error) => assert!(error.is_transient(), "{}", error.chain()),
+                }
+            }
+            position += update.batches;
+        }
+    }
+}
+
+/// Calls until it does not fail for a reason that passes.
+pub(super) async fn again<T>(call: impl AsyncFn() -> Result<T>) -> T {
+    for _ in 0..1_000 {
+        match call().await {
+            Ok(done) => return done,
+            Err(error) => assert!(error.is_transient(), "{}", error.chain()),
+        }
+    }
+    panic!("it fails for ever");
+}
+
+pub(in crate::store::objects) fn plan(synchrony: Synchrony, rule: UpdateRule) -> EpochPlan {
+    EpochPlan {
+        run: "test".into(),
+        epoch: 0,
+        seed: Seed::new(1),
+        layout: 0,
+        examples: 30,
+        batch_size: 1,
+        shards: 3,
+        local_steps: 1,
+        rule,
+        rate: 0.5,
+        weight_decay: 0.0,
+        clip_norm: None,
+        synchrony,
+        compression: siren_core::Compression::None,
+    }
+}
+
+/// Multiples of a quarter, other ones for each update.
+pub(super) fn gradient(shard: u32, position: u64) -> Vec<f32> {
+    let of = |i: usize| ((i as u64 + 3 * position + 5 * u64::from(shard)) % 7) as f32;
+    (0..DIM).map(|i| of(i) * 0.25 - 0.5).collect()
+}
+
+pub(super) fn update<'a>(
+    plan: &EpochPlan,
+    shard: u32,
+    position: u64,
+    gradient: &'a [f32],
+) -> Update<'a> {
+    let batches = plan.update_len(shard, position);
+    Update {
+        id: UpdateId { epoch: plan.epoch, shard, position },
+        batches,
+        examples: batches,
+        loss: 0.25 * position as f64 + f64::from(shard),
+        version: 0,
+        squared_norm: crate::kernel::squared_norm(gradient),
+        gradient: Gradient::Dense(gradient),
+    }
+}
+
+pub(super) fn invocation(plan: &EpochPlan, number: u32, request_cap: Requests) -> Invocation {
+    Invocation {
+        plan: plan.clone(),
+        role: Role::Aggregator,
+        shard: number,
+        position: 0,
+        attempt: 0,
+        memory_mb: 512,
+        timeout: Duration::from_secs(900),
+        cycle: None,
+        request_cap,
+    }
+}
+
+fn none() -> MemorySource {
+    MemorySource::from_floats(&[0.0; 30], 1).unwrap()
+}
+
+/// What an aggregator may touch.
+pub(super) struct Bench<'a> {
+    pub(super) clock: Arc<Hasty>,
+    pub(super) store: &'a ObjectStore,
+    data: MemorySource,
+}
+
+impl<'a> Bench<'a> {
+    pub(super) fn new(world: &World, store: &'a ObjectStore) -> Self {
+        Self { clock: world.clock.clone(), store, data: none() }
+    }
+}
+
+#[async_trait]
+impl Context for Bench<'_> {
+    fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    fn store(&self) -> &dyn ParameterStore {
+        self.store
+    }
+
+    fn data(&self) -> &dyn DataSource {
+        &self.data
+    }
+
+    fn time_left(&self) -> Duration {
+        Duration::from_secs(900)
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+
+    async fn compute(&self, _: Work, task: Task) -> Result<Duration> {
+        task();
+        yield_now().await;
+        Ok(Duration::ZERO)
+    }
+}

@@ -1,0 +1,57 @@
+//! The end of an epoch.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use siren_core::{Result, Sealed};
+
+use super::{Ended, EpochRun, GRACE};
+use crate::Line;
+use crate::trainer::End;
+
+impl EpochRun<'_> {
+    /// Seals at once, so that the workers that still run notice at their next pull or push.
+    pub(super) async fn end_early(&mut self, end: Result<Option<End>>) -> Result<()> {
+        self.end = Some(end);
+        self.over.stop();
+        self.deadline = Some(self.trainer.now() + GRACE);
+        self.sealed = Some(self.seal_store().await?);
+        Ok(())
+    }
+
+    /// Seals while the aggregators go on, which apply what is left.
+    async fn seal_store(&mut self) -> Result<Sealed> {
+        let (seed, retry) = (self.seed(0), self.trainer.config.retry);
+        let (store, epoch) = (Arc::clone(&self.trainer.parts.store), self.plan.epoch);
+        let backend = Arc::clone(&self.trainer.parts.backend);
+        let sealing = retry.call(backend.clock(), seed, || store.seal(epoch));
+        tokio::pin!(sealing);
+        loop {
+            tokio::select! {
+                biased;
+                sealed = &mut sealing => return sealed,
+                Some((launch, completion, _)) = self.crew.running.next() => {
+                    self.settle_aggregator(launch.reservation, completion);
+                }
+            }
+        }
+    }
+
+    pub(super) async fn seal(mut self) -> Result<Ended> {
+        let sealed = match self.sealed.take() {
+            Some(sealed) => sealed,
+            None => self.seal_store().await?,
+        };
+        let elapsed = self.trainer.now() - self.launched;
+        self.dismiss().await;
+        // Whoever still runs is abandoned, and what was reserved for it counts as spent.
+        self.running.clear();
+        self.cost += self.trainer.ledger.write_off();
+        let usd = self.cost.dollars();
+        self.trainer.history.write(&Line::Settled { epoch: self.plan.epoch, usd })?;
+        let record = self.record(&sealed, elapsed);
+        let forecast = self.forecast();
+        let end = self.end.take().transpose()?.flatten();
+        Ok(Ended { record, forecast, end })
+    }
+}

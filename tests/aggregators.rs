@@ -1,0 +1,300 @@
+//! Training on a store over shared objects, with aggregators beside the workers.
+
+mod support;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use siren::objects::{Fetched, Listed, MemoryObjects, Objects, Tag, Written};
+use siren::{
+    Backend, Clock, Completion, Config, Error, ErrorKind, Fixed, Invocation, Local, MemoryStore,
+    ObjectOptions, ObjectStore, Parts, Platform, Result, Role, Scheduler, ShardWorker, Stop,
+    StopReason, Synchrony, Trainer, Usd, async_trait,
+};
+use siren_backend_local::WallClock;
+use support::{FEATURES, Linear, quick, rows};
+
+/// What may go wrong with an aggregator.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// It never starts.
+    Throttled,
+    /// It is lost, and so is its bill.
+    Lost,
+    /// It runs out of time at once.
+    Cut,
+}
+
+/// A backend that counts invocations by role, and whose first aggregators fail.
+struct Watched {
+    inner: Local,
+    fault: Option<Fault>,
+    left: AtomicU64,
+    fired: AtomicU64,
+    aggregators: AtomicU64,
+    /// What was really spent, in billionths of a dollar.
+    billed: AtomicU64,
+}
+
+#[async_trait]
+impl Backend for Watched {
+    fn clock(&self) -> &dyn Clock {
+        self.inner.clock()
+    }
+
+    fn platform(&self) -> &Platform {
+        self.inner.platform()
+    }
+
+    async fn invoke(&self, mut invocation: Invocation) -> Completion {
+        let (memory, cap) = (invocation.memory_mb, invocation.request_cap);
+        let mut fault = None;
+        if invocation.role == Role::Aggregator {
+            self.aggregators.fetch_add(1, Ordering::Relaxed);
+            let take = |left: u64| left.checked_sub(1);
+            if self.fault.is_some()
+                && self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+            {
+                self.fired.fetch_add(1, Ordering::Relaxed);
+                fault = self.fault;
+            }
+        }
+        let failed = |billed, kind| Completion { billed, result: Err(Error::new(kind, "a fault")) };
+        match fault {
+            Some(Fault::Throttled) => return failed(Some(Duration::ZERO), ErrorKind::Throttled),
+            Some(Fault::Lost) => {
+                let most = invocation.timeout + self.platform().limits.init;
+                self.pay(self.platform().invocation_cost(memory, most, cap));
+                return failed(None, ErrorKind::Lost);
+            }
+            Some(Fault::Cut) => invocation.timeout = Duration::from_millis(20),
+            None => {}
+        }
+        let completion = self.inner.invoke(invocation).await;
+        if let (Some(billed), Ok(report)) = (completion.billed, &completion.result) {
+            self.pay(self.platform().invocation_cost(memory, billed, report.requests));
+            assert!(report.requests.within(cap), "{:?} of {cap:?}", report.requests);
+        }
+        completion
+    }
+}
+
+impl Watched {
+    fn pay(&self, usd: Usd) {
+        self.billed.fetch_add((usd.dollars() * 1e12) as u64, Ordering::Relaxed);
+    }
+}
+
+fn options(parts: u32) -> ObjectOptions {
+    let pace = Duration::from_millis(5);
+    // So narrow that every part has an aggregator of its own.
+    let bandwidth = 1;
+    let cycle = Duration::from_millis(20);
+    let patience = Duration::from_millis(200);
+    let default = ObjectOptions::default();
+    ObjectOptions { parts, pace, poll: pace, cycle, bandwidth, patience, ..default }
+}
+
+async fn parts(
+    parts: u32,
+    scheduler: impl Scheduler + 'static,
+    platform: Platform,
+    fault: Option<(Fault, u64)>,
+) -> (Parts, Arc<Watched>) {
+    parts_over(Arc::new(MemoryObjects::new()), parts, scheduler, platform, fault).await
+}
+
+/// As [`parts`], over these objects.
+async fn parts_over(
+    objects: Arc<dyn Objects>,
+    parts: u32,
+    scheduler: impl Scheduler + 'static,
+    platform: Platform,
+    fault: Option<(Fault, u64)>,
+) -> (Parts, Arc<Watched>) {
+    let (workload, train) = (Linear::new(), rows(400));
+    let store = ObjectStore::new(objects, Arc::new(WallClock::new()), "run", FEATURES).unwrap();
+    let store = Arc::new(store.with_options(options(parts)));
+    while let Err(error) = store.initialise(&*workload, 0).await {
+        assert!(error.is_transient(), "{}", error.chain());
+    }
+    let worker = Arc::new(ShardWorker::new(workload.clone()));
+    let local = Local::with_threads(worker, store.clone(), train.clone(), 2).unwrap();
+    let backend = Arc::new(Watched {
+        inner: local.with_platform(platform),
+        fault: fault.map(|(fault, _)| fault),
+        left: AtomicU64::new(fault.map_or(0, |(_, times)| times)),
+        fired: AtomicU64::new(0),
+        aggregators: AtomicU64::new(0),
+        billed: AtomicU64::new(0),
+    });
+    let parts = Parts {
+        workload,
+        held_out: Some(train.clone()),
+        train,
+        store,
+        backend: backend.clone(),
+        scheduler: Box::new(scheduler),
+    };
+    (parts, backend)
+}
+
+/// Objects of which every seventh request fails, some before and some after their effect, as long as the
+/// budget of faults lasts.
+struct Flaky {
+    inner: MemoryObjects,
+    count: AtomicU64,
+    budget: u64,
+}
+
+impl Flaky {
+    async fn call<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let fault = number % 7 == 6 && number / 7 < self.budget;
+        if fault && number.is_multiple_of(2) {
+            return Err(Error::new(ErrorKind::Throttled, "a fault of the test"));
+        }
+        let answer = call.await;
+        if fault {
+            return Err(Error::new(ErrorKind::Lost, "a fault of the test"));
+        }
+        answer
+    }
+}
+
+#[async_trait]
+impl Objects for Flaky {
+    async fn get(&self, key: &str, known: Option<&Tag>) -> Result<Fetched> {
+        self.call(self.inner.get(key, known)).await
+    }
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
+        self.call(self.inner.get_range(key, range)).await
+    }
+    async fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Written> {
+        self.call(self.inner.put_if_absent(key, bytes)).await
+    }
+    async fn put_if_unchanged(&self, key: &str, known: &Tag, bytes: &[u8]) -> Result<Written> {
+        self.call(self.inner.put_if_unchanged(key, known, bytes)).await
+    }
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Listed> {
+        self.call(self.inner.list(prefix, after)).await
+    }
+    async fn delete(&self, keys: &[String]) -> Result<()> {
+        self.call(self.inner.delete(keys)).await
+    }
+}
+
+fn config(epochs: u64) -> Config {
+    Config { batch_size: 10, stop: Stop { epochs, ..Stop::default() }, ..quick() }
+}
+
+/// Under bulk synchrony a run on objects ends with the bits of one in memory.
+#[tokio::test]
+async fn a_run_on_objects_equals_one_in_memory_to_the_last_bit() {
+    let config = Config { synchrony: Synchrony::Bulk, ..config(2) };
+    let (on_objects, backend) = parts(3, Fixed::new(4, 1_769), Platform::local(), None).await;
+    let trained = Trainer::new(on_objects, config.clone()).unwrap().run().await.unwrap();
+    let (workload, train) = (Linear::new(), rows(400));
+    let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
+    let (in_memory, _, _) = support::parts_on(workload, store, train, Fixed::new(4, 1_769), []);
+    let expected = Trainer::new(in_memory, config).unwrap().run().await.unwrap();
+    assert_eq!(trained.values, expected.values);
+    assert_eq!(backend.aggregators.load(Ordering::Relaxed), 6, "three in each of two epochs");
+    for (epoch, expected) in trained.record.epochs.iter().zip(&expected.record.epochs) {
+        assert!(epoch.complete);
+        assert_eq!((epoch.aggregators, epoch.aggregator_retries), (3, 0));
+        assert!(epoch.aggregator_cost_usd > 0.0 && epoch.aggregator_cost_usd < epoch.cost_usd);
+        assert_eq!((epoch.updates, epoch.train_loss), (expected.updates, expected.train_loss));
+        assert_eq!(expected.aggregators, 0);
+    }
+}
+
+/// Storage that fails now and then, under the driver, the workers and the aggregators, changes nothing.
+#[tokio::test]
+async fn a_run_on_objects_that_fail_is_the_same_run() {
+    let config = Config { synchrony: Synchrony::Bulk, ..config(2) };
+    let flaky = Flaky { inner: MemoryObjects::new(), count: AtomicU64::new(0), budget: 60 };
+    let flaky = Arc::new(flaky);
+    let fixed = || Fixed::new(4, 1_769);
+    let (faulty, _) = parts_over(flaky.clone(), 2, fixed(), Platform::local(), None).await;
+    let trained = Trainer::new(faulty, config.clone()).unwrap().run().await.unwrap();
+    assert!(flaky.count.load(Ordering::Relaxed) > 7 * 60, "every fault fired");
+    let (sound, _) = parts(2, fixed(), Platform::local(), None).await;
+    let expected = Trainer::new(sound, config).unwrap().run().await.unwrap();
+    assert_eq!(trained.values, expected.values);
+    assert!(trained.record.epochs.iter().all(|epoch| epoch.complete));
+}
+
+/// Aggregators that fail are launched again, and nothing is lost or counted twice.
+#[tokio::test]
+async fn an_aggregator_that_fails_is_launched_again() {
+    for fault in [Fault::Throttled, Fault::Lost, Fault::Cut] {
+        for synchrony in [Synchrony::Hybrid, Synchrony::Bulk] {
+            let config = Config { synchrony, ..config(1) };
+            let faults = Some((fault, 3));
+            let (parts, backend) = parts(2, Fixed::new(4, 1_769), Platform::local(), faults).await;
+            let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
+            assert_eq!(trained.outcome.reason, StopReason::Epochs, "{:?}", trained.outcome);
+            let epoch = &trained.record.epochs[0];
+            assert_eq!((epoch.batches, epoch.complete), (40, true), "{fault:?}, {synchrony:?}");
+            // A cut one may have been in time for the seal.
+            assert!(backend.fired.load(Ordering::Relaxed) >= 2, "{fault:?}");
+            assert!(matches!(fault, Fault::Cut) || epoch.aggregator_retries >= 2, "{epoch:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_aggregator_that_always_fails_ends_the_run_with_its_error() {
+    let faults = Some((Fault::Throttled, u64::MAX));
+    let config = Config { synchrony: Synchrony::Bulk, ..config(1) };
+    let (parts, _) = parts(1, Fixed::new(2, 1_769), Platform::local(), faults).await;
+    let error = Trainer::new(parts, config).unwrap().run().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Throttled);
+    assert!(error.message().contains("aggregator 0 of epoch 0 failed 10 times"), "{error}");
+}
+
+/// Where requests cost money and aggregators too, no run spends more than its budget.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_with_aggregators_overspend_nothing() {
+    let platform = Platform { estimated: true, ..Platform::aws_lambda() };
+    let mut platform = platform;
+    platform.limits.init = Duration::from_millis(10);
+    let mut reasons = Vec::new();
+    for run in 0..40_u32 {
+        // From what does not pay for a single update to what pays for everything.
+        let budget = 10_f64.powf(-5.0 + 0.1 * f64::from(run));
+        let stop = Stop { epochs: 2, budget: Some(Usd::new(budget)), ..Stop::default() };
+        let synchrony = [Synchrony::Hybrid, Synchrony::Bulk][run as usize % 2];
+        let config = Config { stop, synchrony, ..config(2) };
+        let fault = [None, Some((Fault::Lost, 1)), Some((Fault::Cut, 2))][run as usize % 3];
+        let workers = 1 + run % 5;
+        let made = parts(1 + run % 2, Fixed::new(workers, 512), platform.clone(), fault).await;
+        let (parts, backend) = made;
+        let trained = match Trainer::new(parts, config).unwrap().run().await {
+            Ok(trained) => trained,
+            Err(error) => panic!("run {run}: {}", error.chain()),
+        };
+        let booked = trained.outcome.cost.dollars();
+        let truth = backend.billed.load(Ordering::Relaxed) as f64 / 1e12;
+        assert!(booked <= budget + 1e-12, "run {run} books {booked} of {budget}");
+        assert!(truth <= booked + 1e-9, "run {run} cost {truth} and books {booked}");
+        reasons.push(trained.outcome.reason);
+    }
+    assert!(reasons.contains(&StopReason::Budget), "{reasons:?}");
+    assert!(reasons.contains(&StopReason::Epochs), "{reasons:?}");
+}
+
+/// Fewer workers run when the platform has no room for as many and their aggregators.
+#[tokio::test]
+async fn aggregators_count_among_the_invocations_that_run_at_once() {
+    let mut platform = Platform::local();
+    platform.limits.concurrency = 5;
+    let (parts, _) = parts(2, Fixed::new(5, 1_769), platform, None).await;
+    let trained = Trainer::new(parts, config(1)).unwrap().run().await.unwrap();
+    let epoch = &trained.record.epochs[0];
+    assert_eq!((epoch.workers_asked, epoch.workers, epoch.aggregators), (5, 3, 2));
+    assert!(epoch.complete);
+}
