@@ -36,13 +36,11 @@ const STEP: f64 = 0.01;
 
 /// The held-out log loss that runs are compared at: the best that is known is 0.120.
 const TARGET: f64 = 0.125;
-
 /// The same for half of the data and fewer epochs.
 const QUICK_TARGET: f64 = 0.135;
 
 /// Bulk, stale and hybrid synchrony on simulated functions.
 #[derive(Parser)]
-#[command(name = "synchrony")]
 struct Command {
     /// The folder for synchrony.json, report.html and the figures
     #[arg(long, value_name = "DIR", default_value = "target/siren/synchrony")]
@@ -60,8 +58,8 @@ struct Command {
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,10,100,1000")]
     workers: Vec<u32>,
     /// What to compare: hybrid, bulk, stale=N
-    #[arg(long, value_name = "SYNCHRONY,...", value_delimiter = ',', value_parser = synchrony,
-        default_value = "bulk,stale=2,hybrid")]
+    #[arg(long, value_name = "SYNCHRONY,...", value_delimiter = ',', value_parser = synchrony)]
+    #[arg(default_value = "bulk,stale=2,hybrid")]
     synchrony: Vec<Synchrony>,
     /// One learning rate for all, instead of the one that suits each
     #[arg(long, value_name = "RATE")]
@@ -113,12 +111,11 @@ struct Compared {
 impl Compared {
     fn new(cell: Cell, run: Run, target: f64) -> Self {
         let epochs = &run.record.epochs;
-        let workload = "logistic regression, census-kdd";
         // Once is luck, while the rate is large: it has to stay there.
         let above = epochs.iter().rposition(|epoch| epoch.loss.is_nan() || epoch.loss > target);
         let at = Some(above.map_or(0, |above| above + 1)).filter(|&at| at < epochs.len());
         let until = |points: Vec<(f64, f64)>| Some(points.get(at? + 1)?.0);
-        let mut row = Row::new(workload, &name(cell.synchrony), &run);
+        let mut row = Row::new("logistic regression, census-kdd", &name(cell.synchrony), &run);
         row.functions = cell.workers;
         row.reached = at.is_some();
         let pushes: u64 = epochs.iter().map(|epoch| epoch.updates).sum();
@@ -141,10 +138,10 @@ impl Compared {
 
     /// Whether its rate suits better than the other's: sooner at the target, or else a smaller loss.
     fn is_better_than(&self, other: &Self) -> bool {
-        let time = |of: &Self| of.to_target_s.unwrap_or(f64::INFINITY);
-        let loss = |of: &Self| if of.row.loss.is_nan() { f64::INFINITY } else { of.row.loss };
-        let by_loss = || loss(self).total_cmp(&loss(other));
-        time(self).total_cmp(&time(other)).then_with(by_loss).is_lt()
+        // NaN comes last.
+        let order = |of: &Self| (of.to_target_s.unwrap_or(f64::INFINITY), of.row.loss.abs());
+        let ((time, loss), (other_time, other_loss)) = (order(self), order(other));
+        time.total_cmp(&other_time).then(loss.total_cmp(&other_loss)).is_lt()
     }
 
     fn cells(&self) -> Vec<String> {
@@ -165,19 +162,10 @@ impl Compared {
     }
 }
 
+#[rustfmt::skip]
 const HEADER: [&str; 12] = [
-    "workers",
-    "synchrony",
-    "rate",
-    "epochs",
-    "pushes",
-    "loss",
-    "to target, s",
-    "time, s",
-    "waited in rounds, s",
-    "at barriers, s",
-    "staleness",
-    "cost, $",
+    "workers", "synchrony", "rate", "epochs", "pushes", "loss", "to target, s", "time, s",
+    "waited in rounds, s", "at barriers, s", "staleness", "cost, $",
 ];
 
 fn name(synchrony: Synchrony) -> String {
@@ -235,8 +223,8 @@ fn compare(command: &Command) -> Result<()> {
         let svg = chart.to_svg()?;
         siren_core::file::replace(&file, |to| to.write_all(svg.as_bytes()))?;
     }
-    let title = "Bulk, stale and hybrid synchrony on simulated functions";
-    let mut sheet = Sheet::new(title).text(about).table(HEADER, lines);
+    let sheet = Sheet::new("Bulk, stale and hybrid synchrony on simulated functions");
+    let mut sheet = sheet.text(about).table(HEADER, lines);
     for pair in charts.chunks(2) {
         sheet = sheet.charts(pair)?;
     }
@@ -253,9 +241,8 @@ fn runs(
     simulation: &Simulation,
     target: f64,
 ) -> Result<Vec<Compared>> {
-    let pairs: Vec<(u32, Synchrony, Vec<f32>)> = command
-        .workers
-        .iter()
+    let workers = command.workers.iter();
+    let pairs: Vec<(u32, Synchrony, Vec<f32>)> = workers
         .flat_map(|&n| command.synchrony.iter().map(move |&synchrony| (n, synchrony)))
         .map(|(n, synchrony)| match command.rate {
             Some(rate) => (n, synchrony, vec![rate]),
@@ -278,8 +265,7 @@ fn runs(
     .into_iter();
     let best = pairs.iter().filter_map(|(_, _, rates)| {
         let runs = all.by_ref().take(rates.len());
-        let better = |a: Compared, b: Compared| if b.is_better_than(&a) { b } else { a };
-        let mut best = runs.reduce(better)?;
+        let mut best = runs.reduce(|a, b| if b.is_better_than(&a) { b } else { a })?;
         let edges = [rates.first(), rates.last()];
         best.rate_at_edge = rates.len() > 1 && edges.contains(&Some(&best.rate));
         Some(best)
@@ -305,9 +291,9 @@ fn about(job: &Job, target: f64) -> String {
 
 fn chart(workers: u32, all: &[Compared]) -> Chart {
     let title = format!("{workers} {}", if workers == 1 { "worker" } else { "workers" });
-    let axes = (Axis::new("time", "s").log(), Axis::new("held-out loss", "").log());
+    let (x, y) = (Axis::new("time", "s").log(), Axis::new("held-out loss", "").log());
     let of = all.iter().filter(|compared| compared.row.functions == workers);
-    of.fold(Chart::new(title, axes.0, axes.1), |chart, compared| {
+    of.fold(Chart::new(title, x, y), |chart, compared| {
         // The start has no place on a logarithmic axis.
         let points = compared.run.loss_by_time().into_iter().skip(1);
         chart.series(Series::line(compared.row.platform.as_str(), points))
