@@ -212,7 +212,8 @@ mod tests {
                     let time = Time::new(Duration::from_secs(i % 17));
                     let work = move || {
                         let spin = (0..20_000_u64).fold(0, |s, i| std::hint::black_box(s ^ i));
-                        sum.fetch_add(i + (spin & 0), Ordering::Relaxed);
+                        std::hint::black_box(spin);
+                        sum.fetch_add(i, Ordering::Relaxed);
                     };
                     jobs.submit(time, Box::new(work))
                 })
