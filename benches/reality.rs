@@ -1,9 +1,10 @@
 //! The simulator against reality: predicted times of the local backend's epochs, against measured ones.
 //!
 //! `cargo bench --bench reality` prints a table, and writes it to
-//! `target/siren/bench/reality.json`. Each round measures the step on as many threads as will be busy,
-//! simulates an epoch on a machine with as many vCPUs, and runs it; the medians of the rounds' ratios
-//! count, since machines are shared and noisy.
+//! `target/siren/bench/reality.json`. Each round measures the step for as many workers on as many threads,
+//! runs the job, measures the step again, and simulates the job on a machine with as many vCPUs, at the
+//! mean of both steps. What is compared is the time, and, since machines are shared and noisy, the
+//! CPU time of the whole process over the threads: what the job would take if nothing else ran.
 
 mod aggregation {
     pub(crate) mod results;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregation::results::{is_measuring, median, write};
+use cpu_time::ProcessTime;
 use serde::Serialize;
 use siren::data::MemorySource;
 use siren::{
@@ -21,7 +23,7 @@ use siren::{
 };
 use siren_backend_sim::{Measuring, SimBackend, measure};
 
-/// Linear regression of dense features, in a plain loop.
+/// Linear regression of as many outputs as features, all of them 1: a matrix, in a plain loop.
 struct Dense {
     layout: Layout,
     features: usize,
@@ -29,7 +31,7 @@ struct Dense {
 
 impl Dense {
     fn new(features: usize) -> Arc<Self> {
-        Arc::new(Self { layout: Layout::flat("weights", features).unwrap(), features })
+        Arc::new(Self { layout: Layout::flat("weights", features * features).unwrap(), features })
     }
 }
 
@@ -39,24 +41,27 @@ impl Workload for Dense {
     }
 
     fn init(&self, _: Seed) -> Result<Vec<f32>> {
-        Ok(vec![0.0; self.features])
+        Ok(vec![0.0; self.layout.dim()])
     }
 
     fn gradient(&self, w: &[f32], batch: &Batch<'_>, _: Seed, gradient: &mut [f32]) -> Result<f64> {
         gradient.fill(0.0);
         let mut loss = 0.0;
         let scale = 1.0 / batch.examples as f32;
-        for row in batch.floats(self.features)?.chunks_exact(self.features) {
-            let mut lanes = [0.0_f32; 16];
-            for (x, w) in row.chunks_exact(16).zip(w.chunks_exact(16)) {
-                for lane in 0..16 {
-                    lanes[lane] += x[lane] * w[lane];
+        for x in batch.floats(self.features)?.chunks_exact(self.features) {
+            let rows = gradient.chunks_exact_mut(self.features);
+            for (g, w) in rows.zip(w.chunks_exact(self.features)) {
+                let mut lanes = [0.0_f32; 16];
+                for (x, w) in x.as_chunks::<16>().0.iter().zip(w.as_chunks::<16>().0) {
+                    for lane in 0..16 {
+                        lanes[lane] += x[lane] * w[lane];
+                    }
                 }
-            }
-            let error = lanes.iter().sum::<f32>() - 1.0;
-            loss += f64::from(error * error) / 2.0;
-            for (g, x) in gradient.iter_mut().zip(row) {
-                *g += scale * error * x;
+                let error = lanes.iter().sum::<f32>() - 1.0;
+                loss += f64::from(error * error) / 2.0;
+                for (g, x) in g.iter_mut().zip(x) {
+                    *g += scale * error * x;
+                }
             }
         }
         Ok(loss / batch.examples as f64)
@@ -77,8 +82,8 @@ struct Job {
 }
 
 const JOBS: [Job; 2] = [
-    Job { what: "small model", features: 64, batch_size: 8_192 },
-    Job { what: "large model", features: 262_144, batch_size: 2 },
+    Job { what: "small model", features: 64, batch_size: 512 },
+    Job { what: "large model", features: 512, batch_size: 8 },
 ];
 
 /// Workers, and threads that they share.
@@ -122,7 +127,7 @@ impl siren::DataSource for Repeated {
     }
 }
 
-/// The last epoch's time, in seconds, of a job on a backend.
+/// A job on a backend.
 fn parts(
     workload: Arc<dyn Workload>,
     train: Arc<dyn siren::DataSource>,
@@ -135,8 +140,9 @@ fn parts(
     Parts { workload, train, held_out: None, store, backend, scheduler }
 }
 
-fn last(trained: Result<siren::Trained>) -> f64 {
-    trained.unwrap().record.epochs.last().unwrap().elapsed_s
+/// The time of all epochs, in seconds.
+fn epochs(trained: Result<siren::Trained>) -> f64 {
+    trained.unwrap().record.epochs.iter().map(|epoch| epoch.elapsed_s).sum()
 }
 
 fn predicted(job: Job, data: &Arc<Repeated>, workers: u32, threads: u32, step: StepTime) -> f64 {
@@ -153,16 +159,32 @@ fn predicted(job: Job, data: &Arc<Repeated>, workers: u32, threads: u32, step: S
     let sim = SimBackend::machine(worker, store.clone(), data.clone(), machine, step);
     let sim = Arc::new(sim.unwrap());
     let parts = parts(workload, data.clone(), store, sim.clone(), workers);
-    last(sim.run(Trainer::new(parts, job.config()).unwrap().run()).unwrap())
+    epochs(sim.run(Trainer::new(parts, job.config()).unwrap().run()).unwrap())
 }
 
-async fn measured(job: Job, data: &Arc<Repeated>, workers: u32, threads: u32) -> f64 {
+/// The time of a job's epochs, and the CPU time of the process for each thread.
+async fn measured(job: Job, data: &Arc<Repeated>, workers: u32, threads: u32) -> (f64, f64) {
     let workload = Dense::new(job.features);
     let store = Arc::new(MemoryStore::initialised(&*workload, 1).unwrap());
     let worker = Arc::new(ShardWorker::new(workload.clone()));
     let local = Local::with_threads(worker, store.clone(), data.clone(), threads as usize).unwrap();
     let parts = parts(workload, data.clone(), store, Arc::new(local), workers);
-    last(Trainer::new(parts, job.config()).unwrap().run().await)
+    let trainer = Trainer::new(parts, job.config()).unwrap();
+    let cpu = ProcessTime::now();
+    let elapsed = epochs(trainer.run().await);
+    (elapsed, cpu.elapsed().as_secs_f64() / f64::from(threads))
+}
+
+/// The step in the middle of two.
+fn between(a: StepTime, b: StepTime) -> StepTime {
+    let mean = |of: fn(&StepTime) -> f64| (of(&a) + of(&b)) / 2.0;
+    StepTime {
+        seconds_per_example: mean(|step| step.seconds_per_example),
+        seconds_per_batch: mean(|step| step.seconds_per_batch),
+        seconds_per_parameter: mean(|step| step.seconds_per_parameter),
+        seconds_per_handover: mean(|step| step.seconds_per_handover),
+        ..a
+    }
 }
 
 /// Medians over the rounds.
@@ -177,14 +199,17 @@ struct Row {
     handover_us: f64,
     predicted_s: f64,
     measured_s: f64,
+    measured_cpu_s: f64,
     /// Predicted over measured.
     ratio: f64,
-    ratios: Vec<f64>,
+    /// Predicted over measured CPU time.
+    cpu_ratio: f64,
+    cpu_ratios: Vec<f64>,
 }
 
 fn main() {
     let (rounds, batches, block) = match is_measuring() {
-        true => (9, 320, Duration::from_millis(25)),
+        true => (9, 160, Duration::from_millis(6)),
         // As a test it runs once, which measures nothing.
         false => (1, 16, Duration::from_micros(100)),
     };
@@ -195,28 +220,33 @@ fn main() {
         let times = batches / 8;
         let data = Arc::new(Repeated { data: job.data(), times });
         for (workers, threads) in PLACES {
-            let mut all: [Vec<f64>; 6] = Default::default();
+            let mut all: [Vec<f64>; 8] = Default::default();
+            let how = Measuring {
+                batch_size: job.batch_size,
+                threads: threads as usize,
+                workers: workers as usize,
+                repeats: 5,
+                block,
+                ..Measuring::default()
+            };
+            let step =
+                || runtime.block_on(measure(Dense::new(job.features), &*data, &how)).unwrap();
             for _ in 0..rounds {
-                let how = Measuring {
-                    batch_size: job.batch_size,
-                    threads: threads as usize,
-                    repeats: 5,
-                    block,
-                };
-                let step =
-                    runtime.block_on(measure(Dense::new(job.features), &*data, &how)).unwrap();
-                let measured = runtime.block_on(measured(job, &data, workers, threads));
+                let before = step();
+                let (measured, cpu) = runtime.block_on(measured(job, &data, workers, threads));
+                let step = between(before, step());
                 let predicted = predicted(job, &data, workers, threads, step);
                 let batch =
                     step.seconds_per_batch + job.batch_size as f64 * step.seconds_per_example;
-                let update = 2.0 * job.features as f64 * step.seconds_per_parameter;
-                let ratio = predicted / measured;
+                let update = 2.0 * job.features.pow(2) as f64 * step.seconds_per_parameter;
+                let (ratio, cpu_ratio) = (predicted / measured, predicted / cpu);
                 let handover = step.seconds_per_handover;
-                let round = [batch, update, handover, predicted, measured, ratio];
+                let round = [batch, update, handover, predicted, measured, cpu, ratio, cpu_ratio];
                 all.iter_mut().zip(round).for_each(|(all, one)| all.push(one));
             }
-            let ratios = all[5].clone();
-            let [step, update, handover, predicted_s, measured_s, ratio] = all.map(median);
+            let cpu_ratios = all[7].clone();
+            let [step, update, handover, predicted_s, measured_s, measured_cpu_s, ratio, cpu_ratio] =
+                all.map(median);
             rows.push(Row {
                 what: job.what,
                 workers,
@@ -227,8 +257,10 @@ fn main() {
                 handover_us: handover * 1e6,
                 predicted_s,
                 measured_s,
+                measured_cpu_s,
                 ratio,
-                ratios,
+                cpu_ratio,
+                cpu_ratios,
             });
         }
     }
@@ -236,7 +268,7 @@ fn main() {
         return;
     }
     println!(
-        "{:<12} {:>8} {:>8} {:>8} {:>10} {:>12} {:>12} {:>10} {:>6}",
+        "{:<12} {:>8} {:>8} {:>8} {:>10} {:>12} {:>12} {:>10} {:>9} {:>6} {:>6}",
         "",
         "workers",
         "threads",
@@ -245,11 +277,13 @@ fn main() {
         "us handover",
         "predicted s",
         "measured s",
-        "ratio"
+        "cpu s",
+        "ratio",
+        "cpu"
     );
     for row in &rows {
         println!(
-            "{:<12} {:>8} {:>8} {:>8.3} {:>10.1} {:>12.1} {:>12.4} {:>10.4} {:>6.3}",
+            "{:<12} {:>8} {:>8} {:>8.3} {:>10.1} {:>12.1} {:>12.4} {:>10.4} {:>9.4} {:>6.3} {:>6.3}",
             row.what,
             row.workers,
             row.threads,
@@ -258,7 +292,9 @@ fn main() {
             row.handover_us,
             row.predicted_s,
             row.measured_s,
+            row.measured_cpu_s,
             row.ratio,
+            row.cpu_ratio,
         );
     }
     write(&rows, "reality.json");

@@ -86,8 +86,10 @@ async fn step(command: &Command) -> Result<()> {
     let how = Measuring {
         batch_size: command.batch_size,
         threads: command.threads,
+        workers: command.threads,
         repeats: command.repeats,
         block: Duration::from_millis(40),
+        ..Measuring::default()
     };
     let step = measure(workload, &*train, &how).await?;
     let batch = step.seconds_per_batch + how.batch_size as f64 * step.seconds_per_example;

@@ -14,8 +14,8 @@ use siren_backend_sim::Simulation;
 use siren_core::{Machine, Result, Scheduler, StepTime};
 use siren_examples::lab::rows::{self, Row};
 use siren_examples::lab::{Job, Run, on_all_cores};
-use siren_examples::run;
 use siren_examples::tables::{self, Clicks};
+use siren_examples::{run, steps};
 use siren_hsp::{Config, Fixed, Schedule, Stop};
 use siren_linear::SparseLogisticRegression;
 use siren_report::Sheet;
@@ -39,9 +39,6 @@ const PATIENCE: u64 = 15;
 /// Seconds for the gradient of one example on one vCPU at which 20 functions take about as long as in
 /// the talk (237 s). The talk says neither what its code nor what its data were.
 const AS_IN_THE_TALK: f64 = 1e-3;
-
-/// The same as measured with this library's workload, one thread of an Intel Xeon.
-const OURS: f64 = 70e-9;
 
 /// Logistic regression to one target loss, on simulated functions and on a simulated machine.
 #[derive(Parser)]
@@ -211,11 +208,12 @@ fn compare(command: &Command) -> Result<()> {
             toy.job.workload.dim(),
         ));
     let mut all = Vec::new();
-    for (seconds, title) in [
-        (AS_IN_THE_TALK, "With code as slow as the talk's"),
-        (OURS, "With this library's own code"),
+    for (step, title, slug) in [
+        (StepTime::per_example(AS_IN_THE_TALK), "With code as slow as the talk's", "talk"),
+        (steps::CENSUS, "With this library's own code", "ours"),
     ] {
-        toy.job.step = StepTime::per_example(seconds);
+        toy.job.step = step;
+        let seconds = step.seconds_per_example;
         let name = format!("logistic regression, {} an example", time(seconds));
         println!("\n{title}: {} for the gradient of an example on one vCPU", time(seconds));
         let story = toy.story(&name)?;
@@ -224,7 +222,6 @@ fn compare(command: &Command) -> Result<()> {
         rows::print(&story.rows);
         story.says.iter().for_each(|line| println!("{line}"));
         let charts = charts(&story.runs);
-        let slug = if seconds == OURS { "ours" } else { "talk" };
         for (chart, by) in charts.iter().zip(["time", "cost"]) {
             let file = command.out.join(format!("loss_by_{by}_{slug}.svg"));
             let svg = chart.to_svg()?;

@@ -21,6 +21,13 @@ pub struct Measuring {
     /// Threads that compute at once. The cores of a machine share its caches and its memory: where several
     /// workers will, measure with as many. A function of one vCPU has one.
     pub threads: usize,
+    /// Workers that take turns on these threads, each with its own copy of the parameters: more of them
+    /// need more of the caches. Never fewer than there are threads.
+    pub workers: usize,
+    /// Whether to count the CPU time of the threads, or real time. Other programs on this machine have no
+    /// part in CPU time, but for what they do to its caches; a workload that starts threads of its own is
+    /// not seen by it.
+    pub cpu_time: bool,
     /// How often everything is measured; medians count.
     pub repeats: u32,
     /// How long one measurement takes, at least.
@@ -28,9 +35,16 @@ pub struct Measuring {
 }
 
 impl Default for Measuring {
-    /// Batches of 64 on one thread, nine times 20 ms for each batch size.
+    /// Batches of 64 of one worker on one thread, nine times 20 ms of CPU time for each batch size.
     fn default() -> Self {
-        Self { batch_size: 64, threads: 1, repeats: 9, block: Duration::from_millis(20) }
+        Self {
+            batch_size: 64,
+            threads: 1,
+            workers: 1,
+            cpu_time: true,
+            repeats: 9,
+            block: Duration::from_millis(20),
+        }
     }
 }
 
@@ -67,14 +81,17 @@ impl Measuring {
 /// At the batch size b asked for, `seconds_per_batch + b * seconds_per_example` is the median time of a
 /// step; the slope is the median over pairs of batch sizes (Theil, 1950), from 0 to the whole time.
 /// `seconds_per_parameter` is the time of a pull and a push over the parameters that they touch, and
-/// `seconds_per_handover` is that of an empty task that is handed to another thread and back.
+/// `seconds_per_handover` is what a task costs, beside itself, that is handed to another thread and back.
 ///
 /// The result describes this machine at this moment: pass it to a simulation as a file, or commit it.
-/// Other programs that run meanwhile are part of what is measured.
 ///
 /// # Errors
 ///
 /// Rejected when `how` cannot be, naming the field; whatever the data and the workload answer.
+///
+/// # Cancellation
+///
+/// Dropping the future forgets the measurement, which runs to its end on a thread of its own.
 pub async fn measure(
     workload: Arc<dyn Workload>,
     data: &dyn DataSource,

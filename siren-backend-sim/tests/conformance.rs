@@ -19,6 +19,7 @@ const STEP: StepTime = StepTime {
     flops_per_example: 0.0,
     seconds_per_batch: 1e-4,
     seconds_per_parameter: 1e-4,
+    seconds_per_handover: 1e-6,
     parallel_share: 0.0,
 };
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
+use cpu_time::ThreadTime;
 use futures::FutureExt;
 use siren_core::{
     Batch, Compression, EpochPlan, Error, ErrorKind, Gradient, ParameterStore, Replica, Result,
@@ -46,15 +47,15 @@ impl<'a> Pass<'a> {
         how: Measuring,
     ) -> Result<Self> {
         let store = MemoryStore::initialised(&**workload, 0)?;
-        let threads = how.threads as u64;
+        let shards = how.threads * turns(how);
         let plan = EpochPlan {
             run: "measure".into(),
             epoch: 0,
             seed: Seed::new(0),
             layout: workload.layout().hash(),
-            examples: UPDATES * threads,
+            examples: UPDATES * shards as u64,
             batch_size: 1,
-            shards: how.threads as u32,
+            shards: shards as u32,
             local_steps: 1,
             rule: UpdateRule::Sgd,
             // Parameters stay where a model begins, whose gradients are never unusually fast.
@@ -70,20 +71,16 @@ impl<'a> Pass<'a> {
 
     /// Measures on one of the threads, which begin each block together.
     pub(super) fn measure(&self, thread: usize, barrier: &Barrier) -> Result<Vec<Block>> {
-        let dim = self.workload.dim();
-        let mut state = State {
-            shard: thread as u32,
-            position: 0,
-            replica: Replica::new(),
-            gradient: vec![0.0; dim],
-            sparse: SparseGradient::new(),
-        };
+        let turns = turns(self.how);
+        let shards = thread * turns..(thread + 1) * turns;
+        let mut states: Vec<State> =
+            shards.map(|shard| State::new(shard, self.workload.dim())).collect();
         let mut blocks = Ok(Vec::new());
         // The first round warms caches and does not count.
         for round in 0..=self.how.repeats {
             for (bench, batches) in self.benches.iter().enumerate() {
                 barrier.wait();
-                let block = self.block(&mut state, bench, batches);
+                let block = self.block(&mut states, bench, batches);
                 // Others wait at the barrier for one that failed, too.
                 match (&mut blocks, block) {
                     (Ok(blocks), Ok(block)) if round > 0 => blocks.push(block),
@@ -95,22 +92,24 @@ impl<'a> Pass<'a> {
         blocks
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this measures the machine, for a file")]
-    fn block(&self, state: &mut State, bench: usize, batches: &Bench) -> Result<Block> {
-        let began = Instant::now();
+    fn block(&self, states: &mut [State], bench: usize, batches: &Bench) -> Result<Block> {
+        let watch = Watch::new(self.how.cpu_time);
+        let began = watch.read();
         let (mut steps, mut in_steps, mut in_store) = (0_u32, Duration::ZERO, Duration::ZERO);
         let mut entries = 0;
-        while steps == 0 || began.elapsed() < self.how.block {
+        while steps == 0 || watch.read() < began + self.how.block {
+            let turn = steps as usize % states.len();
+            let state = &mut states[turn];
             let bytes = &batches.batches[steps as usize % batches.batches.len()];
             let batch = Batch::new(batches.examples as usize, bytes);
-            let pulling = Instant::now();
+            let pulling = watch.read();
             entries += at_once(self.store.pull(0, &mut state.replica, 0))?.copied;
-            let stepping = Instant::now();
+            let stepping = watch.read();
             let (loss, norm, sparse) = state.step(&**self.workload, &batch)?;
-            let pushing = Instant::now();
+            let pushing = watch.read();
             entries += self.push(state, loss, norm, sparse)?;
-            in_steps += pushing - stepping;
-            in_store += pushing.elapsed() + (stepping - pulling);
+            in_steps += watch.between(stepping, pushing);
+            in_store += watch.between(pulling, stepping) + watch.between(pushing, watch.read());
             steps += 1;
         }
         let step_s = in_steps.as_secs_f64() / f64::from(steps);
@@ -131,6 +130,43 @@ impl<'a> Pass<'a> {
     }
 }
 
+/// Workers that take turns on a thread.
+fn turns(how: Measuring) -> usize {
+    how.workers.div_ceil(how.threads).max(1)
+}
+
+/// Real time, or a thread's CPU time, since it was made.
+pub(super) struct Watch {
+    real: Instant,
+    cpu: Option<ThreadTime>,
+    /// What reading it takes.
+    reading: Duration,
+}
+
+impl Watch {
+    #[expect(clippy::disallowed_methods, reason = "this measures the machine, for a file")]
+    pub(super) fn new(cpu_time: bool) -> Self {
+        let cpu = cpu_time.then(ThreadTime::now);
+        let mut watch = Self { real: Instant::now(), cpu, reading: Duration::ZERO };
+        const READS: u32 = 64;
+        let began = watch.read();
+        for _ in 0..READS {
+            std::hint::black_box(watch.read());
+        }
+        watch.reading = (watch.read() - began) / (READS + 1);
+        watch
+    }
+
+    pub(super) fn read(&self) -> Duration {
+        self.cpu.as_ref().map_or_else(|| self.real.elapsed(), ThreadTime::elapsed)
+    }
+
+    /// What passed between two readings, without what one of them took.
+    fn between(&self, from: Duration, to: Duration) -> Duration {
+        (to - from).saturating_sub(self.reading)
+    }
+}
+
 /// What a worker has.
 struct State {
     shard: u32,
@@ -141,6 +177,16 @@ struct State {
 }
 
 impl State {
+    fn new(shard: usize, dim: usize) -> Self {
+        Self {
+            shard: shard as u32,
+            position: 0,
+            replica: Replica::new(),
+            gradient: vec![0.0; dim],
+            sparse: SparseGradient::new(),
+        }
+    }
+
     /// A gradient and its squared norm, and whether it is sparse.
     fn step(&mut self, workload: &dyn Workload, batch: &Batch<'_>) -> Result<(f64, f64, bool)> {
         let (params, seed) = (&self.replica.values, Seed::new(0));

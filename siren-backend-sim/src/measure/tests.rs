@@ -37,8 +37,14 @@ fn busy() -> Arc<dyn Workload> {
     Arc::new(Busy(layout, Duration::from_micros(400), Duration::from_micros(20)))
 }
 
-const HOW: Measuring =
-    Measuring { batch_size: 40, threads: 1, repeats: 5, block: Duration::from_millis(3) };
+const HOW: Measuring = Measuring {
+    batch_size: 40,
+    threads: 1,
+    workers: 1,
+    cpu_time: false,
+    repeats: 5,
+    block: Duration::from_millis(3),
+};
 
 async fn measured(how: &Measuring, bytes: u8) -> Result<StepTime> {
     let data = MemorySource::new(vec![bytes; 400], 1).unwrap();
@@ -53,8 +59,10 @@ async fn a_line_is_found() {
     // Other programs may slow this down, and nothing makes it faster.
     assert!(batch > 1.19e-3, "{step:?}");
     assert!(step.seconds_per_parameter > 0.0 && step.seconds_per_handover > 0.0, "{step:?}");
-    let several = measured(&Measuring { threads: 3, ..HOW }, 0).await.unwrap();
-    several.check().unwrap();
+    let cpu =
+        measured(&Measuring { threads: 3, workers: 7, cpu_time: true, ..HOW }, 0).await.unwrap();
+    cpu.check().unwrap();
+    assert!(cpu.seconds_per_batch + 40.0 * cpu.seconds_per_example > 0.0, "{cpu:?}");
 }
 
 #[test]
