@@ -29,7 +29,6 @@ const MEMORY_MB: u32 = 1_769;
 
 /// Examples in a batch: 7,500 batches, so that each of 1,000 functions has 7 or 8 rounds in an epoch.
 const BATCH_SIZE: u64 = 8;
-
 /// Seconds for the gradient of an example on one vCPU: a batch then takes 80 ms, as long as a GET and a
 /// PUT to S3 together.
 const STEP: f64 = 0.01;

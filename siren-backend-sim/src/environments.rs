@@ -101,7 +101,7 @@ mod tests {
         all.give(worker(256), at(4.0));
         assert!(all.take(&starts, worker(256), at(304.5)).cold, "it is gone");
         // What aggregators begin with is there too.
-        assert_eq!(all.take(&starts, (Role::Aggregator, 512), at(2.0)).at, at(2.0));
+        assert_eq!(all.take(&starts, (Role::Aggregator, 512), at(305.0)).at, at(305.0));
         // A size that was published once stays so.
         assert_eq!(all.take(&starts, worker(512), at(400.0)).at, at(400.0));
     }
