@@ -30,6 +30,9 @@ const TARGET: f64 = 0.122;
 /// The same for half of the data.
 const QUICK_TARGET: f64 = 0.128;
 
+/// Larger losses are not drawn.
+const SHOWN: f64 = 0.16;
+
 /// The longest schedule that is looked at, in epochs.
 const LONGEST_SCHEDULE: u64 = 6;
 
@@ -399,10 +402,12 @@ fn beside(run: &Run, other: &Run) -> String {
 
 fn charts(runs: &[(String, Run)]) -> [Chart; 2] {
     let chart = |axis: Axis, title: &str, of: fn(&Run) -> Vec<(f64, f64)>| {
-        let chart = Chart::new(title, axis.log(), Axis::new("held-out loss", "").log());
+        let chart = Chart::new(title, axis.log(), Axis::new("held-out loss", ""));
         runs.iter().fold(chart, |chart, (name, run)| {
-            // The start has no place on a logarithmic axis.
-            chart.series(Series::line(name.as_str(), of(run).split_off(1)))
+            // What is far from the target would press the rest together; the start is at no time and no
+            // money, which a logarithmic axis has not.
+            let near = of(run).into_iter().skip(1).filter(|&(_, loss)| loss < SHOWN);
+            chart.series(Series::line(name.as_str(), near))
         })
     };
     [
