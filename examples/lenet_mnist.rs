@@ -15,7 +15,8 @@ use siren_examples::{Flags, mnist, preview, run, steps};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Trains LeNet (431,080 parameters) on MNIST with workers on this machine's cores.
+/// Trains LeNet (431,080 parameters) on MNIST, with workers on this machine's cores or on simulated
+/// functions.
 #[derive(Parser)]
 #[command(name = "lenet_mnist")]
 struct Command {
@@ -41,8 +42,13 @@ async fn train(flags: Flags) -> Result<ExitCode> {
         preview::print(&flags.config(name), parameters, images, bytes, &steps::LENET)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let trained =
-        run::local(name, &flags, workload.clone(), Arc::new(train), Arc::new(test)).await?;
+    let subject = run::Subject {
+        workload: workload.clone(),
+        train: Arc::new(train),
+        held_out: Arc::new(test),
+        step: steps::LENET,
+    };
+    let trained = run::train(name, &flags, subject).await?;
     let folder = flags.folder(name);
     let exit = run::summarise(&trained, &folder, "cargo run --release --example lenet_mnist --")?;
     if trained.started {

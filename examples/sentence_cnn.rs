@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use clap::Parser;
 use siren_burn::BurnWorkload;
-use siren_core::{Result, Seed, StopReason};
+use siren_core::{DataSource, Result, Seed, StopReason, Workload};
 use siren_examples::flags::{self, Rule};
-use siren_examples::sentences::SentenceLearner;
 use siren_examples::sentences::reviews::{self, FOLDS, HeldOut, Review, Reviews};
-use siren_examples::{Flags, run};
+use siren_examples::sentences::{RECORD, SentenceLearner};
+use siren_examples::{Flags, preview, run, steps};
 use siren_hsp::Trained;
 
 /// burn allocates large tensors in every step, and this allocator keeps them at hand.
@@ -64,6 +64,17 @@ async fn train(command: Command) -> Result<ExitCode> {
     if command.folds {
         return cross_validate(reviews, &flags).await;
     }
+    if flags.preview {
+        let seed = Seed::new(flags.config("sentence_cnn").seed);
+        let reviews = Reviews::new(reviews, seed, HeldOut::Tenth, flags.train_size)?;
+        let learner = SentenceLearner::new(reviews.vocabulary.len());
+        let parameters = BurnWorkload::new(learner)?.dim() as u64;
+        let sentences = reviews.train.len();
+        let bytes = sentences * RECORD as u64;
+        let config = flags.config("sentence_cnn");
+        preview::print(&config, parameters, sentences, bytes, &steps::SENTENCES)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let (name, held_out, again) = match command.fold {
         None => ("sentence_cnn".into(), HeldOut::Tenth, String::new()),
         Some(fold) => (run_of(fold), HeldOut::Fold(fold), format!(" --fold {fold}")),
@@ -92,8 +103,13 @@ async fn one(
     let reviews = Reviews::new(reviews, seed, held_out, flags.train_size)?;
     let learner = SentenceLearner::new(reviews.vocabulary.len());
     let workload = Arc::new(BurnWorkload::new(learner)?);
-    let (train, test) = (Arc::new(reviews.train), Arc::new(reviews.held_out));
-    let trained = run::local(name, flags, workload.clone(), train, test).await?;
+    let subject = run::Subject {
+        workload: workload.clone(),
+        train: Arc::new(reviews.train),
+        held_out: Arc::new(reviews.held_out),
+        step: steps::SENTENCES,
+    };
+    let trained = run::train(name, flags, subject).await?;
     if trained.started {
         let folder = flags.folder(name);
         workload.save(&trained.values, folder.join("model.safetensors"))?;

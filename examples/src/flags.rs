@@ -94,6 +94,13 @@ pub struct Flags {
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     #[serde(skip)]
     pub resume: Option<PathBuf>,
+    /// Run on simulated AWS Lambda and S3, in virtual time, instead of this machine
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub simulate: bool,
+    /// Simulate another platform or speed: a TOML file
+    #[arg(long, value_name = "FILE")]
+    pub simulation: Option<PathBuf>,
     /// Print what the run would cost and take on AWS Lambda, and do not train
     #[arg(long)]
     #[serde(skip)]
@@ -188,6 +195,8 @@ impl Flags {
             data: self.data.or(others.data),
             train_size: self.train_size.or(others.train_size),
             out: self.out.or(others.out),
+            simulate: self.simulate || others.simulate,
+            simulation: self.simulation.or(others.simulation),
             resume: self.resume,
             preview: self.preview,
             quiet: self.quiet,

@@ -5,59 +5,87 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use siren_backend_local::Local;
-use siren_core::{DataSource, Error, Platform, Result, StopReason, Workload};
-use siren_hsp::{Checkpoint, Fixed, MemoryStore, Parts, ShardWorker, StopHandle, Trained, Trainer};
+use siren_backend_sim::{Keeping, SimBackend, Simulation};
+use siren_core::{DataSource, Error, Platform, Result, Seed, StepTime, StopReason, Workload};
+use siren_hsp::{
+    Checkpoint, Config, Fixed, MemoryStore, Parts, ShardWorker, StopHandle, Trained, Trainer,
+};
 
 use crate::Flags;
 use crate::progress::Progress;
 
-/// Trains on this machine as the flags say, until it is done or Ctrl-C is pressed.
+/// Something to train.
+pub struct Subject {
+    /// What is learned.
+    pub workload: Arc<dyn Workload>,
+    /// The training data.
+    pub train: Arc<dyn DataSource>,
+    /// The data to measure the model on.
+    pub held_out: Arc<dyn DataSource>,
+    /// How long a step takes on one vCPU, where the run is simulated.
+    pub step: StepTime,
+}
+
+/// Trains as the flags say, on this machine or on simulated functions, until it is done or Ctrl-C is
+/// pressed.
 ///
 /// # Errors
 ///
-/// As [`Trainer::run`].
-pub async fn local(
-    name: &str,
-    flags: &Flags,
-    workload: Arc<dyn Workload>,
-    train: Arc<dyn DataSource>,
-    held_out: Arc<dyn DataSource>,
-) -> Result<Trained> {
+/// As [`Trainer::run`]; when the simulation cannot be read.
+pub async fn train(name: &str, flags: &Flags, subject: Subject) -> Result<Trained> {
+    let Subject { workload, train, held_out, step } = subject;
     let config = flags.config(name);
     config.check(train.len())?;
     let allocation = flags.allocation();
-    allocation.check(&Platform::local())?;
     let store = Arc::new(MemoryStore::initialised(&*workload, config.seed)?);
     let worker = Arc::new(ShardWorker::new(Arc::clone(&workload)));
-    let backend = Local::with_threads(worker, store.clone(), Arc::clone(&train), flags.threads())?;
     let progress = Progress::new(flags.quiet, train.len());
-    let parts = Parts {
-        workload,
-        train,
-        held_out: Some(held_out),
-        store,
-        backend: Arc::new(backend),
-        scheduler: Box::new(Fixed::new(allocation.workers, allocation.memory_mb)),
-    };
-    let trainer = match &flags.resume {
-        Some(folder) => {
-            let checkpoint = Checkpoint::load(folder)?;
-            let run = &checkpoint.config().run;
-            if run != name {
-                return Err(Error::rejected(format!(
-                    "the run in {} is {run}, not {name}: resume it as it was started",
-                    folder.display()
-                )));
-            }
-            Trainer::resume(parts, config, checkpoint)?
-        }
-        None => Trainer::new(parts, config)?,
-    };
-    let trainer = trainer.with_observer(progress);
+    let scheduler = Box::new(Fixed::new(allocation.workers, allocation.memory_mb));
+    let held_out = Some(held_out);
+    if !flags.simulate && flags.simulation.is_none() {
+        allocation.check(&Platform::local())?;
+        let backend =
+            Local::with_threads(worker, store.clone(), Arc::clone(&train), flags.threads())?;
+        let backend = Arc::new(backend);
+        let parts = Parts { workload, train, held_out, store, backend, scheduler };
+        let trainer = trainer(name, flags, parts, config)?.with_observer(progress);
+        let interrupt = tokio::spawn(stop_on_interrupt(trainer.stop_handle()));
+        let trained = trainer.run().await;
+        interrupt.abort();
+        return trained;
+    }
+    let simulation = flags.simulation.as_ref().map(Simulation::read).transpose()?;
+    let mut simulation = simulation.unwrap_or_default();
+    if simulation.step == StepTime::default() {
+        simulation.step = step;
+    }
+    allocation.check(&simulation.profile.platform)?;
+    let (keeping, seed) = (Keeping::Ideal(store), Seed::new(config.seed));
+    let sim = SimBackend::functions(worker, keeping, train, simulation, seed)?;
+    let sim = Arc::new(sim.with_threads(flags.threads())?);
+    let (train, store, backend) = (sim.data(), sim.store(), sim.clone());
+    let parts = Parts { workload, train, held_out, store, backend, scheduler };
+    let trainer = trainer(name, flags, parts, config)?.with_observer(progress);
     let interrupt = tokio::spawn(stop_on_interrupt(trainer.stop_handle()));
-    let trained = trainer.run().await;
+    let trained = tokio::task::block_in_place(|| sim.run(trainer.run()));
     interrupt.abort();
-    trained
+    trained?
+}
+
+/// A new trainer, or one that goes on where the flags say.
+fn trainer(name: &str, flags: &Flags, parts: Parts, config: Config) -> Result<Trainer> {
+    let Some(folder) = &flags.resume else {
+        return Trainer::new(parts, config);
+    };
+    let checkpoint = Checkpoint::load(folder)?;
+    let run = &checkpoint.config().run;
+    if run != name {
+        return Err(Error::rejected(format!(
+            "the run in {} is {run}, not {name}: resume it as it was started",
+            folder.display()
+        )));
+    }
+    Trainer::resume(parts, config, checkpoint)
 }
 
 /// The first Ctrl-C ends the run in good order, the second one ends the process.
@@ -98,6 +126,7 @@ pub fn summarise(trained: &Trained, folder: &Path, command: &str) -> Result<Exit
     if let Some(accuracy) = outcome.accuracy {
         println!("  accuracy  {}", percent(accuracy));
     }
+    // Seconds of the platform's clock: virtual ones where it is simulated.
     println!("  time      {:.1} s", outcome.elapsed.as_secs_f64());
     println!("  cost      {}{estimate}", outcome.cost);
     // A run that ended before its first epoch leaves the files of an earlier one alone.
