@@ -254,6 +254,7 @@ fn survives(faults: Faults, workers: u32) {
     let case = |faults: &Faults| {
         let mut case = Case::new(workers, 512);
         case.config.synchrony = Synchrony::Bulk;
+        case.config.stop.epochs = 5;
         case.config.retry = Retry { attempts: 20, ..Retry::default() };
         case.simulation.faults = faults.clone();
         case.run()
@@ -281,10 +282,10 @@ fn each_fault_is_survived_with_the_same_parameters() {
         at(Fault::Crash { at_s: 0.9, shard: None }),
         at(Fault::Throttle { from_s: 0.0, until_s: 0.3 }),
         at(Fault::Slow { from_s: 0.5, until_s: 1.5, factor: 10.0 }),
-        Faults { lost: 0.2, ..by_chance.clone() },
-        Faults { answer_lost: 0.2, ..by_chance.clone() },
+        Faults { lost: 0.3, ..by_chance.clone() },
+        Faults { answer_lost: 0.3, ..by_chance.clone() },
         Faults { throttled: 0.3, ..by_chance.clone() },
-        Faults { crashes_per_hour: 1_000.0, ..by_chance.clone() },
+        Faults { crashes_per_hour: 2_000.0, ..by_chance.clone() },
         Faults { request_lost: 0.05, ..by_chance.clone() },
         Faults { request_answer_lost: 0.05, ..by_chance },
     ];

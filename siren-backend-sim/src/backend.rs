@@ -191,9 +191,15 @@ impl SimBackend {
         self.shared.clock.run(future)
     }
 
-    /// What the platform would charge so far.
+    /// What the platform would charge so far, the driver's own requests included.
     pub fn bill(&self) -> Bill {
-        *self.shared.bill.lock()
+        let mut bill = *self.shared.bill.lock();
+        if let Place::Functions(functions) = &self.shared.place {
+            let driver = functions.driver_requests();
+            bill.requests += driver;
+            bill.cost += self.shared.platform.requests_cost(driver);
+        }
+        bill
     }
 }
 

@@ -51,9 +51,10 @@ type Outcome = std::result::Result<(), Box<dyn Any + Send>>;
 impl Jobs {
     /// The caller's thread and `threads - 1` more.
     pub(crate) fn new(threads: usize) -> Result<Self> {
-        let shared = Arc::new(Shared::default());
+        // Dropping it ends those that have started.
+        let jobs = Self { shared: Arc::default(), helpers: threads > 1 };
         for index in 1..threads {
-            let shared = Arc::clone(&shared);
+            let shared = Arc::clone(&jobs.shared);
             std::thread::Builder::new()
                 .name(format!("siren-sim-{index}"))
                 .spawn(move || shared.help())
@@ -65,7 +66,7 @@ impl Jobs {
                     .with_source(error)
                 })?;
         }
-        Ok(Self { shared, helpers: threads > 1 })
+        Ok(jobs)
     }
 
     /// Hands in a task whose result is needed at `time`.

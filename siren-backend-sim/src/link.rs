@@ -29,7 +29,7 @@ impl Traffic {
         let bucket = &mut self.0.lock()[kind];
         bucket.used = (bucket.used - now.since(bucket.at).as_secs_f64() * rate).max(0.0);
         bucket.at = now;
-        if bucket.used + 1.0 > rate {
+        if bucket.used + 1.0 > rate.max(1.0) {
             return false;
         }
         bucket.used += 1.0;
@@ -61,6 +61,8 @@ pub(crate) struct Link {
     faults: Arc<Faults>,
     traffic: Arc<Traffic>,
     rng: Mutex<Box<dyn Rng + Send + Sync>>,
+    /// What goes wrong is drawn apart from the rest.
+    fate: Mutex<Box<dyn Rng + Send + Sync>>,
     read_slowdown: f64,
     write_slowdown: f64,
     /// When the last transfer ends: all of a function's share its network.
@@ -76,6 +78,7 @@ impl Link {
         faults: Arc<Faults>,
         traffic: Arc<Traffic>,
         mut rng: Box<dyn Rng + Send + Sync>,
+        fate: Box<dyn Rng + Send + Sync>,
     ) -> Self {
         let read_slowdown = profile.network.read_slowdown.draw(&mut rng);
         let write_slowdown = profile.network.write_slowdown.draw(&mut rng);
@@ -85,6 +88,7 @@ impl Link {
             faults,
             traffic,
             rng: Mutex::new(rng),
+            fate: Mutex::new(fate),
             read_slowdown,
             write_slowdown,
             free_at: Mutex::new(Time::ORIGIN),
@@ -149,7 +153,8 @@ impl Link {
             // Free of charge.
             Request::Delete => 0,
         };
-        let (latency, lost) = {
+        let lost = happens(self.faults.request_lost, &mut *self.fate.lock());
+        let latency = {
             let rng = &mut *self.rng.lock();
             let base: &Distribution = match request {
                 Request::Get => &storage.get_ms,
@@ -157,7 +162,7 @@ impl Link {
                 Request::PutIfUnchanged => &storage.put_if_unchanged_ms,
             };
             let ms = base.draw(rng) + storage.tail_ms.draw(rng).unwrap_or(0.0);
-            (seconds(ms / 1e3 * self.faults.slowness(now)), happens(self.faults.request_lost, rng))
+            seconds(ms / 1e3 * self.faults.slowness(now))
         };
         if !self.traffic.admits(kind, rate, now) {
             self.clock.sleep(latency).await;
@@ -171,7 +176,7 @@ impl Link {
 
     /// Loses the answer to a request that had its effect, if that is this one's fate.
     pub(crate) async fn answer(&self) -> Result<()> {
-        if happens(self.faults.request_answer_lost, &mut *self.rng.lock()) {
+        if happens(self.faults.request_answer_lost, &mut *self.fate.lock()) {
             return self.lost().await;
         }
         Ok(())

@@ -109,9 +109,15 @@ mod tests {
     /// A store behind a connection that takes no time.
     fn instant(dim: usize) -> SimStore {
         let profile = Arc::new(Profile::instant());
-        let rng = Box::new(Seed::new(1).rng());
-        let link =
-            Link::new(VirtualClock::new(), profile, Arc::default(), Arc::<Traffic>::default(), rng);
+        let (rng, fate) = (Box::new(Seed::new(1).rng()), Box::new(Seed::new(2).rng()));
+        let link = Link::new(
+            VirtualClock::new(),
+            profile,
+            Arc::default(),
+            Arc::<Traffic>::default(),
+            rng,
+            fate,
+        );
         let inner = Arc::new(MemoryStore::new(vec![0.0; dim]).unwrap());
         SimStore { inner, link: Some(Arc::new(link)) }
     }

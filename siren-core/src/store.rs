@@ -232,7 +232,7 @@ pub trait ParameterStore: Send + Sync {
     }
 
     /// Requests that this handle of the store has made of shared storage so far, where it counts them
-    /// for one invocation, or for one driver, alone: then that is what the bill says, and otherwise what
+    /// for one invocation alone: then that is what its bill says, and otherwise what
     /// [`costs`](Self::costs) allows.
     fn requests(&self) -> Option<Requests> {
         None

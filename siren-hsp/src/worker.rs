@@ -284,7 +284,11 @@ impl Run<'_> {
         let mut requests = Requests::NONE;
         let fetch = || {
             requests += data.costs();
-            data.fetch(range.clone())
+            let (allowed, range) = (self.allows(requests), range.clone());
+            async move {
+                allowed?;
+                data.fetch(range).await
+            }
         };
         let bytes = self.worker.retry.call(clock, seed, fetch).await;
         (bytes, requests)
@@ -298,6 +302,7 @@ impl Run<'_> {
         let mut tried = 1;
         loop {
             self.asked += store.costs().pull;
+            self.allows(Requests::NONE)?;
             let pull = store.pull(self.invocation.plan.epoch, replica, progress);
             let pulled = match progress {
                 0 => pull.await,
@@ -379,18 +384,11 @@ impl Run<'_> {
         let store = self.context.store();
         let (clock, seed) = (self.context.clock(), self.seed());
         let mut requests = Requests::NONE;
-        let cap = self.invocation.request_cap;
-        let spent = self.requests();
         let push = || {
             requests += store.costs().push;
-            let allowed = (spent + requests).within(cap);
+            let allowed = self.allows(requests);
             async move {
-                if !allowed {
-                    return Err(Error::new(
-                        ErrorKind::DeadlineExceeded,
-                        "the requests allowed for the invocation are used up",
-                    ));
-                }
+                allowed?;
                 store.push(update).await
             }
         };
@@ -400,6 +398,15 @@ impl Run<'_> {
             self.report.updates += 1;
         }
         Ok(())
+    }
+
+    /// Refuses `more` requests than are left of those allowed.
+    fn allows(&self, more: Requests) -> Result<()> {
+        if (self.requests() + more).within(self.invocation.request_cap) {
+            return Ok(());
+        }
+        let message = "the requests allowed for the invocation are used up";
+        Err(Error::new(ErrorKind::DeadlineExceeded, message))
     }
 
     /// What this attempt draws its jitter from.

@@ -8,7 +8,7 @@ use rand::Rng;
 use siren_core::platform::{Cpu, Profile};
 use siren_core::{
     Clock, Completion, Compression, DataSource, Error, ErrorKind, Invocation, ParameterStore,
-    Result, Role, Seed, Stream, Time,
+    Requests, Result, Role, Seed, Stream, Time,
 };
 
 use super::{Keeping, Shared};
@@ -34,6 +34,8 @@ pub(super) struct Functions {
     environments: Mutex<Environments>,
     running: Arc<Mutex<u32>>,
     clock: VirtualClock,
+    /// The driver's connection, where it has one.
+    driver: Mutex<Option<Arc<Link>>>,
 }
 
 impl Functions {
@@ -55,6 +57,7 @@ impl Functions {
             environments: Mutex::default(),
             running: Arc::default(),
             clock: clock.clone(),
+            driver: Mutex::default(),
         }
     }
 
@@ -72,22 +75,35 @@ impl Functions {
         seconds(ms / 1e3 + read + write)
     }
 
+    /// Requests of the driver itself.
+    pub(super) fn driver_requests(&self) -> Requests {
+        self.driver.lock().as_ref().map_or(Requests::NONE, |link| link.requests())
+    }
+
     /// What the driver sees.
     pub(super) fn driver(&self) -> (Arc<dyn ParameterStore>, Arc<dyn DataSource>) {
         let data = Arc::new(SimData { inner: Arc::clone(&self.data), link: None });
         let store: Arc<dyn ParameterStore> = match &self.keeping {
             Keeping::Ideal(store) => Arc::new(SimStore { inner: Arc::clone(store), link: None }),
             Keeping::Objects { .. } => {
-                let rng = Box::new(self.seed.split(Stream::Platform, &[u64::MAX]).rng());
-                self.store(&Arc::new(self.link(self.clock.clone(), rng)))
+                let rng = |of| self.seed.split(Stream::Platform, &[u64::MAX, of]).rng();
+                let (rng, fate) = (Box::new(rng(0)), Box::new(rng(1)));
+                let link = Arc::new(self.link(self.clock.clone(), rng, fate));
+                *self.driver.lock() = Some(Arc::clone(&link));
+                self.store(&link)
             }
         };
         (store, data)
     }
 
-    fn link(&self, clock: VirtualClock, rng: Box<dyn Rng + Send + Sync>) -> Link {
+    fn link(
+        &self,
+        clock: VirtualClock,
+        rng: Box<dyn Rng + Send + Sync>,
+        fate: Box<dyn Rng + Send + Sync>,
+    ) -> Link {
         let (profile, faults) = (Arc::clone(&self.profile), Arc::clone(&self.faults));
-        Link::new(clock, profile, faults, Arc::clone(&self.traffic), rng)
+        Link::new(clock, profile, faults, Arc::clone(&self.traffic), rng, fate)
     }
 
     /// The store at the end of a connection.
@@ -120,14 +136,15 @@ impl Functions {
             Ok(memory) => memory,
             Err(error) => return refused(error),
         };
-        let mut rng = self.rng(invocation);
+        // What goes wrong is drawn apart, so that it leaves the chances of the rest as they are.
+        let (mut rng, mut fate) = (self.rng(invocation, 0), self.rng(invocation, 1));
         let most = self.profile.platform.limits.concurrency;
         let Some(_running) = Running::one_more(&self.running, most) else {
             let why = format!("{most} functions run already");
             return refused(Error::new(ErrorKind::Throttled, why));
         };
         let now = clock.now();
-        if self.faults.throttles(now, &mut rng) {
+        if self.faults.throttles(now, &mut fate) {
             let why = "the platform asks for fewer invocations";
             return refused(Error::new(ErrorKind::Throttled, why));
         }
@@ -136,24 +153,28 @@ impl Functions {
         let start = self.environments.lock().take(starts, version, now);
         let latency = if start.cold { starts.cold_ms } else { starts.warm_ms }.draw(&mut rng);
         let init = match start.cold {
-            true => seconds(starts.init_ms.draw(&mut rng) / 1e3),
+            // A platform ends an INIT that takes longer.
+            true => {
+                let most = self.profile.platform.limits.init;
+                seconds(starts.init_ms.draw(&mut rng) / 1e3).min(most)
+            }
             false => Duration::ZERO,
         };
         let lost = |what| {
             let error = Error::new(ErrorKind::Lost, what);
             Completion { billed: None, result: Err(error) }
         };
-        let loses_answer = self.faults.loses_answer(invocation, &mut rng);
-        if self.faults.loses(invocation, &mut rng) {
+        let loses_answer = self.faults.loses_answer(invocation, &mut fate);
+        if self.faults.loses(invocation, &mut fate) {
             clock.until(start.at + seconds(latency / 1e3)).await;
             return lost("the invocation is lost");
         }
         clock.until(start.at + seconds(latency / 1e3)).await;
 
         let started = clock.now();
-        let crash = self.faults.crash(invocation, started, &mut rng);
+        let crash = self.faults.crash(invocation, started, &mut fate);
         let timeout = invocation.timeout.min(self.profile.platform.limits.timeout);
-        let link = Arc::new(self.link(clock.clone(), rng));
+        let link = Arc::new(self.link(clock.clone(), rng, fate));
         let slowdown = self.profile.cpu.slowdown(link.normal());
         let context = SimContext {
             store: self.store(&link),
@@ -184,13 +205,13 @@ impl Functions {
     }
 
     /// The chances of one attempt: a stream of its own.
-    fn rng(&self, invocation: &Invocation) -> Box<dyn Rng + Send + Sync> {
+    fn rng(&self, invocation: &Invocation, of: u64) -> Box<dyn Rng + Send + Sync> {
         let Invocation { plan, role, shard, attempt, .. } = invocation;
         let role = match role {
             Role::Shard => 0,
             Role::Aggregator => 1,
         };
-        let path = [plan.epoch, role, u64::from(*shard), u64::from(*attempt)];
+        let path = [plan.epoch, role, u64::from(*shard), u64::from(*attempt), of];
         Box::new(self.seed.split(Stream::Platform, &path).rng())
     }
 
@@ -263,7 +284,7 @@ struct Booking<'a> {
 impl Booking<'_> {
     fn billed(&self) -> Duration {
         let ran = self.link.clock().now() - self.started;
-        self.shared.platform.billed(ran + self.init)
+        self.shared.platform.billed(ran.saturating_add(self.init))
     }
 }
 

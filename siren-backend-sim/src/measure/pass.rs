@@ -1,5 +1,6 @@
 //! A worker's steps, timed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use siren_core::{
 use siren_hsp::{MemoryStore, kernel};
 
 use super::Measuring;
+use crate::jobs::panicked;
 
 /// Batches of one size.
 pub(super) struct Bench {
@@ -80,7 +82,9 @@ impl<'a> Pass<'a> {
         for round in 0..=self.how.repeats {
             for (bench, batches) in self.benches.iter().enumerate() {
                 barrier.wait();
-                let block = self.block(&mut states, bench, batches);
+                let block =
+                    catch_unwind(AssertUnwindSafe(|| self.block(&mut states, bench, batches)));
+                let block = block.unwrap_or_else(|payload| Err(panicked(&*payload)));
                 // Others wait at the barrier for one that failed, too.
                 match (&mut blocks, block) {
                     (Ok(blocks), Ok(block)) if round > 0 => blocks.push(block),

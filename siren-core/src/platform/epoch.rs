@@ -189,7 +189,7 @@ impl Profile {
             wait_s: (elapsed - start_mean - dispatch / 2.0 - own).max(waits),
             cycle_s: pace.update_s + k as f64 * (pace.batch + pace.beyond.mean),
             longest_s: longest + init,
-            invocations: u64::from(workers) * (1 + again as u64),
+            invocations: u64::from(workers).saturating_mul((again as u64).saturating_add(1)),
             requests,
             compute_cost: (platform.prices.invocation * (1.0 + again)
                 + platform.second_cost(allocation.memory_mb) * billed)

@@ -240,9 +240,13 @@ impl<'a> EpochRun<'a> {
             // Those of an invocation that failed are unknown, unless there are none.
             Err(_) => free.then_some(Requests::NONE),
         };
-        let actual = billed
-            .zip(requests)
-            .map(|(billed, requests)| platform.invocation_cost(memory_mb, billed, requests));
+        let actual = match (&result, billed) {
+            // It was refused before it began.
+            (Err(_), Some(Duration::ZERO)) => Some(Usd::ZERO),
+            _ => billed
+                .zip(requests)
+                .map(|(billed, requests)| platform.invocation_cost(memory_mb, billed, requests)),
+        };
         self.cost += self.trainer.ledger.settle(reservation, actual);
         let state = &mut self.shards[shard as usize];
         state.ended = Some(now);

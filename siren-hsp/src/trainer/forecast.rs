@@ -209,7 +209,7 @@ impl Trainer {
         let fixed = platform.prices.invocation + platform.requests_cost(request_cap + wait);
         let mut timeout = platform.limits.timeout;
         if let Some(expected) = self.forecast.batches(platform, memory_mb, batches) {
-            let wanted = (expected * PATIENCE).max(SHORTEST).max(headway);
+            let wanted = expected.saturating_mul(PATIENCE).max(SHORTEST).max(headway);
             timeout = timeout.min(wanted.saturating_mul(1 << failures.min(16)));
         }
         if let Some(left) = self.ledger.left() {
@@ -220,7 +220,11 @@ impl Trainer {
             let start = second * platform.limits.init.as_secs_f64();
             let rate = second + platform.requests_cost(wait) + crew_second * (1.0 / invocations);
             let seconds = (share - start).dollars() / rate.dollars();
-            let affordable = Duration::try_from_secs_f64(seconds).ok()?;
+            if seconds.is_nan() || seconds < 0.0 {
+                return None;
+            }
+            // Where time costs nothing, any time can be afforded.
+            let affordable = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
             if affordable < headway.min(timeout) {
                 return None;
             }
@@ -232,7 +236,7 @@ impl Trainer {
             return None;
         }
         let request_cap = request_cap + wait * timeout.as_secs_f64().ceil() as u64;
-        let billed = timeout + platform.limits.init;
+        let billed = platform.billed(timeout.saturating_add(platform.limits.init));
         Some(Terms {
             timeout,
             cycle,

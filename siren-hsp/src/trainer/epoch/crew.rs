@@ -190,9 +190,13 @@ impl EpochRun<'_> {
             Err(_) => (requests_per_second == Requests::NONE).then_some(Requests::NONE),
         };
         let platform = &self.trainer.platform;
-        let actual = billed
-            .zip(requests)
-            .map(|(billed, requests)| platform.invocation_cost(memory_mb, billed, requests));
+        let actual = match (&result, billed) {
+            // It was refused before it began.
+            (Err(_), Some(Duration::ZERO)) => Some(Usd::ZERO),
+            _ => billed
+                .zip(requests)
+                .map(|(billed, requests)| platform.invocation_cost(memory_mb, billed, requests)),
+        };
         let spent = self.trainer.ledger.settle(reservation, actual);
         self.cost += spent;
         self.crew.cost += spent;

@@ -76,7 +76,16 @@ impl EpochRun<'_> {
 
     /// What the epoch says of the next one.
     pub(super) fn forecast(&self) -> Forecast {
-        let billed = self.shards.iter().map(|s| s.billed).sum();
+        let billed: Duration = self.shards.iter().map(|s| s.billed).sum();
+        let ran = |of: fn(&WorkerReport) -> Duration| -> Duration {
+            self.shards.iter().flat_map(|s| &s.reports).map(of).sum()
+        };
+        // Where workers share a machine that is billed once, the bill says nothing of one of them.
+        let billed = if billed < ran(|r| r.compute) {
+            ran(|r| r.fetch + r.compute + r.queue + r.update + r.wait)
+        } else {
+            billed
+        };
         let batches: u64 = self.shards.iter().map(|s| s.reported).sum();
         let reports = self.shards.iter().flat_map(|s| &s.reports);
         let cycle = reports.map(|r| r.cycle).max().unwrap_or_default();

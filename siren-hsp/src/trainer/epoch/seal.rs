@@ -42,6 +42,8 @@ impl EpochRun<'_> {
             Some(sealed) => sealed,
             None => self.seal_store().await?,
         };
+        // Whoever waits for another try does not begin it any more.
+        self.over.stop();
         let elapsed = self.trainer.now() - self.launched;
         self.dismiss().await;
         // Whoever still runs is abandoned, and what was reserved for it counts as spent.
