@@ -129,6 +129,7 @@ impl Contest {
         let searched = if quick { &SEARCHED[2..4] } else { &SEARCHED };
         for &workers in searched {
             let job = self.with(&self.part, workers);
+            eprintln!("{name}: {workers} functions on a part of the data");
             let run = job.on_lambda(Fixed::new(workers, STATIC.memory_mb), simulation)?;
             if run.is_done() {
                 passes.push(Passes { workers, epochs: run.record.epochs.len() as u64 });
@@ -149,6 +150,7 @@ impl Contest {
             if let Some((_, run)) = known.iter().find(|(of, _)| *of == allocation) {
                 return Ok(run.clone());
             }
+            eprintln!("{name}: {} functions of {} MB", allocation.workers, allocation.memory_mb);
             let run = self.on_lambda(allocation, simulation)?;
             known.push((allocation, run.clone()));
             Ok(run)
@@ -158,6 +160,7 @@ impl Contest {
 
         let mut rented = Vec::new();
         for machine in machines {
+            eprintln!("{name}: {}", machine.name);
             // Pushes cost nothing there.
             let mut job = self.with(&self.job, machine.vcpus);
             job.config.local_steps = 1;
@@ -173,6 +176,7 @@ impl Contest {
         if let Some(best) = model.best(None) {
             let run = on_lambda(best)?;
             rows.push(Row::new(name, "Lambda, best static", &run));
+            eprintln!("{name}: the same over objects");
             let run = self.over_objects(best, simulation)?;
             rows.push(Row::new(name, "Lambda, the same over objects", &run));
         }

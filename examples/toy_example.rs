@@ -218,6 +218,7 @@ fn compare(command: &Command) -> Result<()> {
         toy.job.step = step;
         let seconds = step.seconds_per_example;
         let name = format!("logistic regression, {} an example", time(seconds));
+        eprintln!("{title}: searching");
         println!("\n{title}: {} for the gradient of an example on one vCPU", time(seconds));
         let story = toy.story(&name)?;
         // Staleness is much the same at both speeds, and so is what suits it.
