@@ -24,6 +24,9 @@ use siren_report::chart::{Axis, Chart, Series};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Larger losses are not drawn.
+const SHOWN: f64 = 0.2;
+
 /// The memory of each function: one vCPU.
 const MEMORY_MB: u32 = 1_769;
 
@@ -290,11 +293,12 @@ fn about(job: &Job, target: f64) -> String {
 
 fn chart(workers: u32, all: &[Compared]) -> Chart {
     let title = format!("{workers} {}", if workers == 1 { "worker" } else { "workers" });
-    let (x, y) = (Axis::new("time", "s").log(), Axis::new("held-out loss", "").log());
+    let (x, y) = (Axis::new("time", "s").log(), Axis::new("held-out loss", ""));
     let of = all.iter().filter(|compared| compared.row.functions == workers);
     of.fold(Chart::new(title, x, y), |chart, compared| {
-        // The start has no place on a logarithmic axis.
-        let points = compared.run.loss_by_time().into_iter().skip(1);
+        // The start has no place on a logarithmic axis, and far losses would press the rest together.
+        let barriers = compared.run.loss_by_time().into_iter().skip(1);
+        let points = barriers.filter(|&(_, loss)| loss < SHOWN);
         chart.series(Series::line(compared.row.platform.as_str(), points))
     })
 }
