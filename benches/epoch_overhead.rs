@@ -4,40 +4,19 @@
 //! `target/siren/bench/epoch_overhead.json`.
 
 mod aggregation {
+    pub(crate) mod empty;
     pub(crate) mod results;
 }
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use aggregation::empty::Empty;
 use aggregation::results::{is_measuring, median, write};
 use criterion::{Criterion, SamplingMode};
 use serde::Serialize;
 use siren::data::MemorySource;
-use siren::{Batch, Config, Fixed, Layout, Metrics, Result, Seed, Stop, Synchrony, Workload};
-
-/// A workload of one parameter that computes nothing.
-struct Empty(Layout);
-
-impl Workload for Empty {
-    fn layout(&self) -> &Layout {
-        &self.0
-    }
-
-    fn init(&self, _: Seed) -> Result<Vec<f32>> {
-        Ok(vec![0.0])
-    }
-
-    fn gradient(&self, _: &[f32], _: &Batch<'_>, _: Seed, gradient: &mut [f32]) -> Result<f64> {
-        gradient.fill(0.0);
-        Ok(0.0)
-    }
-
-    fn evaluate(&self, _: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
-        metrics.add_loss(batch.examples as u64, 0.0);
-        Ok(())
-    }
-}
+use siren::{Config, Fixed, Layout, Stop, Synchrony};
 
 /// Microseconds, from launch to seal.
 #[derive(Serialize)]

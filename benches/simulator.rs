@@ -4,45 +4,23 @@
 //! `target/siren/bench/simulator.json`.
 
 mod aggregation {
+    pub(crate) mod empty;
     pub(crate) mod results;
 }
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use aggregation::empty::Empty;
 use aggregation::results::{is_measuring, median, write};
 use criterion::{Criterion, SamplingMode};
 use serde::Serialize;
 use siren::data::MemorySource;
 use siren::{
-    Batch, Config, Fixed, Layout, MemoryStore, Metrics, Parts, Result, Seed, ShardWorker, Stop,
-    Synchrony, Trainer, Workload,
+    Config, Fixed, Layout, MemoryStore, Parts, Seed, ShardWorker, Stop, Synchrony, Trainer,
 };
 use siren_backend_sim::{Keeping, SimBackend, Simulation};
 use siren_core::StepTime;
-
-/// A workload of one parameter that computes nothing.
-struct Empty(Layout);
-
-impl Workload for Empty {
-    fn layout(&self) -> &Layout {
-        &self.0
-    }
-
-    fn init(&self, _: Seed) -> Result<Vec<f32>> {
-        Ok(vec![0.0])
-    }
-
-    fn gradient(&self, _: &[f32], _: &Batch<'_>, _: Seed, gradient: &mut [f32]) -> Result<f64> {
-        gradient.fill(0.0);
-        Ok(0.0)
-    }
-
-    fn evaluate(&self, _: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
-        metrics.add_loss(batch.examples as u64, 0.0);
-        Ok(())
-    }
-}
 
 #[derive(Serialize)]
 struct Row {

@@ -11,8 +11,8 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use siren_core::{
-    Aggregation, Allocation, Clock, Completion, EpochPlan, Error, ErrorKind, Invocation, Requests,
-    Result, Role, Sealed, Seed, StopReason, Stream, Time, Usd, WorkerReport,
+    Aggregation, Allocation, Clock, Completion, EpochPlan, Error, ErrorKind, Invocation, Platform,
+    Requests, Result, Role, Sealed, Seed, StopReason, Stream, Time, Usd, WorkerReport,
 };
 
 use super::forecast::{Fit, Forecast, Terms};
@@ -235,18 +235,7 @@ impl<'a> EpochRun<'a> {
         let costs = self.trainer.parts.store.costs();
         let asks = costs.pull + costs.push + costs.start + costs.wait;
         let free = asks + self.trainer.parts.train.costs() == Requests::NONE;
-        let requests = match &result {
-            Ok(report) => Some(report.requests),
-            // Those of an invocation that failed are unknown, unless there are none.
-            Err(_) => free.then_some(Requests::NONE),
-        };
-        let actual = match (&result, billed) {
-            // It was refused before it began.
-            (Err(_), Some(Duration::ZERO)) => Some(Usd::ZERO),
-            _ => billed
-                .zip(requests)
-                .map(|(billed, requests)| platform.invocation_cost(memory_mb, billed, requests)),
-        };
+        let actual = charge(platform, memory_mb, billed, &result, free);
         self.cost += self.trainer.ledger.settle(reservation, actual);
         let state = &mut self.shards[shard as usize];
         state.ended = Some(now);
@@ -438,4 +427,23 @@ fn not_finished() -> Error {
 
 fn no_headway() -> Error {
     Error::new(ErrorKind::DeadlineExceeded, "the invocation ended before its first update")
+}
+
+/// What an invocation costs, if that is known. The requests of one that failed are unknown, unless it
+/// was `free` to make any.
+fn charge(
+    platform: &Platform,
+    memory_mb: u32,
+    billed: Option<Duration>,
+    result: &Result<WorkerReport>,
+    free: bool,
+) -> Option<Usd> {
+    let billed = billed?;
+    let requests = match result {
+        // It was refused before it began.
+        Err(_) if billed.is_zero() => return Some(Usd::ZERO),
+        Err(_) => free.then_some(Requests::NONE)?,
+        Ok(report) => report.requests,
+    };
+    Some(platform.invocation_cost(memory_mb, billed, requests))
 }

@@ -9,7 +9,7 @@ use siren_core::{
     Aggregation, Completion, Error, ErrorKind, Invocation, Requests, Result, Role, Usd,
 };
 
-use super::{EpochRun, GRACE, Launch, Running, at};
+use super::{EpochRun, GRACE, Launch, Running, at, charge};
 use crate::trainer::Event;
 use crate::trainer::forecast::{Crew, Terms};
 use crate::{Line, Reservation};
@@ -184,19 +184,8 @@ impl EpochRun<'_> {
             self.trainer.ledger.settle(reservation, Some(Usd::ZERO));
             return None;
         };
-        let requests = match &result {
-            Ok(report) => Some(report.requests),
-            // Those of one that failed are unknown, unless there are none.
-            Err(_) => (requests_per_second == Requests::NONE).then_some(Requests::NONE),
-        };
-        let platform = &self.trainer.platform;
-        let actual = match (&result, billed) {
-            // It was refused before it began.
-            (Err(_), Some(Duration::ZERO)) => Some(Usd::ZERO),
-            _ => billed
-                .zip(requests)
-                .map(|(billed, requests)| platform.invocation_cost(memory_mb, billed, requests)),
-        };
+        let free = requests_per_second == Requests::NONE;
+        let actual = charge(&self.trainer.platform, memory_mb, billed, &result, free);
         let spent = self.trainer.ledger.settle(reservation, actual);
         self.cost += spent;
         self.crew.cost += spent;
