@@ -1,0 +1,237 @@
+//! A job, and the terms that it is scheduled on.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use siren_core::{Allocation, Error, Job, Platform, Result, Usd};
+
+use crate::model::{Dynamics, JobModel};
+
+/// The allocations that a scheduler may choose: the action space A of the SIREN paper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bounds {
+    /// The most functions; the fewest is one.
+    pub workers: u32,
+    /// The smallest memory, in MB.
+    pub memory_min_mb: u32,
+    /// The largest memory, in MB.
+    pub memory_max_mb: u32,
+    /// Memory comes in steps of so many MB, from the smallest.
+    pub memory_step_mb: u32,
+}
+
+impl Bounds {
+    /// All that a platform has; where its memory comes in smaller steps than 64 MB, in steps of 64 MB.
+    pub fn of(platform: &Platform) -> Self {
+        let limits = &platform.limits;
+        let step = limits.memory_step_mb.max(1);
+        Self {
+            workers: limits.concurrency,
+            memory_min_mb: limits.memory_min_mb,
+            memory_max_mb: limits.memory_max_mb,
+            memory_step_mb: step * 64_u32.div_ceil(step),
+        }
+    }
+
+    /// The number of memory sizes.
+    pub fn sizes(&self) -> u32 {
+        self.memory_max_mb.saturating_sub(self.memory_min_mb) / self.memory_step_mb.max(1) + 1
+    }
+
+    /// The memory size of this number, from 0.
+    pub fn memory_mb(&self, size: u32) -> u32 {
+        self.memory_min_mb + size.min(self.sizes() - 1) * self.memory_step_mb.max(1)
+    }
+
+    /// The number of allocations.
+    pub fn count(&self) -> u64 {
+        u64::from(self.workers) * u64::from(self.sizes())
+    }
+
+    /// Whether an allocation is one of them.
+    pub fn contains(&self, allocation: Allocation) -> bool {
+        allocation == self.nearest(allocation.workers.into(), allocation.memory_mb.into())
+    }
+
+    /// The allocation nearest to so many functions of so many MB. What is not a number counts as the
+    /// smallest.
+    pub fn nearest(&self, workers: f64, memory_mb: f64) -> Allocation {
+        // Casts saturate, and turn what is not a number into 0.
+        let workers = (workers.round() as u32).clamp(1, self.workers.max(1));
+        let above = memory_mb - f64::from(self.memory_min_mb);
+        let size = (above / f64::from(self.memory_step_mb.max(1))).round() as u32;
+        Allocation { workers, memory_mb: self.memory_mb(size) }
+    }
+
+    /// Refuses bounds that a platform does not have.
+    ///
+    /// # Errors
+    ///
+    /// Rejected, naming what is out of range.
+    pub fn check(&self, platform: &Platform) -> Result<()> {
+        if self.memory_step_mb == 0 || self.memory_min_mb > self.memory_max_mb {
+            return Err(Error::rejected(format!(
+                "memory from {} to {} MB in steps of {} MB holds no size: give a step of at least 1, the \
+                 smaller one first",
+                self.memory_min_mb, self.memory_max_mb, self.memory_step_mb
+            )));
+        }
+        for size in [0, 1.min(self.sizes() - 1), self.sizes() - 1] {
+            Allocation { workers: self.workers, memory_mb: self.memory_mb(size) }
+                .check(platform)?;
+        }
+        Ok(())
+    }
+}
+
+/// What an epoch and an end are worth: the reward of the SIREN paper, `-beta P` for an epoch that takes
+/// P seconds, and `c` at the end for success or `-c` for failure.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reward {
+    /// What a second costs.
+    pub beta: f64,
+    /// What the end is worth.
+    pub c: f64,
+}
+
+/// A job and the terms that it is scheduled on: what an episode is about.
+#[derive(Clone)]
+pub struct Task {
+    /// How the job behaves.
+    pub job: Arc<dyn Dynamics>,
+    /// The money that it may cost, in dollars.
+    pub budget_usd: f64,
+    /// The loss that it has to reach.
+    pub target_loss: f64,
+    /// The epochs after which it has failed.
+    pub epochs: u64,
+    /// What may be allocated.
+    pub bounds: Bounds,
+    /// What is rewarded.
+    pub reward: Reward,
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Task")
+            .field("platform", &self.job.platform().name)
+            .field("budget_usd", &self.budget_usd)
+            .field("target_loss", &self.target_loss)
+            .field("epochs", &self.epochs)
+            .field("bounds", &self.bounds)
+            .field("reward", &self.reward)
+            .finish()
+    }
+}
+
+impl Task {
+    /// The epochs after which a job has failed, unless told otherwise.
+    pub const EPOCHS: u64 = 200;
+
+    /// `model` within `budget_usd` dollars, to its own target loss and with all that its platform has. An
+    /// epoch costs 0.001 a second, and the end is worth 2: [`Reward`] by rule is better.
+    ///
+    /// # Errors
+    ///
+    /// Rejected where the budget is negative or not a number, or the target cannot be reached.
+    pub fn new(model: JobModel, budget_usd: f64) -> Result<Self> {
+        let target_loss = model.target_loss;
+        let task = Self {
+            bounds: Bounds::of(&model.platform),
+            job: Arc::new(model),
+            budget_usd,
+            target_loss,
+            epochs: Self::EPOCHS,
+            reward: Reward { beta: 1e-3, c: 2.0 },
+        };
+        task.check()?;
+        Ok(task)
+    }
+
+    /// The same with another budget.
+    #[must_use]
+    pub fn with_budget(&self, budget_usd: f64) -> Self {
+        Self { budget_usd, ..self.clone() }
+    }
+
+    /// Ideal epochs that are needed to reach the target.
+    pub fn needed(&self) -> f64 {
+        self.job.progress_at(self.target_loss)
+    }
+
+    /// What a [`Scheduler`](siren_core::Scheduler) is told of it. There are as many batches as anybody
+    /// could want, and parameters do not matter.
+    pub fn as_job(&self) -> Job {
+        Job {
+            parameters: 0,
+            batches: u64::MAX,
+            target_loss: Some(self.target_loss),
+            budget: Some(Usd::new(self.budget_usd)),
+            epochs: self.epochs,
+            platform: self.job.platform().clone(),
+        }
+    }
+
+    /// Refuses terms that no job can be scheduled on.
+    ///
+    /// # Errors
+    ///
+    /// Rejected, naming the term.
+    pub fn check(&self) -> Result<()> {
+        if !self.budget_usd.is_finite() || self.budget_usd < 0.0 {
+            return Err(Error::rejected(format!(
+                "the budget is {} dollars: give a finite number, 0 or more",
+                self.budget_usd
+            )));
+        }
+        if !self.needed().is_finite() {
+            return Err(Error::rejected(format!(
+                "the target loss is {}, and the job never reaches it: give one above what its loss falls to",
+                self.target_loss
+            )));
+        }
+        if self.epochs == 0 {
+            return Err(Error::rejected("the job may take 0 epochs: give at least 1"));
+        }
+        self.bounds.check(self.job.platform())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_talk_has_138_000_allocations_and_each_is_its_own_nearest() {
+        let task = Task::new(JobModel::named("seed").unwrap(), 200.0).unwrap();
+        assert_eq!((task.bounds.count(), task.bounds.sizes()), (138_000, 46));
+        for size in 0..46 {
+            let allocation = Allocation { workers: 7, memory_mb: task.bounds.memory_mb(size) };
+            assert!(task.bounds.contains(allocation), "{allocation:?}");
+        }
+        assert!(!task.bounds.contains(Allocation { workers: 7, memory_mb: 129 }));
+        assert!(!task.bounds.contains(Allocation { workers: 3_001, memory_mb: 128 }));
+        for (workers, memory) in [(f64::NAN, f64::NAN), (-1e300, 1e300), (f64::INFINITY, -1.0)] {
+            assert!(task.bounds.contains(task.bounds.nearest(workers, memory)));
+        }
+        let lambda = Bounds::of(&Platform::aws_lambda());
+        assert_eq!((lambda.sizes(), lambda.memory_mb(200)), (159, 10_240));
+    }
+
+    #[test]
+    fn terms_that_make_no_sense_are_named() {
+        let task = Task::new(JobModel::named("seed").unwrap(), 200.0).unwrap();
+        let refused = |change: fn(&mut Task)| {
+            let mut task = task.clone();
+            change(&mut task);
+            task.check().unwrap_err().message().to_owned()
+        };
+        assert!(refused(|t| t.budget_usd = f64::NAN).contains("the budget"));
+        assert!(refused(|t| t.target_loss = 0.1).contains("target loss is 0.1"));
+        assert!(refused(|t| t.epochs = 0).contains("0 epochs"));
+        assert!(refused(|t| t.bounds.workers = 4_000).contains("1 to 3000"));
+        assert!(refused(|t| t.bounds.memory_step_mb = 1).contains("steps of 64 MB"));
+    }
+}
