@@ -4,6 +4,7 @@
 //! A [`JobModel`] says in closed form what an epoch takes, costs and brings. An [`Environment`] plays it,
 //! by the conventions of Gymnasium.
 
+pub mod agent;
 mod env;
 mod model;
 mod play;
