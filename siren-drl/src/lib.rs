@@ -1,19 +1,21 @@
 //! Schedulers for Siren: how many functions of what memory size in each epoch, so that a job reaches its
 //! target loss as fast as possible within a budget.
 //!
-//! A [`JobModel`] says in closed form what an epoch takes, costs and brings. An [`Environment`] plays it,
-//! by the conventions of Gymnasium.
+//! A [`JobModel`] says in closed form what an epoch takes, costs and brings: one that is given, or one that is
+//! [predicted](JobModel::predicted) for a workload on a platform.
+//! An [`Environment`] plays it, by the conventions of Gymnasium.
 
 mod env;
 mod model;
 mod play;
+mod solve;
 mod state;
 mod task;
 
 pub use env::{Environment, Info, Saved, SavedVector, Step, Vector};
 pub use model::{
-    At, Chance, Compute, Dynamics, Epoch, Fees, Fetch, JobModel, Loss, Noise, PROFILES, Staleness,
-    Start, Update,
+    At, Chance, Compute, Dynamics, Epoch, Fees, Fetch, JobModel, Loss, Noise, PROFILES, Shards,
+    Staleness, Start, Update,
 };
 pub use play::{Episode, Score, play};
 pub use state::State;
