@@ -1,11 +1,13 @@
 //! Schedulers for Siren: how many functions of what memory size in each epoch, so that a job reaches its
 //! target loss as fast as possible within a budget.
 //!
-//! A [`JobModel`] says in closed form what an epoch takes, costs and brings: one that is given, or one that is
-//! [predicted](JobModel::predicted) for a workload on a platform.
-//! An [`Environment`] plays it, by the conventions of Gymnasium.
+//! A [`JobModel`] says in closed form what an epoch takes, costs and brings: one that is given, one that is
+//! [predicted](JobModel::predicted) for a workload on a platform, or one that is [fitted](JobModel::fit) to
+//! runs. An [`Environment`] plays it, by the conventions of Gymnasium.
 
 mod env;
+mod fit;
+mod history;
 mod model;
 mod play;
 mod solve;
@@ -13,6 +15,8 @@ mod state;
 mod task;
 
 pub use env::{Environment, Info, Saved, SavedVector, Step, Vector};
+pub use fit::{Errors, Fit, Misfit};
+pub use history::RunHistory;
 pub use model::{
     At, Chance, Compute, Dynamics, Epoch, Fees, Fetch, JobModel, Loss, Noise, PROFILES, Shards,
     Staleness, Start, Update,

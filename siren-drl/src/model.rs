@@ -138,7 +138,7 @@ pub struct Start {
     pub first_s: f64,
     /// Billed in the first epoch although no function works yet: the INIT of new environments.
     pub first_billed_s: f64,
-    /// On top where the memory differs from the last epoch's: not billed.
+    /// On top where the memory differs from the last epoch's, also where it was used before: not billed.
     pub change_s: f64,
     /// On top for each function, since calls leave one after the other: not billed.
     pub each_s: f64,

@@ -69,7 +69,6 @@ pub(crate) fn least_squares<const N: usize>(
 }
 
 /// Solves a small system of linear equations by elimination with pivots.
-#[expect(clippy::needless_range_loop, reason = "rows and columns are looked at together")]
 fn solve<const N: usize>(mut system: [[f64; N]; N], mut right: [f64; N]) -> Option<[f64; N]> {
     for column in 0..N {
         let pivot = (column..N)
