@@ -2,19 +2,27 @@
 //! target loss as fast as possible within a budget.
 //!
 //! A [`JobModel`] says in closed form what an epoch takes, costs and brings. An [`Environment`] plays it,
-//! by the conventions of Gymnasium.
+//! by the conventions of Gymnasium. [`optimum`] says what no scheduler can beat in expectation,
+//! [`grid_over_functions`] and [`grid_over_allocations`] what one allocation throughout can do.
 
+mod belief;
+mod choice;
 mod env;
+mod grid;
 mod model;
+mod optimum;
 mod play;
 mod state;
 mod task;
 
+pub use belief::Belief;
 pub use env::{Environment, Info, Saved, SavedVector, Step, Vector};
+pub use grid::{Demand, GridOverFunctions, Static, grid_over_allocations, grid_over_functions};
 pub use model::{
     At, Chance, Compute, Dynamics, Epoch, Fees, Fetch, JobModel, Loss, Noise, PROFILES, Staleness,
     Start, Update,
 };
+pub use optimum::{OpenLoop, Optimum, check_budget, minimum_cost, optimum};
 pub use play::{Episode, Score, play};
 pub use state::State;
 pub use task::{Bounds, Reward, Task};
