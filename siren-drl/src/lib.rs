@@ -11,6 +11,7 @@ mod env;
 mod grid;
 mod model;
 mod optimum;
+mod planner;
 mod play;
 mod state;
 mod task;
@@ -23,6 +24,7 @@ pub use model::{
     Start, Update,
 };
 pub use optimum::{OpenLoop, Optimum, check_budget, minimum_cost, optimum};
+pub use planner::Planner;
 pub use play::{Episode, Score, play};
 pub use state::State;
 pub use task::{Bounds, Reward, Task};
