@@ -1,21 +1,38 @@
 //! Schedulers for Siren: how many functions of what memory size in each epoch, so that a job reaches its
 //! target loss as fast as possible within a budget.
 //!
-//! A [`JobModel`] says in closed form what an epoch takes, costs and brings. An [`Environment`] plays it,
-//! by the conventions of Gymnasium.
+//! A [`JobModel`] says in closed form what an epoch takes, costs and brings: one that is given, one that is
+//! [predicted](JobModel::predicted) for a workload on a platform, or one that is [fitted](JobModel::fit) to
+//! runs. An [`Environment`] plays it, by the conventions of Gymnasium. [`optimum`] says what no scheduler can
+//! beat in expectation, [`grid_over_functions`] and [`grid_over_allocations`] what one allocation throughout
+//! can do.
 
 pub mod agent;
+mod belief;
+mod choice;
 mod env;
+mod fit;
+mod grid;
+mod history;
 mod model;
+mod optimum;
+mod planner;
 mod play;
+mod solve;
 mod state;
 mod task;
 
+pub use belief::Belief;
 pub use env::{Environment, Info, Saved, SavedVector, Step, Vector};
+pub use fit::{Errors, Fit, Misfit};
+pub use grid::{Demand, GridOverFunctions, Static, grid_over_allocations, grid_over_functions};
+pub use history::RunHistory;
 pub use model::{
-    At, Chance, Compute, Dynamics, Epoch, Fees, Fetch, JobModel, Loss, Noise, PROFILES, Staleness,
-    Start, Update,
+    At, Chance, Compute, Dynamics, Epoch, Fees, Fetch, JobModel, Loss, Noise, PROFILES, Shards,
+    Staleness, Start, Update,
 };
+pub use optimum::{OpenLoop, Optimum, check_budget, minimum_cost, optimum};
+pub use planner::Planner;
 pub use play::{Episode, Score, play};
 pub use state::State;
 pub use task::{Bounds, Reward, Task};

@@ -1,11 +1,13 @@
 //! How a job behaves, in closed form.
 
 mod epoch;
+mod predicted;
 mod profiles;
 
 use std::path::Path;
 
 pub use epoch::{At, Chance, Epoch};
+pub(crate) use predicted::PUSHES;
 pub use profiles::PROFILES;
 use serde::{Deserialize, Serialize};
 use siren_core::{Allocation, Error, ErrorKind, Platform, Result};
@@ -39,16 +41,20 @@ pub trait Dynamics: Send + Sync {
 /// speed  s   = v if v <= 1, else 1 / ((1 - p) + p / v)                       (Amdahl)
 /// MB/s   bw  = 1 / (1 / min(per_vcpu v', function) + n / all)                v' = m / 1769
 /// spill  q   = max(1, need / m)
-/// fetch  P^F = start + latency + q (data / n + model) / bw
+/// fetch  P^F = start + latency + q (data / n + model) / bw, and what computing does not hide of the batches'
 /// compute P^C = q W x^-fall (1 + first in epoch 0) / (n s)
 /// update P^U = (rounds + shared_rounds / n) x^growth (latency + size / bw)
-/// epoch  P   = wait (+ change where the memory differs) + f exp(sigma z),    f = P^F + P^C + P^U
+/// epoch  P   = wait + each n (+ change where the memory differs) + f exp(sigma z),   f = P^F + P^C + P^U
 ///          z = the largest of n standard normal numbers
 /// billed     = f exp(sigma^2 / 2) (1 + sd N(0, 1)),                          sd = sqrt((exp(sigma^2) - 1) / n)
 /// calls      = ceil(billed / timeout); each one after the first starts again
-/// cost       = scale n (billed m / 1024 gb_second + calls call + updates update)
+/// cost       = scale (n (billed m / 1024 gb_second + calls call + updates update) + epoch + second P)
 /// progress   = exp(psi N(0, 1)) / (1 + n / (workers x^-fall))                staleness, noise
 /// ```
+///
+/// Where [`Shards`] says how many batches there are, `n` is at most that, and functions have whole batches:
+/// the slowest one has the most of them. [`Compute::places`], [`Update::all_s`] and [`Noise`] say what else
+/// there may be.
 ///
 /// Plain data: a TOML file may give any of its fields, and what it leaves out costs nothing and takes no
 /// time.
@@ -65,6 +71,8 @@ pub struct JobModel {
     pub loss: Loss,
     /// What is paid beyond GB-seconds.
     pub fees: Fees,
+    /// How an epoch is divided.
+    pub shards: Shards,
     /// How functions start.
     pub start: Start,
     /// How data and parameters are fetched, P^F.
@@ -101,6 +109,21 @@ pub struct Fees {
     pub call_usd: f64,
     /// The requests of each pull and push.
     pub update_usd: f64,
+    /// Each epoch, however many functions run: the requests for its data.
+    pub epoch_usd: f64,
+    /// Each second from launch to barrier: what runs beside the functions, such as aggregators.
+    pub second_usd: f64,
+}
+
+/// How an epoch is divided among functions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shards {
+    /// Batches of an epoch: a function has whole ones, and more functions than batches do not run. 0
+    /// where any number of functions has even shares.
+    pub batches: f64,
+    /// Batches that one push covers; 0 counts as 1.
+    pub local_steps: f64,
 }
 
 /// How functions start, in seconds.
@@ -113,8 +136,12 @@ pub struct Start {
     pub wait_s: f64,
     /// On top in the first epoch: not billed.
     pub first_s: f64,
-    /// On top where the memory differs from the last epoch's: not billed.
+    /// Billed in the first epoch although no function works yet: the INIT of new environments.
+    pub first_billed_s: f64,
+    /// On top where the memory differs from the last epoch's, also where it was used before: not billed.
     pub change_s: f64,
+    /// On top for each function, since calls leave one after the other: not billed.
+    pub each_s: f64,
 }
 
 /// How data and parameters are fetched.
@@ -133,6 +160,14 @@ pub struct Fetch {
     pub function_mb_s: f64,
     /// MB a second of all functions; 0 means no limit.
     pub all_mb_s: f64,
+    /// The mean time in which one batch is fetched, in seconds, where a function fetches it while it
+    /// computes the one before: only what is left of it then is waited for. Needs [`Shards::batches`].
+    pub batch_s: f64,
+    /// The standard deviation of that time, in seconds.
+    pub batch_deviation_s: f64,
+    /// The least time in which all of an epoch's batches can be fetched together, in seconds: shared
+    /// storage answers only so many requests a second.
+    pub all_s: f64,
 }
 
 /// How gradients are computed.
@@ -149,6 +184,9 @@ pub struct Compute {
     pub parallel_share: f64,
     /// The memory that a function needs, in MB; with less, all takes longer.
     pub memory_mb: f64,
+    /// How many functions compute at the same time, where they share a machine's cores; 0 where all do.
+    /// The others wait, which is not billed.
+    pub places: f64,
 }
 
 /// How parameters are pulled and updates pushed.
@@ -165,6 +203,12 @@ pub struct Update {
     pub latency_s: f64,
     /// What a pull and a push move, in MB.
     pub size_mb: f64,
+    /// The least time that all of an epoch's updates take together, in seconds, on top of the data's.
+    pub all_s: f64,
+    /// How much longer the slowest of many functions takes because some request is rarely slow, in
+    /// seconds: there are about as many requests whatever the number of functions. Where functions make
+    /// more pushes than even shares would need, longer by the square root of how many times as many.
+    pub late_s: f64,
 }
 
 /// What more functions cost in progress: an epoch of n brings `1 / (1 + n / workers)` ideal ones.
@@ -177,12 +221,17 @@ pub struct Staleness {
     pub fall: f64,
 }
 
-/// Standard deviations of logarithms.
+/// What nobody controls: standard deviations of logarithms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Noise {
     /// Of the time that one function takes.
     pub time: f64,
+    /// On top of that, of its pulls and pushes.
+    pub update: f64,
+    /// The share of the wait for the slowest function that is billed: 1 where functions wait for one
+    /// another in every round, and no standard deviation at all.
+    pub billed: f64,
     /// Of an epoch's progress.
     pub progress: f64,
 }
@@ -195,7 +244,7 @@ impl Default for Loss {
 
 impl Default for Fees {
     fn default() -> Self {
-        Self { scale: 1.0, call_usd: 0.0, update_usd: 0.0 }
+        Self { scale: 1.0, call_usd: 0.0, update_usd: 0.0, epoch_usd: 0.0, second_usd: 0.0 }
     }
 }
 
@@ -213,6 +262,7 @@ impl Default for JobModel {
             platform: Platform::aws_lambda(),
             loss: Loss::default(),
             fees: Fees::default(),
+            shards: Shards::default(),
             start: Start::default(),
             fetch: Fetch::default(),
             compute: Compute::default(),
@@ -275,7 +325,7 @@ impl JobModel {
     /// Rejected, naming the field.
     pub fn check(&self) -> Result<()> {
         self.platform.check()?;
-        let Self { loss, fees, start, fetch, compute, update, staleness, noise, .. } = self;
+        let Self { loss, fees, shards, start, fetch, compute, update, staleness, noise, .. } = self;
         for (name, value) in [
             ("target_loss", self.target_loss),
             ("loss.b2", loss.b2),
@@ -290,9 +340,15 @@ impl JobModel {
         for (name, value) in [
             ("fees.call_usd", fees.call_usd),
             ("fees.update_usd", fees.update_usd),
+            ("fees.epoch_usd", fees.epoch_usd),
+            ("fees.second_usd", fees.second_usd),
+            ("shards.batches", shards.batches),
+            ("shards.local_steps", shards.local_steps),
+            ("start.each_s", start.each_s),
             ("start.seconds", start.seconds),
             ("start.wait_s", start.wait_s),
             ("start.first_s", start.first_s),
+            ("start.first_billed_s", start.first_billed_s),
             ("start.change_s", start.change_s),
             ("fetch.latency_s", fetch.latency_s),
             ("fetch.data_mb", fetch.data_mb),
@@ -300,13 +356,20 @@ impl JobModel {
             ("fetch.per_vcpu_mb_s", fetch.per_vcpu_mb_s),
             ("fetch.function_mb_s", fetch.function_mb_s),
             ("fetch.all_mb_s", fetch.all_mb_s),
+            ("fetch.batch_s", fetch.batch_s),
+            ("fetch.batch_deviation_s", fetch.batch_deviation_s),
             ("compute.vcpu_seconds", compute.vcpu_seconds),
             ("compute.first", compute.first),
             ("compute.memory_mb", compute.memory_mb),
+            ("compute.places", compute.places),
             ("update.rounds", update.rounds),
             ("update.shared_rounds", update.shared_rounds),
             ("update.latency_s", update.latency_s),
             ("update.size_mb", update.size_mb),
+            ("fetch.all_s", fetch.all_s),
+            ("update.all_s", update.all_s),
+            ("update.late_s", update.late_s),
+            ("noise.update", noise.update),
             ("noise.time", noise.time),
             ("noise.progress", noise.progress),
         ] {
@@ -331,11 +394,14 @@ impl JobModel {
                 staleness.workers
             )));
         }
-        if !(0.0..=1.0).contains(&compute.parallel_share) {
-            return Err(Error::rejected(format!(
-                "compute.parallel_share is {}: give a number from 0 to 1",
-                compute.parallel_share
-            )));
+        for (name, value) in
+            [("compute.parallel_share", compute.parallel_share), ("noise.billed", noise.billed)]
+        {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(Error::rejected(format!(
+                    "{name} is {value}: give a number from 0 to 1"
+                )));
+            }
         }
         Ok(())
     }

@@ -102,6 +102,11 @@ impl Checkpoint {
         &self.header.config
     }
 
+    /// How the model was before the first epoch.
+    pub fn initial(&self) -> Evaluation {
+        self.header.initial
+    }
+
     /// The epochs sealed so far.
     pub fn epochs(&self) -> &[EpochRecord] {
         &self.header.epochs

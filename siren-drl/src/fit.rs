@@ -1,0 +1,220 @@
+//! The job that runs were: a model fitted to what they left behind.
+
+mod curve;
+mod money;
+mod sample;
+mod times;
+
+use sample::Sample;
+use serde::{Deserialize, Serialize};
+use siren_core::{Requests, Result};
+
+use crate::history::RunHistory;
+use crate::model::{Chance, Dynamics, JobModel, PUSHES, Shards, Staleness};
+use crate::solve::least_squares;
+
+/// A model that was fitted to runs, and how well it fits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fit {
+    /// The model.
+    pub model: JobModel,
+    /// How well it fits.
+    pub errors: Errors,
+}
+
+/// How well a model predicts epochs that really ran.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Errors {
+    /// On the epochs that it was fitted to.
+    pub fitted: Misfit,
+    /// On the last third of each run, by a model that was fitted to the first two thirds; none where there
+    /// are fewer than 6 epochs.
+    pub ahead: Option<Misfit>,
+    /// Epochs that it was fitted to.
+    pub epochs: usize,
+}
+
+/// Mean relative errors: 0.1 is 10 %.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Misfit {
+    /// Of an epoch's time from launch to barrier.
+    pub time: f64,
+    /// Of an epoch's money.
+    pub cost: f64,
+    /// Of the loss after an epoch, predicted from the beginning of the run.
+    pub loss: f64,
+}
+
+impl JobModel {
+    /// The job that these runs were, on whatever backend, where nothing else is known of it:
+    /// [`fit_from`](Self::fit_from) a model with the platform's prices, and the guesses of
+    /// [`predicted`](Self::predicted) for the loss and staleness. Without a platform in the history, AWS
+    /// Lambda's. Without a target in it, the lowest loss is the target.
+    ///
+    /// # Errors
+    ///
+    /// Rejected, naming what is missing or wrong in the history.
+    pub fn fit(history: &RunHistory) -> Result<Fit> {
+        history.check()?;
+        Self::fit_from(&prior(history), history)
+    }
+
+    /// The job that these runs were, where `prior` is what was thought of it before. Least squares in the
+    /// logarithms of times and money, drawn gently to the prior: what the runs say nothing of stays the
+    /// prior's. That is how much more memory helps, where all epochs ran with the same; how progress falls
+    /// with the number of functions, where that was the same; and the forms of all terms. The target is the
+    /// last run's, if it had one.
+    ///
+    /// Epochs that the budget or the time cut short count for the loss only.
+    ///
+    /// # Errors
+    ///
+    /// Rejected, naming what is missing or wrong in the history or the prior.
+    pub fn fit_from(prior: &Self, history: &RunHistory) -> Result<Fit> {
+        prior.check()?;
+        history.check()?;
+        let model = fitted(prior, history);
+        model.check()?;
+        let samples = sample::of(history, &model);
+        let few = history.runs.iter().map(|run| run.epochs.len()).max().unwrap_or(0) < 6;
+        let ahead = (!few).then(|| {
+            let part = history.thirds(2);
+            let before = fitted(prior, &part);
+            let lengths: Vec<usize> = part.runs.iter().map(|run| run.epochs.len()).collect();
+            misfit(&before, &samples, |sample| sample.index >= lengths[sample.run])
+        });
+        let fitted = misfit(&model, &samples, |_| true);
+        Ok(Fit { errors: Errors { fitted, ahead, epochs: samples.len() }, model })
+    }
+}
+
+/// What is thought of a job before it is looked at.
+fn prior(history: &RunHistory) -> JobModel {
+    let last = |of: fn(&crate::history::Run) -> Option<siren_core::Platform>| {
+        history.runs.iter().rev().find_map(of)
+    };
+    let mut prior = JobModel { name: "fitted".into(), ..JobModel::default() };
+    if let Some(platform) = last(|run| run.platform.clone()) {
+        prior.platform = platform;
+    }
+    let config = history.runs.iter().rev().find_map(|run| run.config.as_ref());
+    let epochs = || history.runs.iter().flat_map(|run| &run.epochs);
+    let batches = epochs().filter(|epoch| epoch.complete).map(|e| e.batches).max().unwrap_or(0);
+    if let (Some(config), true) = (config, batches > 0) {
+        let (batches, local_steps) = (batches as f64, config.local_steps.max(1) as f64);
+        prior.shards = Shards { batches, local_steps };
+        prior.update.shared_rounds = batches / local_steps;
+        prior.staleness = Staleness { workers: batches / local_steps / PUSHES, fall: 0.0 };
+    }
+    let prices = &prior.platform.prices;
+    prior.fees.call_usd = prices.invocation.dollars();
+    let update = Requests { reads: 1, writes: 1 };
+    prior.fees.update_usd = prior.platform.requests_cost(update).dollars();
+    let lowest = epochs().map(|epoch| epoch.loss).fold(f64::INFINITY, f64::min);
+    let target = config.and_then(|config| config.stop.target_loss).unwrap_or(lowest);
+    let initial = history.runs.iter().find_map(|run| run.initial);
+    let initial = initial.unwrap_or_else(|| epochs().map(|e| e.loss).fold(f64::MIN, f64::max));
+    prior.aiming(initial, target, epochs().count().max(10) as f64)
+}
+
+fn fitted(prior: &JobModel, history: &RunHistory) -> JobModel {
+    let mut model = prior.clone();
+    let targets = history.runs.iter().rev().filter_map(|run| run.config.as_ref());
+    if let Some(target) = targets.filter_map(|config| config.stop.target_loss).next() {
+        model.target_loss = target;
+    }
+    curve::fit(&mut model, history);
+    let samples = sample::of(history, &model);
+    times::fit(&mut model, &samples);
+    money::fit(&mut model, &samples);
+    model
+}
+
+fn misfit(model: &JobModel, samples: &[Sample], of: impl Fn(&Sample) -> bool) -> Misfit {
+    let relative = |found: f64, known: f64| (found / known - 1.0).abs();
+    let (mut time, mut cost, mut loss) = (Vec::new(), Vec::new(), Vec::new());
+    // Where the model thinks that each run is.
+    let (mut run, mut progress) = (usize::MAX, 0.0);
+    for sample in samples {
+        if sample.run != run {
+            (run, progress) = (sample.run, 0.0);
+        }
+        let mut at = sample.at;
+        at.progress = progress;
+        let epoch = model.epoch(at, sample.allocation, &Chance::EXPECTED);
+        progress += epoch.progress * sample.share;
+        if !of(sample) {
+            continue;
+        }
+        if sample.whole {
+            time.push(relative(epoch.elapsed_s, sample.elapsed_s));
+            let all = sample.cost_usd + sample.beside_usd;
+            if all > 0.0 {
+                cost.push(relative(epoch.cost_usd, all));
+            }
+        }
+        if sample.loss != 0.0 {
+            loss.push(relative(model.loss(progress), sample.loss));
+        }
+    }
+    let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len().max(1) as f64;
+    Misfit { time: mean(&time), cost: mean(&cost), loss: mean(&loss) }
+}
+
+/// The relative deviation that is taken to be noise before it is known, and how many errors that counts
+/// for: a few epochs that are met exactly are not free of noise.
+const NOISE: f64 = 0.03;
+const COUNTS: f64 = 4.0;
+
+/// Unknowns near `start` with these standard deviations, so that relative errors are small; a few large ones
+/// do not matter much. Twice: the second time it is known how large errors are.
+fn near<const N: usize>(
+    start: [f64; N],
+    deviations: [f64; N],
+    errors: impl Fn(&[f64; N], &mut Vec<f64>),
+) -> [f64; N] {
+    let (mut x, mut noise) = (start, NOISE);
+    for _ in 0..2 {
+        let residuals = |x: &[f64; N], into: &mut Vec<f64>| {
+            errors(x, into);
+            for error in into.iter_mut() {
+                *error = subdued(*error / noise);
+            }
+            into.extend((0..N).map(|i| (x[i] - start[i]) / deviations[i]));
+        };
+        (x, _) = least_squares(x, residuals);
+        let mut left = Vec::new();
+        errors(&x, &mut left);
+        left.iter_mut().for_each(|error| *error = error.abs());
+        let count = left.len() as f64;
+        // Of normal numbers, half are within 0.6745 standard deviations.
+        let found = median(&mut left).unwrap_or(NOISE) / 0.6745;
+        let mean = (COUNTS * NOISE * NOISE + count * found * found) / (COUNTS + count);
+        noise = mean.sqrt().min(0.5);
+    }
+    x
+}
+
+/// As it is where small, and as its square root where large (pseudo-Huber).
+fn subdued(error: f64) -> f64 {
+    const FROM: f64 = 2.0;
+    let square = error / FROM;
+    (2.0 * ((1.0 + square * square).sqrt() - 1.0)).sqrt() * FROM * error.signum()
+}
+
+fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        length if length % 2 == 1 => Some(values[middle]),
+        _ => Some((values[middle - 1] + values[middle]) / 2.0),
+    }
+}
+
+fn median_of(values: impl Iterator<Item = f64>) -> Option<f64> {
+    median(&mut values.collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! The best allocation that never changes.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use siren_core::{Allocation, Result, Seed};
+use siren_hsp::Fixed;
+
+use crate::choice::{memory_sizes, worker_counts};
+use crate::model::{At, Chance};
+use crate::optimum::too_little;
+use crate::play::play;
+use crate::task::Task;
+
+/// What counts as affordable.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Demand {
+    /// The expected cost is within the budget, as in the SIREN talk. With noise, one that just is succeeds
+    /// in about half of the episodes.
+    Expected,
+    /// At least this share of episodes reaches the target within the budget.
+    Success {
+        /// The share.
+        share: f64,
+        /// How many episodes are played.
+        episodes: u64,
+        /// What their chances come from.
+        seed: Seed,
+    },
+}
+
+/// A job that is run with one allocation throughout.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Static {
+    /// The allocation of every epoch.
+    pub allocation: Allocation,
+    /// Seconds to be expected.
+    pub time_s: f64,
+    /// Dollars to be expected.
+    pub cost_usd: f64,
+}
+
+impl Static {
+    /// A task's job with this allocation throughout, by expected epochs; nothing if its epochs do not
+    /// suffice for the target.
+    pub fn expected(task: &Task, allocation: Allocation) -> Option<Self> {
+        let needed = task.needed() * (1.0 - 1e-12);
+        let (mut at, mut time_s, mut cost_usd) = (At::default(), 0.0, 0.0);
+        while at.epoch == 0 || at.progress < needed {
+            if at.epoch >= task.epochs {
+                return None;
+            }
+            let epoch = task.job.epoch(at, allocation, &Chance::EXPECTED);
+            time_s += epoch.elapsed_s;
+            cost_usd += epoch.cost_usd;
+            at = At {
+                epoch: at.epoch + 1,
+                progress: at.progress + epoch.progress,
+                memory_mb: Some(allocation.memory_mb),
+            };
+        }
+        Some(Self { allocation, time_s, cost_usd })
+    }
+
+    /// A scheduler that allocates it.
+    pub fn scheduler(&self) -> Fixed {
+        Fixed::new(self.allocation.workers, self.allocation.memory_mb)
+    }
+
+    /// Whether it meets a demand.
+    fn meets(&self, task: &Arc<Task>, demand: Demand) -> Result<bool> {
+        let (share, episodes, seed) = match demand {
+            Demand::Expected => return Ok(self.cost_usd <= task.budget_usd),
+            Demand::Success { share, episodes, seed } => (share, episodes.max(1), seed),
+        };
+        let mut failures = ((1.0 - share) * episodes as f64 + 1e-9) as u64;
+        for episode in 0..episodes {
+            if !play(&mut self.scheduler(), task, seed.child(episode))?.success {
+                let Some(left) = failures.checked_sub(1) else { return Ok(false) };
+                failures = left;
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What a grid search over numbers of functions found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GridOverFunctions {
+    /// The fastest that is affordable.
+    pub best: Static,
+    /// Every number that was tried, from one on, whether affordable or not.
+    pub curve: Vec<Static>,
+}
+
+/// The best constant number of functions of `memory_mb` MB: the baseline of the SIREN talk, whose table
+/// 1,536 MB fits. Every number is tried; where the bounds have more than 4,096, numbers 1 % apart.
+///
+/// # Errors
+///
+/// Rejected where the task is or has no such memory, [`ErrorKind::Budget`](siren_core::ErrorKind::Budget) with the least cost where nothing
+/// is affordable.
+pub fn grid_over_functions(
+    task: &Task,
+    memory_mb: u32,
+    demand: Demand,
+) -> Result<GridOverFunctions> {
+    task.check()?;
+    task.job.platform().check_memory(memory_mb)?;
+    let ratio = if task.bounds.workers <= 4_096 { 1.0 } else { 1.01 };
+    let counts = worker_counts(task.bounds.workers, ratio);
+    let runs = counts.into_iter().map(|workers| Allocation { workers, memory_mb });
+    let curve: Vec<Static> = runs.filter_map(|of| Static::expected(task, of)).collect();
+    let best = fastest(task, curve.clone(), demand)?;
+    Ok(GridOverFunctions { best, curve })
+}
+
+/// The best constant allocation: number of functions and memory size. Numbers of functions are tried 2 %
+/// apart with all memory sizes, and every number around the best ones.
+///
+/// # Errors
+///
+/// As [`grid_over_functions`].
+pub fn grid_over_allocations(task: &Task, demand: Demand) -> Result<Static> {
+    task.check()?;
+    let counts = worker_counts(task.bounds.workers, 1.02);
+    let mut runs = Vec::new();
+    for memory_mb in memory_sizes(&task.bounds, 160) {
+        let expected = |workers| Static::expected(task, Allocation { workers, memory_mb });
+        let coarse: Vec<Static> = counts.iter().filter_map(|&workers| expected(workers)).collect();
+        let affordable =
+            coarse.iter().enumerate().filter(|(_, run)| run.cost_usd <= task.budget_usd);
+        if let Some((best, _)) = affordable.min_by(|a, b| a.1.time_s.total_cmp(&b.1.time_s)) {
+            let end = |of: usize| coarse[of.min(coarse.len() - 1)].allocation.workers;
+            // A demand for success takes a few functions less than the expected cost permits.
+            let around = end(best.saturating_sub(3))..=end(best + 1);
+            runs.extend(around.take(4_096).filter_map(expected));
+        }
+        runs.extend(coarse);
+    }
+    fastest(task, runs, demand)
+}
+
+fn fastest(task: &Task, mut runs: Vec<Static>, demand: Demand) -> Result<Static> {
+    let least = runs.iter().map(|run| run.cost_usd).fold(f64::INFINITY, f64::min);
+    runs.sort_by(|a, b| a.time_s.total_cmp(&b.time_s));
+    let task = Arc::new(task.clone());
+    for run in runs {
+        // What is far too dear need not be played.
+        if run.cost_usd <= task.budget_usd * 1.05 && run.meets(&task, demand)? {
+            return Ok(run);
+        }
+    }
+    Err(too_little(task.budget_usd, least))
+}

@@ -1,0 +1,167 @@
+//! What real runs of a workload left behind.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use siren_core::{Error, ErrorKind, Platform, Result};
+use siren_hsp::{Checkpoint, Config, EpochRecord, Line, RunRecord, read_history};
+
+/// The records of one or more runs of the same workload, on the same platform: what a
+/// [`JobModel`](crate::JobModel) is fitted to.
+#[derive(Clone, Debug, Default)]
+pub struct RunHistory {
+    pub(crate) runs: Vec<Run>,
+}
+
+/// What is known of one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) parameters: Option<u64>,
+    pub(crate) platform: Option<Platform>,
+    pub(crate) config: Option<Config>,
+    /// The loss before the first epoch.
+    pub(crate) initial: Option<f64>,
+    pub(crate) epochs: Vec<EpochRecord>,
+}
+
+impl From<RunRecord> for RunHistory {
+    fn from(record: RunRecord) -> Self {
+        let mut history = Self::default();
+        history.push(record);
+        history
+    }
+}
+
+impl From<Vec<EpochRecord>> for RunHistory {
+    /// A run of which only the epochs are known.
+    fn from(epochs: Vec<EpochRecord>) -> Self {
+        let run = Run { parameters: None, platform: None, config: None, initial: None, epochs };
+        Self { runs: vec![run] }
+    }
+}
+
+impl RunHistory {
+    /// The run whose files are in `folder`: from `run.json`, or, where the run is still going on or was
+    /// killed, from `history.jsonl` and, if there is one, the `checkpoint`. In that case the platform is
+    /// not known.
+    ///
+    /// # Errors
+    ///
+    /// Other when neither file can be read, corrupt when one is not what its name says.
+    pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        let (whole, lines) = (folder.join("run.json"), folder.join("history.jsonl"));
+        if !lines.exists() && !whole.exists() {
+            return Err(Error::new(
+                ErrorKind::Other,
+                format!(
+                    "{} holds neither run.json nor history.jsonl: give the folder of a run",
+                    folder.display()
+                ),
+            ));
+        }
+        let lines = if lines.exists() { read_history(lines)? } else { Vec::new() };
+        let under_way = !lines.is_empty() && !matches!(lines.last(), Some(Line::Finished(_)));
+        // What lies beside the history of a run that is under way is an earlier one's.
+        if whole.exists() && !under_way {
+            return record(&whole).map(Self::from);
+        }
+        // A run that was killed between an epoch's line and its checkpoint ran that epoch again.
+        let mut epochs = BTreeMap::new();
+        for line in lines {
+            if let Line::Epoch(epoch) = line {
+                epochs.insert(epoch.epoch, *epoch);
+            }
+        }
+        let checkpoint = Checkpoint::load(folder).ok();
+        let run = Run {
+            parameters: checkpoint.as_ref().map(|checkpoint| checkpoint.values().len() as u64),
+            platform: None,
+            config: checkpoint.as_ref().map(|checkpoint| checkpoint.config().clone()),
+            initial: checkpoint.as_ref().map(|checkpoint| checkpoint.initial().loss),
+            epochs: epochs.into_values().collect(),
+        };
+        Ok(Self { runs: vec![run] })
+    }
+
+    /// Adds a run of the same workload.
+    pub fn push(&mut self, record: RunRecord) {
+        self.runs.push(Run {
+            parameters: Some(record.setting.parameters),
+            platform: Some(record.setting.platform),
+            config: Some(record.config),
+            initial: Some(record.initial.loss),
+            epochs: record.epochs,
+        });
+    }
+
+    /// Adds the runs of another history of the same workload.
+    pub fn append(&mut self, other: Self) {
+        self.runs.extend(other.runs);
+    }
+
+    /// Epochs of all runs.
+    pub fn epochs(&self) -> usize {
+        self.runs.iter().map(|run| run.epochs.len()).sum()
+    }
+
+    /// The first so many of each three epochs of each run.
+    pub(crate) fn thirds(&self, thirds: usize) -> Self {
+        let part = |run: &Run| {
+            let mut run = run.clone();
+            run.epochs.truncate((run.epochs.len() * thirds).div_ceil(3));
+            run
+        };
+        Self { runs: self.runs.iter().map(part).collect() }
+    }
+
+    /// Refuses what nothing can be fitted to.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.epochs() == 0 {
+            return Err(Error::rejected(
+                "the history has no epoch: give a run that sealed at least one",
+            ));
+        }
+        for epoch in self.runs.iter().flat_map(|run| &run.epochs) {
+            let times = epoch.fetch_s + epoch.compute_s + epoch.update_s + epoch.wait_s;
+            for (name, value, least) in [
+                ("loss", epoch.loss, f64::NEG_INFINITY),
+                ("elapsed_s", epoch.elapsed_s, f64::MIN_POSITIVE),
+                ("cost_usd", epoch.cost_usd, 0.0),
+                ("time of fetch, compute, update and wait", times, 0.0),
+            ] {
+                if !value.is_finite() || value < least {
+                    return Err(Error::rejected(format!(
+                        "the {name} of epoch {} is {value}: give a history that ends before it",
+                        epoch.epoch
+                    )));
+                }
+            }
+            if epoch.workers == 0 || epoch.memory_mb == 0 {
+                return Err(Error::rejected(format!(
+                    "epoch {} ran {} workers of {} MB: give a history whose epochs ran",
+                    epoch.epoch, epoch.workers, epoch.memory_mb
+                )));
+            }
+        }
+        let mut sizes = self.runs.iter().filter_map(|run| run.parameters);
+        if let Some(first) = sizes.next()
+            && let Some(other) = sizes.find(|&other| other != first)
+        {
+            return Err(Error::rejected(format!(
+                "the runs trained models of {first} and {other} parameters: fit each workload on its own"
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn record(path: &Path) -> Result<RunRecord> {
+    let text = std::fs::read(path).map_err(|error| {
+        Error::new(ErrorKind::Other, format!("cannot read {}", path.display())).with_source(error)
+    })?;
+    serde_json::from_slice(&text).map_err(|error| {
+        Error::new(ErrorKind::Corrupt, format!("{} is no record of a run", path.display()))
+            .with_source(error)
+    })
+}

@@ -1,0 +1,41 @@
+//! A schedule, followed.
+
+use siren_core::{Allocation, Job, Observation, Result, Scheduler};
+
+use super::Optimum;
+use crate::belief::Belief;
+use crate::state::State;
+use crate::task::Task;
+
+/// Follows an [`Optimum`]'s schedule by the progress that the loss shows, and looks at nothing else: how well
+/// a schedule does that nobody corrects.
+#[derive(Clone, Debug)]
+pub struct OpenLoop {
+    /// Ideal epochs, and what the epoch runs with that begins nearest to them.
+    schedule: Vec<(f64, Allocation)>,
+    belief: Belief,
+}
+
+impl OpenLoop {
+    pub(super) fn new(optimum: &Optimum, task: &Task) -> Self {
+        let schedule = optimum.progress.iter().copied().zip(optimum.schedule.iter().copied());
+        Self { schedule: schedule.collect(), belief: Belief::new(task.job.clone()) }
+    }
+}
+
+impl Scheduler for OpenLoop {
+    fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation> {
+        self.belief.observe(&State::observed(observation));
+        let progress = self.belief.progress();
+        // The first epoch is one of its kind.
+        let from = usize::from(observation.epoch > 0 && self.schedule.len() > 1);
+        let distance = |(begins, _): &&(f64, Allocation)| (begins - progress).abs();
+        let nearest =
+            self.schedule[from..].iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).map_or(
+                Allocation { workers: 1, memory_mb: job.platform.limits.memory_min_mb },
+                |of| of.1,
+            );
+        nearest.check(&job.platform)?;
+        Ok(nearest)
+    }
+}

@@ -1,0 +1,360 @@
+//! The dynamic program, for one price of a dollar.
+
+use std::sync::Arc;
+
+use siren_core::{Allocation, Error, Result};
+
+use super::Optimum;
+use crate::choice::{Choice, lower_hull, memory_sizes, worker_counts};
+use crate::model::{At, Chance};
+use crate::task::Task;
+
+/// What is minimised: so much of the seconds and so much of the dollars.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Price {
+    seconds: f64,
+    dollars: f64,
+    epoch: f64,
+}
+
+impl Price {
+    /// Dollars, whatever the seconds.
+    pub(super) const MONEY: Self = Self { seconds: 1e-9, dollars: 1.0, epoch: 0.0 };
+
+    /// Seconds, and so many for a dollar.
+    pub(super) fn of(seconds_per_usd: f64) -> Self {
+        Self { seconds: 1.0, dollars: seconds_per_usd, epoch: 0.0 }
+    }
+
+    fn value(self, seconds: f64, dollars: f64) -> f64 {
+        self.seconds * seconds + self.dollars * dollars + self.epoch
+    }
+
+    fn change(self, candidate: &Candidate) -> f64 {
+        self.seconds * candidate.change_s + self.dollars * candidate.change_usd
+    }
+}
+
+/// A schedule from the first epoch to the target.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) time_s: f64,
+    pub(super) cost_usd: f64,
+    /// What the program says that it is worth.
+    pub(super) value: f64,
+    schedule: Vec<Allocation>,
+    progress: Vec<f64>,
+    policy: Arc<Policy>,
+}
+
+impl Run {
+    pub(super) fn into_optimum(self, seconds_per_usd: f64, lower_s: f64) -> Optimum {
+        Optimum {
+            lower_s,
+            upper_s: self.time_s,
+            cost_usd: self.cost_usd,
+            seconds_per_usd,
+            schedule: self.schedule,
+            progress: self.progress,
+        }
+    }
+}
+
+/// What is to come from each point on, for each memory that the epoch before may have had.
+#[derive(Clone, Debug)]
+struct Policy {
+    price: Price,
+    to_go: Vec<Vec<f64>>,
+}
+
+/// One number of progress, and what can be chosen there.
+struct Point {
+    progress: f64,
+    choices: Vec<Candidate>,
+}
+
+/// A choice, and what it takes on top where the memory changes.
+#[derive(Clone, Copy)]
+struct Candidate {
+    choice: Choice,
+    /// Its memory's column, 0 where changes cost nothing.
+    column: usize,
+    change_s: f64,
+    change_usd: f64,
+}
+
+pub(super) struct Program<'a> {
+    task: &'a Task,
+    needed: f64,
+    /// The first epoch, which may be unlike all others.
+    start: Point,
+    /// All further ones, the last at the target.
+    points: Vec<Point>,
+    /// Progress between two points; none where every allocation brings the same, and each point is an
+    /// epoch.
+    cell: Option<f64>,
+    /// The memory sizes that are told apart: one, if a change costs nothing.
+    columns: usize,
+}
+
+/// Points for each ideal epoch where progress depends on the allocation; how many there are at the least and
+/// at the most.
+const POINTS: (f64, f64, f64) = (2.0, 256.0, 1_024.0);
+
+impl<'a> Program<'a> {
+    pub(super) fn new(task: &'a Task) -> Result<Self> {
+        let (model, needed) = (&*task.job, task.needed());
+        let sizes = memory_sizes(&task.bounds, 160);
+        let ends = [(1, 0), (task.bounds.workers, sizes.len() - 1), (1, sizes.len() - 1)];
+        let probes = ends.map(|(workers, size)| Allocation { workers, memory_mb: sizes[size] });
+
+        let mut chain = vec![0.0];
+        let alike = loop {
+            let at = At {
+                epoch: chain.len() as u64 - 1,
+                progress: chain[chain.len() - 1],
+                memory_mb: None,
+            };
+            if at.epoch > 0 && at.progress >= needed * (1.0 - 1e-12) {
+                break true;
+            }
+            let gains = probes.map(|probe| Choice::expected(model, at, probe).progress);
+            if gains.iter().any(|gain| (gain / gains[0] - 1.0).abs() > 1e-9) {
+                break false;
+            }
+            if at.epoch >= task.epochs || !(gains[0] > 0.0) {
+                return Err(too_few_epochs(task));
+            }
+            chain.push(at.progress + gains[0]);
+        };
+        let (at, cell) = if alike {
+            chain.pop();
+            (chain.split_off(1), None)
+        } else {
+            let points = (needed * POINTS.0).clamp(POINTS.1, POINTS.2).ceil();
+            let cell = needed / points;
+            ((0..points as u32).map(|point| f64::from(point) * cell).collect(), Some(cell))
+        };
+
+        let mut new = Self {
+            task,
+            needed,
+            start: Point { progress: 0.0, choices: Vec::new() },
+            points: Vec::new(),
+            cell,
+            columns: if changes_cost(task, &probes) { sizes.len() } else { 1 },
+        };
+        let counts = worker_counts(task.bounds.workers, if alike { 1.015 } else { 1.03 });
+        new.start = new.point(0, 0.0, &counts, &sizes);
+        new.points =
+            at.into_iter().map(|progress| new.point(1, progress, &counts, &sizes)).collect();
+        Ok(new)
+    }
+
+    /// What may be chosen: of what brings the same progress, only what is best at some price.
+    fn point(&self, epoch: u64, progress: f64, counts: &[u32], sizes: &[u32]) -> Point {
+        let model = &*self.task.job;
+        let at = At { epoch, progress, memory_mb: None };
+        let mut choices = Vec::new();
+        let mut group = Vec::new();
+        let mut add = |group: &mut Vec<Choice>, column: usize| {
+            group.sort_by(|a, b| a.progress.total_cmp(&b.progress));
+            for alike in group.chunk_by(|a, b| a.progress == b.progress) {
+                let mut hull = alike.to_vec();
+                lower_hull(&mut hull, |choice| (choice.seconds, choice.dollars));
+                choices.extend(hull.into_iter().map(|choice| {
+                    let mut change = (0.0, 0.0);
+                    if self.columns > 1 {
+                        let memory_mb =
+                            sizes.iter().copied().find(|of| *of != choice.allocation.memory_mb);
+                        let changed =
+                            Choice::expected(model, At { memory_mb, ..at }, choice.allocation);
+                        change =
+                            (changed.seconds - choice.seconds, changed.dollars - choice.dollars);
+                    }
+                    Candidate { choice, column, change_s: change.0, change_usd: change.1 }
+                }));
+            }
+            group.clear();
+        };
+        for (size, &memory_mb) in sizes.iter().enumerate() {
+            let allocations = counts.iter().map(|&workers| Allocation { workers, memory_mb });
+            group.extend(allocations.map(|allocation| Choice::expected(model, at, allocation)));
+            if self.columns > 1 {
+                add(&mut group, size);
+            }
+        }
+        if self.columns == 1 {
+            add(&mut group, 0);
+        }
+        Point { progress, choices }
+    }
+
+    /// The best schedule at a price, and what the price says it is worth.
+    pub(super) fn solve(&self, price: Price) -> Result<Run> {
+        let mut price = price;
+        loop {
+            let policy = Arc::new(self.policy(price));
+            let value = self.best(&self.start, &policy, None, 0.0).1;
+            let value = value - price.epoch * self.task.epochs as f64;
+            if let Some(mut run) = self.follow(&[(u64::MAX, &policy)]) {
+                run.value = value;
+                return Ok(run);
+            }
+            // Where few functions bring more, the epochs allowed may need a price as well.
+            price.epoch = (2.0 * price.epoch).max(1e-3 * value.abs() / self.task.epochs as f64);
+            if !(price.epoch < 1e12 * price.value(1.0, 1.0)) && price.epoch > 1e15 {
+                return Err(too_few_epochs(self.task));
+            }
+        }
+    }
+
+    fn policy(&self, price: Price) -> Policy {
+        let columns = self.columns;
+        let mut to_go = vec![vec![0.0; columns]; self.points.len() + 1];
+        let (mut stay, mut change) = (vec![0.0; columns], vec![0.0; columns]);
+        for (number, point) in self.points.iter().enumerate().rev() {
+            stay.fill(f64::INFINITY);
+            change.fill(f64::INFINITY);
+            for candidate in &point.choices {
+                let Choice { seconds, dollars, progress, .. } = candidate.choice;
+                let (now, column) = (price.value(seconds, dollars), candidate.column);
+                let value = match self.cell {
+                    None => now + to_go[number + 1][column],
+                    // It stays within its cell: repeated until it leaves it.
+                    Some(cell) if progress < cell => {
+                        now * (cell / progress) + to_go[number + 1][column]
+                    }
+                    Some(cell) => now + at(&to_go, (point.progress + progress) / cell, column),
+                };
+                stay[column] = value.min(stay[column]);
+                change[column] = (value + price.change(candidate)).min(change[column]);
+            }
+            let changed = change.iter().copied().fold(f64::INFINITY, f64::min);
+            for (to_go, stay) in to_go[number].iter_mut().zip(&stay) {
+                *to_go = if columns == 1 { *stay } else { stay.min(changed) };
+            }
+        }
+        Policy { price, to_go }
+    }
+
+    /// The best choice at a point from `progress` on, and its value with all that follows.
+    fn best<'b>(
+        &self,
+        point: &'b Point,
+        policy: &Policy,
+        memory_mb: Option<u32>,
+        progress: f64,
+    ) -> (&'b Candidate, f64) {
+        let mut best = (&point.choices[0], f64::INFINITY);
+        for candidate in &point.choices {
+            let choice = &candidate.choice;
+            let mut value = policy.price.value(choice.seconds, choice.dollars);
+            if memory_mb.is_some_and(|before| before != choice.allocation.memory_mb) {
+                value += policy.price.change(candidate);
+            }
+            value += match self.cell {
+                // The points after the first epoch are counted from it.
+                None => {
+                    let next = self.points.partition_point(|point| point.progress <= progress);
+                    policy.to_go[next][candidate.column]
+                }
+                Some(cell) => {
+                    at(&policy.to_go, (progress + choice.progress) / cell, candidate.column)
+                }
+            };
+            if value < best.1 {
+                best = (candidate, value);
+            }
+        }
+        best
+    }
+
+    /// Plays policies one after the other, each until so many epochs are done. Nothing if the epochs do not
+    /// suffice.
+    fn follow(&self, policies: &[(u64, &Arc<Policy>)]) -> Option<Run> {
+        let mut run = Run {
+            time_s: 0.0,
+            cost_usd: 0.0,
+            value: 0.0,
+            schedule: Vec::new(),
+            progress: Vec::new(),
+            policy: Arc::clone(policies.last()?.1),
+        };
+        let mut at = At::default();
+        while at.epoch == 0 || at.progress < self.needed * (1.0 - 1e-12) {
+            if at.epoch >= self.task.epochs {
+                return None;
+            }
+            let (_, policy) = policies.iter().find(|(until, _)| at.epoch < *until)?;
+            let point = match (at.epoch, self.cell) {
+                (0, _) => &self.start,
+                (epoch, None) => &self.points[epoch as usize - 1],
+                (_, Some(cell)) => {
+                    &self.points[((at.progress / cell) as usize).min(self.points.len() - 1)]
+                }
+            };
+            let (candidate, _) = self.best(point, policy, at.memory_mb, at.progress);
+            let allocation = candidate.choice.allocation;
+            let epoch = self.task.job.epoch(at, allocation, &Chance::EXPECTED);
+            run.time_s += epoch.elapsed_s;
+            run.cost_usd += epoch.cost_usd;
+            run.schedule.push(allocation);
+            run.progress.push(at.progress);
+            at = At {
+                epoch: at.epoch + 1,
+                progress: at.progress + epoch.progress,
+                memory_mb: Some(allocation.memory_mb),
+            };
+        }
+        Some(run)
+    }
+
+    /// The fastest schedule within the budget of those that change from one policy to the other once.
+    pub(super) fn splice(&self, dear: &Run, cheap: &Run, budget_usd: f64) -> Run {
+        let mut best = cheap.clone();
+        let epochs = dear.schedule.len().max(cheap.schedule.len()) as u64;
+        for until in 1..epochs {
+            for [first, second] in [[dear, cheap], [cheap, dear]] {
+                let run = self.follow(&[(until, &first.policy), (u64::MAX, &second.policy)]);
+                if let Some(run) = run
+                    && run.cost_usd <= budget_usd
+                    && run.time_s < best.time_s
+                {
+                    best = run;
+                }
+            }
+        }
+        best
+    }
+}
+
+/// A value between two points.
+fn at(to_go: &[Vec<f64>], point: f64, column: usize) -> f64 {
+    let last = to_go.len() - 1;
+    let before = point as usize;
+    if before >= last {
+        return to_go[last][column];
+    }
+    let share = point - before as f64;
+    to_go[before][column] * (1.0 - share) + to_go[before + 1][column] * share
+}
+
+/// Whether an epoch takes more where the memory differs from the last epoch's.
+fn changes_cost(task: &Task, probes: &[Allocation; 3]) -> bool {
+    let memory_mb = Some(probes[0].memory_mb);
+    let differs = |epoch| {
+        let at = At { epoch, progress: 0.5 * task.needed(), memory_mb: None };
+        let stay = task.job.epoch(at, probes[1], &Chance::EXPECTED);
+        let change = task.job.epoch(At { memory_mb, ..at }, probes[1], &Chance::EXPECTED);
+        stay.elapsed_s != change.elapsed_s || stay.cost_usd != change.cost_usd
+    };
+    probes[0].memory_mb != probes[1].memory_mb && differs(1)
+}
+
+fn too_few_epochs(task: &Task) -> Error {
+    Error::rejected(format!(
+        "the job may take {} epochs, and they do not suffice for its target loss of {}: give more",
+        task.epochs, task.target_loss
+    ))
+}

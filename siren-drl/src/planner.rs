@@ -1,0 +1,122 @@
+//! Planning anew before each epoch.
+
+mod decide;
+mod lane;
+
+use std::sync::Arc;
+
+use decide::{Horizon, decide};
+use lane::{Lane, Noise};
+use siren_core::{Allocation, Job, Observation, Outcome, Result, Scheduler};
+
+use crate::belief::Belief;
+use crate::choice::{memory_sizes, worker_counts};
+use crate::model::Dynamics;
+use crate::state::State;
+use crate::task::Bounds;
+
+/// A controller that plans the rest of the job before each epoch, as if what its [`Belief`] expects were
+/// certain, and carries out the first step (certainty equivalence, model predictive control). It spends what
+/// is left, and keeps back what surprises may take.
+///
+/// For each of 160 prices of a dollar it knows what the rest of the job would take and cost, and it
+/// takes the lowest price whose cost fits the money left. A job without a target loss, or with one that the
+/// model never reaches, is planned for the epochs that remain; one without a budget gets the fastest
+/// allocations, one whose budget is below the least cost the cheapest. There are never more workers than
+/// batches.
+///
+/// ```
+/// use siren_core::Seed;
+/// use siren_drl::{JobModel, Planner, Task, play};
+///
+/// let task = Task::new(JobModel::named("seed")?, 200.0)?.into();
+/// let episode = play(&mut Planner::new(JobModel::named("seed")?), &task, Seed::new(1))?;
+/// assert!(episode.success && episode.time_s < 1_950.0);
+/// # Ok::<(), siren_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Planner {
+    belief: Belief,
+    bounds: Option<Bounds>,
+    reserve: f64,
+    plan: Option<Arc<Plan>>,
+}
+
+/// What was tabulated for a job.
+#[derive(Clone, Debug)]
+struct Plan {
+    job: Job,
+    horizon: Horizon,
+    lanes: Vec<Lane>,
+    noise: Noise,
+}
+
+impl Planner {
+    /// A planner that believes in this model.
+    pub fn new(model: impl Dynamics + 'static) -> Self {
+        Self::with_belief(Belief::new(Arc::new(model)))
+    }
+
+    /// A planner that begins with this belief.
+    pub fn with_belief(belief: Belief) -> Self {
+        Self { belief, bounds: None, reserve: 0.1, plan: None }
+    }
+
+    /// Keeps back so many times what the last epoch costs, beyond what noise of the model's size takes: 0.1
+    /// unless told otherwise. Less is faster and fails more often. What is not a number counts as 0.
+    #[must_use]
+    pub fn with_reserve(self, last_epochs: f64) -> Self {
+        Self { reserve: last_epochs.max(0.0), ..self }
+    }
+
+    /// Keeps within these bounds, beside the platform's.
+    #[must_use]
+    pub fn within(self, bounds: Bounds) -> Self {
+        Self { bounds: Some(bounds), plan: None, ..self }
+    }
+
+    /// What it believes.
+    pub fn belief(&self) -> &Belief {
+        &self.belief
+    }
+
+    fn tabulate(&self, job: &Job) -> Result<Plan> {
+        job.platform.check()?;
+        let mut bounds = self.bounds.unwrap_or_else(|| Bounds::of(&job.platform));
+        bounds.check(&job.platform)?;
+        bounds.workers = bounds.workers.min(u32::try_from(job.batches).unwrap_or(u32::MAX)).max(1);
+        let model = &**self.belief.model();
+        let horizon = Horizon::of(model, job);
+        let counts = worker_counts(bounds.workers, 1.12);
+        let sizes = memory_sizes(&bounds, 48);
+        let lanes = lane::lanes(model, &horizon, &counts, &sizes);
+        let noise = Noise::of(model, horizon.end(), &counts, &sizes);
+        Ok(Plan { job: job.clone(), horizon, lanes, noise })
+    }
+}
+
+impl Scheduler for Planner {
+    fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation> {
+        let known = self.plan.as_ref().is_some_and(|plan| {
+            let Job { target_loss, epochs, batches, platform, .. } = &plan.job;
+            (*target_loss, *epochs, *batches) == (job.target_loss, job.epochs, job.batches)
+                && *platform == job.platform
+        });
+        if !known {
+            self.plan = Some(Arc::new(self.tabulate(job)?));
+        }
+        self.belief.observe(&State::observed(observation));
+        let Some(plan) = &self.plan else {
+            return Ok(Allocation { workers: 1, memory_mb: job.platform.limits.memory_min_mb });
+        };
+        let money =
+            observation.budget_left.or(job.budget).map_or(f64::INFINITY, |usd| usd.dollars());
+        let allocation = decide(plan, &self.belief, money, self.reserve);
+        allocation.check(&job.platform)?;
+        Ok(allocation)
+    }
+
+    fn finish(&mut self, _: &Outcome) {
+        self.belief.reset();
+    }
+}

@@ -1,0 +1,227 @@
+//! Which price the money left can pay.
+
+use siren_core::{Allocation, Job};
+use statrs::function::erf::erfc;
+
+use super::Plan;
+use super::lane::{Lane, Noise, PRICES, mix};
+use crate::belief::Belief;
+use crate::choice::Choice;
+use crate::model::{At, Chance, Dynamics};
+
+/// How far a job goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Horizon {
+    /// Ideal epochs to the target, if there is one.
+    target: Option<f64>,
+    epochs: u64,
+}
+
+impl Horizon {
+    pub(super) fn of(model: &dyn Dynamics, job: &Job) -> Self {
+        let target = job.target_loss.map(|loss| model.progress_at(loss));
+        let target = target.filter(|needed| (0.0..1e12).contains(needed));
+        Self { target, epochs: job.epochs.max(1) }
+    }
+
+    /// Ideal epochs that are worth tabulating.
+    pub(super) fn end(&self) -> f64 {
+        self.target.unwrap_or((self.epochs as f64).min(1e6)).max(1.0)
+    }
+
+    /// The seconds and dollars that count: of an ideal epoch on the way to a target, of an epoch where
+    /// there is none.
+    pub(super) fn rate(&self, choice: &Choice) -> (f64, f64) {
+        let of = if self.target.is_some() { choice.progress } else { 1.0 };
+        (choice.seconds / of, choice.dollars / of)
+    }
+}
+
+/// How many standard deviations of bad luck a decision has to survive.
+const LUCK: f64 = 2.5;
+/// How much higher the price may be at which bad luck is made up for.
+const THRIFT: f64 = 10.0;
+
+/// The allocation for the next epoch.
+pub(super) fn decide(plan: &Plan, belief: &Belief, money: f64, reserve: f64) -> Allocation {
+    let decisions = plan.lanes.iter().map(|lane| {
+        let decision = Decision { plan, lane, belief, money, reserve };
+        decision.make()
+    });
+    let best = decisions.min_by(|a, b| {
+        let order = b.affordable.cmp(&a.affordable);
+        order.then(a.to_go.total_cmp(&b.to_go))
+    });
+    best.map_or(Allocation { workers: 1, memory_mb: 0 }, |made| made.allocation)
+}
+
+struct Decision<'a> {
+    plan: &'a Plan,
+    lane: &'a Lane,
+    belief: &'a Belief,
+    money: f64,
+    reserve: f64,
+}
+
+struct Made {
+    allocation: Allocation,
+    affordable: bool,
+    /// Seconds, or dollars where they do not suffice.
+    to_go: f64,
+}
+
+impl Decision<'_> {
+    fn make(&self) -> Made {
+        let at = self.belief.at();
+        let slack = |price| self.slack(price);
+        let last = PRICES - 1;
+        let (mut low, mut high) = (0, last);
+        let price = if slack(0) >= 0.0 {
+            0
+        } else {
+            while high - low > 1 {
+                let middle = (low + high) / 2;
+                if slack(middle) >= 0.0 { high = middle } else { low = middle }
+            }
+            high
+        };
+        let mut choice = self.lane.choice(price, at);
+        let left = slack(price);
+        let affordable = left >= 0.0;
+        let (mut seconds, dollars) = self.total(price);
+        // What fits may lie between two prices.
+        if price > 0 && left > 0.0 {
+            let lacking = -slack(price - 1);
+            if lacking > 0.0 && lacking.is_finite() {
+                let share = left / (left + lacking);
+                choice = mix(&choice, &self.lane.choice(price - 1, at), share);
+                seconds += share * (self.total(price - 1).0 - seconds);
+            }
+        }
+        let mut to_go = if affordable { seconds } else { dollars };
+        if self.plan.lanes.len() > 1 && affordable {
+            let epoch = |at| self.belief.model().epoch(at, choice.allocation, &Chance::EXPECTED);
+            to_go += epoch(at).elapsed_s - epoch(At { memory_mb: None, ..at }).elapsed_s;
+        }
+        Made { allocation: choice.allocation, affordable, to_go }
+    }
+
+    /// Money that would be left in the end at a price, or be lacking where it is negative.
+    fn slack(&self, price: usize) -> f64 {
+        let last = self.lane.last(price).dollars * self.belief.cost_ratio();
+        let mean = self.total(price).1 + self.reserve * last;
+        self.money - mean.max(self.unlucky(price))
+    }
+
+    fn epochs_left(&self) -> f64 {
+        self.plan.horizon.epochs.saturating_sub(self.belief.at().epoch).max(1) as f64
+    }
+
+    /// Seconds and dollars to be expected of the rest of the job.
+    fn total(&self, price: usize) -> (f64, f64) {
+        let mut at = self.belief.at();
+        let (gain, mut left) = (self.belief.progress_ratio(), self.epochs_left());
+        let (mut seconds, mut dollars) = (0.0, 0.0);
+        if at.epoch == 0 {
+            let first = self.lane.choice(price, at);
+            (seconds, dollars) = (first.seconds, first.dollars);
+            at.progress += first.progress * gain;
+            left -= 1.0;
+        }
+        let rest = match self.plan.horizon.target {
+            Some(needed) if at.progress >= needed && seconds > 0.0 => (0.0, 0.0),
+            Some(_) => self.to_target(price, at.progress, left),
+            None => self.to_last_epoch(price, at.progress, left),
+        };
+        let (time, cost) = (self.belief.time_ratio(), self.belief.cost_ratio());
+        ((seconds + rest.0) * time, (dollars + rest.1) * cost)
+    }
+
+    fn to_target(&self, price: usize, progress: f64, left: f64) -> (f64, f64) {
+        let fluid = self.lane.to_go(price, progress);
+        let gain = self.belief.progress_ratio();
+        let last = self.lane.last(price);
+        let epochs = fluid.epochs / gain;
+        // The target is overshot, since epochs are whole.
+        let whole = hitting_epochs(epochs, self.plan.noise.progress);
+        let over = whole - epochs;
+        let part = (left / whole).min(1.0);
+        let all = |fluid: f64, last: f64| (fluid / gain + over * last) * part;
+        (all(fluid.seconds, last.seconds), all(fluid.dollars, last.dollars))
+    }
+
+    fn to_last_epoch(&self, price: usize, progress: f64, left: f64) -> (f64, f64) {
+        let now = self.lane.choice(price, At { epoch: 1, progress, memory_mb: None });
+        let end = progress + left * now.progress * self.belief.progress_ratio();
+        let (from, to) = (self.lane.to_go(price, progress), self.lane.to_go(price, end));
+        let epochs = from.epochs - to.epochs;
+        if epochs < 1e-9 {
+            return (left * now.seconds, left * now.dollars);
+        }
+        let mean = |from: f64, to: f64| left * (from - to) / epochs;
+        (mean(from.seconds, to.seconds), mean(from.dollars, to.dollars))
+    }
+
+    /// Dollars of the rest of the job if the next epoch goes badly, and all others are paid at a higher
+    /// price, and those go badly too.
+    fn unlucky(&self, price: usize) -> f64 {
+        let Noise { progress: spread, cost } = self.plan.noise;
+        let at = self.belief.at();
+        let now = self.lane.choice(price, at);
+        let dollars = now.dollars * cost;
+        let Some(needed) = self.plan.horizon.target else {
+            return dollars * self.belief.cost_ratio();
+        };
+        let gain = self.belief.progress_ratio();
+        let after = at.progress + now.progress * gain * (-LUCK * spread).exp();
+        if after >= needed || self.epochs_left() <= 1.0 {
+            return dollars * self.belief.cost_ratio();
+        }
+        let thrift = (THRIFT.ln() / self.lane.step.max(1e-9)).ceil() as usize;
+        let thrifty = price.saturating_add(thrift).min(PRICES - 1);
+        let fluid = self.lane.to_go(thrifty, after);
+        let epochs = (fluid.epochs / gain).max(1e-9);
+        let many = (epochs + LUCK * spread * epochs.sqrt()).ceil().min(self.epochs_left());
+        let rest = fluid.dollars / gain / epochs * many * cost;
+        (dollars + rest) * self.belief.cost_ratio()
+    }
+}
+
+/// The mean number of epochs until a sum of progress, each of mean 1 and standard deviation `spread`, is at
+/// least `needed`: 1 plus the chances that 1, 2, 3 epochs are not enough, by the normal distribution.
+fn hitting_epochs(needed: f64, spread: f64) -> f64 {
+    if !(needed > 0.0) {
+        return 1.0;
+    }
+    if spread < 1e-6 || needed > 1e6 {
+        // Sums of progress round.
+        return (needed - 1e-9).ceil().max(1.0);
+    }
+    let reach = 5.0 * spread * (needed + 1.0).sqrt() + 1.0;
+    let mut epochs = (needed - reach).floor().max(1.0);
+    let mut mean = epochs;
+    loop {
+        let deviations = (needed - epochs) / (spread * epochs.sqrt());
+        let not_enough = 0.5 * erfc(-deviations / std::f64::consts::SQRT_2);
+        mean += not_enough;
+        epochs += 1.0;
+        if not_enough < 1e-6 {
+            return mean;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_epochs_reach_beyond_what_is_needed() {
+        assert_eq!(hitting_epochs(97.0, 0.0), 97.0);
+        assert_eq!(hitting_epochs(0.3, 0.0), 1.0);
+        assert_eq!(hitting_epochs(-1.0, 0.05), 1.0);
+        assert!((hitting_epochs(1.0, 0.05) - 1.5).abs() < 1e-3);
+        assert!((hitting_epochs(97.3, 0.1) - 97.8).abs() < 0.05);
+        assert!(hitting_epochs(0.8, 0.05) < 1.001);
+    }
+}

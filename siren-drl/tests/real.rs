@@ -1,0 +1,184 @@
+//! Models of jobs against jobs that train: logistic regression on simulated functions.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rand_distr::{Distribution, StandardNormal};
+use siren_backend_sim::{Keeping, SimBackend, Simulation};
+use siren_core::platform::{EpochShape, Profile};
+use siren_core::{
+    Allocation, Job, Observation, Requests, Result, Scheduler, Seed, StepTime, StoreCosts,
+};
+use siren_drl::{At, Chance, Dynamics, Fit, JobModel, RunHistory};
+use siren_hsp::data::MemorySource;
+use siren_hsp::{Config, EpochRecord, MemoryStore, Parts, RunRecord, ShardWorker, Stop, Trainer};
+use siren_linear::LogisticRegression;
+
+const FEATURES: usize = 20;
+const EXAMPLES: u64 = 16_000;
+const STEP: StepTime = StepTime {
+    seconds_per_example: 10e-3,
+    flops_per_example: 0.0,
+    seconds_per_batch: 1e-3,
+    seconds_per_parameter: 0.0,
+    seconds_per_handover: 0.0,
+    parallel_share: 0.0,
+};
+
+/// Allocations in turn.
+struct Turns(Vec<(u32, u32)>);
+
+impl Scheduler for Turns {
+    fn allocate(&mut self, _: &Job, observation: &Observation) -> Result<Allocation> {
+        let (workers, memory_mb) = self.0[observation.epoch as usize % self.0.len()];
+        Ok(Allocation { workers, memory_mb })
+    }
+}
+
+/// Labels that a line through the origin separates but for some noise.
+fn points(count: u64, seed: u64) -> Arc<MemorySource> {
+    let mut draws = StandardNormal.sample_iter(Seed::new(seed).rng());
+    let mut numbers: Vec<f32> = Vec::new();
+    for _ in 0..count {
+        let x: Vec<f32> = draws.by_ref().take(FEATURES).collect();
+        let noise: f32 = draws.next().unwrap_or(0.0);
+        numbers.push(f32::from(x.iter().sum::<f32>() + noise > 0.0));
+        numbers.extend(x);
+    }
+    Arc::new(MemorySource::from_floats(&numbers, FEATURES + 1).unwrap())
+}
+
+fn config(out: Option<PathBuf>, epochs: u64) -> Config {
+    Config {
+        batch_size: 20,
+        local_steps: 4,
+        rate: 0.02.into(),
+        stop: Stop { epochs, target_loss: Some(0.01), ..Stop::default() },
+        evaluate_threads: Some(1),
+        out,
+        ..Config::default()
+    }
+}
+
+fn run(turns: &[(u32, u32)], config: Config, seed: u64) -> RunRecord {
+    let workload = Arc::new(LogisticRegression::new(FEATURES).unwrap());
+    let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
+    let worker = Arc::new(ShardWorker::new(workload.clone()));
+    let simulation = Simulation { profile: lambda(), ..Simulation::lambda(STEP) };
+    let (train, keeping) = (points(EXAMPLES, 1), Keeping::Ideal(store));
+    let sim = SimBackend::functions(worker, keeping, train, simulation, Seed::new(seed)).unwrap();
+    let sim = Arc::new(sim);
+    let parts = Parts {
+        workload,
+        train: sim.data(),
+        held_out: Some(points(2_000, 2)),
+        store: sim.store(),
+        backend: sim.clone(),
+        scheduler: Box::new(Turns(turns.to_vec())),
+    };
+    sim.run(Trainer::new(parts, config).unwrap().run()).unwrap().unwrap().record
+}
+
+/// Lambda, but with all sizes published: models cannot tell a size that was used before from a new one.
+fn lambda() -> Profile {
+    let mut profile = Profile::aws_lambda();
+    profile.starts.publish_s = 0.0;
+    profile
+}
+
+fn predicted() -> JobModel {
+    let one = StoreCosts {
+        pull: Requests { reads: 1, writes: 0 },
+        push: Requests { reads: 0, writes: 1 },
+        ..StoreCosts::default()
+    };
+    let bytes = (FEATURES as u64 + 1) * 4;
+    let shape = EpochShape {
+        batches: EXAMPLES / 20,
+        batch_size: 20,
+        local_steps: 4,
+        example_bytes: (FEATURES as f64 + 1.0) * 4.0,
+        pull_bytes: bytes,
+        push_bytes: bytes + 32,
+        pull: one.pull,
+        push: one.push,
+        synchrony: Default::default(),
+    };
+    JobModel::predicted(&lambda(), &shape, &STEP)
+}
+
+/// Mean relative errors of time, money and loss, each epoch predicted from the loss before it.
+fn errors(model: &JobModel, before: &EpochRecord, epochs: &[EpochRecord]) -> [f64; 3] {
+    let mut sums = [0.0; 3];
+    let mut at = At {
+        epoch: 0,
+        progress: model.progress_at(before.loss),
+        memory_mb: Some(before.memory_mb),
+    };
+    for record in epochs {
+        at.epoch = record.epoch;
+        let to = Allocation { workers: record.workers, memory_mb: record.memory_mb };
+        let epoch = model.epoch(at, to, &Chance::EXPECTED);
+        at.progress += epoch.progress;
+        at.memory_mb = Some(record.memory_mb);
+        let pairs = [
+            (epoch.elapsed_s, record.elapsed_s),
+            (epoch.cost_usd, record.cost_usd),
+            (model.loss(at.progress), record.loss),
+        ];
+        for (sum, (found, known)) in sums.iter_mut().zip(pairs) {
+            *sum += (found / known - 1.0).abs() / epochs.len() as f64;
+        }
+    }
+    sums
+}
+
+const SEEN: [(u32, u32); 4] = [(16, 1_024), (32, 512), (8, 1_769), (64, 1_024)];
+const UNSEEN: [(u32, u32); 4] = [(24, 1_769), (48, 768), (12, 512), (100, 1_769)];
+
+#[test]
+fn a_model_that_was_fitted_to_epochs_predicts_the_next_ones_with_other_allocations() {
+    for seed in [5, 6] {
+        let turns: Vec<(u32, u32)> = SEEN.iter().chain(&SEEN).chain(&UNSEEN).copied().collect();
+        let mut record = run(&turns, config(None, 12), seed);
+        let later = record.epochs.split_off(8);
+        let last = record.epochs[7].clone();
+        let history = RunHistory::from(record);
+        let prior = predicted();
+        let before = errors(&prior, &last, &later);
+        let from = JobModel::fit_from(&prior, &history).unwrap();
+        let alone = JobModel::fit(&history).unwrap();
+        println!("before anything ran: {before:.3?}");
+        for (name, Fit { model, errors: said }, bound) in
+            [("from a prediction", from, 0.1), ("from nothing", alone, 0.15)]
+        {
+            let found = errors(&model, &last, &later);
+            println!("{name}: {found:.3?}, {said:.3?} {:?}", model.staleness);
+            assert!(found.iter().all(|error| *error < bound), "{name}: {found:.3?}");
+            assert!(said.fitted.time < 0.1 && said.fitted.cost < 0.1 && said.fitted.loss < 0.1);
+        }
+        assert!(before[0] < 0.15 && before[1] < 0.15, "{before:.3?}");
+    }
+}
+
+#[test]
+fn a_folder_is_read_whether_its_run_ended_or_not() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&SEEN, config(Some(folder.path().into()), 5), 5);
+    let whole = RunHistory::read(folder.path()).unwrap();
+    assert_eq!(whole.epochs(), 5);
+    let fitted = JobModel::fit(&whole).unwrap().model;
+    // The run as it was before it ended; an older record lies beside it.
+    let lines = folder.path().join("history.jsonl");
+    let text = std::fs::read_to_string(&lines).unwrap();
+    let cut = text.find("\"finished\"").and_then(|at| text[..at].rfind('\n')).unwrap();
+    std::fs::write(&lines, &text[..=cut]).unwrap();
+    let part = RunHistory::read(folder.path()).unwrap();
+    assert_eq!(part.epochs(), 5);
+    let again = JobModel::fit(&part).unwrap().model;
+    assert_eq!((again.loss, again.compute), (fitted.loss, fitted.compute));
+    // Without a checkpoint, less is known, and the epochs are.
+    std::fs::remove_file(folder.path().join("checkpoint")).unwrap();
+    assert_eq!(RunHistory::read(folder.path()).unwrap().epochs(), 5);
+    JobModel::fit(&RunHistory::read(folder.path()).unwrap()).unwrap();
+}
