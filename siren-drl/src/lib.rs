@@ -7,6 +7,7 @@
 //! beat in expectation, [`grid_over_functions`] and [`grid_over_allocations`] what one allocation throughout
 //! can do.
 
+#[cfg(feature = "agent")]
 pub mod agent;
 mod belief;
 mod choice;
