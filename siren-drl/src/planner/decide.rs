@@ -190,7 +190,7 @@ impl Decision<'_> {
 /// The mean number of epochs until a sum of progress, each of mean 1 and standard deviation `spread`, is at
 /// least `needed`: 1 plus the chances that 1, 2, 3 epochs are not enough, by the normal distribution.
 fn hitting_epochs(needed: f64, spread: f64) -> f64 {
-    if !(needed > 0.0) {
+    if needed.is_nan() || needed <= 0.0 {
         return 1.0;
     }
     if spread < 1e-6 || needed > 1e6 {
