@@ -5,6 +5,7 @@
 //! by the conventions of Gymnasium. [`optimum`] says what no scheduler can beat in expectation,
 //! [`grid_over_functions`] and [`grid_over_allocations`] what one allocation throughout can do.
 
+mod bayes;
 mod belief;
 mod choice;
 mod env;
@@ -16,6 +17,7 @@ mod play;
 mod state;
 mod task;
 
+pub use bayes::{BayesianSearch, Trial, bayesian_search};
 pub use belief::Belief;
 pub use env::{Environment, Info, Saved, SavedVector, Step, Vector};
 pub use grid::{Demand, GridOverFunctions, Static, grid_over_allocations, grid_over_functions};
