@@ -3,7 +3,9 @@
 //!
 //! A [`JobModel`] says in closed form what an epoch takes, costs and brings. An [`Environment`] plays it,
 //! by the conventions of Gymnasium. [`optimum`] says what no scheduler can beat in expectation,
-//! [`grid_over_functions`] and [`grid_over_allocations`] what one allocation throughout can do.
+//! [`grid_over_functions`] and [`grid_over_allocations`] what one allocation throughout can do,
+//! [`bayesian_search`] how well that is found by trial. A [`Planner`] plans the rest of any job before each
+//! epoch, by a model that it corrects as it goes: its [`Belief`].
 
 mod bayes;
 mod belief;
