@@ -25,6 +25,7 @@ mod play;
 mod solve;
 mod state;
 mod task;
+mod vary;
 
 pub use bayes::{BayesianSearch, Trial, bayesian_search};
 pub use belief::Belief;
@@ -41,3 +42,4 @@ pub use planner::Planner;
 pub use play::{Episode, Score, play};
 pub use state::State;
 pub use task::{Bounds, Reward, Task};
+pub use vary::vary;
