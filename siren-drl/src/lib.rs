@@ -13,6 +13,7 @@ mod env;
 mod fit;
 mod grid;
 mod history;
+mod learning;
 mod model;
 mod optimum;
 mod planner;
@@ -26,6 +27,7 @@ pub use env::{Environment, Info, Saved, SavedVector, Step, Vector};
 pub use fit::{Errors, Fit, Misfit};
 pub use grid::{Demand, GridOverFunctions, Static, grid_over_allocations, grid_over_functions};
 pub use history::RunHistory;
+pub use learning::LearningPlanner;
 pub use model::{
     At, Chance, Compute, Dynamics, Epoch, Fees, Fetch, JobModel, Loss, Noise, PROFILES, Shards,
     Staleness, Start, Update,
