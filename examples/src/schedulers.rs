@@ -152,7 +152,7 @@ impl Belief {
             }
             Kind::Planner => {
                 let model = self.model(flags, config, parameters, train).await?;
-                let bounds = bounds(flags, platform, model.compute.memory_mb)?;
+                let bounds = bounds(flags, platform, &model)?;
                 Ok(Box::new(LearningPlanner::new(model).within(bounds)))
             }
             Kind::Agent(file) => agent(&file),
@@ -183,8 +183,9 @@ impl Belief {
     }
 }
 
-/// What a scheduler may choose from: up to so many workers, and memory that a worker fits into.
-fn bounds(flags: &Flags, platform: &Platform, needs_mb: f64) -> Result<Bounds> {
+/// What a scheduler may choose from: up to so many workers, and memory that a worker fits into and has use
+/// for.
+fn bounds(flags: &Flags, platform: &Platform, model: &JobModel) -> Result<Bounds> {
     let mut bounds = Bounds::of(platform);
     let least = Allocation { workers: flags.most_workers(), memory_mb: bounds.memory_min_mb };
     least.check(platform)?;
@@ -198,8 +199,13 @@ fn bounds(flags: &Flags, platform: &Platform, needs_mb: f64) -> Result<Bounds> {
         platform.check_memory(memory_mb)?;
         (bounds.memory_min_mb, bounds.memory_max_mb) = (memory_mb, memory_mb);
     }
-    while f64::from(bounds.memory_min_mb) < needs_mb && bounds.sizes() > 1 {
+    while f64::from(bounds.memory_min_mb) < model.compute.memory_mb && bounds.sizes() > 1 {
         bounds.memory_min_mb += bounds.memory_step_mb;
+    }
+    if model.compute.parallel_share == 0.0 {
+        let vcpu = platform.limits.memory_per_vcpu_mb;
+        let enough = (0..bounds.sizes()).find(|&size| f64::from(bounds.memory_mb(size)) >= vcpu);
+        bounds.memory_max_mb = enough.map_or(bounds.memory_max_mb, |size| bounds.memory_mb(size));
     }
     Ok(bounds)
 }
@@ -315,7 +321,7 @@ mod tests {
             let there = Flags { simulate: true, ..here };
             let to = first(&there, budget);
             println!("{budget:?} {target_loss:?}: {to:?}");
-            assert!(to.workers <= MOST, "{to:?}");
+            assert!(to.workers <= MOST && to.memory_mb <= 1_792, "{to:?}");
             let given = Flags { workers: Some(7), memory_mb: Some(512), ..there };
             let to = first(&given, budget);
             assert!(to.workers <= 7 && to.memory_mb == 512, "{to:?}");
