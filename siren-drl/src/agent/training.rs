@@ -269,7 +269,7 @@ impl Training {
         let averaged = self.policy(&self.weights.average)?;
         let (score, relative_time) = self.score(&averaged)?;
         let rank = |score: &Score, time: f64| (score.success.min(0.995), -time);
-        let best = self.rest.evaluations.iter().filter(|other| other.best).next_back();
+        let best = self.rest.evaluations.iter().rfind(|other| other.best);
         let best = best.is_none_or(|other| {
             rank(&score, relative_time) > rank(&other.score, other.relative_time)
         });
@@ -380,7 +380,7 @@ impl Training {
         play(&self.policy(&self.weights.average)?, task, episodes, seed)
     }
 
-    pub(super) fn seed(&self) -> Seed {
+    pub(super) fn begun_with(&self) -> Seed {
         self.begun_with
     }
 
