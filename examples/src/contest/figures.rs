@@ -1,0 +1,76 @@
+//! The figures.
+
+use siren_core::Allocation;
+use siren_drl::Static;
+use siren_report::chart::{Axis, Chart, Series};
+
+use super::Budget;
+
+/// What a grid search over the number of functions finds: time and cost.
+pub fn grid(curve: &[Static]) -> [Chart; 2] {
+    let functions = || Axis::new("functions", "").whole().log();
+    let points = |of: fn(&Static) -> f64| {
+        curve.iter().map(move |run| (f64::from(run.allocation.workers), of(run)))
+    };
+    [
+        Chart::new("Time of a grid search", functions(), Axis::new("time", "s").log())
+            .series(Series::line("time", points(|run| run.time_s))),
+        Chart::new("Cost of a grid search", functions(), Axis::new("cost", "$").from_zero())
+            .series(Series::line("cost", points(|run| run.cost_usd)).colour(1)),
+    ]
+}
+
+/// Seconds within each budget, for all methods, beside those of the talk.
+pub fn time(budgets: &[Budget]) -> Chart {
+    let axes = (Axis::new("budget", "$").from_zero(), Axis::new("time", "s").from_zero());
+    let mut chart = Chart::new("Time within a budget", axes.0, axes.1);
+    let mut enough: Vec<&Budget> = budgets.iter().filter(|budget| budget.is_enough()).collect();
+    enough.sort_by(|a, b| a.budget_usd.total_cmp(&b.budget_usd));
+    let names = enough.first().map(|budget| budget.methods().map(|(name, _)| name));
+    for (number, name) in names.into_iter().flatten().enumerate() {
+        // Those that fail half of the time are in the table.
+        let counted = |budget: &&Budget| {
+            let entry = budget.methods()[number].1?;
+            let fails = entry.score.success < 0.3;
+            (!fails).then_some((budget.budget_usd, entry.score.time_s))
+        };
+        let points: Vec<_> = enough.iter().filter_map(counted).collect();
+        if points.is_empty() || name.contains("demanded") {
+            continue;
+        }
+        chart = chart.series(Series::line(name, points));
+    }
+    let talk = enough.iter().filter_map(|budget| budget.talk.as_ref());
+    let points = talk.filter_map(|rows| Some((rows.budget_usd, rows.siren.time_s?)));
+    let points: Vec<_> = points.collect();
+    if points.is_empty() { chart } else { chart.series(Series::dashed("the talk's SIREN", points)) }
+}
+
+/// Functions and memory of each epoch within a budget.
+pub fn allocations(budget: &Budget) -> [Chart; 2] {
+    let shown = [
+        ("agent, from scratch", &budget.agent, 0),
+        ("agent, warm-started", &budget.agent_warm, 3),
+        ("planner", &budget.planner, 2),
+        ("optimum", &budget.optimum, 1),
+    ];
+    let usd = budget.budget_usd;
+    let chart = |title: String, axis: Axis, of: fn(&Allocation) -> u32| {
+        let chart = Chart::new(title, Axis::new("epoch", "").whole(), axis);
+        shown.iter().fold(chart, |chart, (name, entry, colour)| {
+            let Some(entry) = entry else { return chart };
+            let points = entry.allocations.iter().enumerate();
+            let points = points.map(|(epoch, allocation)| (epoch as f64, of(allocation).into()));
+            let series = match *name {
+                "optimum" => Series::dashed(*name, points),
+                _ => Series::line(*name, points),
+            };
+            chart.series(series.colour(*colour))
+        })
+    };
+    let functions = Axis::new("functions", "").whole().log();
+    [
+        chart(format!("Functions, ${usd}"), functions, |of| of.workers),
+        chart(format!("Memory, ${usd}"), Axis::new("memory", "MB").from_zero(), |of| of.memory_mb),
+    ]
+}
