@@ -5,9 +5,13 @@
 //! [predicted](JobModel::predicted) for a workload on a platform, or one that is [fitted](JobModel::fit) to
 //! runs. An [`Environment`] plays it, by the conventions of Gymnasium. [`optimum`] says what no scheduler can
 //! beat in expectation, [`grid_over_functions`] and [`grid_over_allocations`] what one allocation throughout
-//! can do.
+//! can do, [`bayesian_search`] how well that is found by trial. A [`Planner`] plans the rest of any job
+//! before each epoch, by a model that it corrects as it goes: its [`Belief`]. An `agent::Agent` learns what
+//! to do by trial in environments.
 
+#[cfg(feature = "agent")]
 pub mod agent;
+mod bayes;
 mod belief;
 mod choice;
 mod env;
@@ -22,6 +26,7 @@ mod solve;
 mod state;
 mod task;
 
+pub use bayes::{BayesianSearch, Trial, bayesian_search};
 pub use belief::Belief;
 pub use env::{Environment, Info, Saved, SavedVector, Step, Vector};
 pub use fit::{Errors, Fit, Misfit};

@@ -1,5 +1,7 @@
 //! What the policy gradient follows.
 
+use std::ops::Range;
+
 use siren_burn::Learner;
 use siren_burn::burn::prelude::*;
 use siren_core::{Batch, Result};
@@ -40,24 +42,19 @@ impl Learner for Objective {
     }
 
     fn batch(&self, batch: &Batch<'_>, device: &Device) -> Result<Rows> {
-        let rows = batch.floats(self.width())?;
+        let width = self.width();
+        let rows = batch.floats(width)?;
         let mut start = 0;
-        let mut columns = |count: usize| {
-            let from = start;
+        let mut next = |count: usize| {
             start += count;
-            let values: Vec<f32> = rows
-                .chunks_exact(self.width())
-                .flat_map(|row| &row[from..from + count])
-                .copied()
-                .collect();
-            Tensor::from_data(TensorData::new(values, [batch.examples, count]), device)
+            columns(&rows, width, start - count..start, device)
         };
         Ok(Rows {
-            states: columns(self.inputs),
-            actions: columns(ACTIONS),
-            log_probs: columns(1),
-            advantages: columns(1),
-            returns: columns(1),
+            states: next(self.inputs),
+            actions: next(ACTIONS),
+            log_probs: next(1),
+            advantages: next(1),
+            returns: next(1),
         })
     }
 
@@ -67,7 +64,7 @@ impl Learner for Objective {
         let (mean, log_sigma) = network.policy(states.clone(), log_sigma);
         let ratio = (log_prob(mean, log_sigma.clone(), actions) - log_probs).exp();
         let mut gain = ratio.clone() * advantages.clone();
-        if clip.is_finite() {
+        if clip > 0.0 {
             gain = gain.min_pair(ratio.clamp(1.0 - clip, 1.0 + clip) * advantages);
         }
         let error = (network.value(states) - returns).powi_scalar(2);
@@ -77,4 +74,47 @@ impl Learner for Objective {
         }
         loss
     }
+}
+
+/// The mean squared error of the policy's mean, to imitate actions.
+pub(super) struct Imitation {
+    inputs: usize,
+    settings: Settings,
+}
+
+impl Imitation {
+    pub(super) fn of(objective: &Objective) -> Self {
+        Self { inputs: objective.inputs, settings: objective.settings }
+    }
+}
+
+impl Learner for Imitation {
+    type Module = Network;
+    /// States, actions.
+    type Batch = (Tensor<2>, Tensor<2>);
+
+    fn init(&self, device: &Device) -> Network {
+        Network::new(self.inputs, self.settings.hidden, self.settings.sigma, device)
+    }
+
+    fn batch(&self, batch: &Batch<'_>, device: &Device) -> Result<Self::Batch> {
+        let rows = batch.floats(self.inputs + ACTIONS)?;
+        Ok((
+            columns(&rows, self.inputs + ACTIONS, 0..self.inputs, device),
+            columns(&rows, self.inputs + ACTIONS, self.inputs..self.inputs + ACTIONS, device),
+        ))
+    }
+
+    fn loss(&self, network: &Network, (states, actions): Self::Batch) -> Tensor<1> {
+        let (mean, _) = network.policy(states, self.settings.log_sigma);
+        (mean - actions).powi_scalar(2).mean()
+    }
+}
+
+fn columns(rows: &[f32], width: usize, range: Range<usize>, device: &Device) -> Tensor<2> {
+    let count = range.len();
+    let values: Vec<f32> =
+        rows.chunks_exact(width).flat_map(|row| &row[range.clone()]).copied().collect();
+    let shape = [values.len() / count, count];
+    Tensor::from_data(TensorData::new(values, shape), device)
 }

@@ -2,76 +2,84 @@
 
 use std::sync::Arc;
 
-use siren_core::Allocation;
+use siren_core::{Allocation, Error, Job, Result};
 
-use super::affordable::{Affordable, Reference};
+use super::network::ACTIONS;
+use super::reference::{Reference, References, Rest};
+use crate::belief::Belief;
 use crate::model::Dynamics;
 use crate::state::State;
 use crate::task::{Bounds, Task};
 
 /// Numbers that a policy sees.
-pub(super) const INPUTS: usize = 17;
+pub(super) const INPUTS: usize = 22;
+
+/// Whole epochs are expected to be so many more than ideal ones, before rounding up.
+const LAG: f64 = 0.1;
 
 /// How a policy sees a job's states, and what its actions mean there.
+///
+/// It sees the nine parts of the state of the SIREN paper, the last allocation, how much of the job and of
+/// the money is left, and what the job's model says of this very epoch: how time, money and progress change
+/// with twice the functions and twice the memory. So one policy serves many jobs.
+///
+/// An action is two numbers: the logarithm of the number of functions over the largest constant
+/// one that the money left pays for to the end, and the logarithm of the memory over one vCPU's. Zero is
+/// therefore a policy that spends the budget, on any job; what is to be learned is how to do better.
 #[derive(Clone)]
 pub(super) struct View {
-    job: Arc<dyn Dynamics>,
     bounds: Bounds,
     budget_usd: f64,
-    needed: f64,
     target_loss: f64,
-    /// One vCPU.
+    needed: f64,
     memory_mb: u32,
-    affordable: Arc<Affordable>,
+    references: Arc<References>,
 }
 
 impl View {
     pub(super) fn new(task: &Task) -> Self {
+        let needed = task.needed().max(1.0);
         Self {
-            job: Arc::clone(&task.job),
             bounds: task.bounds,
             budget_usd: task.budget_usd,
-            needed: task.needed(),
             target_loss: task.target_loss,
-            memory_mb: task
-                .bounds
-                .nearest(1.0, task.job.platform().limits.memory_per_vcpu_mb)
-                .memory_mb,
-            affordable: Arc::new(Affordable::new(task)),
+            needed,
+            memory_mb: task.one_vcpu_mb(),
+            references: Arc::new(References::new(&*task.job, task.bounds, needed)),
         }
     }
 
-    /// Ideal epochs that are left, and how many real ones that is expected to be.
-    fn left(&self, state: &State) -> (f64, f64) {
-        let left = (self.needed - self.job.progress_at(state.loss)).clamp(0.0, self.needed);
-        (left, (left + 0.1).ceil().max(1.0))
+    fn rest(&self, belief: &Belief) -> Rest {
+        let ideal = (self.needed - belief.progress()).clamp(0.0, self.needed);
+        let epochs = (ideal / belief.progress_ratio() + LAG).ceil().max(1.0);
+        Rest { ideal, epochs, budget_usd: belief.budget_usd().max(0.0) }
     }
 
-    fn reference(&self, state: &State, memory_mb: u32) -> Reference {
-        let (left, epochs) = self.left(state);
-        self.affordable.with(&*self.job, state, left, epochs, memory_mb)
+    fn reference(&self, belief: &Belief, memory_mb: u32) -> Reference {
+        self.references.of(belief, self.rest(belief), memory_mb)
     }
 
-    pub(super) fn first_time(&self) -> f64 {
-        let loss = self.job.loss(0.0);
-        3.0 * self.time_left(&State { loss, budget_usd: self.budget_usd, ..State::default() })
+    /// Seconds to the end with a constant number of functions of one vCPU.
+    pub(super) fn time_left(&self, belief: &Belief) -> f64 {
+        self.reference(belief, self.memory_mb).time_s
     }
 
-    /// Seconds to the end with one allocation, as far as the money left goes.
-    pub(super) fn time_left(&self, state: &State) -> f64 {
-        self.reference(state, self.memory_mb).time_s
-    }
-
-    /// The state as a policy sees it.
-    pub(super) fn inputs(&self, state: &State, into: &mut [f32]) {
-        let (left, epochs) = self.left(state);
-        let ln = |x: f64| x.max(1e-3).ln();
+    /// The state as a policy sees it; the belief has observed it.
+    pub(super) fn inputs(&self, belief: &Belief, state: &State, into: &mut [f32]) {
+        let rest = self.rest(belief);
+        let ln = |x: f64| x.clamp(1e-3, 1e9).ln();
         let memory_mb = state.allocation.map_or(self.memory_mb, |before| before.memory_mb);
-        let one = self.reference(state, self.memory_mb);
+        let one = self.reference(belief, self.memory_mb);
         let workers = state.allocation.map_or(one.workers, |before| before.workers.into());
-        let share = state.budget_usd / self.budget_usd;
+        let share = rest.budget_usd / self.budget_usd;
+        let now = self.bounds.nearest(one.workers, self.memory_mb.into());
+        let here = belief.expect(now);
+        let more = belief.expect(self.bounds.nearest(2.0 * one.workers, now.memory_mb.into()));
+        let larger = 2.0 * f64::from(now.memory_mb);
+        let larger = belief.expect(self.bounds.nearest(now.workers.into(), larger));
         let values = [
-            state.epoch as f64 / self.needed,
+            // The nine parts, those in units of the job's own.
+            state.epoch.min(1 << 20) as f64 / self.needed,
             ln(state.loss / self.target_loss),
             ln(state.elapsed_s),
             ln(state.fetch_s),
@@ -80,26 +88,66 @@ impl View {
             state.memory,
             state.cpu,
             ln(share),
-            left / self.needed,
-            ln(left + 0.1),
-            epochs - left,
-            ln(share * self.needed / epochs),
+            // The last allocation.
             ln(workers / one.workers),
             ln(f64::from(memory_mb) / f64::from(self.memory_mb)),
+            // What is left.
+            rest.ideal / self.needed,
+            ln(rest.ideal + LAG),
+            rest.epochs - rest.ideal,
+            ln(share * self.needed / rest.epochs),
             ln(one.workers),
             ln(one.time_s),
+            // This epoch.
+            ln(more.elapsed_s / here.elapsed_s),
+            ln(more.cost_usd / here.cost_usd),
+            ln(more.progress / here.progress),
+            ln(larger.elapsed_s / here.elapsed_s),
+            ln(larger.cost_usd / here.cost_usd),
         ];
         for (into, value) in into.iter_mut().zip(values) {
-            *into = value as f32;
+            *into = if value.is_finite() { value as f32 } else { 0.0 };
         }
     }
 
     /// The allocation that an action means.
-    pub(super) fn allocation(&self, state: &State, action: [f32; 2]) -> Allocation {
-        let bounds = &self.bounds;
+    pub(super) fn allocation(&self, belief: &Belief, action: [f32; ACTIONS]) -> Allocation {
         let [workers, memory] = action.map(|x| f64::from(x).clamp(-8.0, 8.0).exp());
-        let memory_mb = bounds.nearest(1.0, f64::from(self.memory_mb) * memory).memory_mb;
-        let reference = self.reference(state, memory_mb);
-        bounds.nearest(reference.workers * workers, memory_mb.into())
+        let memory_mb = self.bounds.nearest(1.0, f64::from(self.memory_mb) * memory).memory_mb;
+        let reference = self.reference(belief, memory_mb);
+        self.bounds.nearest(reference.workers * workers, memory_mb.into())
+    }
+
+    /// The action that means an allocation.
+    pub(super) fn action(&self, belief: &Belief, allocation: Allocation) -> [f32; ACTIONS] {
+        let reference = self.reference(belief, allocation.memory_mb);
+        let workers = f64::from(allocation.workers) / reference.workers;
+        let memory = f64::from(allocation.memory_mb) / f64::from(self.memory_mb);
+        [workers, memory].map(|factor| factor.ln() as f32)
+    }
+}
+
+impl Task {
+    /// A running job as a task, with what is believed about it.
+    ///
+    /// # Errors
+    ///
+    /// Rejected where the job has no budget or no target that the model reaches.
+    pub(super) fn of(model: &Arc<dyn Dynamics>, job: &Job, bounds: Bounds) -> Result<Self> {
+        let missing = |what| {
+            Error::rejected(format!(
+                "a learned scheduler needs {what}: give one, or let the planner schedule the job"
+            ))
+        };
+        let task = Self {
+            job: Arc::clone(model),
+            budget_usd: job.budget.ok_or_else(|| missing("a budget"))?.dollars(),
+            target_loss: job.target_loss.ok_or_else(|| missing("a target loss"))?,
+            epochs: job.epochs,
+            bounds,
+            reward: crate::Reward { beta: 0.0, c: 0.0 },
+        };
+        task.check()?;
+        Ok(task)
     }
 }
