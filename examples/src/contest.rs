@@ -3,6 +3,7 @@
 
 pub mod baselines;
 pub mod figures;
+pub mod learning;
 pub mod table;
 pub mod talk;
 
@@ -131,6 +132,8 @@ pub struct Budget {
     pub fixed: Option<Entry>,
     /// The same, demanding that it succeeds.
     pub static_that_succeeds: Option<Entry>,
+    /// What Bayesian optimisation finds by trial, with no more than the trials' episodes.
+    pub bayesian: Option<Entry>,
     /// The agent of the seed in the middle, trained from scratch.
     pub agent: Option<Entry>,
     /// The same, trained from what imitating the planner gives.
@@ -151,12 +154,13 @@ impl Budget {
     }
 
     /// The methods, by name, in the order of the table.
-    pub fn methods(&self) -> [(&'static str, Option<&Entry>); 8] {
+    pub fn methods(&self) -> [(&'static str, Option<&Entry>); 9] {
         [
             ("grid over functions", self.grid.as_ref()),
             ("grid over functions, 95 % demanded", self.grid_that_succeeds.as_ref()),
             ("best static (n, m)", self.fixed.as_ref()),
             ("best static (n, m), 95 % demanded", self.static_that_succeeds.as_ref()),
+            ("Bayesian optimisation of (n, m)", self.bayesian.as_ref()),
             ("agent, from scratch", self.agent.as_ref()),
             ("agent, warm-started", self.agent_warm.as_ref()),
             ("planner", self.planner.as_ref()),

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use siren_core::{Error, ErrorKind, Result};
 use siren_drl::{
-    Demand, Planner, Static, Task, check_budget, grid_over_allocations, grid_over_functions,
-    minimum_cost, optimum,
+    Demand, Planner, Static, Task, bayesian_search, check_budget, grid_over_allocations,
+    grid_over_functions, minimum_cost, optimum,
 };
 
 use super::{Budget, ENOUGH, Entry, Terms, talk};
 
 /// Episodes by which allocations are chosen that succeed often enough.
 const CHOOSING: u64 = 200;
+
+/// Episodes that a search by trial may spend.
+const TRIALS: u64 = 60;
 
 /// Everything about a budget but agents.
 ///
@@ -65,6 +68,17 @@ pub fn measure(terms: &Terms, budget_usd: f64) -> Result<Budget> {
     budget.fixed = judge("Best static allocation", found)?;
     let found = grid_over_allocations(&task, demand);
     budget.static_that_succeeds = judge("Best static allocation, 95 % demanded", found)?;
+    let search = bayesian_search(&task, TRIALS, terms.searched());
+    let spent = search.as_ref().ok().map(|search| {
+        format!(
+            "Bayesian optimisation spends ${:.0} and {:.1} h on {} trials.",
+            search.cost_usd(),
+            search.time_s() / 3_600.0,
+            search.trials.len()
+        )
+    });
+    budget.bayesian = judge("Bayesian optimisation", search.map(|search| search.best))?;
+    budget.notes.extend(spent);
     Ok(budget)
 }
 

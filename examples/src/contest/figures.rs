@@ -4,7 +4,8 @@ use siren_core::Allocation;
 use siren_drl::Static;
 use siren_report::chart::{Axis, Chart, Series};
 
-use super::Budget;
+use super::learning::{Pupil, quantile};
+use super::{Budget, ENOUGH};
 
 /// What a grid search over the number of functions finds: time and cost.
 pub fn grid(curve: &[Static]) -> [Chart; 2] {
@@ -72,5 +73,39 @@ pub fn allocations(budget: &Budget) -> [Chart; 2] {
     [
         chart(format!("Functions, ${usd}"), functions, |of| of.workers),
         chart(format!("Memory, ${usd}"), Axis::new("memory", "MB").from_zero(), |of| of.memory_mb),
+    ]
+}
+
+/// The gap against the steps of the environments, and the share of the seeds that succeed: over the seeds of
+/// one budget, on the episodes for validation. A seed that fails has an infinite gap.
+pub fn training(pupils: &[&Pupil], title: &str) -> [Chart; 2] {
+    let most = pupils.iter().map(|pupil| pupil.evaluations.len()).max().unwrap_or(0);
+    // Who stopped early stays where it was.
+    let at = |number: usize| {
+        pupils.iter().filter_map(move |pupil| {
+            let last = pupil.evaluations.len().checked_sub(1)?;
+            Some((*pupil, &pupil.evaluations[number.min(last)]))
+        })
+    };
+    let steps = |number| at(number).map(|(_, of)| of.steps).max().unwrap_or(0) as f64 / 1e3;
+    let quartile = |share| {
+        (0..most).map(move |number| {
+            let gaps: Vec<f64> = at(number).map(|(pupil, of)| pupil.gap(of) * 100.0).collect();
+            (steps(number), quantile(&gaps, share))
+        })
+    };
+    let share = (0..most).map(|number| {
+        let succeed = at(number).filter(|(_, of)| of.score.success >= ENOUGH).count();
+        (steps(number), 100.0 * succeed as f64 / pupils.len() as f64)
+    });
+    let thousands = || Axis::new("environment steps", "thousands").from_zero();
+    let seeds = format!("{title}: seeds that succeed");
+    [
+        Chart::new(format!("{title}: gap"), thousands(), Axis::new("gap", "%").log())
+            .series(Series::dashed("lower quartile", quartile(0.25)).colour(4))
+            .series(Series::line("median", quartile(0.5)).colour(0))
+            .series(Series::dashed("upper quartile", quartile(0.75)).colour(4)),
+        Chart::new(seeds, thousands(), Axis::new("seeds", "%").from_zero())
+            .series(Series::line("succeed", share).colour(2)),
     ]
 }

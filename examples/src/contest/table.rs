@@ -1,5 +1,6 @@
 //! The table, as text and on a page.
 
+use super::learning::{Summary, Timing};
 use super::{Budget, Entry, talk};
 use crate::lab::rows;
 
@@ -80,4 +81,36 @@ pub fn print(budget: &Budget) {
         rows::print_columns(&HEADER, &lines);
     }
     says(budget).iter().for_each(|line| println!("{line}"));
+}
+
+/// The names of the columns about seeds.
+pub const SEEDS: [&str; 10] = [
+    "agents",
+    "seeds that succeed",
+    "gap: lower quartile",
+    "median",
+    "upper quartile",
+    "steps/s",
+    "training, s",
+    "until within 5 %, s",
+    "decision, \u{b5}s",
+    "planner's, \u{b5}s",
+];
+
+/// What is said of the seeds of one budget.
+pub fn seeds(summary: &Summary, timing: &Timing) -> Vec<String> {
+    let start = if summary.warm_start { "warm-started" } else { "from scratch" };
+    let gap = |at: usize| summary.gap[at].map_or("fails".into(), percent);
+    vec![
+        format!("${}, {start}", summary.budget_usd),
+        format!("{} of {}", summary.succeed, summary.seeds),
+        gap(0),
+        gap(1),
+        gap(2),
+        format!("{:.0}", timing.steps_per_s),
+        format!("{:.1}", timing.seconds),
+        timing.seconds_until_near.map_or("never".into(), |seconds| format!("{seconds:.1}")),
+        format!("{:.0}", timing.decision_us),
+        format!("{:.0}", timing.planner_decision_us),
+    ]
 }
