@@ -108,8 +108,9 @@ impl Command {
             Algorithm::Reinforce => Settings::reinforce(),
         };
         if self.quick {
-            settings.steps = 60_000;
+            settings.steps = 200_000;
             settings.evaluate_episodes = 32;
+            settings.evaluate_every = 8;
         }
         settings.steps = self.steps.unwrap_or(settings.steps);
         let warm = Settings { warm_start: IMITATED, ..settings };
@@ -187,6 +188,7 @@ struct Found {
 
 fn compare(command: &Command) -> Result<()> {
     let terms = command.terms()?;
+    command.budgets().iter().try_for_each(|&usd| terms.task(usd).check())?;
     rows::folder(&command.out)?;
     let curve = baselines::curve(&terms);
     println!("{}\n\n{}", about(command, &terms), summary(&curve, terms.grid_memory_mb));
@@ -198,7 +200,7 @@ fn compare(command: &Command) -> Result<()> {
     if !found.summaries.is_empty() {
         println!();
         rows::print_columns(&table::SEEDS, &found.seeds());
-        println!("{}", HOW);
+        HOW.iter().for_each(|line| println!("{line}"));
     }
     found.write(command, &terms)?;
     let page = command.out.join("report.html");
@@ -208,14 +210,17 @@ fn compare(command: &Command) -> Result<()> {
 }
 
 /// What the tables mean.
-const HOW: &str = "Gap: mean seconds of the episodes that succeed, over what no schedule beats in \
-    expectation. Each row is played on the same episodes, which nothing was trained on or chosen by; a \
-    grid that demands nothing spends the budget to the last cent in expectation, and so fails in about half of them. \
-    The agent of a table is the seed in the middle by its gap on other episodes, for validation; of each training the checkpoint \
-    counts that was best on those. A seed that fails in more than 5 % of the episodes counts as worse than any other. \
-    An agent is trained in the job's own model: it sees what the model says of the epoch, and its first policy spends \
-    the money left evenly. The planner and the optimum know the model too; Bayesian optimisation and the agent's \
-    rewards do not.";
+const HOW: [&str; 6] = [
+    "Gap: mean seconds of the episodes that succeed, over what no schedule beats in expectation.",
+    "All rows are played on the same episodes, which nothing was trained on or chosen by. A grid that demands \
+     nothing spends the budget to the last cent in expectation, and fails whenever it has no luck.",
+    "The agent of a table is the seed in the middle by its gap on other episodes, for validation; of each training the \
+     checkpoint counts that was best on those.",
+    "In the quartiles a seed that fails in more than 5 % of the episodes is worse than any other.",
+    "An agent is trained in the job's own model: it sees what the model says of the epoch, and its first policy spends \
+     the money left evenly, on functions of one vCPU. One that is warm-started imitates the planner first.",
+    "The planner and the optimum know the model too; Bayesian optimisation does not, and pays for its trials.",
+];
 
 /// Trains on all cores, and shows how far it is.
 fn teach(command: &Command, terms: &Terms, lessons: &[Lesson]) -> Result<Vec<Pupil>> {
@@ -313,7 +318,7 @@ impl Found {
         figure("time", std::slice::from_ref(&time))?;
         let mut sheet = Sheet::new("Schedulers within a budget")
             .text(format!("{}.", about(command, terms)))
-            .text(HOW)
+            .text(HOW.join(" "))
             .heading("All budgets")
             .charts(&[&[time][..], &grid].concat())?;
         if !self.summaries.is_empty() {

@@ -55,7 +55,10 @@ pub fn measure(terms: &Terms, budget_usd: f64) -> Result<Budget> {
             Ok(Some(Entry::of(&played, best.lower_s)))
         }
         Err(error) => {
-            budget.notes.push(format!("{name}: {}.", too_little(error)?));
+            too_little(error)?;
+            budget
+                .notes
+                .push(format!("{name}: the budget does not suffice for any that was tried."));
             Ok::<_, Error>(None)
         }
     };

@@ -64,10 +64,7 @@ pub fn percent(share: f64) -> String {
 pub fn says(budget: &Budget) -> Vec<String> {
     let mut says = Vec::new();
     if let Some(reason) = &budget.reason {
-        says.push(format!(
-            "It fails for every policy: {reason}. The least cost is ${:.2}, in expectation and whatever the time.",
-            budget.minimum_cost_usd
-        ));
+        says.push(format!("It fails for every policy: {reason}."));
     }
     says.extend(budget.notes.iter().cloned());
     says
