@@ -6,7 +6,8 @@
 //! runs. An [`Environment`] plays it, by the conventions of Gymnasium. [`optimum`] says what no scheduler can
 //! beat in expectation, [`grid_over_functions`] and [`grid_over_allocations`] what one allocation throughout
 //! can do, [`bayesian_search`] how well that is found by trial. A [`Planner`] plans the rest of any job
-//! before each epoch, by a model that it corrects as it goes: its [`Belief`]. An `agent::Agent` learns what
+//! before each epoch, by a model that it corrects as it goes: its [`Belief`]; a [`LearningPlanner`] fits that
+//! model anew. An `agent::Agent` learns what
 //! to do by trial in environments.
 
 #[cfg(feature = "agent")]
@@ -18,6 +19,7 @@ mod env;
 mod fit;
 mod grid;
 mod history;
+mod learning;
 mod model;
 mod optimum;
 mod planner;
@@ -25,6 +27,7 @@ mod play;
 mod solve;
 mod state;
 mod task;
+mod vary;
 
 pub use bayes::{BayesianSearch, Trial, bayesian_search};
 pub use belief::Belief;
@@ -32,6 +35,7 @@ pub use env::{Environment, Info, Saved, SavedVector, Step, Vector};
 pub use fit::{Errors, Fit, Misfit};
 pub use grid::{Demand, GridOverFunctions, Static, grid_over_allocations, grid_over_functions};
 pub use history::RunHistory;
+pub use learning::LearningPlanner;
 pub use model::{
     At, Chance, Compute, Dynamics, Epoch, Fees, Fetch, JobModel, Loss, Noise, PROFILES, Shards,
     Staleness, Start, Update,
@@ -41,3 +45,4 @@ pub use planner::Planner;
 pub use play::{Episode, Score, play};
 pub use state::State;
 pub use task::{Bounds, Reward, Task};
+pub use vary::vary;

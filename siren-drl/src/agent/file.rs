@@ -209,7 +209,8 @@ impl<'a> Read<'a> {
     }
 
     fn about<T: DeserializeOwned>(&self) -> Result<T> {
-        let header = SafeTensors::read_metadata(&self.bytes).map_err(|error| self.corrupt(error))?;
+        let header =
+            SafeTensors::read_metadata(&self.bytes).map_err(|error| self.corrupt(error))?;
         let entry = header.1.metadata().as_ref().and_then(|entries| entries.get(ENTRY));
         let text = entry.ok_or_else(|| self.corrupt(format!("it has no entry {ENTRY}")))?;
         serde_json::from_str(text).map_err(|error| self.corrupt(error))

@@ -9,12 +9,13 @@ use super::policy::Policy;
 use super::view::View;
 use crate::belief::Belief;
 use crate::state::State;
-use crate::task::{Bounds, Task};
+use crate::task::Bounds;
 
 /// A trained [`Agent`] as the scheduler of a running job: the mean action in each state. What it believes
 /// about the job is corrected by what it observes, as the [`Planner`](crate::Planner)'s is.
 ///
-/// A job needs a target loss and a budget. There are never more workers than batches.
+/// A job needs a budget; one without a target loss that its model reaches is scheduled for the epochs that
+/// remain. There are never more workers than batches.
 #[derive(Clone)]
 pub struct Learned {
     policy: Policy,
@@ -44,7 +45,7 @@ impl Learned {
         let mut bounds = self.bounds.unwrap_or_else(|| Bounds::of(&job.platform));
         bounds.check(&job.platform)?;
         bounds.workers = bounds.workers.min(u32::try_from(job.batches).unwrap_or(u32::MAX)).max(1);
-        Ok(View::new(&Task::of(self.belief.model(), job, bounds)?))
+        View::of(&**self.belief.model(), job, bounds)
     }
 }
 

@@ -68,6 +68,7 @@ impl Log {
 }
 
 fn cannot_write(path: &Path, error: std::io::Error) -> Error {
-    let message = format!("cannot write {}: choose a folder that can be written to", path.display());
+    let message =
+        format!("cannot write {}: choose a folder that can be written to", path.display());
     Error::new(ErrorKind::Other, message).with_source(error)
 }

@@ -91,3 +91,47 @@ pub(super) fn log_prob(mean: Tensor<2>, log_sigma: Tensor<2>, actions: Tensor<2>
     let half_log_2_pi = 0.5 * std::f32::consts::TAU.ln();
     (z.powi_scalar(2) * -0.5 - log_sigma - half_log_2_pi).sum_dim(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use siren_burn::burn::tensor::TensorData;
+    use statrs::distribution::{Continuous, Normal};
+
+    use super::*;
+
+    #[test]
+    fn log_probabilities_are_those_of_the_closed_form() {
+        let tensor = |rows: [[f32; 2]; 3]| Tensor::<2>::from_data(rows, &Device::flex());
+        let (means, log_sigmas, actions) = (
+            [[0.0, 1.0], [-2.0, 0.5], [3.0, 3.0]],
+            [[0.0, -1.0], [-2.0, 0.7], [-4.0, 1.0]],
+            [[0.3, 1.5], [-2.1, -4.0], [3.0, 2.0]],
+        );
+        let found = log_prob(tensor(means), tensor(log_sigmas), tensor(actions));
+        for (row, found) in found.into_data().iter::<f64>().enumerate() {
+            let one = |i: usize| {
+                let sigma = f64::from(log_sigmas[row][i]).exp();
+                let normal = Normal::new(means[row][i].into(), sigma).unwrap();
+                normal.ln_pdf(actions[row][i].into())
+            };
+            let known = one(0) + one(1);
+            assert!((found - known).abs() < 1e-4 * known.abs().max(1.0), "{found}, not {known}");
+        }
+    }
+
+    #[test]
+    fn sigma_depends_on_the_state_where_it_is_meant_to() {
+        let device = Device::flex();
+        let states = Tensor::<2>::from_data(
+            TensorData::new(vec![5.0_f32, -3.0, -100.0, 400.0], [2, 2]),
+            &device,
+        );
+        for (sigma, differ) in [(Sigma::Free, false), (Sigma::State, true)] {
+            let network = Network::new(2, 8, sigma, &device);
+            let (mean, log_sigma) = network.policy(states.clone(), -0.7);
+            assert_eq!((mean.dims(), log_sigma.dims()), ([2, 2], [2, 2]));
+            let values: Vec<f32> = log_sigma.into_data().iter::<f32>().collect();
+            assert_eq!(values[0] != values[2], differ, "{sigma:?}: {values:?}");
+        }
+    }
+}

@@ -118,3 +118,64 @@ fn columns(rows: &[f32], width: usize, range: Range<usize>, device: &Device) -> 
     let shape = [values.len() / count, count];
     Tensor::from_data(TensorData::new(values, shape), device)
 }
+
+#[cfg(test)]
+mod tests {
+    use siren_burn::BurnWorkload;
+    use siren_core::{Seed, Workload};
+
+    use super::*;
+    use crate::agent::Sigma;
+
+    /// Rows that a policy might have collected: ratios of densities away from 1 and from where they are
+    /// clipped, where the objective has no derivative.
+    fn rows(count: usize, inputs: usize) -> Vec<u8> {
+        let mut numbers = Vec::new();
+        for row in 0..count {
+            let x = |i: usize| ((row * 7 + i * 3) % 11) as f32 / 5.0 - 1.0;
+            numbers.extend((0..inputs).map(x));
+            numbers.extend([0.3 * x(1), -0.2 * x(2)]);
+            // The density at sigma 0.5 is about -0.5 there.
+            numbers.extend([-0.5 - 0.05 * (row % 3) as f32, x(3), x(4)]);
+        }
+        numbers.iter().flat_map(|x: &f32| x.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn the_policy_gradient_is_that_of_finite_differences() {
+        for (settings, sigma) in [
+            (Settings::ppo(), Sigma::Free),
+            (Settings::ppo(), Sigma::State),
+            (Settings::reinforce(), Sigma::State),
+        ] {
+            let settings = Settings { hidden: 6, entropy: 0.01, sigma, ..settings };
+            let (inputs, examples) = (5, 12);
+            let workload = BurnWorkload::new(Objective { inputs, settings }).unwrap();
+            let bytes = rows(examples, inputs);
+            let batch = Batch { bytes: &bytes, examples };
+            let mut params = workload.init(Seed::new(3)).unwrap();
+            // Away from where all units are silent.
+            params.iter_mut().enumerate().for_each(|(i, p)| *p += 0.1 * ((i % 5) as f32 - 2.0));
+            let mut gradient = vec![0.0; params.len()];
+            workload.gradient(&params, &batch, Seed::new(0), &mut gradient).unwrap();
+            let mut unused = vec![0.0; params.len()];
+            let mut loss = |params: &[f32]| {
+                workload.gradient(params, &batch, Seed::new(0), &mut unused).unwrap()
+            };
+            let largest = gradient.iter().fold(0.0_f32, |max, g| max.max(g.abs()));
+            assert!(largest > 0.05, "{largest}");
+            let mut wrong = 0;
+            for i in 0..params.len() {
+                let step = 1e-2;
+                let mut moved = params.clone();
+                moved[i] += step;
+                let up = loss(&moved);
+                moved[i] -= 2.0 * step;
+                let numeric = ((up - loss(&moved)) / f64::from(2.0 * step)) as f32;
+                wrong += usize::from((numeric - gradient[i]).abs() > 0.02 * largest.max(0.3));
+            }
+            // A unit or a ratio may change sides within a step.
+            assert!(wrong * 20 <= params.len(), "{sigma:?}: {wrong} of {}", params.len());
+        }
+    }
+}

@@ -4,7 +4,7 @@ use siren_core::Allocation;
 
 use crate::belief::Belief;
 use crate::model::{At, Chance, Dynamics};
-use crate::task::{Bounds, Task};
+use crate::task::Bounds;
 
 /// Points of progress at which means are tabulated.
 const POINTS: usize = 48;
@@ -125,13 +125,6 @@ fn whole(number: f64, bounds: &Bounds) -> u32 {
     (number.exp().round() as u32).clamp(1, bounds.workers)
 }
 
-impl Task {
-    /// The memory size nearest to one vCPU.
-    pub(crate) fn one_vcpu_mb(&self) -> u32 {
-        self.bounds.nearest(1.0, self.job.platform().limits.memory_per_vcpu_mb).memory_mb
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -139,6 +132,7 @@ mod tests {
     use super::*;
     use crate::grid::Static;
     use crate::model::JobModel;
+    use crate::task::Task;
 
     /// The reference is the static allocation that a search would find: it spends the budget.
     #[test]

@@ -169,7 +169,12 @@ fn certain(task: &Task) -> Belief {
 }
 
 /// Plays episodes with the mean action, all at once; the model is known to be right.
-pub(super) fn play(policy: &Policy, task: &Arc<Task>, episodes: u64, seed: Seed) -> Result<Vec<Episode>> {
+pub(super) fn play(
+    policy: &Policy,
+    task: &Arc<Task>,
+    episodes: u64,
+    seed: Seed,
+) -> Result<Vec<Episode>> {
     let mut vector = Vector::new(&[Arc::clone(task)], episodes.max(1) as usize, 0, seed)?;
     let count = vector.len();
     let view = View::new(task);

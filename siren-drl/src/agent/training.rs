@@ -257,12 +257,7 @@ impl Training {
         }
         let bytes: Vec<u8> = minibatch.iter().flat_map(|x| x.to_le_bytes()).collect();
         let batch = Batch { bytes: &bytes, examples: picked.len() };
-        self.workload.gradient(
-            &self.weights.params,
-            &batch,
-            Seed::new(0),
-            &mut self.gradient,
-        )?;
+        self.workload.gradient(&self.weights.params, &batch, Seed::new(0), &mut self.gradient)?;
         let left = 1.0 - self.rest.steps as f32 / self.settings.steps as f32;
         let fall = self.settings.last_rate + (1.0 - self.settings.last_rate) * left.max(0.0);
         let policy = self.rest.iteration >= self.settings.critic_first;
@@ -270,12 +265,7 @@ impl Training {
         Ok(())
     }
 
-    fn evaluate(
-        &mut self,
-        tracks: &[Track],
-        rows: &[f32],
-        explained_variance: f64,
-    ) -> Result<()> {
+    fn evaluate(&mut self, tracks: &[Track], rows: &[f32], explained_variance: f64) -> Result<()> {
         let averaged = self.policy(&self.weights.average)?;
         let (score, relative_time) = self.score(&averaged)?;
         let rank = |score: &Score, time: f64| (score.success.min(0.995), -time);

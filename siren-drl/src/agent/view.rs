@@ -31,28 +31,65 @@ pub(super) struct View {
     bounds: Bounds,
     budget_usd: f64,
     target_loss: f64,
+    /// Ideal epochs in all; epochs where there is no target that the model reaches.
     needed: f64,
+    has_target: bool,
     memory_mb: u32,
     references: Arc<References>,
 }
 
 impl View {
     pub(super) fn new(task: &Task) -> Self {
-        let needed = task.needed().max(1.0);
+        let Task { job, budget_usd, target_loss, epochs, bounds, .. } = task;
+        Self::build(&**job, *bounds, *budget_usd, Some(*target_loss), *epochs)
+    }
+
+    /// A running job, as far as this model of it goes.
+    ///
+    /// # Errors
+    ///
+    /// Rejected where the job has no budget.
+    pub(super) fn of(model: &dyn Dynamics, job: &Job, bounds: Bounds) -> Result<Self> {
+        let Some(budget) = job.budget else {
+            return Err(Error::rejected(
+                "a learned scheduler needs a budget: give one, or let the planner schedule the job",
+            ));
+        };
+        budget.checked("the budget")?;
+        Ok(Self::build(model, bounds, budget.dollars(), job.target_loss, job.epochs))
+    }
+
+    fn build(
+        model: &dyn Dynamics,
+        bounds: Bounds,
+        budget_usd: f64,
+        target_loss: Option<f64>,
+        epochs: u64,
+    ) -> Self {
+        let target = target_loss.map(|loss| model.progress_at(loss));
+        let target = target.filter(|needed| (0.0..1e12).contains(needed));
+        let needed = target.unwrap_or(epochs.min(1 << 20) as f64).max(1.0);
+        let memory = model.platform().limits.memory_per_vcpu_mb;
         Self {
-            bounds: task.bounds,
-            budget_usd: task.budget_usd,
-            target_loss: task.target_loss,
+            bounds,
+            budget_usd,
+            target_loss: target_loss.unwrap_or(1.0),
             needed,
-            memory_mb: task.one_vcpu_mb(),
-            references: Arc::new(References::new(&*task.job, task.bounds, needed)),
+            has_target: target.is_some(),
+            memory_mb: bounds.nearest(1.0, memory).memory_mb,
+            references: Arc::new(References::new(model, bounds, needed)),
         }
     }
 
     fn rest(&self, belief: &Belief) -> Rest {
+        let budget_usd = belief.budget_usd().max(0.0);
+        if !self.has_target {
+            let left = (self.needed - belief.at().epoch as f64).max(1.0);
+            return Rest { ideal: left, epochs: left, budget_usd };
+        }
         let ideal = (self.needed - belief.progress()).clamp(0.0, self.needed);
         let epochs = (ideal / belief.progress_ratio() + LAG).ceil().max(1.0);
-        Rest { ideal, epochs, budget_usd: belief.budget_usd().max(0.0) }
+        Rest { ideal, epochs, budget_usd }
     }
 
     fn reference(&self, belief: &Belief, memory_mb: u32) -> Reference {
@@ -124,30 +161,5 @@ impl View {
         let workers = f64::from(allocation.workers) / reference.workers;
         let memory = f64::from(allocation.memory_mb) / f64::from(self.memory_mb);
         [workers, memory].map(|factor| factor.ln() as f32)
-    }
-}
-
-impl Task {
-    /// A running job as a task, with what is believed about it.
-    ///
-    /// # Errors
-    ///
-    /// Rejected where the job has no budget or no target that the model reaches.
-    pub(super) fn of(model: &Arc<dyn Dynamics>, job: &Job, bounds: Bounds) -> Result<Self> {
-        let missing = |what| {
-            Error::rejected(format!(
-                "a learned scheduler needs {what}: give one, or let the planner schedule the job"
-            ))
-        };
-        let task = Self {
-            job: Arc::clone(model),
-            budget_usd: job.budget.ok_or_else(|| missing("a budget"))?.dollars(),
-            target_loss: job.target_loss.ok_or_else(|| missing("a target loss"))?,
-            epochs: job.epochs,
-            bounds,
-            reward: crate::Reward { beta: 0.0, c: 0.0 },
-        };
-        task.check()?;
-        Ok(task)
     }
 }

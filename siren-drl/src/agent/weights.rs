@@ -32,7 +32,13 @@ impl Weights {
     }
 
     /// One step of Adam with the rates times `fall`, of the policy and of the critic on their own.
-    pub(super) fn descend(&mut self, gradient: &[f32], settings: &Settings, fall: f32, policy: bool) {
+    pub(super) fn descend(
+        &mut self,
+        gradient: &[f32],
+        settings: &Settings,
+        fall: f32,
+        policy: bool,
+    ) {
         let rule = UpdateRule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-5 };
         let parts = [
             (0..self.cut, settings.rate, policy),
