@@ -1,6 +1,8 @@
 //! What the examples share: LeNet and MNIST, a network for sentences and movie reviews, tables, the
-//! flags of a training run, live progress, the files a run leaves behind, jobs on simulated platforms.
+//! flags of a training run, live progress, the files a run leaves behind, jobs on simulated platforms,
+//! schedulers beside one another.
 
+pub mod contest;
 pub mod flags;
 pub mod lab;
 pub mod lenet;
