@@ -24,6 +24,7 @@ mod model;
 mod optimum;
 mod planner;
 mod play;
+mod reference;
 mod solve;
 mod state;
 mod task;

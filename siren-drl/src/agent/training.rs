@@ -123,8 +123,9 @@ impl Training {
         let params = workload.init(own.child(0))?;
         let tensors = workload.layout().tensors().iter();
         let cut = tensors.filter(|t| !t.name.starts_with("critic")).map(|t| t.elements()).sum();
-        let rewarded = tasks.iter().map(|task| Task::clone(task).rewarded().map(Arc::new));
-        let tasks = rewarded.collect::<Result<Vec<_>>>()?;
+        tasks.iter().try_for_each(|task| task.check())?;
+        let tasks: Vec<Arc<Task>> =
+            tasks.iter().map(|task| Arc::new(Task::clone(task).rewarded())).collect();
         let trained: Vec<Arc<Task>> = tasks
             .iter()
             .map(|task| Arc::new(task.with_budget(task.budget_usd * settings.margin)))
