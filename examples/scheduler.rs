@@ -14,6 +14,7 @@ use siren_core::{Platform, Result, Seed, file};
 use siren_drl::agent::Settings;
 use siren_drl::{Bounds, JobModel, PROFILES, Static, Task};
 use siren_examples::contest::learning::{self, Lesson, Pupil, SeedRow, Summary, Timing};
+use siren_examples::contest::unseen::{self, Stranger};
 use siren_examples::contest::{Budget, Terms, baselines, figures, table};
 use siren_examples::lab::{on_all_cores, rows};
 use siren_examples::run;
@@ -60,7 +61,8 @@ struct Command {
     /// Episodes that each scheduler is judged by [default: 200]
     #[arg(long, value_name = "N")]
     episodes: Option<u64>,
-    /// The folder for scheduler.json, report.html, the figures, and logs of the training
+    /// The folder for scheduler.json, report.html, the figures, logs of the training, and an agent for
+    /// jobs like this one
     #[arg(long, value_name = "DIR", default_value = "target/siren/scheduler")]
     out: PathBuf,
     /// Do less: fewer budgets, seeds, steps and episodes; agents from scratch only
@@ -173,6 +175,8 @@ struct Results<'a> {
     seeds: Vec<SeedRow>,
     seeds_warm: Vec<SeedRow>,
     summaries: &'a [Summary],
+    /// One agent on jobs that it has not seen.
+    unseen: &'a [Stranger],
     /// Differs from run to run; all else does not.
     timing: &'a [Timing],
 }
@@ -184,6 +188,7 @@ struct Found {
     pupils: Vec<Pupil>,
     summaries: Vec<Summary>,
     timings: Vec<Timing>,
+    unseen: Vec<Stranger>,
 }
 
 fn compare(command: &Command) -> Result<()> {
@@ -194,13 +199,31 @@ fn compare(command: &Command) -> Result<()> {
     println!("{}\n\n{}", about(command, &terms), summary(&curve, terms.grid_memory_mb));
     let budgets = on_all_cores(&command.budgets(), |&usd| baselines::measure(&terms, usd))?;
     let pupils = teach(command, &terms, &command.lessons(&budgets))?;
-    let mut found = Found { curve, budgets, pupils, summaries: Vec::new(), timings: Vec::new() };
+    let mut found = Found {
+        curve,
+        budgets,
+        pupils,
+        summaries: Vec::new(),
+        timings: Vec::new(),
+        unseen: Vec::new(),
+    };
     found.summarise(command, &terms)?;
+    if !command.quick {
+        eprintln!("one agent for jobs that it has not seen");
+        let settings = *command.settings().first().unwrap_or(&Settings::ppo());
+        let (agent, unseen) = unseen::measure(&terms, settings)?;
+        agent.save(command.out.join("agent"))?;
+        found.unseen = unseen;
+    }
     found.budgets.iter().for_each(table::print);
     if !found.summaries.is_empty() {
         println!();
         rows::print_columns(&table::SEEDS, &found.seeds());
         HOW.iter().for_each(|line| println!("{line}"));
+    }
+    if !found.unseen.is_empty() {
+        println!();
+        unseen::says(&found.unseen).iter().for_each(|line| println!("{line}"));
     }
     found.write(command, &terms)?;
     let page = command.out.join("report.html");
@@ -298,6 +321,7 @@ impl Found {
             seeds: rows(false),
             seeds_warm: rows(true),
             summaries: &self.summaries,
+            unseen: &self.unseen,
             timing: &self.timings,
         };
         file::replace(&command.out.join("scheduler.json"), |to| {
@@ -323,6 +347,9 @@ impl Found {
             .charts(&[&[time][..], &grid].concat())?;
         if !self.summaries.is_empty() {
             sheet = sheet.table(table::SEEDS, self.seeds());
+        }
+        if !self.unseen.is_empty() {
+            sheet = sheet.text(unseen::says(&self.unseen).join(". "));
         }
         for budget in &self.budgets {
             let usd = budget.budget_usd;

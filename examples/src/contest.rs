@@ -6,6 +6,7 @@ pub mod figures;
 pub mod learning;
 pub mod table;
 pub mod talk;
+pub mod unseen;
 
 use std::sync::Arc;
 
