@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use siren_core::{Allocation, Error, Job, Platform, Result, Usd};
 
+use crate::belief::Belief;
 use crate::model::{Dynamics, JobModel};
+use crate::reference::References;
 
 /// The allocations that a scheduler may choose: the action space A of the SIREN paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,17 +158,15 @@ impl Task {
         Self { budget_usd, ..self.clone() }
     }
 
-    /// The same, rewarded by rule: `beta = 1 / T`, where T is what the job takes with a constant number of
-    /// functions of one memory size within the budget, and `c = 1`. Success is then worth more than failing
-    /// at once, since `2 c > beta (T' - T_fail)`, for every policy that takes less than twice T.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Budget`](siren_core::ErrorKind::Budget) where no constant allocation is affordable; rejected
-    /// where the task is.
-    pub fn rewarded(self) -> Result<Self> {
-        let found = crate::grid_over_allocations(&self, crate::Demand::Expected)?;
-        Ok(Self { reward: Reward { beta: 1.0 / found.time_s, c: 1.0 }, ..self })
+    /// The same, rewarded by rule: `beta = 1 / T`, where T is what the job takes with the constant allocation
+    /// that is fastest within the budget, and `c = 1`. Success is then worth more than failing at once, since
+    /// `2 c > beta (T' - T_fail)`, for every policy that takes less than twice T.
+    #[must_use]
+    pub fn rewarded(self) -> Self {
+        let references = References::new(&*self.job, self.bounds, self.needed().max(1.0));
+        let belief = Belief::new(Arc::clone(&self.job));
+        let time = references.fastest(&belief, self.budget_usd);
+        Self { reward: Reward { beta: 1.0 / time, c: 1.0 }, ..self }
     }
 
     /// Ideal epochs that are needed to reach the target.
@@ -246,5 +246,15 @@ mod tests {
         assert!(refused(|t| t.epochs = 0).contains("0 epochs"));
         assert!(refused(|t| t.bounds.workers = 4_000).contains("1 to 3000"));
         assert!(refused(|t| t.bounds.memory_step_mb = 1).contains("steps of 64 MB"));
+    }
+
+    #[test]
+    fn a_second_is_rewarded_by_what_the_best_constant_allocation_takes() {
+        for (name, budget) in [("seed", 300.0), ("seed", 100.0), ("stale", 200.0)] {
+            let task = Task::new(JobModel::named(name).unwrap(), budget).unwrap().rewarded();
+            let best = crate::grid_over_allocations(&task, crate::Demand::Expected).unwrap();
+            let off = (task.reward.beta * best.time_s - 1.0).abs();
+            assert!(off < 0.03 && task.reward.c == 1.0, "{name}, ${budget}: {off}");
+        }
     }
 }

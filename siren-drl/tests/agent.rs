@@ -50,13 +50,8 @@ fn a_problem_of_one_step_is_solved_from_ten_seeds() {
     let task =
         Arc::new(Task { bounds: siren_drl::Bounds::of(task.job.platform()), ..(*task).clone() });
     for seed in 0..10 {
-        let settings = Settings {
-            rate: 3e-3,
-            critic_first: 1,
-            average: 0.8,
-            horizon: 32,
-            ..short(25_000)
-        };
+        let settings =
+            Settings { rate: 3e-3, critic_first: 1, average: 0.8, horizon: 32, ..short(25_000) };
         let mut training = Training::new(&[Arc::clone(&task)], settings, Seed::new(seed)).unwrap();
         training.run().unwrap();
         let score = Score::of(&training.agent().unwrap().play(&task, 8, Seed::new(1)).unwrap());

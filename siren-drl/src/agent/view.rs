@@ -5,9 +5,9 @@ use std::sync::Arc;
 use siren_core::{Allocation, Error, Job, Result};
 
 use super::network::ACTIONS;
-use super::reference::{Reference, References, Rest};
 use crate::belief::Belief;
 use crate::model::Dynamics;
+use crate::reference::{Reference, References, Rest};
 use crate::state::State;
 use crate::task::{Bounds, Task};
 
@@ -70,14 +70,15 @@ impl View {
         let target = target.filter(|needed| (0.0..1e12).contains(needed));
         let needed = target.unwrap_or(epochs.min(1 << 20) as f64).max(1.0);
         let memory = model.platform().limits.memory_per_vcpu_mb;
+        let references = References::new(model, bounds, needed);
         Self {
             bounds,
             budget_usd,
             target_loss: target_loss.unwrap_or(1.0),
             needed,
             has_target: target.is_some(),
-            memory_mb: bounds.nearest(1.0, memory).memory_mb,
-            references: Arc::new(References::new(model, bounds, needed)),
+            memory_mb: references.nearest(memory).1,
+            references: Arc::new(references),
         }
     }
 
@@ -150,7 +151,7 @@ impl View {
     /// The allocation that an action means.
     pub(super) fn allocation(&self, belief: &Belief, action: [f32; ACTIONS]) -> Allocation {
         let [workers, memory] = action.map(|x| f64::from(x).clamp(-8.0, 8.0).exp());
-        let memory_mb = self.bounds.nearest(1.0, f64::from(self.memory_mb) * memory).memory_mb;
+        let (_, memory_mb) = self.references.nearest(f64::from(self.memory_mb) * memory);
         let reference = self.reference(belief, memory_mb);
         self.bounds.nearest(reference.workers * workers, memory_mb.into())
     }
