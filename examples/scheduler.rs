@@ -339,12 +339,13 @@ impl Found {
         let grid = figures::grid(&self.curve);
         figure("grid", &grid)?;
         let time = figures::time(&self.budgets);
-        figure("time", std::slice::from_ref(&time))?;
+        figure("time", &time)?;
         let mut sheet = Sheet::new("Schedulers within a budget")
             .text(format!("{}.", about(command, terms)))
             .text(HOW.join(" "))
             .heading("All budgets")
-            .charts(&[&[time][..], &grid].concat())?;
+            .charts(&time)?
+            .charts(&grid)?;
         if !self.summaries.is_empty() {
             sheet = sheet.table(table::SEEDS, self.seeds());
         }

@@ -29,43 +29,52 @@ pub fn grid(curve: &[Static]) -> [Chart; 2] {
     ]
 }
 
-/// Seconds within each budget, for all methods that succeed often enough, beside those of the talk.
-pub fn time(budgets: &[Budget]) -> Chart {
-    let axes = (Axis::new("budget", "$"), Axis::new("time", "s").log());
-    let mut chart = Chart::new("Time within a budget", axes.0, axes.1);
+/// Seconds within each budget, for all methods that succeed often enough, beside those of the talk; and how far
+/// that is from the optimum.
+pub fn time(budgets: &[Budget]) -> [Chart; 2] {
+    let budget = || Axis::new("budget", "$");
+    let mut time = Chart::new("Time within a budget", budget(), Axis::new("time", "s").log());
+    let mut gap = Chart::new("Gap to the optimum", budget(), Axis::new("gap", "%").log());
     let mut enough: Vec<&Budget> = budgets.iter().filter(|budget| budget.is_enough()).collect();
     enough.sort_by(|a, b| a.budget_usd.total_cmp(&b.budget_usd));
     type Of = fn(&Budget) -> Option<&Entry>;
-    let shown: [(&str, Of, usize); 7] = [
+    let shown: [(&str, Of, usize); 6] = [
         ("grid over functions", |budget| budget.grid_that_succeeds.as_ref(), 6),
         ("best static (n, m)", |budget| budget.static_that_succeeds.as_ref(), 5),
         ("Bayesian optimisation", |budget| budget.bayesian.as_ref(), 4),
         ("agent, from scratch", |budget| budget.agent.as_ref(), 0),
         ("agent, warm-started", |budget| budget.agent_warm.as_ref(), 3),
         ("planner", |budget| budget.planner.as_ref(), 2),
-        ("optimum", |budget| budget.optimum.as_ref(), 1),
     ];
     for (name, of, colour) in shown {
         // What just misses 95 % is in the table as it is.
-        let useful = |budget: &&Budget| {
+        let useful = enough.iter().filter_map(|budget| {
             let entry = of(budget).filter(|entry| entry.score.success >= 0.9)?;
-            Some((budget.budget_usd, entry.score.time_s))
-        };
-        let points: Vec<_> = enough.iter().filter_map(useful).collect();
-        if !points.is_empty() {
-            let dashed = name == "optimum";
-            let series =
-                if dashed { Series::dashed(name, points) } else { Series::line(name, points) };
-            chart = chart.series(series.colour(colour));
+            Some((budget.budget_usd, entry))
+        });
+        let useful: Vec<(f64, &Entry)> = useful.collect();
+        if useful.is_empty() {
+            continue;
         }
+        let times = useful.iter().map(|(usd, entry)| (*usd, entry.score.time_s));
+        time = time.series(Series::line(name, times).colour(colour));
+        let gaps = useful.iter().map(|(usd, entry)| (*usd, entry.gap * 100.0));
+        gap = gap.series(Series::line(name, gaps).colour(colour));
     }
-    let talk = enough.iter().filter_map(|budget| budget.talk.as_ref());
-    let points = talk.filter_map(|rows| Some((rows.budget_usd, rows.siren.time_s?)));
-    let points: Vec<_> = points.collect();
-    match points.is_empty() {
-        true => chart,
-        false => chart.series(Series::dashed("the talk's SIREN", points).colour(6)),
+    let optimum = enough.iter().filter_map(|budget| {
+        let entry = budget.optimum.as_ref()?;
+        Some((budget.budget_usd, entry.score.time_s))
+    });
+    time = time.series(Series::dashed("optimum", optimum).colour(1));
+    let talk = enough.iter().filter_map(|budget| {
+        let time_s = budget.talk.as_ref()?.siren.time_s?;
+        Some((budget.budget_usd, time_s))
+    });
+    let talk: Vec<(f64, f64)> = talk.collect();
+    if !talk.is_empty() {
+        time = time.series(Series::dashed("the talk's SIREN", talk).colour(6));
     }
+    [time, gap]
 }
 
 /// Functions and memory of each epoch within a budget.

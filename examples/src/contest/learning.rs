@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use cpu_time::ThreadTime;
 use serde::Serialize;
 use siren_backend_local::WallClock;
 use siren_core::{Allocation, Clock, ErrorKind, Result, Scheduler};
@@ -53,9 +54,9 @@ pub struct Pupil {
     pub evaluations: Vec<Evaluation>,
     /// Steps of environments.
     pub steps: u64,
-    /// Seconds of training, evaluations and imitation included.
+    /// Seconds of one core for training, evaluations and imitation included.
     pub seconds: f64,
-    /// Seconds until an evaluation was [near](NEAR) the optimum.
+    /// Seconds of one core until an evaluation was [near](NEAR) the optimum.
     pub seconds_until_near: Option<f64>,
 }
 
@@ -124,9 +125,9 @@ pub fn teach(
     folder: &Path,
     mut after: impl FnMut(u64),
 ) -> Result<Option<Pupil>> {
-    let clock = WallClock::new();
-    let started = clock.now();
-    let passed = || (clock.now() - started).as_secs_f64();
+    // One thread does it all, and may have to share its core with others.
+    let started = ThreadTime::now();
+    let passed = || started.elapsed().as_secs_f64();
     let task = terms.task(lesson.budget_usd);
     let seed = terms.trained(lesson.seed);
     let training = match Training::new(&[Arc::clone(&task)], lesson.settings, seed) {
@@ -185,7 +186,7 @@ pub struct Summary {
     pub gap: [Option<f64>; 3],
 }
 
-/// How long training takes, on one core for each seed: medians over the seeds.
+/// How long training takes, in seconds of one core: medians over the seeds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Timing {
     /// Dollars.

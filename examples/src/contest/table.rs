@@ -87,9 +87,9 @@ pub const SEEDS: [&str; 10] = [
     "gap: lower quartile",
     "median",
     "upper quartile",
-    "steps/s",
+    "steps/s of a core",
     "training, s",
-    "until within 5 %, s",
+    "within 5 % after, s",
     "decision, \u{b5}s",
     "planner's, \u{b5}s",
 ];
