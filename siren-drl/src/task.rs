@@ -1,5 +1,6 @@
 //! A job, and the terms that it is scheduled on.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -172,6 +173,25 @@ impl Task {
     /// Ideal epochs that are needed to reach the target.
     pub fn needed(&self) -> f64 {
         self.job.progress_at(self.target_loss)
+    }
+
+    /// What the nine [parts of a state](crate::State::parts) may be: Gymnasium's observation space, as a box.
+    /// The action space is [`bounds`](Self::bounds). Money may be overspent by the last epoch, by any amount.
+    pub fn observation_space(&self) -> [RangeInclusive<f64>; 9] {
+        let time = 0.0..=f64::INFINITY;
+        let share = 0.0..=1.0;
+        let least = self.job.loss(f64::MAX).min(self.target_loss);
+        [
+            0.0..=self.epochs as f64,
+            least..=self.job.loss(0.0),
+            time.clone(),
+            time.clone(),
+            time.clone(),
+            time,
+            share.clone(),
+            share,
+            f64::NEG_INFINITY..=self.budget_usd,
+        ]
     }
 
     /// What a [`Scheduler`](siren_core::Scheduler) is told of it. There are as many batches as anybody
