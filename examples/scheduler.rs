@@ -208,22 +208,26 @@ fn compare(command: &Command) -> Result<()> {
         unseen: Vec::new(),
     };
     found.summarise(command, &terms)?;
-    if !command.quick {
-        eprintln!("one agent for jobs that it has not seen");
-        let settings = *command.settings().first().unwrap_or(&Settings::ppo());
-        let (agent, unseen) = unseen::measure(&terms, settings)?;
-        agent.save(command.out.join("agent"))?;
-        found.unseen = unseen;
-    }
     found.budgets.iter().for_each(table::print);
     if !found.summaries.is_empty() {
         println!();
         rows::print_columns(&table::SEEDS, &found.seeds());
         HOW.iter().for_each(|line| println!("{line}"));
     }
-    if !found.unseen.is_empty() {
-        println!();
-        unseen::says(&found.unseen).iter().for_each(|line| println!("{line}"));
+    // What is found is kept, whatever becomes of the rest.
+    found.write(command, &terms)?;
+    if !command.quick {
+        eprintln!("one agent for jobs that it has not seen");
+        let settings = *command.settings().first().unwrap_or(&Settings::ppo());
+        match unseen::measure(&terms, settings) {
+            Ok((agent, unseen)) => {
+                agent.save(command.out.join("agent"))?;
+                found.unseen = unseen;
+                println!();
+                unseen::says(&found.unseen).iter().for_each(|line| println!("{line}"));
+            }
+            Err(error) => println!("\nNo agent for other jobs: {}", error.chain()),
+        }
     }
     found.write(command, &terms)?;
     let page = command.out.join("report.html");

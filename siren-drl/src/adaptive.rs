@@ -30,6 +30,7 @@ pub struct Adaptive {
     prior: JobModel,
     bounds: Option<Bounds>,
     make: Box<Make>,
+    keeps_curve: bool,
     aimed: Option<JobModel>,
     current: Option<Box<dyn Scheduler>>,
     model: Option<Arc<dyn Dynamics>>,
@@ -75,6 +76,7 @@ impl Adaptive {
             prior,
             bounds: None,
             make: Box::new(make),
+            keeps_curve: false,
             aimed: None,
             current: None,
             model: None,
@@ -91,6 +93,13 @@ impl Adaptive {
         Self { bounds: Some(bounds), ..self }
     }
 
+    /// Believes in the model's loss curve: for one that was fitted, or is known. That of a prediction is a
+    /// guess, and another guess takes its place once the first loss is known.
+    #[must_use]
+    pub fn keeping_curve(self) -> Self {
+        Self { keeps_curve: true, ..self }
+    }
+
     /// The model that it plans with by now, once it has planned.
     pub fn model(&self) -> Option<&dyn Dynamics> {
         self.model.as_deref()
@@ -104,7 +113,9 @@ impl Adaptive {
         let mut aimed = self.prior.clone();
         if let Some(target_loss) = job.target_loss {
             // Half of them, as what is lost to staleness comes on top.
-            aimed = aimed.aiming(observation.loss, target_loss, epochs / 2.0);
+            if !self.keeps_curve {
+                aimed = aimed.aiming(observation.loss, target_loss, epochs / 2.0);
+            }
             let budget_usd =
                 observation.budget_left.or(job.budget).map_or(f64::INFINITY, Usd::dollars);
             let task = Task {

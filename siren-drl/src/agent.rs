@@ -63,8 +63,8 @@ impl Agent {
         self.workload.learner().settings
     }
 
-    /// Plays so many episodes at once with the mean action, each with a seed of its own below `seed`; the
-    /// task's model is taken to be right.
+    /// Plays so many episodes at once with the mean action, each with a seed of its own below `seed`: as
+    /// [`scheduler`](Self::scheduler) does with the task's model, one after the other.
     ///
     /// # Errors
     ///

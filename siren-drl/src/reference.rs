@@ -119,6 +119,14 @@ impl References {
         Reference { workers: 1.0, time_s: many[1], affordable: false }
     }
 
+    /// The same with functions of one vCPU; infinite where the money pays for none.
+    pub(crate) fn with_one_vcpu(&self, belief: &Belief, budget_usd: f64) -> f64 {
+        let rest = Rest { ideal: self.needed, epochs: self.needed.ceil(), budget_usd };
+        let (_, memory_mb) = self.nearest(belief.model().platform().limits.memory_per_vcpu_mb);
+        let reference = self.of(belief, rest, memory_mb);
+        if reference.affordable { reference.time_s } else { f64::INFINITY }
+    }
+
     /// The tabulated memory size nearest to `memory_mb`, and its number.
     pub(crate) fn nearest(&self, memory_mb: f64) -> (usize, u32) {
         let above = self.sizes.partition_point(|&size| f64::from(size) < memory_mb);

@@ -160,14 +160,26 @@ impl Task {
     }
 
     /// The same, rewarded by rule: `beta = 1 / T`, where T is what the job takes with the constant allocation
-    /// that is fastest within the budget, and `c = 1`. Success is then worth more than failing at once, since
-    /// `2 c > beta (T' - T_fail)`, for every policy that takes less than twice T.
-    #[must_use]
-    pub fn rewarded(self) -> Self {
+    /// that is fastest within the budget, and `c = T' / T` but at least 1, where T' is what functions of one
+    /// vCPU take. Success is then worth more than failing at once, `2 c > beta (T'' - T_fail)`, for every
+    /// policy that takes less than twice T'; policies begin there.
+    ///
+    /// # Errors
+    ///
+    /// Rejected where the job takes no time, or never ends.
+    pub fn rewarded(self) -> Result<Self> {
         let references = References::new(&*self.job, self.bounds, self.needed().max(1.0));
         let belief = Belief::new(Arc::clone(&self.job));
         let time = references.fastest(&belief, self.budget_usd);
-        Self { reward: Reward { beta: 1.0 / time, c: 1.0 }, ..self }
+        let one = references.with_one_vcpu(&belief, self.budget_usd);
+        if !time.is_finite() || time <= 0.0 {
+            return Err(Error::rejected(format!(
+                "the job takes {time} s with its best constant allocation: give a model whose epochs take \
+                 some time"
+            )));
+        }
+        let c = if one.is_finite() { (one / time).max(1.0) } else { 1.0 };
+        Ok(Self { reward: Reward { beta: 1.0 / time, c }, ..self })
     }
 
     /// Ideal epochs that are needed to reach the target.
@@ -271,10 +283,11 @@ mod tests {
     #[test]
     fn a_second_is_rewarded_by_what_the_best_constant_allocation_takes() {
         for (name, budget) in [("seed", 300.0), ("seed", 100.0), ("stale", 200.0)] {
-            let task = Task::new(JobModel::named(name).unwrap(), budget).unwrap().rewarded();
+            let task =
+                Task::new(JobModel::named(name).unwrap(), budget).unwrap().rewarded().unwrap();
             let best = crate::grid_over_allocations(&task, crate::Demand::Expected).unwrap();
             let off = (task.reward.beta * best.time_s - 1.0).abs();
-            assert!(off < 0.03 && task.reward.c == 1.0, "{name}, ${budget}: {off}");
+            assert!(off < 0.03 && (1.0..2.0).contains(&task.reward.c), "{name}, ${budget}: {off}");
         }
     }
 }

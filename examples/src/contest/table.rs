@@ -38,6 +38,8 @@ fn of_talk(name: &str, row: &talk::Row, grid_s: Option<f64>) -> Vec<String> {
 fn line(name: &str, entry: &Entry, budget: &Budget) -> Vec<String> {
     let score = &entry.score;
     let is_grid = budget.grid.as_ref().is_some_and(|grid| std::ptr::eq(grid, entry));
+    // Its time is that of bankruptcies.
+    let fails = score.success == 0.0;
     let is_optimum = budget.optimum.as_ref().is_some_and(|best| std::ptr::eq(best, entry));
     vec![
         name.into(),
@@ -45,9 +47,9 @@ fn line(name: &str, entry: &Entry, budget: &Budget) -> Vec<String> {
         range(score.memory_min_mb, score.memory_max_mb),
         format!("{:.2}", score.cost_usd),
         format!("{:.1}", score.time_s),
-        budget.saved(entry).filter(|_| !is_grid).map(percent).unwrap_or_default(),
+        budget.saved(entry).filter(|_| !is_grid && !fails).map(percent).unwrap_or_default(),
         if is_optimum { String::new() } else { percent(score.success) },
-        percent(entry.gap),
+        if fails { "fails".into() } else { percent(entry.gap) },
     ]
 }
 

@@ -17,6 +17,7 @@ use super::settings::Settings;
 use super::training::{Rest, Training};
 use super::view::INPUTS;
 use crate::env::SavedVector;
+use crate::model::{At, Chance};
 use crate::task::Task;
 
 use std::fmt::Display;
@@ -41,7 +42,7 @@ struct AboutTraining {
     inputs: usize,
     settings: Settings,
     seed: Seed,
-    tasks: Vec<[f64; 4]>,
+    tasks: Vec<Vec<f64>>,
     updates: [u64; 2],
     rest: Rest,
     vector: SavedVector,
@@ -76,6 +77,10 @@ impl Agent {
         let read = Read::open(path)?;
         let about: AboutAgent = read.about()?;
         read.check(about.version, about.inputs)?;
+        if !about.normaliser.is_sound(INPUTS) {
+            return Err(read.corrupt("its normalisation is of something else"));
+        }
+        read.check_hidden(about.settings)?;
         let workload = workload(about.settings)?;
         let params = read.vector(workload.layout(), "")?;
         Self::new(Arc::new(workload), params, about.normaliser)
@@ -123,8 +128,16 @@ impl Training {
         let read = Read::open(path)?;
         let about: AboutTraining = read.about()?;
         read.check(about.version, about.inputs)?;
+        read.check_hidden(about.settings)?;
+        let counts = [about.vector.len(), about.rest.returns.len()];
+        let sound = about.rest.normaliser.is_sound(INPUTS)
+            && about.best.as_ref().is_none_or(|normaliser| normaliser.is_sound(INPUTS))
+            && counts.iter().all(|count| *count == about.settings.environments);
+        if !sound {
+            return Err(read.corrupt("its parts do not fit one another"));
+        }
         let mut training = Self::empty(tasks, about.settings, about.seed)?;
-        let own: Vec<[f64; 4]> = training.tasks.iter().map(|task| fingerprint(task)).collect();
+        let own: Vec<Vec<f64>> = training.tasks.iter().map(|task| fingerprint(task)).collect();
         if own != about.tasks {
             return Err(Error::rejected(format!(
                 "the training in {} has other tasks: resume it with those that it was begun with",
@@ -153,8 +166,27 @@ fn workload(settings: Settings) -> Result<BurnWorkload<Objective>> {
 }
 
 /// What tells a task from another.
-fn fingerprint(task: &Task) -> [f64; 4] {
-    [task.budget_usd, task.target_loss, task.needed(), task.bounds.count() as f64]
+fn fingerprint(task: &Task) -> Vec<f64> {
+    let bounds = task.bounds;
+    let mut all = vec![
+        task.budget_usd,
+        task.target_loss,
+        task.needed(),
+        task.epochs as f64,
+        bounds.workers.into(),
+        bounds.memory_min_mb.into(),
+        bounds.memory_max_mb.into(),
+        bounds.memory_step_mb.into(),
+    ];
+    for (epoch, progress) in [(0, 0.0), (1, 0.3 * task.needed()), (2, 0.9 * task.needed())] {
+        let at = At { epoch, progress, memory_mb: None };
+        for (workers, memory_mb) in [(1.0, 0.0), (30.0, 1_769.0), (bounds.workers.into(), 1e9)] {
+            let allocation = bounds.nearest(workers, memory_mb);
+            let epoch = task.job.epoch(at, allocation, &Chance::EXPECTED);
+            all.extend([epoch.elapsed_s, epoch.cost_usd, epoch.progress]);
+        }
+    }
+    all
 }
 
 fn write(
@@ -214,6 +246,15 @@ impl<'a> Read<'a> {
         let entry = header.1.metadata().as_ref().and_then(|entries| entries.get(ENTRY));
         let text = entry.ok_or_else(|| self.corrupt(format!("it has no entry {ENTRY}")))?;
         serde_json::from_str(text).map_err(|error| self.corrupt(error))
+    }
+
+    /// Before anything is made as large as a file says.
+    fn check_hidden(&self, settings: Settings) -> Result<()> {
+        let file = SafeTensors::deserialize(&self.bytes).map_err(|error| self.corrupt(error))?;
+        let fits = file.tensors().iter().any(|(name, view)| {
+            name.ends_with("actor.second.bias") && view.shape() == [settings.hidden]
+        });
+        if fits { Ok(()) } else { Err(self.corrupt("its layers are of another width")) }
     }
 
     fn check(&self, version: u32, inputs: usize) -> Result<()> {

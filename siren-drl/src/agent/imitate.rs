@@ -33,7 +33,7 @@ impl Training {
         let tasks = self.tasks.clone();
         for (number, task) in (0..self.settings.warm_start as u64).zip(tasks.iter().cycle()) {
             let view = View::new(task);
-            let mut belief = Belief::new(Arc::clone(&task.job)).with_trust(f64::INFINITY);
+            let mut belief = Belief::new(Arc::clone(&task.job));
             let mut planner = Planner::with_belief(belief.clone()).within(task.bounds);
             let job = task.as_job();
             let mut environment = Environment::new(Arc::clone(task), seed.child(number));

@@ -55,7 +55,8 @@ impl Scheduler for Learned {
             Some((known, view)) if known == *job => view,
             _ => self.learn_of(job)?,
         };
-        let state = State::observed(observation);
+        let budget_left = observation.budget_left.or(job.budget);
+        let state = State::observed(&Observation { budget_left, ..observation.clone() });
         self.belief.observe(&state);
         let action = self.policy.mean(&view, &self.belief, &state);
         let allocation = view.allocation(&self.belief, action);

@@ -12,7 +12,7 @@ use super::settings::Sigma;
 pub(super) const ACTIONS: usize = 2;
 
 /// The logarithm of sigma stays between these, so that neither a density nor a step explodes.
-const LOG_SIGMA: (f32, f32) = (-5.0, 1.0);
+pub(super) const LOG_SIGMA: (f32, f32) = (-5.0, 1.0);
 
 /// Two hidden layers.
 #[derive(Module, Debug)]

@@ -26,6 +26,13 @@ impl Normaliser {
         }
     }
 
+    /// Whether it is one of so many inputs.
+    pub(super) fn is_sound(&self, inputs: usize) -> bool {
+        let lengths = [self.mean.len(), self.squares.len(), self.scale.len(), self.shift.len()];
+        let finite = self.scale.iter().chain(&self.shift).all(|x| x.is_finite());
+        lengths.iter().all(|length| *length == inputs) && finite && self.count.is_finite()
+    }
+
     /// Takes rows into account (Welford, 1962).
     pub(super) fn learn(&mut self, rows: &[f32]) {
         for row in rows.chunks_exact(self.mean.len()) {

@@ -8,11 +8,12 @@ use siren_core::{Allocation, Result, Seed};
 
 use super::network::ACTIONS;
 use super::policy::Policy;
+use super::settings::Settings;
 use super::view::{INPUTS, View};
 use crate::belief::Belief;
 use crate::env::{Step, Vector};
 use crate::play::Episode;
-use crate::task::Task;
+use crate::task::{Reward, Task};
 
 /// What one environment went through, in order.
 #[derive(Clone, Debug, Default)]
@@ -25,8 +26,8 @@ pub(super) struct Track {
     pub(super) log_probs: Vec<f32>,
     pub(super) rewards: Vec<f64>,
     pub(super) ends: Vec<bool>,
-    /// Last steps of episodes.
-    pub(super) ended: Vec<Step>,
+    /// Last steps of episodes, and what they were rewarded by.
+    pub(super) ended: Vec<(Step, Reward)>,
 }
 
 /// Seconds to the end beyond so many times those from the beginning count as no more.
@@ -46,7 +47,7 @@ impl Crowd {
     pub(super) fn new(tasks: &[Arc<Task>], vector: Vector) -> Self {
         let views: Vec<View> = tasks.iter().map(|task| View::new(task)).collect();
         let begin = |task: &Arc<Task>| {
-            let mut belief = certain(task);
+            let mut belief = believed(task);
             belief.observe(crate::Environment::new(Arc::clone(task), Seed::new(0)).state());
             belief
         };
@@ -54,26 +55,33 @@ impl Crowd {
         Self { whole: whole.collect(), tasks: tasks.to_vec(), views, vector, beliefs: Vec::new() }
     }
 
+    pub(super) fn tasks(&self) -> &[Arc<Task>] {
+        &self.tasks
+    }
+
     /// Begins to believe what the environments' states say.
     fn believe(&mut self) {
         let beliefs = (0..self.vector.len()).map(|environment| {
             let (state, task) = self.vector.state(environment);
-            let mut belief = certain(&self.tasks[task]);
+            let mut belief = believed(&self.tasks[task]);
             belief.observe(state);
             belief
         });
         self.beliefs = beliefs.collect();
     }
 
-    /// Lets a policy act for `horizon` epochs in each environment, or, if that is 0, to the end of an
-    /// episode each.
+    /// Lets a policy act for `horizon` epochs in each environment, or, if that is 0, through a whole
+    /// episode each. Returns also how many epochs were run in all.
     pub(super) fn collect(
         &mut self,
         policy: &Policy,
-        horizon: usize,
-        shaped: bool,
+        settings: &Settings,
         rng: &mut ChaCha8Rng,
-    ) -> Vec<Track> {
+    ) -> (Vec<Track>, u64) {
+        let Settings { horizon, shaped, gamma, .. } = *settings;
+        if horizon == 0 {
+            self.vector.reset();
+        }
         // Nothing but the environments carries over, so that training can go on from what is saved of them.
         self.believe();
         let count = self.vector.len();
@@ -84,7 +92,10 @@ impl Crowd {
         let mut before: Vec<f64> = (0..count).map(|one| self.potential(one, shaped)).collect();
         let longest = self.tasks.iter().map(|task| task.epochs).max().unwrap_or(1);
         let rounds = if horizon == 0 { longest as usize } else { horizon };
+        let mut run = 0;
         for _ in 0..rounds {
+            run += count as u64;
+            let rewards: Vec<Reward> = (0..count).map(|one| self.reward(one)).collect();
             self.see(&mut rows);
             let raw = rows.clone();
             policy.normalise(&mut rows);
@@ -103,11 +114,10 @@ impl Crowd {
             self.vector.step(&allocations, &mut steps);
             for (one, (track, step)) in tracks.iter_mut().zip(&steps).enumerate() {
                 let over = horizon == 0 && !track.ended.is_empty();
-                let beta = self.reward_beta(one);
                 self.observe(one, step.done());
                 let now = self.potential(one, shaped);
                 let after = if step.done() { 0.0 } else { now };
-                let shaping = beta * (before[one] - after);
+                let shaping = rewards[one].beta * (before[one] - gamma * after);
                 before[one] = now;
                 if over {
                     continue;
@@ -119,7 +129,7 @@ impl Crowd {
                 track.log_probs.push(log_prob);
                 track.rewards.push(step.reward + shaping);
                 track.ends.push(step.done());
-                track.ended.extend(step.done().then_some(*step));
+                track.ended.extend(step.done().then_some((*step, rewards[one])));
             }
             if horizon == 0 && tracks.iter().all(|track| !track.ended.is_empty()) {
                 break;
@@ -130,7 +140,7 @@ impl Crowd {
         for (track, row) in tracks.iter_mut().zip(rows.chunks_exact(INPUTS)) {
             track.states.extend_from_slice(row);
         }
-        tracks
+        (tracks, run)
     }
 
     fn see(&self, rows: &mut [f32]) {
@@ -143,14 +153,14 @@ impl Crowd {
     fn observe(&mut self, one: usize, begins: bool) {
         let (state, task) = self.vector.state(one);
         if begins {
-            self.beliefs[one] = certain(&self.tasks[task]);
+            self.beliefs[one] = believed(&self.tasks[task]);
         }
         self.beliefs[one].observe(state);
     }
 
-    fn reward_beta(&self, one: usize) -> f64 {
+    fn reward(&self, one: usize) -> Reward {
         let (_, task) = self.vector.state(one);
-        self.tasks[task].reward.beta
+        self.tasks[task].reward
     }
 
     /// Seconds to the end, for the shaping of rewards.
@@ -163,12 +173,13 @@ impl Crowd {
     }
 }
 
-/// A belief in a model that is right.
-fn certain(task: &Task) -> Belief {
-    Belief::new(Arc::clone(&task.job)).with_trust(f64::INFINITY)
+/// What a scheduler believes that is told the model: as much as of any other job, since it cannot know how
+/// right the model is.
+fn believed(task: &Task) -> Belief {
+    Belief::new(Arc::clone(&task.job))
 }
 
-/// Plays episodes with the mean action, all at once; the model is known to be right.
+/// Plays episodes with the mean action, all at once.
 pub(super) fn play(
     policy: &Policy,
     task: &Arc<Task>,
@@ -178,7 +189,7 @@ pub(super) fn play(
     let mut vector = Vector::new(&[Arc::clone(task)], episodes.max(1) as usize, 0, seed)?;
     let count = vector.len();
     let view = View::new(task);
-    let mut beliefs = vec![certain(task); count];
+    let mut beliefs = vec![believed(task); count];
     let mut rows = vec![0.0; count * INPUTS];
     let mut allocations = vec![Allocation { workers: 1, memory_mb: 0 }; count];
     let mut steps = vec![Step::default(); count];
@@ -210,4 +221,75 @@ pub(super) fn play(
         }
     }
     Ok(ended.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use siren_burn::BurnWorkload;
+    use siren_core::Workload;
+
+    use super::*;
+    use crate::agent::normaliser::Normaliser;
+    use crate::agent::objective::Objective;
+    use crate::model::JobModel;
+
+    fn crowd(settings: &Settings) -> (Crowd, Policy) {
+        let task = |budget| {
+            let task = Task::new(JobModel::named("seed").unwrap(), budget).unwrap();
+            Arc::new(task.rewarded().unwrap())
+        };
+        // The second one has a beta of its own, and the untrained policy goes bankrupt in some episodes.
+        let tasks = [task(300.0), task(100.0)];
+        let vector = Vector::new(&tasks, 6, 0, Seed::new(3)).unwrap();
+        let workload =
+            BurnWorkload::new(Objective { inputs: INPUTS, settings: *settings }).unwrap();
+        let params = workload.init(Seed::new(1)).unwrap();
+        let policy = Policy::new(&workload, &params, Normaliser::new(INPUTS)).unwrap();
+        (Crowd::new(&tasks, vector), policy)
+    }
+
+    /// The sum of an episode's rewards is its return, plus the potential of its first state, whatever the
+    /// next episode's task.
+    #[test]
+    fn shaping_adds_the_first_states_potential_to_an_episodes_return() {
+        let settings = Settings { environments: 6, ..Settings::reinforce() };
+        let (mut crowd, policy) = crowd(&settings);
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        for _ in 0..3 {
+            let (tracks, _) = crowd.collect(&policy, &settings, &mut rng);
+            for track in tracks {
+                let [(step, reward)] = track.ended[..] else { panic!("not one episode") };
+                let first = crowd
+                    .tasks
+                    .iter()
+                    .zip(&crowd.whole)
+                    .find(|(task, _)| task.reward == reward)
+                    .map(|(_, whole)| *whole);
+                let end = if step.info.success { reward.c } else { -reward.c };
+                let plain = end - reward.beta * step.info.elapsed_s;
+                let expected = plain + reward.beta * first.unwrap();
+                let sum: f64 = track.rewards.iter().sum();
+                assert!((sum - expected).abs() < 1e-9, "{sum}, not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn whole_episodes_begin_at_the_beginning() {
+        let settings = Settings { environments: 6, ..Settings::reinforce() };
+        let (mut crowd, policy) = crowd(&settings);
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        for _ in 0..3 {
+            let (tracks, run) = crowd.collect(&policy, &settings, &mut rng);
+            let kept: usize = tracks.iter().map(|track| track.rewards.len()).sum();
+            assert!(run >= kept as u64 && run % 6 == 0, "{run} epochs, {kept} kept");
+            for track in tracks {
+                // The first input is the epoch.
+                assert_eq!(track.raw[0], 0.0);
+                assert_eq!(track.ends.iter().filter(|end| **end).count(), 1);
+                assert_eq!(track.raw.len() + INPUTS, track.states.len());
+            }
+        }
+    }
 }

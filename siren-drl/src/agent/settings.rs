@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use siren_core::{Error, Result};
 
+use super::network::LOG_SIGMA;
+
 /// What sigma of the policy depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -52,7 +54,8 @@ pub struct Settings {
     /// How much of the averaged weights, which are those of the agent, an iteration keeps.
     pub average: f32,
     /// Whether rewards are shaped by the potential `-beta T(s)`, where T is what the rest of the job takes
-    /// with a constant allocation. That changes no optimal policy (Ng, Harada, Russell, 1999).
+    /// with a constant allocation of one-vCPU functions, by the job's model. That changes no optimal policy
+    /// (Ng, Harada, Russell, 1999).
     pub shaped: bool,
     /// The share of the budget that is trained with.
     pub margin: f64,
@@ -170,8 +173,25 @@ impl Settings {
                 )));
             }
         }
-        if !self.log_sigma.is_finite() {
-            return Err(Error::rejected("the agent's log_sigma is not finite: give -0.7, say"));
+        let refused = |name: &str, remedy: &str| {
+            Err(Error::rejected(format!(
+                "with this {name} the agent learns nothing: give {remedy}"
+            )))
+        };
+        if !(self.log_sigma > LOG_SIGMA.0 && self.log_sigma < LOG_SIGMA.1) {
+            return refused("log_sigma", "a number between -5 and 1");
+        }
+        if self.average == 1.0 {
+            return refused("average", "a number below 1");
+        }
+        if self.margin == 0.0 {
+            return refused("margin", "a number above 0");
+        }
+        if self.clip_norm == 0.0 {
+            return refused("clip_norm", "a number above 0");
+        }
+        if self.minibatch == 1 {
+            return refused("minibatch", "2 or more, or 0 for all");
         }
         Ok(())
     }

@@ -25,6 +25,10 @@ use crate::optimum::check_budget;
 use crate::play::{Episode, Score};
 use crate::task::Task;
 
+/// What a task counts as in the mean of relative times of which no episode succeeded, at the least:
+/// failing fast is no virtue.
+const FAILED: f64 = 10.0;
+
 /// Tasks that an evaluation looks at, of many.
 const EVALUATED: usize = 16;
 
@@ -109,7 +113,7 @@ impl Training {
     /// with the least cost where a budget is below it.
     pub fn new(tasks: &[Arc<Task>], settings: Settings, seed: Seed) -> Result<Self> {
         let mut new = Self::empty(tasks, settings, seed)?;
-        new.tasks.iter().try_for_each(|task| check_budget(task))?;
+        new.crowd.tasks().iter().try_for_each(|task| check_budget(task))?;
         if settings.warm_start > 0 {
             new.imitate()?;
         }
@@ -124,8 +128,8 @@ impl Training {
         let tensors = workload.layout().tensors().iter();
         let cut = tensors.filter(|t| !t.name.starts_with("critic")).map(|t| t.elements()).sum();
         tasks.iter().try_for_each(|task| task.check())?;
-        let tasks: Vec<Arc<Task>> =
-            tasks.iter().map(|task| Arc::new(Task::clone(task).rewarded())).collect();
+        let rewarded = tasks.iter().map(|task| Task::clone(task).rewarded().map(Arc::new));
+        let tasks = rewarded.collect::<Result<Vec<_>>>()?;
         let trained: Vec<Arc<Task>> = tasks
             .iter()
             .map(|task| Arc::new(task.with_budget(task.budget_usd * settings.margin)))
@@ -160,7 +164,10 @@ impl Training {
     ///
     /// Other when nothing can be written there.
     pub fn log_to(mut self, folder: impl AsRef<Path>) -> Result<Self> {
-        self.log = Some(Log::open(folder.as_ref())?);
+        let mut log = Log::open(folder.as_ref())?;
+        // What a resumed training found before is part of its log.
+        self.rest.evaluations.iter().try_for_each(|evaluation| log.write(evaluation))?;
+        self.log = Some(log);
         Ok(self)
     }
 
@@ -190,9 +197,9 @@ impl Training {
     ///
     /// Diverged when weights are no longer finite; other when the log cannot be written.
     pub fn iterate(&mut self) -> Result<Option<&Evaluation>> {
-        let Settings { horizon, passes, shaped, .. } = self.settings;
+        let passes = self.settings.passes;
         let policy = self.policy(&self.weights.params)?;
-        let tracks = self.crowd.collect(&policy, horizon, shaped, &mut self.rest.rng);
+        let (tracks, run) = self.crowd.collect(&policy, &self.settings, &mut self.rest.rng);
         let (rows, explained_variance) = self.rows(&policy, &tracks);
         let count = rows.len() / self.width();
         let part = if self.settings.minibatch == 0 { count } else { self.settings.minibatch };
@@ -209,7 +216,7 @@ impl Training {
             self.rest.normaliser.learn(&track.raw);
         }
         self.weights.average(self.settings.average);
-        self.rest.steps += count as u64;
+        self.rest.steps += run;
         self.rest.iteration += 1;
         if !self.is_done() && !self.rest.iteration.is_multiple_of(self.settings.evaluate_every) {
             return Ok(None);
@@ -280,10 +287,10 @@ impl Training {
         }
         let ended: Vec<_> = tracks.iter().flat_map(|track| &track.ended).collect();
         let share = |of: f64| (!ended.is_empty()).then(|| of / ended.len() as f64);
-        let reward = self.tasks[0].reward;
-        let ends = |success| if success { reward.c } else { -reward.c };
-        let returned =
-            ended.iter().map(|step| ends(step.info.success) - reward.beta * step.info.elapsed_s);
+        let returned = ended.iter().map(|(step, reward)| {
+            let end = if step.info.success { reward.c } else { -reward.c };
+            end - reward.beta * step.info.elapsed_s
+        });
         let after = self.policy(&self.weights.params)?;
         let (kl, clip_fraction, sigma) = self.moved(&after, rows);
         let evaluation = Evaluation {
@@ -293,7 +300,9 @@ impl Training {
             relative_time,
             best,
             episode_return: share(returned.sum()),
-            episode_success: share(ended.iter().filter(|step| step.info.success).count() as f64),
+            episode_success: share(
+                ended.iter().filter(|(step, _)| step.info.success).count() as f64
+            ),
             sigma,
             kl,
             clip_fraction,
@@ -324,7 +333,8 @@ impl Training {
             let log_ratio = f64::from(log_prob - row[INPUTS + ACTIONS]);
             // Schulman, "Approximating KL divergence", 2020: unbiased, never negative.
             kl += log_ratio.exp_m1() - log_ratio;
-            let far = log_ratio.exp_m1().abs() > f64::from(self.settings.clip);
+            let clip = f64::from(self.settings.clip);
+            let far = clip > 0.0 && log_ratio.exp_m1().abs() > clip;
             clipped += if far { 1.0 } else { 0.0 };
         }
         let count = gaussian.means.len().max(1) as f64;
@@ -339,7 +349,9 @@ impl Training {
         let (mut all, mut relative) = (Vec::new(), Spread::default());
         for (number, task) in (0..).zip(tasks) {
             let played = play(policy, task, episodes, self.seed.child(3).child(number))?;
-            relative.add(Score::of(&played).time_s * task.reward.beta);
+            let score = Score::of(&played);
+            let time = score.time_s * task.reward.beta;
+            relative.add(if score.success > 0.0 { time } else { time.max(FAILED) });
             all.extend(played);
         }
         Ok((Score::of(&all), relative.mean))
@@ -410,6 +422,10 @@ pub(super) struct Returns {
 impl Returns {
     fn new(environments: usize) -> Self {
         Self { running: vec![0.0; environments], spread: Spread::default() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
     }
 
     fn scale(&mut self, tracks: &[Track], gamma: f64) -> f64 {

@@ -31,6 +31,18 @@ struct Slot {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedVector(Vec<(usize, Saved)>);
 
+impl SavedVector {
+    /// The number of environments.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl Vector {
     /// So many environments, from number `first` of all that belong to this seed.
     ///
@@ -76,6 +88,13 @@ impl Vector {
     pub fn state(&self, environment: usize) -> (&State, usize) {
         let slot = &self.environments[environment];
         (slot.environment.state(), slot.task)
+    }
+
+    /// Begins an episode in each environment.
+    pub fn reset(&mut self) {
+        for slot in &mut self.environments {
+            slot.task = draw(&self.tasks, &mut slot.environment);
+        }
     }
 
     /// Runs an epoch in each environment. Where an episode is over, the step holds its last state, and
