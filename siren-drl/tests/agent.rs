@@ -241,7 +241,7 @@ fn reinforce_learns_too() {
             .unwrap(),
     );
     let score = Score::of(&training.agent().unwrap().play(&task, 32, Seed::new(5)).unwrap());
-    assert!(score.success > 0.9 && score.time_s < 0.92 * first.time_s, "{first:?}, {score:?}");
+    assert!(score.success > 0.9 && score.time_s < 0.95 * first.time_s, "{first:?}, {score:?}");
 }
 
 scheduler_tests!(learned, {
