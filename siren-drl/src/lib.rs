@@ -17,6 +17,7 @@ mod model;
 mod optimum;
 mod planner;
 mod play;
+mod probe;
 mod solve;
 mod state;
 mod task;
@@ -33,5 +34,6 @@ pub use model::{
 pub use optimum::{OpenLoop, Optimum, check_budget, minimum_cost, optimum};
 pub use planner::Planner;
 pub use play::{Episode, Score, play};
+pub use probe::Probing;
 pub use state::State;
 pub use task::{Bounds, Reward, Task};
