@@ -1,6 +1,7 @@
 //! What the examples share: LeNet and MNIST, a network for sentences and movie reviews, tables, the
 //! flags of a training run, live progress, the files a run leaves behind, jobs on simulated platforms.
 
+pub mod contests;
 pub mod flags;
 pub mod lab;
 pub mod lenet;
@@ -11,5 +12,6 @@ pub mod run;
 pub mod sentences;
 pub mod steps;
 pub mod tables;
+pub mod toy;
 
 pub use flags::Flags;
