@@ -11,6 +11,8 @@ use serde_json::Value;
 use siren_core::{Allocation, Compression, Error, Result, Synchrony, UpdateRule, Usd};
 use siren_hsp::{Checkpoint, Config, Decay, Rate, Stop};
 
+use crate::schedulers::{self, Kind, Turns};
+
 /// How updates are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Rule {
@@ -31,6 +33,17 @@ pub struct Flags {
     /// Memory of each worker in MB, which sets its price [default: 1769, one vCPU]
     #[arg(long, value_name = "MB")]
     pub memory_mb: Option<u32>,
+    /// Who chooses workers and memory of each epoch: fixed (always the same), schedule (by --schedule),
+    /// planner (as fast as possible within --budget to --target-loss: without a target for all epochs,
+    /// without a budget whatever it costs), or agent:FILE (a trained policy, which needs both). The last two
+    /// choose up to --workers [default: 100 simulated functions, or one worker for each thread] and, on
+    /// simulated functions, any memory unless --memory-mb is given [default: fixed]
+    #[arg(long, value_name = "WHO", value_parser = schedulers::kind)]
+    pub scheduler: Option<Kind>,
+    /// Workers in the first epoch, in those between, and in the last one, such as 12,4,2; implies
+    /// --scheduler schedule
+    #[arg(long, value_name = "FIRST,BETWEEN,LAST", value_parser = schedulers::turns)]
+    pub schedule: Option<Turns>,
     /// Passes over the training data [default: 3]
     #[arg(long, value_name = "N")]
     pub epochs: Option<u64>,
@@ -177,6 +190,15 @@ impl Flags {
         Self {
             workers: self.workers.or(others.workers),
             memory_mb: self.memory_mb.or(others.memory_mb),
+            // What is given rules out what is not: a schedule is nobody else's.
+            schedule: match self.scheduler {
+                None | Some(Kind::Schedule) => self.schedule.or(others.schedule),
+                Some(_) => self.schedule,
+            },
+            scheduler: match self.schedule {
+                None => self.scheduler.or(others.scheduler),
+                Some(_) => self.scheduler.or(Some(Kind::Schedule)),
+            },
             epochs: self.epochs.or(others.epochs),
             batch_size: self.batch_size.or(others.batch_size),
             lr: self.lr.or(others.lr),
@@ -213,6 +235,28 @@ impl Flags {
         }
     }
 
+    /// Who chooses allocations.
+    pub fn scheduler(&self) -> Kind {
+        let implied = if self.schedule.is_some() { Kind::Schedule } else { Kind::Fixed };
+        self.scheduler.clone().unwrap_or(implied)
+    }
+
+    /// Whether the run is simulated.
+    pub fn simulated(&self) -> bool {
+        self.simulate || self.simulation.is_some()
+    }
+
+    /// The most workers that an epoch may run with.
+    pub fn most_workers(&self) -> u32 {
+        match (self.scheduler(), self.schedule) {
+            (Kind::Schedule, Some(turns)) => turns.most(),
+            (Kind::Planner | Kind::Agent(_), _) if self.simulated() => {
+                self.workers.unwrap_or(schedulers::MOST)
+            }
+            _ => self.allocation().workers,
+        }
+    }
+
     /// Threads that the workers share.
     pub fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -228,7 +272,7 @@ impl Flags {
     fn asynchronous(&self) -> u32 {
         match self.synchrony() {
             Synchrony::Bulk => 1,
-            _ => self.allocation().workers.max(1),
+            _ => self.most_workers().max(1),
         }
     }
 

@@ -9,6 +9,7 @@ pub mod mnist;
 pub mod preview;
 pub mod progress;
 pub mod run;
+pub mod schedulers;
 pub mod sentences;
 pub mod steps;
 pub mod tables;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use siren_backend_local::Local;
 use siren_backend_sim::{Keeping, SimBackend, Simulation};
-use siren_core::{DataSource, Error, Platform, Result, Seed, StepTime, StopReason, Workload};
+use siren_core::{DataSource, Error, Result, Seed, StepTime, StopReason, Workload};
 use siren_hsp::{
-    Checkpoint, Config, Fixed, MemoryStore, Parts, ShardWorker, StopHandle, Trained, Trainer,
+    Checkpoint, Config, MemoryStore, Parts, ShardWorker, StopHandle, Trained, Trainer,
 };
 
-use crate::Flags;
 use crate::progress::Progress;
+use crate::{Flags, schedulers};
 
 /// Something to train.
 pub struct Subject {
@@ -22,7 +22,7 @@ pub struct Subject {
     pub train: Arc<dyn DataSource>,
     /// The data to measure the model on.
     pub held_out: Arc<dyn DataSource>,
-    /// How long a step takes on one vCPU, where the run is simulated.
+    /// How long a step takes on one vCPU, where the run is simulated or planned.
     pub step: StepTime,
 }
 
@@ -36,14 +36,13 @@ pub async fn train(name: &str, flags: &Flags, subject: Subject) -> Result<Traine
     let Subject { workload, train, held_out, step } = subject;
     let config = flags.config(name);
     config.check(train.len())?;
-    let allocation = flags.allocation();
     let store = Arc::new(MemoryStore::initialised(&*workload, config.seed)?);
     let worker = Arc::new(ShardWorker::new(Arc::clone(&workload)));
     let progress = Progress::new(flags.quiet, train.len());
-    let scheduler = Box::new(Fixed::new(allocation.workers, allocation.memory_mb));
     let held_out = Some(held_out);
-    if !flags.simulate && flags.simulation.is_none() {
-        allocation.check(&Platform::local())?;
+    if !flags.simulated() {
+        let belief = schedulers::Belief { profile: schedulers::this_machine(), step };
+        let scheduler = belief.scheduler(flags, &config, workload.dim(), &*train).await?;
         let backend =
             Local::with_threads(worker, store.clone(), Arc::clone(&train), flags.threads())?;
         let backend = Arc::new(backend);
@@ -59,7 +58,8 @@ pub async fn train(name: &str, flags: &Flags, subject: Subject) -> Result<Traine
     if simulation.step == StepTime::default() {
         simulation.step = step;
     }
-    allocation.check(&simulation.profile.platform)?;
+    let belief = schedulers::Belief { profile: simulation.profile.clone(), step: simulation.step };
+    let scheduler = belief.scheduler(flags, &config, workload.dim(), &*train).await?;
     let (keeping, seed) = (Keeping::Ideal(store), Seed::new(config.seed));
     let sim = SimBackend::functions(worker, keeping, train, simulation, seed)?;
     let sim = Arc::new(sim.with_threads(flags.threads())?);

@@ -49,7 +49,7 @@ fn settings_that_cannot_work_are_named_and_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let before = finished(folder.path());
     let out = folder.path().to_str().unwrap();
-    let cases: [(&[&str], &str); 18] = [
+    let cases: [(&[&str], &str); 23] = [
         (&["--workers", "0"], "number of workers is 0"),
         (&["--workers", "1001"], "1 to 1000"),
         (&["--memory-mb", "127"], "128 to 10240 MB"),
@@ -68,6 +68,11 @@ fn settings_that_cannot_work_are_named_and_lose_nothing() {
         (&["--local-steps", "0"], "local steps are 0"),
         (&["--target-loss", "NaN"], "target loss is NaN"),
         (&["--threads", "0"], "threads is 0"),
+        (&["--scheduler", "plan"], "give fixed, schedule, planner or agent:FILE"),
+        (&["--scheduler", "schedule"], "give --schedule FIRST,BETWEEN,LAST"),
+        (&["--scheduler", "agent:none.json"], "none.json cannot be loaded"),
+        (&["--schedule", "12,4"], "first, between, last"),
+        (&["--schedule", "4,0,1"], "number of workers is 0"),
     ];
     for (flags, word) in cases {
         let flags = [&["--train-size", "128", "--out", out], flags].concat();

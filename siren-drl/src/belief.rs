@@ -132,6 +132,11 @@ impl Belief {
         self.at
     }
 
+    /// The money left, in dollars.
+    pub fn budget_usd(&self) -> f64 {
+        self.budget_usd
+    }
+
     /// Ideal epochs that were done, in the model's measure.
     pub fn progress(&self) -> f64 {
         self.at.progress

@@ -75,6 +75,29 @@ impl Planner {
         Self { bounds: Some(bounds), plan: None, ..self }
     }
 
+    /// Tabulates for a job now, which takes tens of milliseconds, and not at the first decision: clones
+    /// share the tables.
+    ///
+    /// # Errors
+    ///
+    /// Rejected where the job's platform is, or where it does not have the bounds.
+    pub fn prepared(mut self, job: &Job) -> Result<Self> {
+        self.prepare(job)?;
+        Ok(self)
+    }
+
+    fn prepare(&mut self, job: &Job) -> Result<()> {
+        let known = self.plan.as_ref().is_some_and(|plan| {
+            let Job { target_loss, epochs, batches, platform, .. } = &plan.job;
+            (*target_loss, *epochs, *batches) == (job.target_loss, job.epochs, job.batches)
+                && *platform == job.platform
+        });
+        if !known {
+            self.plan = Some(Arc::new(self.tabulate(job)?));
+        }
+        Ok(())
+    }
+
     /// What it believes.
     pub fn belief(&self) -> &Belief {
         &self.belief
@@ -97,14 +120,7 @@ impl Planner {
 
 impl Scheduler for Planner {
     fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation> {
-        let known = self.plan.as_ref().is_some_and(|plan| {
-            let Job { target_loss, epochs, batches, platform, .. } = &plan.job;
-            (*target_loss, *epochs, *batches) == (job.target_loss, job.epochs, job.batches)
-                && *platform == job.platform
-        });
-        if !known {
-            self.plan = Some(Arc::new(self.tabulate(job)?));
-        }
+        self.prepare(job)?;
         self.belief.observe(&State::observed(observation));
         let Some(plan) = &self.plan else {
             return Ok(Allocation { workers: 1, memory_mb: job.platform.limits.memory_min_mb });

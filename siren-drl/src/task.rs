@@ -156,6 +156,19 @@ impl Task {
         Self { budget_usd, ..self.clone() }
     }
 
+    /// The same, rewarded by rule: `beta = 1 / T`, where T is what the job takes with a constant number of
+    /// functions of one memory size within the budget, and `c = 1`. Success is then worth more than failing
+    /// at once, since `2 c > beta (T' - T_fail)`, for every policy that takes less than twice T.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Budget`](siren_core::ErrorKind::Budget) where no constant allocation is affordable; rejected
+    /// where the task is.
+    pub fn rewarded(self) -> Result<Self> {
+        let found = crate::grid_over_allocations(&self, crate::Demand::Expected)?;
+        Ok(Self { reward: Reward { beta: 1.0 / found.time_s, c: 1.0 }, ..self })
+    }
+
     /// Ideal epochs that are needed to reach the target.
     pub fn needed(&self) -> f64 {
         self.job.progress_at(self.target_loss)

@@ -1,10 +1,9 @@
 //! The planner: how near the optimum, and what it makes of models that are wrong and jobs that are hostile.
 
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use siren_core::conformance::{scheduler, scheduler_tests};
-use siren_core::{Job, Observation, Outcome, Platform, Scheduler, Seed, StopReason, Usd};
+use siren_core::{Job, Observation, Platform, Scheduler, Seed, Usd};
 use siren_drl::{Dynamics, JobModel, Planner, Score, State, Task, minimum_cost, optimum};
 
 fn named(name: &str) -> JobModel {
@@ -12,7 +11,7 @@ fn named(name: &str) -> JobModel {
 }
 
 fn score(believed: JobModel, task: Task, episodes: u64) -> Score {
-    let planner = Planner::new(believed);
+    let planner = Planner::new(believed).prepared(&task.as_job()).unwrap();
     Score::measure(|| planner.clone(), &Arc::new(task), episodes, Seed::new(77)).unwrap()
 }
 
@@ -160,20 +159,9 @@ fn another_platform_has_its_own_limits() {
 
 /// One that has its tables for the suite's ordinary job: making them is most of the work.
 fn tabulated(model: JobModel) -> Planner {
-    let mut planner = Planner::new(model);
     let job =
         Job { batches: 938, platform: Platform::aws_lambda(), ..job(Some(1.0), Some(0.1), 100) };
-    planner.allocate(&job, &start(Some(1.0))).unwrap();
-    planner.finish(&Outcome {
-        reason: StopReason::Interrupted,
-        epochs: 0,
-        loss: 1.0,
-        accuracy: None,
-        elapsed: Duration::ZERO,
-        cost: Usd::new(0.0),
-        detail: None,
-    });
-    planner
+    Planner::new(model).prepared(&job).unwrap()
 }
 
 fn changing() -> JobModel {

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rand_distr::{Distribution, StandardNormal};
-use siren_backend_sim::{Keeping, SimBackend, Simulation};
+use siren_backend_sim::{Bill, Keeping, SimBackend, Simulation};
 use siren_core::platform::{EpochShape, Profile};
 use siren_core::{
-    Allocation, Job, Observation, Requests, Result, Scheduler, Seed, StepTime, StoreCosts,
+    Allocation, Job, Observation, Requests, Result, Scheduler, Seed, StepTime, StoreCosts, Usd,
 };
-use siren_drl::{At, Chance, Dynamics, Fit, JobModel, RunHistory};
+use siren_drl::{At, Chance, Dynamics, Fit, JobModel, LearningPlanner, Planner, RunHistory};
 use siren_hsp::data::MemorySource;
-use siren_hsp::{Config, EpochRecord, MemoryStore, Parts, RunRecord, ShardWorker, Stop, Trainer};
+use siren_hsp::{
+    Config, EpochRecord, MemoryStore, Parts, RunRecord, ShardWorker, Stop, Trained, Trainer,
+};
 use siren_linear::LogisticRegression;
 
 const FEATURES: usize = 20;
@@ -61,6 +63,10 @@ fn config(out: Option<PathBuf>, epochs: u64) -> Config {
 }
 
 fn run(turns: &[(u32, u32)], config: Config, seed: u64) -> RunRecord {
+    run_by(Box::new(Turns(turns.to_vec())), config, seed).0.record
+}
+
+fn run_by(scheduler: Box<dyn Scheduler>, config: Config, seed: u64) -> (Trained, Bill) {
     let workload = Arc::new(LogisticRegression::new(FEATURES).unwrap());
     let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
     let worker = Arc::new(ShardWorker::new(workload.clone()));
@@ -74,9 +80,10 @@ fn run(turns: &[(u32, u32)], config: Config, seed: u64) -> RunRecord {
         held_out: Some(points(2_000, 2)),
         store: sim.store(),
         backend: sim.clone(),
-        scheduler: Box::new(Turns(turns.to_vec())),
+        scheduler,
     };
-    sim.run(Trainer::new(parts, config).unwrap().run()).unwrap().unwrap().record
+    let trained = sim.run(Trainer::new(parts, config).unwrap().run()).unwrap().unwrap();
+    (trained, sim.bill())
 }
 
 /// Lambda, but with all sizes published: models cannot tell a size that was used before from a new one.
@@ -181,4 +188,47 @@ fn a_folder_is_read_whether_its_run_ended_or_not() {
     std::fs::remove_file(folder.path().join("checkpoint")).unwrap();
     assert_eq!(RunHistory::read(folder.path()).unwrap().epochs(), 5);
     JobModel::fit(&RunHistory::read(folder.path()).unwrap()).unwrap();
+}
+
+/// The prediction, with all times and all money as many times as large.
+fn wrong(by: f64) -> JobModel {
+    let mut model = predicted();
+    model.compute.vcpu_seconds *= by;
+    model.update.latency_s *= by;
+    model.fetch.batch_s *= by;
+    model.fees.call_usd *= by;
+    model.fees.update_usd *= by;
+    model.fees.epoch_usd *= by;
+    model
+}
+
+#[test]
+fn whose_model_was_wrong_threefold_overspends_nothing() {
+    let usual = run(&SEEN[..1], config(None, 6), 5).outcome.cost_usd;
+    for (by, part) in [(1.0 / 3.0, 0.6), (1.0 / 3.0, 1.1), (3.0, 0.6), (3.0, 1.1)] {
+        let budget = usual * part;
+        let planner = Planner::new(wrong(by).aiming(0.69, 0.25, 4.0));
+        let planners: [(&str, Box<dyn Scheduler>); 2] =
+            [("plain", Box::new(planner)), ("learning", Box::new(LearningPlanner::new(wrong(by))))];
+        for (name, planner) in planners {
+            let mut config = config(None, 6);
+            config.stop.target_loss = Some(0.25);
+            config.stop.budget = Some(Usd::new(budget));
+            let (trained, bill) = run_by(planner, config, 5);
+            let outcome = &trained.outcome;
+            let workers: Vec<_> =
+                trained.record.epochs.iter().map(|e| (e.workers, e.memory_mb)).collect();
+            let time: f64 = trained.record.epochs.iter().map(|e| e.elapsed_s).sum();
+            println!(
+                "{name}, wrong by {by:.2}, {:.0} % of ${budget:.5} in {time:.0} s: {}, loss {:.3}, \
+                 {workers:?}",
+                outcome.cost.dollars() / budget * 100.0,
+                outcome.reason,
+                outcome.loss
+            );
+            assert!(outcome.cost.dollars() <= budget, "{name}, {by}: {outcome:?}");
+            assert!(bill.cost <= outcome.cost + Usd::new(1e-12), "{name}, {by}: {bill:?}");
+            assert!(outcome.epochs > 0, "{name}, {by}: {outcome:?}");
+        }
+    }
 }

@@ -119,8 +119,9 @@ impl Config {
         Ok(())
     }
 
-    /// The plan of an epoch.
-    pub(crate) fn plan(&self, epoch: u64, layout: u64, examples: u64, shards: u32) -> EpochPlan {
+    /// The plan of an epoch of a run with this config: `layout` is the hash of the model's layout, and
+    /// `examples`, the training examples, are divided into `shards`.
+    pub fn plan(&self, epoch: u64, layout: u64, examples: u64, shards: u32) -> EpochPlan {
         EpochPlan {
             run: self.run.clone(),
             epoch,

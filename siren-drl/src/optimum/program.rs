@@ -1,11 +1,13 @@
 //! The dynamic program, for one price of a dollar.
 
+mod points;
+
 use std::sync::Arc;
 
 use siren_core::{Allocation, Error, Result};
 
 use super::Optimum;
-use crate::choice::{Choice, lower_hull, memory_sizes, worker_counts};
+use crate::choice::{Choice, memory_sizes, worker_counts};
 use crate::model::{At, Chance};
 use crate::task::Task;
 
@@ -69,6 +71,7 @@ struct Policy {
 
 /// One number of progress, and what can be chosen there.
 struct Point {
+    epoch: u64,
     progress: f64,
     choices: Vec<Candidate>,
 }
@@ -95,8 +98,12 @@ pub(super) struct Program<'a> {
     cell: Option<f64>,
     /// The memory sizes that are told apart: one, if a change costs nothing.
     columns: usize,
+    /// From the smallest to the largest.
+    sizes: Vec<u32>,
 }
 
+/// The ratio of successive numbers of functions at first.
+const COARSE: f64 = 1.1;
 /// Points for each ideal epoch where progress depends on the allocation; how many there are at the least and
 /// at the most.
 const POINTS: (f64, f64, f64) = (2.0, 256.0, 1_024.0);
@@ -122,7 +129,7 @@ impl<'a> Program<'a> {
             if gains.iter().any(|gain| (gain / gains[0] - 1.0).abs() > 1e-9) {
                 break false;
             }
-            if at.epoch >= task.epochs || !(gains[0] > 0.0) {
+            if at.epoch >= task.epochs || gains[0].is_nan() || gains[0] <= 0.0 {
                 return Err(too_few_epochs(task));
             }
             chain.push(at.progress + gains[0]);
@@ -139,61 +146,30 @@ impl<'a> Program<'a> {
         let mut new = Self {
             task,
             needed,
-            start: Point { progress: 0.0, choices: Vec::new() },
+            start: Point { epoch: 0, progress: 0.0, choices: Vec::new() },
             points: Vec::new(),
             cell,
             columns: if changes_cost(task, &probes) { sizes.len() } else { 1 },
+            sizes,
         };
-        let counts = worker_counts(task.bounds.workers, if alike { 1.015 } else { 1.03 });
-        new.start = new.point(0, 0.0, &counts, &sizes);
-        new.points =
-            at.into_iter().map(|progress| new.point(1, progress, &counts, &sizes)).collect();
+        let counts = worker_counts(task.bounds.workers, COARSE);
+        let every = |point: &Point| {
+            let all = new.sizes.iter().flat_map(|&memory_mb| {
+                counts.iter().map(move |&workers| Allocation { workers, memory_mb })
+            });
+            new.point(point.epoch, point.progress, all)
+        };
+        let empty = |epoch, progress| Point { epoch, progress, choices: Vec::new() };
+        let start = every(&empty(0, 0.0));
+        let points = at.into_iter().map(|progress| every(&empty(1, progress))).collect();
+        (new.start, new.points) = (start, points);
         Ok(new)
-    }
-
-    /// What may be chosen: of what brings the same progress, only what is best at some price.
-    fn point(&self, epoch: u64, progress: f64, counts: &[u32], sizes: &[u32]) -> Point {
-        let model = &*self.task.job;
-        let at = At { epoch, progress, memory_mb: None };
-        let mut choices = Vec::new();
-        let mut group = Vec::new();
-        let mut add = |group: &mut Vec<Choice>, column: usize| {
-            group.sort_by(|a, b| a.progress.total_cmp(&b.progress));
-            for alike in group.chunk_by(|a, b| a.progress == b.progress) {
-                let mut hull = alike.to_vec();
-                lower_hull(&mut hull, |choice| (choice.seconds, choice.dollars));
-                choices.extend(hull.into_iter().map(|choice| {
-                    let mut change = (0.0, 0.0);
-                    if self.columns > 1 {
-                        let memory_mb =
-                            sizes.iter().copied().find(|of| *of != choice.allocation.memory_mb);
-                        let changed =
-                            Choice::expected(model, At { memory_mb, ..at }, choice.allocation);
-                        change =
-                            (changed.seconds - choice.seconds, changed.dollars - choice.dollars);
-                    }
-                    Candidate { choice, column, change_s: change.0, change_usd: change.1 }
-                }));
-            }
-            group.clear();
-        };
-        for (size, &memory_mb) in sizes.iter().enumerate() {
-            let allocations = counts.iter().map(|&workers| Allocation { workers, memory_mb });
-            group.extend(allocations.map(|allocation| Choice::expected(model, at, allocation)));
-            if self.columns > 1 {
-                add(&mut group, size);
-            }
-        }
-        if self.columns == 1 {
-            add(&mut group, 0);
-        }
-        Point { progress, choices }
     }
 
     /// The best schedule at a price, and what the price says it is worth.
     pub(super) fn solve(&self, price: Price) -> Result<Run> {
         let mut price = price;
-        loop {
+        for _ in 0..64 {
             let policy = Arc::new(self.policy(price));
             let value = self.best(&self.start, &policy, None, 0.0).1;
             let value = value - price.epoch * self.task.epochs as f64;
@@ -203,10 +179,8 @@ impl<'a> Program<'a> {
             }
             // Where few functions bring more, the epochs allowed may need a price as well.
             price.epoch = (2.0 * price.epoch).max(1e-3 * value.abs() / self.task.epochs as f64);
-            if !(price.epoch < 1e12 * price.value(1.0, 1.0)) && price.epoch > 1e15 {
-                return Err(too_few_epochs(self.task));
-            }
         }
+        Err(too_few_epochs(self.task))
     }
 
     fn policy(&self, price: Price) -> Policy {
@@ -248,13 +222,32 @@ impl<'a> Program<'a> {
     ) -> (&'b Candidate, f64) {
         let mut best = (&point.choices[0], f64::INFINITY);
         for candidate in &point.choices {
-            let choice = &candidate.choice;
-            let mut value = policy.price.value(choice.seconds, choice.dollars);
-            if memory_mb.is_some_and(|before| before != choice.allocation.memory_mb) {
-                value += policy.price.change(candidate);
+            let value = self.value(candidate, policy, memory_mb, progress, point.epoch);
+            if value < best.1 {
+                best = (candidate, value);
             }
-            value += match self.cell {
-                // The points after the first epoch are counted from it.
+        }
+        best
+    }
+
+    /// The value of a choice with all that follows.
+    fn value(
+        &self,
+        candidate: &Candidate,
+        policy: &Policy,
+        memory_mb: Option<u32>,
+        progress: f64,
+        epoch: u64,
+    ) -> f64 {
+        let choice = &candidate.choice;
+        let mut value = policy.price.value(choice.seconds, choice.dollars);
+        if memory_mb.is_some_and(|before| before != choice.allocation.memory_mb) {
+            value += policy.price.change(candidate);
+        }
+        value
+            + match self.cell {
+                // The points are the epochs after the first.
+                None if epoch == 0 => policy.to_go[0][candidate.column],
                 None => {
                     let next = self.points.partition_point(|point| point.progress <= progress);
                     policy.to_go[next][candidate.column]
@@ -262,12 +255,7 @@ impl<'a> Program<'a> {
                 Some(cell) => {
                     at(&policy.to_go, (progress + choice.progress) / cell, candidate.column)
                 }
-            };
-            if value < best.1 {
-                best = (candidate, value);
             }
-        }
-        best
     }
 
     /// Plays policies one after the other, each until so many epochs are done. Nothing if the epochs do not
@@ -314,16 +302,24 @@ impl<'a> Program<'a> {
     pub(super) fn splice(&self, dear: &Run, cheap: &Run, budget_usd: f64) -> Run {
         let mut best = cheap.clone();
         let epochs = dear.schedule.len().max(cheap.schedule.len()) as u64;
-        for until in 1..epochs {
-            for [first, second] in [[dear, cheap], [cheap, dear]] {
-                let run = self.follow(&[(until, &first.policy), (u64::MAX, &second.policy)]);
-                if let Some(run) = run
-                    && run.cost_usd <= budget_usd
-                    && run.time_s < best.time_s
-                {
-                    best = run;
-                }
+        let mut fits = |until: u64, first: &Run, second: &Run| {
+            let run = self.follow(&[(until, &first.policy), (u64::MAX, &second.policy)]);
+            let Some(run) = run.filter(|run| run.cost_usd <= budget_usd) else { return false };
+            if run.time_s < best.time_s {
+                best = run;
             }
+            true
+        };
+        // The longer the dear one is followed, the more it costs.
+        let (mut low, mut high) = (0, epochs);
+        while high - low > 1 {
+            let until = (low + high) / 2;
+            if fits(until, dear, cheap) { low = until } else { high = until }
+        }
+        (low, high) = (0, epochs);
+        while high - low > 1 {
+            let until = (low + high) / 2;
+            if fits(until, cheap, dear) { high = until } else { low = until }
         }
         best
     }

@@ -45,8 +45,17 @@ const THRIFT: f64 = 10.0;
 /// The allocation for the next epoch.
 pub(super) fn decide(plan: &Plan, belief: &Belief, money: f64, reserve: f64) -> Allocation {
     let decisions = plan.lanes.iter().map(|lane| {
-        let decision = Decision { plan, lane, belief, money, reserve };
-        decision.make()
+        Decision {
+            plan,
+            lane,
+            belief,
+            money,
+            reserve,
+            time: belief.time_ratio(),
+            cost: belief.cost_ratio(),
+            gain: belief.progress_ratio(),
+        }
+        .make()
     });
     let best = decisions.min_by(|a, b| {
         let order = b.affordable.cmp(&a.affordable);
@@ -61,6 +70,10 @@ struct Decision<'a> {
     belief: &'a Belief,
     money: f64,
     reserve: f64,
+    /// By what the model is corrected.
+    time: f64,
+    cost: f64,
+    gain: f64,
 }
 
 struct Made {
@@ -108,7 +121,7 @@ impl Decision<'_> {
 
     /// Money that would be left in the end at a price, or be lacking where it is negative.
     fn slack(&self, price: usize) -> f64 {
-        let last = self.lane.last(price).dollars * self.belief.cost_ratio();
+        let last = self.lane.last(price).dollars * self.cost;
         let mean = self.total(price).1 + self.reserve * last;
         self.money - mean.max(self.unlucky(price))
     }
@@ -120,12 +133,12 @@ impl Decision<'_> {
     /// Seconds and dollars to be expected of the rest of the job.
     fn total(&self, price: usize) -> (f64, f64) {
         let mut at = self.belief.at();
-        let (gain, mut left) = (self.belief.progress_ratio(), self.epochs_left());
+        let mut left = self.epochs_left();
         let (mut seconds, mut dollars) = (0.0, 0.0);
         if at.epoch == 0 {
             let first = self.lane.choice(price, at);
             (seconds, dollars) = (first.seconds, first.dollars);
-            at.progress += first.progress * gain;
+            at.progress += first.progress * self.gain;
             left -= 1.0;
         }
         let rest = match self.plan.horizon.target {
@@ -133,26 +146,24 @@ impl Decision<'_> {
             Some(_) => self.to_target(price, at.progress, left),
             None => self.to_last_epoch(price, at.progress, left),
         };
-        let (time, cost) = (self.belief.time_ratio(), self.belief.cost_ratio());
-        ((seconds + rest.0) * time, (dollars + rest.1) * cost)
+        ((seconds + rest.0) * self.time, (dollars + rest.1) * self.cost)
     }
 
     fn to_target(&self, price: usize, progress: f64, left: f64) -> (f64, f64) {
         let fluid = self.lane.to_go(price, progress);
-        let gain = self.belief.progress_ratio();
         let last = self.lane.last(price);
-        let epochs = fluid.epochs / gain;
+        let epochs = fluid.epochs / self.gain;
         // The target is overshot, since epochs are whole.
         let whole = hitting_epochs(epochs, self.plan.noise.progress);
         let over = whole - epochs;
         let part = (left / whole).min(1.0);
-        let all = |fluid: f64, last: f64| (fluid / gain + over * last) * part;
+        let all = |fluid: f64, last: f64| (fluid / self.gain + over * last) * part;
         (all(fluid.seconds, last.seconds), all(fluid.dollars, last.dollars))
     }
 
     fn to_last_epoch(&self, price: usize, progress: f64, left: f64) -> (f64, f64) {
         let now = self.lane.choice(price, At { epoch: 1, progress, memory_mb: None });
-        let end = progress + left * now.progress * self.belief.progress_ratio();
+        let end = progress + left * now.progress * self.gain;
         let (from, to) = (self.lane.to_go(price, progress), self.lane.to_go(price, end));
         let epochs = from.epochs - to.epochs;
         if epochs < 1e-9 {
@@ -170,32 +181,35 @@ impl Decision<'_> {
         let now = self.lane.choice(price, at);
         let dollars = now.dollars * cost;
         let Some(needed) = self.plan.horizon.target else {
-            return dollars * self.belief.cost_ratio();
+            return dollars * self.cost;
         };
-        let gain = self.belief.progress_ratio();
-        let after = at.progress + now.progress * gain * (-LUCK * spread).exp();
+        let after = at.progress + now.progress * self.gain * (-LUCK * spread).exp();
         if after >= needed || self.epochs_left() <= 1.0 {
-            return dollars * self.belief.cost_ratio();
+            return dollars * self.cost;
         }
         let thrift = (THRIFT.ln() / self.lane.step.max(1e-9)).ceil() as usize;
         let thrifty = price.saturating_add(thrift).min(PRICES - 1);
         let fluid = self.lane.to_go(thrifty, after);
-        let epochs = (fluid.epochs / gain).max(1e-9);
+        let epochs = (fluid.epochs / self.gain).max(1e-9);
         let many = (epochs + LUCK * spread * epochs.sqrt()).ceil().min(self.epochs_left());
-        let rest = fluid.dollars / gain / epochs * many * cost;
-        (dollars + rest) * self.belief.cost_ratio()
+        let rest = fluid.dollars / self.gain / epochs * many * cost;
+        (dollars + rest) * self.cost
     }
 }
 
 /// The mean number of epochs until a sum of progress, each of mean 1 and standard deviation `spread`, is at
 /// least `needed`: 1 plus the chances that 1, 2, 3 epochs are not enough, by the normal distribution.
 fn hitting_epochs(needed: f64, spread: f64) -> f64 {
-    if !(needed > 0.0) {
+    if needed.is_nan() || needed <= 0.0 {
         return 1.0;
     }
     if spread < 1e-6 || needed > 1e6 {
         // Sums of progress round.
         return (needed - 1e-9).ceil().max(1.0);
+    }
+    if spread * spread * needed > 0.25 {
+        // Where the sum stands among whole epochs no longer matters (Wald's equation, mean overshoot).
+        return needed + 0.5 * (1.0 + spread * spread);
     }
     let reach = 5.0 * spread * (needed + 1.0).sqrt() + 1.0;
     let mut epochs = (needed - reach).floor().max(1.0);

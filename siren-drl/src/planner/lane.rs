@@ -82,7 +82,7 @@ pub(super) fn lanes(
         return vec![Lane::new(model, horizon, counts, sizes)];
     }
     // Fewer sizes, so that a decision stays fast.
-    let stride = sizes.len().div_ceil(24);
+    let stride = sizes.len().div_ceil(12);
     let sizes = sizes.iter().rev().step_by(stride);
     sizes.map(|&size| Lane::new(model, horizon, counts, &[size])).collect()
 }

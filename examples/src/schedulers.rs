@@ -1,0 +1,330 @@
+//! Who chooses workers and memory: the flags `--scheduler` and `--schedule`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use siren_core::platform::EpochShape;
+use siren_core::{Allocation, DataSource, Error, Platform, Profile, Result, Scheduler, StepTime};
+use siren_drl::{Bounds, JobModel, LearningPlanner};
+use siren_hsp::{Config, Fixed, Schedule};
+
+use crate::Flags;
+
+/// Simulated functions that a scheduler may choose, where the flags do not say: updates of more are too
+/// stale for small models to learn from.
+pub const MOST: u32 = 100;
+
+/// Who chooses an allocation before each epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Kind {
+    /// The same always.
+    Fixed,
+    /// So many first, so many between, so many last.
+    Schedule,
+    /// A plan for the rest of the job, made anew before each epoch.
+    Planner,
+    /// The trained policy in this file.
+    Agent(PathBuf),
+}
+
+/// Workers in the first epoch, in those between, and in the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turns(pub [u32; 3]);
+
+impl Turns {
+    /// The most workers of an epoch.
+    pub fn most(self) -> u32 {
+        self.0.into_iter().max().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed => f.write_str("fixed"),
+            Self::Schedule => f.write_str("schedule"),
+            Self::Planner => f.write_str("planner"),
+            Self::Agent(file) => write!(f, "agent:{}", file.display()),
+        }
+    }
+}
+
+impl From<Kind> for String {
+    fn from(kind: Kind) -> Self {
+        kind.to_string()
+    }
+}
+
+impl TryFrom<String> for Kind {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        kind(&text)
+    }
+}
+
+/// Reads a scheduler: fixed, schedule, planner or agent:FILE.
+///
+/// # Errors
+///
+/// What it may be instead.
+pub fn kind(text: &str) -> Result<Kind, String> {
+    match text.split_once(':') {
+        None if text == "fixed" => Ok(Kind::Fixed),
+        None if text == "schedule" => Ok(Kind::Schedule),
+        None if text == "planner" => Ok(Kind::Planner),
+        Some(("agent", file)) if !file.is_empty() => Ok(Kind::Agent(file.into())),
+        _ => Err("give fixed, schedule, planner or agent:FILE".into()),
+    }
+}
+
+/// Reads three numbers of workers.
+///
+/// # Errors
+///
+/// What they may be instead.
+pub fn turns(text: &str) -> Result<Turns, String> {
+    let numbers: Result<Vec<u32>, _> =
+        text.split(',').map(|number| number.trim().parse()).collect();
+    let three = numbers.ok().and_then(|numbers| numbers.try_into().ok());
+    three
+        .map(Turns)
+        .ok_or_else(|| "give three numbers of workers: first, between, last, such as 12,4,2".into())
+}
+
+/// The platform that a run on this machine has, without any delay. Memory buys no speed here.
+pub fn this_machine() -> Profile {
+    let mut platform = Platform::local();
+    platform.limits.memory_per_vcpu_mb = f64::from(platform.limits.memory_min_mb);
+    platform.limits.vcpus_max = 1.0;
+    Profile { platform, ..Profile::instant() }
+}
+
+/// What is believed of a platform before a run.
+pub struct Belief {
+    /// How it behaves.
+    pub profile: Profile,
+    /// How it computes.
+    pub step: StepTime,
+}
+
+impl Belief {
+    /// The scheduler that the flags ask for, for a model of so many parameters and this data.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when the flags contradict one another or ask for what the platform does not have; those of
+    /// the data.
+    pub async fn scheduler(
+        &self,
+        flags: &Flags,
+        config: &Config,
+        parameters: usize,
+        train: &dyn DataSource,
+    ) -> Result<Box<dyn Scheduler>> {
+        let platform = &self.profile.platform;
+        let Allocation { workers, memory_mb } = flags.allocation();
+        let kind = flags.scheduler();
+        if flags.schedule.is_some() && kind != Kind::Schedule {
+            return Err(Error::rejected(format!(
+                "--schedule says how many workers run, and --scheduler {kind} does not listen to it: give \
+                 one of them"
+            )));
+        }
+        match kind {
+            Kind::Fixed => {
+                Allocation { workers, memory_mb }.check(platform)?;
+                Ok(Box::new(Fixed::new(workers, memory_mb)))
+            }
+            Kind::Schedule => {
+                let Some(Turns([first, between, last])) = flags.schedule else {
+                    return Err(Error::rejected(
+                        "--scheduler schedule needs numbers of workers: give --schedule \
+                         FIRST,BETWEEN,LAST",
+                    ));
+                };
+                for workers in [first, between, last] {
+                    Allocation { workers, memory_mb }.check(platform)?;
+                }
+                Ok(Box::new(Schedule::new(first, between, last, memory_mb)))
+            }
+            Kind::Planner => {
+                let model = self.model(flags, config, parameters, train).await?;
+                let bounds = bounds(flags, platform, &model)?;
+                Ok(Box::new(LearningPlanner::new(model).within(bounds)))
+            }
+            Kind::Agent(file) => agent(&file),
+        }
+    }
+
+    /// The job that is to be expected.
+    async fn model(
+        &self,
+        flags: &Flags,
+        config: &Config,
+        parameters: usize,
+        train: &dyn DataSource,
+    ) -> Result<JobModel> {
+        let plan = config.plan(0, 0, train.len(), 1);
+        // Data is at hand here, and what a simulated function fetches is as large as examples are.
+        let few = train.len().min(64);
+        let data_bytes = match flags.simulated() && few > 0 {
+            true => train.fetch(0..few).await?.len() as u64 * train.len() / few,
+            false => 0,
+        };
+        let shape = EpochShape::dense(&plan, parameters as u64, data_bytes);
+        let mut model = JobModel::predicted(&self.profile, &shape, &self.step);
+        if !flags.simulated() {
+            model.compute.places = flags.threads() as f64;
+        }
+        Ok(model)
+    }
+}
+
+/// What a scheduler may choose from: up to so many workers, and memory that a worker fits into and has use
+/// for.
+fn bounds(flags: &Flags, platform: &Platform, model: &JobModel) -> Result<Bounds> {
+    let mut bounds = Bounds::of(platform);
+    let least = Allocation { workers: flags.most_workers(), memory_mb: bounds.memory_min_mb };
+    least.check(platform)?;
+    bounds.workers = least.workers;
+    let memory_mb = match flags.memory_mb {
+        // Memory costs money here, and buys nothing.
+        None if !flags.simulated() => Some(flags.allocation().memory_mb),
+        given => given,
+    };
+    if let Some(memory_mb) = memory_mb {
+        platform.check_memory(memory_mb)?;
+        (bounds.memory_min_mb, bounds.memory_max_mb) = (memory_mb, memory_mb);
+    }
+    while f64::from(bounds.memory_min_mb) < model.compute.memory_mb && bounds.sizes() > 1 {
+        bounds.memory_min_mb += bounds.memory_step_mb;
+    }
+    if model.compute.parallel_share == 0.0 {
+        let vcpu = platform.limits.memory_per_vcpu_mb;
+        let enough = (0..bounds.sizes()).find(|&size| f64::from(bounds.memory_mb(size)) >= vcpu);
+        bounds.memory_max_mb = enough.map_or(bounds.memory_max_mb, |size| bounds.memory_mb(size));
+    }
+    Ok(bounds)
+}
+
+/// The trained policy in a file. This is where agents plug in.
+fn agent(file: &Path) -> Result<Box<dyn Scheduler>> {
+    Err(Error::rejected(format!(
+        "{} cannot be loaded: this version has no trained agents, give --scheduler planner",
+        file.display()
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use siren_core::{Job, Observation, Usd};
+    use siren_hsp::data::MemorySource;
+
+    use super::*;
+
+    fn schedule(flags: &Flags) -> Result<Box<dyn Scheduler>> {
+        let belief = Belief {
+            profile: match flags.simulated() {
+                true => Profile::aws_lambda(),
+                false => this_machine(),
+            },
+            step: StepTime::per_example(1e-3),
+        };
+        let train = MemorySource::from_floats(&[0.5; 2_000], 2)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(belief.scheduler(flags, &flags.config("test"), 1_000, &train))
+    }
+
+    fn first(flags: &Flags, budget: Option<f64>) -> Allocation {
+        let job = Job {
+            parameters: 1_000,
+            batches: 1_000 / flags.config("test").batch_size,
+            target_loss: flags.target_loss,
+            budget: budget.map(Usd::new),
+            epochs: 10,
+            platform: match flags.simulated() {
+                true => Platform::aws_lambda(),
+                false => Platform::local(),
+            },
+        };
+        let observation = Observation {
+            epoch: 0,
+            loss: 1.0,
+            elapsed: None,
+            phases: None,
+            utilisation: None,
+            budget_left: job.budget,
+            allocation: None,
+        };
+        schedule(flags).unwrap().allocate(&job, &observation).unwrap()
+    }
+
+    #[test]
+    fn what_is_said_on_the_command_line_survives_a_checkpoint() {
+        for text in ["fixed", "schedule", "planner", "agent:a:b.json"] {
+            let kind = kind(text).unwrap();
+            assert_eq!(kind.to_string(), text);
+            let json = serde_json::to_string(&kind).unwrap();
+            assert_eq!(serde_json::from_str::<Kind>(&json).unwrap(), kind);
+        }
+        for text in ["", "plan", "agent", "agent:", "planner:x"] {
+            assert!(kind(text).unwrap_err().contains("agent:FILE"), "{text}");
+        }
+        assert_eq!(turns("12, 4,2"), Ok(Turns([12, 4, 2])));
+        for text in ["", "12,4", "1,2,3,4", "1,2,x", "-1,2,3"] {
+            assert!(turns(text).unwrap_err().contains("12,4,2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_resumed_run_keeps_its_scheduler_unless_another_is_given() {
+        let saved = Flags { schedule: Some(Turns([12, 4, 2])), ..Flags::default() };
+        assert_eq!(Flags::default().or(saved.clone()).scheduler(), Kind::Schedule);
+        let planner = Flags { scheduler: Some(Kind::Planner), ..Flags::default() };
+        let other = planner.clone().or(saved.clone());
+        assert_eq!((other.scheduler(), other.schedule), (Kind::Planner, None));
+        assert_eq!(saved.or(planner).scheduler(), Kind::Schedule);
+    }
+
+    #[test]
+    fn contradictions_and_what_a_platform_lacks_are_named() {
+        let refused = |flags: Flags| match schedule(&flags) {
+            Ok(_) => panic!("{flags:?} was accepted"),
+            Err(error) => error.message().to_owned(),
+        };
+        let none = Flags::default;
+        let planner = || Flags { scheduler: Some(Kind::Planner), ..none() };
+        let turns = |turns| Some(Turns(turns));
+        assert!(
+            refused(Flags { scheduler: Some(Kind::Schedule), ..none() }).contains("FIRST,BETWEEN")
+        );
+        assert!(refused(Flags { schedule: turns([1, 1, 1]), ..planner() }).contains("planner"));
+        assert!(refused(Flags { schedule: turns([4, 0, 1]), ..none() }).contains("workers is 0"));
+        assert!(refused(Flags { workers: Some(0), ..planner() }).contains("workers is 0"));
+        assert!(refused(Flags { memory_mb: Some(1), ..planner() }).contains("1 MB of memory"));
+        let agent = Flags { scheduler: Some(Kind::Agent("x".into())), ..none() };
+        assert!(refused(agent).contains("x cannot be loaded"));
+    }
+
+    #[test]
+    fn a_planner_keeps_within_workers_and_memory_with_or_without_budget_and_target() {
+        for (budget, target_loss) in
+            [(None, None), (Some(0.001), None), (None, Some(0.5)), (Some(0.001), Some(0.5))]
+        {
+            let scheduler = Some(Kind::Planner);
+            let here = Flags { scheduler, target_loss, threads: Some(3), ..Flags::default() };
+            let to = first(&here, budget);
+            assert!(to.workers <= 3 && to.memory_mb == 1_769, "{to:?}");
+            let there = Flags { simulate: true, ..here };
+            let to = first(&there, budget);
+            println!("{budget:?} {target_loss:?}: {to:?}");
+            assert!(to.workers <= MOST && to.memory_mb <= 1_792, "{to:?}");
+            let given = Flags { workers: Some(7), memory_mb: Some(512), ..there };
+            let to = first(&given, budget);
+            assert!(to.workers <= 7 && to.memory_mb == 512, "{to:?}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The learned scheduler: a Gaussian policy that is trained by policy gradient, as in the SIREN paper.
+
+mod advantage;
+mod file;
+mod imitate;
+mod learned;
+mod log;
+mod network;
+mod normaliser;
+mod objective;
+mod policy;
+mod reference;
+mod rollout;
+mod settings;
+mod training;
+mod view;
+mod weights;
+
+use std::sync::Arc;
+
+pub use learned::Learned;
+use normaliser::Normaliser;
+use objective::Objective;
+use policy::Policy;
+pub use settings::{Settings, Sigma};
+use siren_burn::BurnWorkload;
+use siren_core::{Error, ErrorKind, Result, Seed};
+pub use training::{Evaluation, Training};
+
+use crate::play::Episode;
+use crate::task::Task;
+
+/// A trained policy.
+#[derive(Clone)]
+pub struct Agent {
+    workload: Arc<BurnWorkload<Objective>>,
+    params: Vec<f32>,
+    normaliser: Normaliser,
+    policy: Policy,
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agent").field("settings", &self.settings()).finish_non_exhaustive()
+    }
+}
+
+impl Agent {
+    fn new(
+        workload: Arc<BurnWorkload<Objective>>,
+        params: Vec<f32>,
+        normaliser: Normaliser,
+    ) -> Result<Self> {
+        if params.iter().any(|param| !param.is_finite()) {
+            let message = "the policy's weights are not finite: train it with a smaller rate";
+            return Err(Error::new(ErrorKind::Diverged, message));
+        }
+        let policy = Policy::new(&workload, &params, normaliser.clone())?;
+        Ok(Self { workload, params, normaliser, policy })
+    }
+
+    /// How it was trained.
+    pub fn settings(&self) -> Settings {
+        self.workload.learner().settings
+    }
+
+    /// Plays so many episodes at once with the mean action, each with a seed of its own below `seed`; the
+    /// task's model is taken to be right.
+    ///
+    /// # Errors
+    ///
+    /// Rejected where no job can be scheduled on the task's terms.
+    pub fn play(&self, task: &Arc<Task>, episodes: u64, seed: Seed) -> Result<Vec<Episode>> {
+        rollout::play(&self.policy, task, episodes, seed)
+    }
+}

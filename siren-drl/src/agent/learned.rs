@@ -1,0 +1,82 @@
+//! A trained policy in charge of a job.
+
+use std::sync::Arc;
+
+use siren_core::{Allocation, Job, Observation, Outcome, Result, Scheduler};
+
+use super::Agent;
+use super::policy::Policy;
+use super::view::View;
+use crate::belief::Belief;
+use crate::state::State;
+use crate::task::Bounds;
+
+/// A trained [`Agent`] as the scheduler of a running job: the mean action in each state. What it believes
+/// about the job is corrected by what it observes, as the [`Planner`](crate::Planner)'s is.
+///
+/// A job needs a budget; one without a target loss that its model reaches is scheduled for the epochs that
+/// remain. There are never more workers than batches.
+#[derive(Clone)]
+pub struct Learned {
+    policy: Policy,
+    belief: Belief,
+    bounds: Option<Bounds>,
+    known: Option<(Job, View)>,
+}
+
+impl Learned {
+    pub(super) fn new(agent: &Agent, belief: Belief) -> Self {
+        Self { policy: agent.policy.clone(), belief, bounds: None, known: None }
+    }
+
+    /// Keeps within these bounds, beside the platform's.
+    #[must_use]
+    pub fn within(self, bounds: Bounds) -> Self {
+        Self { bounds: Some(bounds), known: None, ..self }
+    }
+
+    /// What it believes.
+    pub fn belief(&self) -> &Belief {
+        &self.belief
+    }
+
+    fn learn_of(&self, job: &Job) -> Result<View> {
+        job.platform.check()?;
+        let mut bounds = self.bounds.unwrap_or_else(|| Bounds::of(&job.platform));
+        bounds.check(&job.platform)?;
+        bounds.workers = bounds.workers.min(u32::try_from(job.batches).unwrap_or(u32::MAX)).max(1);
+        View::of(&**self.belief.model(), job, bounds)
+    }
+}
+
+impl Scheduler for Learned {
+    fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation> {
+        let view = match self.known.take() {
+            Some((known, view)) if known == *job => view,
+            _ => self.learn_of(job)?,
+        };
+        let state = State::observed(observation);
+        self.belief.observe(&state);
+        let action = self.policy.mean(&view, &self.belief, &state);
+        let allocation = view.allocation(&self.belief, action);
+        self.known = Some((job.clone(), view));
+        allocation.check(&job.platform)?;
+        Ok(allocation)
+    }
+
+    fn finish(&mut self, _: &Outcome) {
+        self.belief.reset();
+    }
+}
+
+impl Agent {
+    /// The agent in charge of a job that behaves as this model, as far as is known.
+    pub fn scheduler(&self, model: impl crate::Dynamics + 'static) -> Learned {
+        Learned::new(self, Belief::new(Arc::new(model)))
+    }
+
+    /// The agent in charge of a job of which this is believed.
+    pub fn with_belief(&self, belief: Belief) -> Learned {
+        Learned::new(self, belief)
+    }
+}

@@ -1,0 +1,171 @@
+//! What the money left pays for.
+
+use siren_core::Allocation;
+
+use crate::belief::Belief;
+use crate::choice::memory_sizes;
+use crate::model::{At, Chance, Dynamics};
+use crate::task::Bounds;
+
+/// Points of progress at which means are tabulated.
+const POINTS: usize = 48;
+
+/// Numbers of functions that are looked at, evenly spaced in their logarithm.
+const NUMBERS: usize = 32;
+
+/// Memory sizes that are looked at, at the most.
+const SIZES: u32 = 48;
+
+/// For each memory size: what an ideal epoch from here to the end costs and takes on average with a
+/// constant number of functions.
+pub(super) struct References {
+    needed: f64,
+    bounds: Bounds,
+    /// Memory sizes in MB, in order: all, or so many that the next one is never far.
+    sizes: Vec<u32>,
+    /// Logarithms of the numbers of functions.
+    numbers: [f64; NUMBERS],
+    /// Dollars and seconds, by memory size, point, number.
+    means: Vec<[[f32; 2]; NUMBERS]>,
+}
+
+/// The largest constant number of functions that the money left pays for to the end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Reference {
+    /// Functions, not rounded.
+    pub(super) workers: f64,
+    /// Seconds to the end with it.
+    pub(super) time_s: f64,
+}
+
+/// How much of a job is left, and for how much money.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    /// Ideal epochs.
+    pub(super) ideal: f64,
+    /// Whole epochs that this is expected to be.
+    pub(super) epochs: f64,
+    /// Dollars.
+    pub(super) budget_usd: f64,
+}
+
+impl References {
+    pub(super) fn new(job: &dyn Dynamics, bounds: Bounds, needed: f64) -> Self {
+        let most = f64::from(bounds.workers).ln();
+        let numbers = std::array::from_fn(|i| most * i as f64 / (NUMBERS - 1) as f64);
+        let sizes = memory_sizes(&bounds, SIZES);
+        let mut means = Vec::with_capacity(sizes.len() * POINTS);
+        for &memory_mb in &sizes {
+            let mut sums = [[0.0_f64; 2]; NUMBERS];
+            let mut column = [[[0.0_f32; 2]; NUMBERS]; POINTS];
+            for (back, means) in column.iter_mut().rev().enumerate() {
+                // In the middle of the part between this point and the next.
+                let progress = needed * (1.0 - (back as f64 + 0.5) / POINTS as f64);
+                let at = At { epoch: 1, progress, memory_mb: Some(memory_mb) };
+                for ((sum, mean), number) in sums.iter_mut().zip(means).zip(numbers) {
+                    let workers = whole(number, &bounds);
+                    let epoch = job.epoch(at, Allocation { workers, memory_mb }, &Chance::EXPECTED);
+                    sum[0] += epoch.cost_usd / epoch.progress;
+                    sum[1] += epoch.elapsed_s / epoch.progress;
+                    *mean = sum.map(|sum| (sum / (back + 1) as f64) as f32);
+                }
+            }
+            means.extend(column);
+        }
+        Self { needed, bounds, sizes, numbers, means }
+    }
+
+    /// With `memory_mb`, for the rest of a job.
+    pub(super) fn of(&self, belief: &Belief, rest: Rest, memory_mb: u32) -> Reference {
+        let (size, memory_mb) = self.nearest(memory_mb.into());
+        let place = (1.0 - rest.ideal / self.needed).clamp(0.0, 1.0) * POINTS as f64;
+        let low = (place as usize).min(POINTS - 1);
+        let high = (low + 1).min(POINTS - 1);
+        let share = place - low as f64;
+        let table = &self.means[size * POINTS..];
+        let (time_ratio, cost_ratio) = (belief.time_ratio(), belief.cost_ratio());
+        // Dollars and seconds to the end.
+        let at = |number: usize| -> [f64; 2] {
+            let [cost, time] = std::array::from_fn(|i| {
+                let (a, b) = (f64::from(table[low][number][i]), f64::from(table[high][number][i]));
+                (a + (b - a) * share) * rest.epochs
+            });
+            let [more_cost, more_time] = self.first(belief, self.numbers[number], memory_mb);
+            [(cost + more_cost) * cost_ratio, (time + more_time) * time_ratio]
+        };
+        let mut many = at(NUMBERS - 1);
+        if many[0] <= rest.budget_usd {
+            return Reference { workers: self.numbers[NUMBERS - 1].exp(), time_s: many[1] };
+        }
+        for number in (0..NUMBERS - 1).rev() {
+            let few = at(number);
+            if few[0] <= rest.budget_usd {
+                let part = (rest.budget_usd - few[0]) / (many[0] - few[0]);
+                let (low, high) = (self.numbers[number].exp(), self.numbers[number + 1].exp());
+                // Cost is all but linear in the number of functions, time in one over it.
+                let workers = low + part * (high - low);
+                let inverse = (1.0 / workers - 1.0 / high) / (1.0 / low - 1.0 / high);
+                return Reference { workers, time_s: many[1] + inverse * (few[1] - many[1]) };
+            }
+            many = few;
+        }
+        Reference { workers: 1.0, time_s: many[1] }
+    }
+
+    /// The tabulated memory size nearest to `memory_mb`, and its number.
+    pub(super) fn nearest(&self, memory_mb: f64) -> (usize, u32) {
+        let above = self.sizes.partition_point(|&size| f64::from(size) < memory_mb);
+        let above = above.min(self.sizes.len().saturating_sub(1));
+        let far = |size: usize| (f64::from(self.sizes[size]) - memory_mb).abs();
+        let nearest = if above > 0 && far(above - 1) < far(above) { above - 1 } else { above };
+        (nearest, self.sizes[nearest])
+    }
+
+    /// What the first epoch costs and takes beyond the others.
+    fn first(&self, belief: &Belief, number: f64, memory_mb: u32) -> [f64; 2] {
+        if belief.at().epoch > 0 {
+            return [0.0; 2];
+        }
+        let allocation = Allocation { workers: whole(number, &self.bounds), memory_mb };
+        let [first, second] = [0, 1].map(|epoch| {
+            let at = At { epoch, progress: 0.0, memory_mb: None };
+            belief.model().epoch(at, allocation, &Chance::EXPECTED)
+        });
+        [first.cost_usd - second.cost_usd, first.elapsed_s - second.elapsed_s]
+    }
+}
+
+fn whole(number: f64, bounds: &Bounds) -> u32 {
+    (number.exp().round() as u32).clamp(1, bounds.workers)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::grid::Static;
+    use crate::model::JobModel;
+    use crate::task::Task;
+
+    /// The reference is the static allocation that a search would find: it spends the budget.
+    #[test]
+    fn a_constant_allocation_of_this_size_spends_the_budget() {
+        for (name, budget) in [("seed", 200.0), ("seed", 100.0), ("stale", 300.0), ("etl", 200.0)] {
+            let task = Task::new(JobModel::named(name).unwrap(), budget).unwrap();
+            let references = References::new(&*task.job, task.bounds, task.needed());
+            let belief = Belief::new(Arc::clone(&task.job));
+            for memory_mb in [1_024, 1_792, 3_008] {
+                let memory_mb = task.bounds.nearest(1.0, memory_mb.into()).memory_mb;
+                let needed = task.needed();
+                let rest = Rest { ideal: needed, epochs: needed, budget_usd: budget };
+                let found = references.of(&belief, rest, memory_mb);
+                let allocation = task.bounds.nearest(found.workers, memory_mb.into());
+                let Some(known) = Static::expected(&task, allocation) else { continue };
+                let (cost, time) = (known.cost_usd / budget, known.time_s / found.time_s);
+                let off = (cost - 1.0).abs().max((time - 1.0).abs());
+                assert!(off < 0.03, "{name}, ${budget}, {allocation:?}: {cost} of it, {time}");
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! How an agent is trained.
+
+use serde::{Deserialize, Serialize};
+use siren_core::{Error, Result};
+
+/// What sigma of the policy depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sigma {
+    /// On the state, as in the SIREN paper: `N(mu(s), sigma(s))`.
+    State,
+    /// On nothing: two numbers that are learned.
+    Free,
+}
+
+/// How an agent is trained. PPO and REINFORCE are two settings of the same loop.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Width of both hidden layers, of the policy and of the critic.
+    pub hidden: usize,
+    /// What sigma depends on.
+    pub sigma: Sigma,
+    /// The logarithm of the first sigma.
+    pub log_sigma: f32,
+    /// Environments that are stepped together.
+    pub environments: usize,
+    /// Epochs of each environment between two updates; 0 for one whole episode of each.
+    pub horizon: usize,
+    /// Passes over what was collected.
+    pub passes: usize,
+    /// Steps in a minibatch; 0 for all that were collected.
+    pub minibatch: usize,
+    /// How far a ratio of densities may move, PPO's epsilon; 0 for any distance.
+    pub clip: f32,
+    /// Discount, gamma. Below 1, early seconds count more than late ones: the policy spends too early.
+    pub gamma: f64,
+    /// Lambda of generalised advantage estimation.
+    pub lambda: f64,
+    /// The first learning rate of the policy.
+    pub rate: f32,
+    /// The first learning rate of the critic.
+    pub critic_rate: f32,
+    /// The share of both rates that is left at the end; they fall linearly.
+    pub last_rate: f32,
+    /// The largest norm of a gradient, of the policy's and of the critic's each.
+    pub clip_norm: f32,
+    /// What entropy is worth.
+    pub entropy: f32,
+    /// Iterations that train the critic alone.
+    pub critic_first: u64,
+    /// How much of the averaged weights, which are those of the agent, an iteration keeps.
+    pub average: f32,
+    /// Whether rewards are shaped by the potential `-beta T(s)`, where T is what the rest of the job takes
+    /// with a constant allocation. That changes no optimal policy (Ng, Harada, Russell, 1999).
+    pub shaped: bool,
+    /// The share of the budget that is trained with.
+    pub margin: f64,
+    /// Episodes of the planner that are imitated before anything else; 0 for training from scratch.
+    pub warm_start: usize,
+    /// Steps in all.
+    pub steps: u64,
+    /// Iterations from one evaluation to the next.
+    pub evaluate_every: u64,
+    /// Episodes of an evaluation.
+    pub evaluate_episodes: u64,
+    /// Evaluations without a new best one, after which training ends; 0 for never.
+    pub patience: u64,
+}
+
+impl Default for Settings {
+    /// [`ppo`](Self::ppo).
+    fn default() -> Self {
+        Self::ppo()
+    }
+}
+
+impl Settings {
+    /// Proximal policy optimisation with generalised advantage estimation (Schulman and others, 2016 and
+    /// 2017).
+    pub fn ppo() -> Self {
+        Self {
+            hidden: 32,
+            sigma: Sigma::Free,
+            log_sigma: -0.7,
+            environments: 16,
+            horizon: 96,
+            passes: 4,
+            minibatch: 256,
+            clip: 0.2,
+            gamma: 1.0,
+            lambda: 0.97,
+            rate: 1e-3,
+            critic_rate: 2e-3,
+            last_rate: 0.1,
+            clip_norm: 0.5,
+            entropy: 0.0,
+            critic_first: 5,
+            average: 0.98,
+            shaped: true,
+            margin: 1.0,
+            warm_start: 0,
+            steps: 600_000,
+            evaluate_every: 32,
+            evaluate_episodes: 128,
+            patience: 0,
+        }
+    }
+
+    /// REINFORCE with a learned baseline (Williams, 1992): whole episodes, one step along the gradient for
+    /// each batch of them, and sigma that depends on the state, as in the SIREN paper.
+    pub fn reinforce() -> Self {
+        Self {
+            sigma: Sigma::State,
+            environments: 32,
+            horizon: 0,
+            passes: 1,
+            minibatch: 0,
+            clip: 0.0,
+            lambda: 1.0,
+            rate: 5e-3,
+            critic_rate: 5e-3,
+            evaluate_every: 16,
+            ..Self::ppo()
+        }
+    }
+
+    /// Refuses what nothing can be trained with.
+    ///
+    /// # Errors
+    ///
+    /// Rejected, naming the setting.
+    pub fn check(&self) -> Result<()> {
+        let counts = [
+            ("hidden", self.hidden as u64),
+            ("environments", self.environments as u64),
+            ("passes", self.passes as u64),
+            ("steps", self.steps),
+            ("evaluate_every", self.evaluate_every),
+            ("evaluate_episodes", self.evaluate_episodes),
+        ];
+        if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(Error::rejected(format!("the agent's {name} is 0: give at least 1")));
+        }
+        let shares = [
+            ("gamma", self.gamma),
+            ("lambda", self.lambda),
+            ("last_rate", self.last_rate.into()),
+            ("average", self.average.into()),
+            ("margin", self.margin),
+        ];
+        for (name, value) in shares {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(Error::rejected(format!(
+                    "the agent's {name} is {value}: give a number from 0 to 1"
+                )));
+            }
+        }
+        let sizes = [
+            ("rate", self.rate),
+            ("critic_rate", self.critic_rate),
+            ("clip_norm", self.clip_norm),
+            ("clip", self.clip),
+            ("entropy", self.entropy),
+        ];
+        for (name, value) in sizes {
+            if !value.is_finite() || value < 0.0 {
+                return Err(Error::rejected(format!(
+                    "the agent's {name} is {value}: give a finite number, 0 or more"
+                )));
+            }
+        }
+        if !self.log_sigma.is_finite() {
+            return Err(Error::rejected("the agent's log_sigma is not finite: give -0.7, say"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! Weights that are trained.
+
+use siren_core::UpdateRule;
+use siren_hsp::kernel::{self, Step};
+
+use super::settings::Settings;
+
+/// The parameters of policy and critic in one vector, Adam's moments, and the running average.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Weights {
+    pub(super) params: Vec<f32>,
+    pub(super) average: Vec<f32>,
+    pub(super) first: Vec<f32>,
+    pub(super) second: Vec<f32>,
+    /// Updates so far, of the policy and of the critic.
+    pub(super) updates: [u64; 2],
+    /// Where the critic begins.
+    pub(super) cut: usize,
+}
+
+impl Weights {
+    pub(super) fn new(params: Vec<f32>, cut: usize) -> Self {
+        let zeros = vec![0.0; params.len()];
+        Self {
+            average: params.clone(),
+            first: zeros.clone(),
+            second: zeros,
+            updates: [0; 2],
+            params,
+            cut,
+        }
+    }
+
+    /// One step of Adam with the rates times `fall`, of the policy and of the critic on their own.
+    pub(super) fn descend(
+        &mut self,
+        gradient: &[f32],
+        settings: &Settings,
+        fall: f32,
+        policy: bool,
+    ) {
+        let rule = UpdateRule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-5 };
+        let parts = [
+            (0..self.cut, settings.rate, policy),
+            (self.cut..self.params.len(), settings.critic_rate, true),
+        ];
+        for (updates, (range, rate, trained)) in self.updates.iter_mut().zip(parts) {
+            if !trained {
+                continue;
+            }
+            let gradient = &gradient[range.clone()];
+            let norm = kernel::squared_norm(gradient);
+            let scale = kernel::clip_scale(Some(settings.clip_norm), 1, norm);
+            let mut slots = [&mut self.first[range.clone()], &mut self.second[range.clone()]];
+            *updates += 1;
+            let step = Step { rule, rate: rate * fall, scale, decay: 0.0 };
+            step.apply(*updates, &mut self.params[range], &mut slots, gradient);
+        }
+    }
+
+    /// Moves the average towards the parameters.
+    pub(super) fn average(&mut self, keep: f32) {
+        for (average, param) in self.average.iter_mut().zip(&self.params) {
+            *average = keep * *average + (1.0 - keep) * param;
+        }
+    }
+
+    /// Begins anew from these parameters.
+    pub(super) fn restart(&mut self) {
+        *self = Self::new(std::mem::take(&mut self.params), self.cut);
+    }
+}

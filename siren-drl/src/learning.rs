@@ -1,0 +1,235 @@
+//! A planner that learns what it plans with.
+
+use std::sync::Arc;
+
+use siren_core::{Allocation, Job, Observation, Outcome, Result, Scheduler, Usd};
+use siren_hsp::EpochRecord;
+
+use crate::belief::Belief;
+use crate::fit::Fit;
+use crate::history::RunHistory;
+use crate::model::{Dynamics, JobModel};
+use crate::optimum::minimum_cost;
+use crate::planner::Planner;
+use crate::state::State;
+use crate::task::{Bounds, Reward, Task};
+
+/// The least cost as a share of the budget, where a prediction says that the budget does not suffice.
+const SUFFICES: f64 = 0.8;
+
+/// A [`Planner`] for a job of which little is known: it begins with a prediction, and fits the model to the
+/// epochs of the run as they come in ([`JobModel::fit_from`]).
+///
+/// The loss before the first epoch is observed, and the target is the job's: the curve between them is the
+/// prediction's guess ([`JobModel::aiming`]), falling in half of the epochs that the job may take. Times and
+/// money are fitted after each of the first epochs and then ever more seldom; progress is what the planner's
+/// [`Belief`] corrects by itself. A prediction by which the budget does not suffice is not believed: with it
+/// the first epoch would run as cheaply as can be, which may take as long as all others together.
+#[derive(Clone, Debug)]
+pub struct LearningPlanner {
+    prior: JobModel,
+    bounds: Option<Bounds>,
+    aimed: Option<JobModel>,
+    planner: Option<Planner>,
+    initial: f64,
+    epochs: Vec<EpochRecord>,
+    /// What was observed, before each epoch.
+    seen: Vec<State>,
+    /// Fit again when there are so many epochs.
+    again: usize,
+}
+
+impl LearningPlanner {
+    /// A planner that begins with this model.
+    pub fn new(prior: JobModel) -> Self {
+        Self {
+            prior,
+            bounds: None,
+            aimed: None,
+            planner: None,
+            initial: f64::NAN,
+            epochs: Vec::new(),
+            seen: Vec::new(),
+            again: 1,
+        }
+    }
+
+    /// Keeps within these bounds, beside the platform's.
+    #[must_use]
+    pub fn within(self, bounds: Bounds) -> Self {
+        Self { bounds: Some(bounds), ..self }
+    }
+
+    /// The model that it plans with by now, once it has planned.
+    pub fn model(&self) -> Option<&dyn Dynamics> {
+        self.planner.as_ref().map(|planner| &**planner.belief().model())
+    }
+
+    fn begin(&mut self, job: &Job, observation: &Observation) {
+        let fresh = Self::new(self.prior.clone());
+        *self = Self { bounds: self.bounds, ..fresh };
+        self.initial = observation.loss;
+        let epochs = job.epochs.saturating_sub(observation.epoch).max(2) as f64;
+        let mut aimed = self.prior.clone();
+        if let Some(target_loss) = job.target_loss {
+            // Half of them, as what is lost to staleness comes on top.
+            aimed = aimed.aiming(observation.loss, target_loss, epochs / 2.0);
+            let budget_usd =
+                observation.budget_left.or(job.budget).map_or(f64::INFINITY, Usd::dollars);
+            let task = Task {
+                job: Arc::new(aimed.clone()),
+                budget_usd,
+                target_loss,
+                epochs: Task::EPOCHS.max(job.epochs),
+                bounds: self.bounds.unwrap_or_else(|| Bounds::of(&job.platform)),
+                reward: Reward { beta: 1.0, c: 1.0 },
+            };
+            if let Ok(least) = minimum_cost(&task)
+                && least > budget_usd
+                && budget_usd > 0.0
+            {
+                aimed.fees.scale *= SUFFICES * budget_usd / least;
+            }
+        }
+        self.plan_with(aimed.clone());
+        self.aimed = Some(aimed);
+    }
+
+    fn plan_with(&mut self, model: JobModel) {
+        let mut belief = Belief::new(Arc::new(model));
+        self.seen.iter().for_each(|state| belief.observe(state));
+        let planner = Planner::with_belief(belief);
+        self.planner = Some(match self.bounds {
+            Some(bounds) => planner.within(bounds),
+            None => planner,
+        });
+    }
+
+    /// What the last epoch was, fitted to if it is time.
+    fn learn(&mut self, observation: &Observation) {
+        let left = self.seen.last().map_or(f64::NAN, |state| state.budget_usd);
+        let spent = left - State::observed(observation).budget_usd;
+        let spent = if spent.is_finite() { spent } else { 0.0 };
+        let Some(record) = record(observation, spent) else { return };
+        self.epochs.push(record);
+        if self.epochs.len() < self.again {
+            return;
+        }
+        self.again = (self.epochs.len() + 1).max(self.epochs.len() * 5 / 4);
+        let Some(aimed) = &self.aimed else { return };
+        let mut history = RunHistory::from(self.epochs.clone());
+        history.runs[0].initial = Some(self.initial);
+        if let Ok(Fit { mut model, .. }) = JobModel::fit_from(aimed, &history) {
+            // A few epochs say little of where a curve ends, and the belief corrects the progress.
+            (model.loss, model.staleness) = (aimed.loss, aimed.staleness);
+            self.plan_with(model);
+        }
+    }
+}
+
+impl Scheduler for LearningPlanner {
+    fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation> {
+        match self.seen.last().map(|before| before.epoch) {
+            Some(before) if before == observation.epoch => {}
+            Some(before) if before.checked_add(1) == Some(observation.epoch) => {
+                self.learn(observation);
+                self.seen.push(State::observed(observation));
+            }
+            _ => {
+                self.begin(job, observation);
+                self.seen.push(State::observed(observation));
+            }
+        }
+        match &mut self.planner {
+            Some(planner) => planner.allocate(job, observation),
+            None => Planner::new(self.prior.clone()).allocate(job, observation),
+        }
+    }
+
+    fn finish(&mut self, outcome: &Outcome) {
+        if let Some(planner) = &mut self.planner {
+            planner.finish(outcome);
+        }
+        self.seen.clear();
+    }
+}
+
+/// The epoch that an observation is of, as far as it says.
+fn record(observation: &Observation, cost_usd: f64) -> Option<EpochRecord> {
+    let State { epoch, loss, elapsed_s, fetch_s, compute_s, update_s, memory, cpu, .. } =
+        State::observed(observation);
+    let allocation = observation.allocation?;
+    let phases = observation.phases?;
+    (elapsed_s > 0.0 && loss.is_finite()).then(|| EpochRecord {
+        epoch: epoch.saturating_sub(1),
+        workers: allocation.workers,
+        workers_asked: allocation.workers,
+        memory_mb: allocation.memory_mb,
+        rate: 0.0,
+        loss,
+        accuracy: None,
+        auc: None,
+        train_loss: loss,
+        elapsed_s,
+        evaluate_s: 0.0,
+        fetch_s,
+        compute_s,
+        queue_s: 0.0,
+        update_s,
+        round_wait_s: 0.0,
+        wait_s: phases.wait.as_secs_f64(),
+        cpu_utilisation: cpu,
+        memory_utilisation: memory,
+        // Nobody says whether it is; the prediction stays.
+        memory_shared: true,
+        updates: 0,
+        batches: 0,
+        complete: true,
+        retries: 0,
+        staleness_mean: 0.0,
+        staleness_max: 0,
+        aggregators: 0,
+        aggregator_retries: 0,
+        aggregator_cost_usd: 0.0,
+        cost_usd: cost_usd.max(0.0),
+        budget_left_usd: observation.budget_left.map(Usd::dollars),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use siren_core::Seed;
+    use siren_core::conformance::{scheduler, scheduler_tests};
+
+    use super::*;
+    use crate::play::Score;
+
+    scheduler_tests!(
+        learning,
+        scheduler::Subject::new(|| LearningPlanner::new(JobModel::named("seed").unwrap()))
+    );
+
+    /// The talk's job as somebody thinks of it who is wrong by a factor of up to three.
+    fn wrong(by: f64) -> JobModel {
+        let mut prior = JobModel::named("seed").unwrap();
+        prior.compute.vcpu_seconds *= by;
+        prior.update.rounds /= by;
+        prior.fees.scale *= by;
+        prior.compute.fall = 0.0;
+        prior.update.growth = 0.0;
+        prior
+    }
+
+    #[test]
+    fn a_model_that_is_wrong_threefold_is_learned() {
+        let task = Arc::new(Task::new(JobModel::named("seed").unwrap(), 200.0).unwrap());
+        for by in [1.0 / 3.0, 3.0] {
+            let planner = || LearningPlanner::new(wrong(by));
+            let score = Score::measure(planner, &task, 3, Seed::new(1)).unwrap();
+            println!("{by}: {score:?}");
+            assert_eq!(score.success, 1.0);
+            // The optimum is 1,823 s; a planner that does not learn takes 2,390, or fails.
+            assert!(score.time_s < 1_900.0, "{}", score.time_s);
+        }
+    }
+}

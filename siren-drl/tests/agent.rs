@@ -1,0 +1,191 @@
+//! Facts of the learned scheduler.
+#![cfg(feature = "agent")]
+
+use std::sync::Arc;
+
+use siren_core::conformance::{scheduler, scheduler_tests};
+use siren_core::{Allocation, ErrorKind, Platform, Seed};
+use siren_drl::agent::{Agent, Settings, Training};
+use siren_drl::{At, Chance, Dynamics, Epoch, JobModel, Score, Task, optimum, play};
+
+fn task(budget: f64) -> Arc<Task> {
+    Arc::new(Task::new(JobModel::named("seed").unwrap(), budget).unwrap())
+}
+
+fn short(steps: u64) -> Settings {
+    Settings { steps, evaluate_episodes: 32, ..Settings::ppo() }
+}
+
+/// Takes least with 200 functions of 1,024 MB, and is over after an epoch.
+struct OneEpoch(Platform);
+
+impl Dynamics for OneEpoch {
+    fn platform(&self) -> &Platform {
+        &self.0
+    }
+
+    fn loss(&self, progress: f64) -> f64 {
+        2.0 - progress
+    }
+
+    fn progress_at(&self, loss: f64) -> f64 {
+        (2.0 - loss).max(0.0)
+    }
+
+    fn epoch(&self, _: At, allocation: Allocation, _: &Chance) -> Epoch {
+        let far = |x: u32, best: f64| (f64::from(x) / best).ln().powi(2);
+        let elapsed_s = 1.0 + far(allocation.workers, 200.0) + far(allocation.memory_mb, 1_024.0);
+        let cost_usd = f64::from(allocation.workers) * 1e-3;
+        Epoch { elapsed_s, cost_usd, progress: 1.0, ..Epoch::default() }
+    }
+}
+
+#[test]
+fn a_problem_of_one_step_is_solved_from_ten_seeds() {
+    let task = Arc::new(Task {
+        job: Arc::new(OneEpoch(Platform::aws_lambda())),
+        target_loss: 1.0,
+        ..Task::clone(&task(5.0))
+    });
+    let task =
+        Arc::new(Task { bounds: siren_drl::Bounds::of(task.job.platform()), ..(*task).clone() });
+    for seed in 0..10 {
+        let settings =
+            Settings { rate: 3e-3, critic_first: 1, average: 0.8, horizon: 32, ..short(25_000) };
+        let mut training = Training::new(&[Arc::clone(&task)], settings, Seed::new(seed)).unwrap();
+        training.run().unwrap();
+        let score = Score::of(&training.agent().unwrap().play(&task, 8, Seed::new(1)).unwrap());
+        assert_eq!(score.success, 1.0);
+        assert!(score.time_s < 1.05, "seed {seed}: {score:?}");
+    }
+}
+
+#[test]
+fn an_agent_learns_to_beat_every_constant_allocation_and_comes_near_the_optimum() {
+    let task = task(200.0);
+    let mut training = Training::new(&[Arc::clone(&task)], short(250_000), Seed::new(11)).unwrap();
+    training.run().unwrap();
+    let score = Score::of(&training.agent().unwrap().play(&task, 64, Seed::new(5)).unwrap());
+    let best = optimum(&task).unwrap();
+    assert!(score.success >= 0.98 && score.time_s < 1.05 * best.upper_s, "{score:?}");
+    assert!(score.time_s > best.lower_s, "better than what nobody can beat: {score:?}");
+}
+
+#[test]
+fn an_infeasible_budget_is_refused_with_the_least_that_would_do() {
+    let error = Training::new(&[task(50.0)], short(1_000), Seed::new(1)).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Budget);
+    assert!(error.message().contains("$62."), "{error}");
+}
+
+#[test]
+fn a_training_that_is_resumed_goes_on_to_the_last_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (middle, ends) = (folder.path().join("middle"), ["a", "b"].map(|n| folder.path().join(n)));
+    let tasks = [task(200.0), task(120.0)];
+    let settings = Settings {
+        evaluate_every: 2,
+        evaluate_episodes: 4,
+        critic_first: 1,
+        horizon: 40,
+        ..short(640 * 8)
+    };
+    let mut training = Training::new(&tasks, settings, Seed::new(4)).unwrap();
+    for _ in 0..4 {
+        training.iterate().unwrap();
+    }
+    training.save(&middle).unwrap();
+    training.run().unwrap();
+    training.save(&ends[0]).unwrap();
+    let mut resumed = Training::resume(&middle, &tasks).unwrap();
+    resumed.run().unwrap();
+    resumed.save(&ends[1]).unwrap();
+    assert!(resumed.steps() == 640 * 8 && !resumed.evaluations().is_empty());
+    assert_eq!(training.evaluations(), resumed.evaluations());
+    let [a, b] = ends.map(|path| std::fs::read(path).unwrap());
+    // Metadata is a map: compare what is in the file, weights and random state, not its order.
+    assert_eq!(a.len(), b.len());
+    let tensors = |bytes: &[u8]| {
+        let file = safetensors::SafeTensors::deserialize(bytes).unwrap();
+        let mut all: Vec<(String, Vec<u8>)> =
+            file.tensors().into_iter().map(|(name, view)| (name, view.data().to_vec())).collect();
+        all.sort();
+        all
+    };
+    assert!(tensors(&a) == tensors(&b), "weights differ");
+    // Other tasks, other files.
+    let error = Training::resume(&middle, &[task(200.0)]).err().unwrap();
+    assert!(error.message().contains("other tasks"), "{error}");
+    std::fs::write(&middle, "nonsense").unwrap();
+    let error = Training::resume(&middle, &tasks).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(Agent::load(&middle).err().unwrap().kind(), ErrorKind::Corrupt);
+    assert_eq!(Agent::load(folder.path().join("none")).err().unwrap().kind(), ErrorKind::Other);
+}
+
+fn trained() -> Agent {
+    let settings = Settings { log_sigma: -1.0, ..short(12_000) };
+    let mut training = Training::new(&[task(200.0)], settings, Seed::new(2)).unwrap();
+    training.run().unwrap();
+    training.agent().unwrap()
+}
+
+#[test]
+fn an_agent_decides_alike_after_it_was_saved_and_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.safetensors");
+    let agent = trained();
+    agent.save(&path).unwrap();
+    let loaded = Agent::load(&path).unwrap();
+    assert_eq!(agent.settings(), loaded.settings());
+    let task = task(200.0);
+    let model = || JobModel::named("seed").unwrap();
+    let [one, other] = [&agent, &loaded]
+        .map(|agent| play(&mut agent.scheduler(model()), &task, Seed::new(8)).unwrap());
+    assert_eq!(one, other);
+    assert!(one.allocations.len() > 90, "{one:?}");
+}
+
+#[test]
+fn equal_seeds_train_equal_agents_and_others_do_not() {
+    let train = |seed| {
+        let settings = Settings { evaluate_every: 2, horizon: 16, ..short(1_024) };
+        let mut training = Training::new(&[task(200.0)], settings, Seed::new(seed)).unwrap();
+        training.run().unwrap();
+        training.evaluations().to_vec()
+    };
+    assert_eq!(train(1), train(1));
+    assert_ne!(train(1), train(2));
+}
+
+#[test]
+fn a_warm_start_begins_near_the_planner() {
+    let task = task(200.0);
+    let settings = Settings { warm_start: 12, ..short(1_536) };
+    let mut training = Training::new(&[Arc::clone(&task)], settings, Seed::new(3)).unwrap();
+    training.run().unwrap();
+    let score = Score::of(&training.play(&task, 32, Seed::new(5)).unwrap());
+    let best = optimum(&task).unwrap();
+    assert!(score.time_s < 1.06 * best.upper_s, "{score:?}");
+}
+
+#[test]
+fn reinforce_learns_too() {
+    let task = task(200.0);
+    let settings = Settings { steps: 150_000, evaluate_episodes: 32, ..Settings::reinforce() };
+    let mut training = Training::new(&[Arc::clone(&task)], settings, Seed::new(1)).unwrap();
+    training.run().unwrap();
+    let first = Score::of(
+        &Training::new(&[Arc::clone(&task)], settings, Seed::new(1))
+            .unwrap()
+            .play(&task, 32, Seed::new(5))
+            .unwrap(),
+    );
+    let score = Score::of(&training.agent().unwrap().play(&task, 32, Seed::new(5)).unwrap());
+    assert!(score.success > 0.9 && score.time_s < 0.92 * first.time_s, "{first:?}, {score:?}");
+}
+
+scheduler_tests!(learned, {
+    let agent = trained();
+    scheduler::Subject::new(move || agent.scheduler(JobModel::default()))
+});
