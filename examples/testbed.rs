@@ -160,7 +160,8 @@ impl<'a> Held<'a> {
             machines.iter().map(|machine| self.rent(machine)).collect::<Result<_>>()?;
         let contest = self.contest;
         let model = Model { contest, simulation: self.simulation, passes: &passes };
-        let mut budgets = rented.clone();
+        // What somebody takes who does not search, and the machines.
+        let mut budgets: Vec<Row> = self.rows.iter().take(1).chain(&rented).cloned().collect();
         if let Some(best) = model.best(None) {
             let run = self.on_lambda(best)?;
             self.add("Lambda, best static", &run);
@@ -260,8 +261,9 @@ impl<'a> Held<'a> {
         let job = contest.with(&contest.job, contest.middle);
         let prior =
             job.prior(self.simulation, contest.example_bytes, contest.initial, contest.passes);
+        let steps = if self.quick { 6_000 } else { 100_000 };
         let (probes, bounds) = (contest.probes.clone(), contest.bounds());
-        let mut terms = Terms { prior, probes, bounds, budget: Usd::ZERO };
+        let mut terms = Terms { prior, probes, bounds, budget: Usd::ZERO, steps };
         for by in By::ALL {
             for row in &budgets {
                 let at = row.platform.trim_start_matches("Lambda, ");

@@ -59,6 +59,8 @@ pub struct Toy {
     pub simulation: Simulation,
     /// The settings that are tried.
     pub settings: Vec<Setting>,
+    /// Epochs that an agent is trained for.
+    pub steps: u64,
     /// The schedules that are tried.
     pub schedules: Vec<[u32; 3]>,
 }
@@ -112,7 +114,13 @@ impl Toy {
             let job = self.at(setting, PATIENCE);
             let prior = job.prior(&self.simulation, EXAMPLE_BYTES, std::f64::consts::LN_2, PASSES);
             let probe = |workers| Allocation { workers, memory_mb: MEMORY_MB };
-            let terms = Terms { prior, probes: PROBES.map(probe).to_vec(), bounds: BOUNDS, budget };
+            let terms = Terms {
+                prior,
+                probes: PROBES.map(probe).to_vec(),
+                bounds: BOUNDS,
+                budget,
+                steps: self.steps,
+            };
             let held = job.scheduled(by, &self.simulation, &terms)?;
             Ok(Held { setting, held })
         })
@@ -172,7 +180,8 @@ impl Toy {
         story.add(name, "20 functions", best(&twenty));
         let many = self.constant(150)?;
         story.add(name, "150 functions", best(&many));
-        let mut constant = [twenty.clone(), many].concat();
+        let most = best(&many);
+        let mut constant = [twenty.clone(), many.clone()].concat();
         for functions in [10, 50] {
             let found = self.constant(functions)?;
             story.settle(best(&found));
@@ -196,10 +205,11 @@ impl Toy {
         if let Some(found) = &found {
             story.add(name, "best schedule found at that cost", Some(found));
         }
-        if let Some(Found { run: twenty, .. }) = best(&twenty) {
+        for (of, at) in [(best(&twenty), "at that cost"), (most, "at the cost of 150")] {
+            let Some(Found { run: of, .. }) = of else { continue };
             for by in By::ALL {
-                let held = self.scheduled(by, twenty.cost, &settings)?;
-                story.add_scheduled(name, by, &held, twenty);
+                let held = self.scheduled(by, of.cost, &settings)?;
+                story.add_scheduled(name, &format!("{by} {at}"), &held, of);
             }
         }
         // The same over objects on S3, where somebody has to apply what is pushed.
@@ -236,7 +246,7 @@ impl Story {
 
     /// The fastest of the runs that came to the target within the budget; if none did, the cheapest that
     /// came to it, or the one that came nearest.
-    fn add_scheduled(&mut self, name: &str, by: By, all: &[Held], twenty: &Run) {
+    fn add_scheduled(&mut self, name: &str, platform: &str, all: &[Held], other: &Run) {
         let worth = |Held { held, .. }: &Held| match (held.succeeded(), held.run.is_done()) {
             (true, _) => (0, held.run.time_s),
             (false, true) => (1, held.run.cost.dollars()),
@@ -244,14 +254,13 @@ impl Story {
         };
         let best = all.iter().min_by(|a, b| worth(a).partial_cmp(&worth(b)).unwrap_or(Less));
         let Some(Held { setting, held }) = best else { return };
-        let platform = format!("{by} at that cost");
-        self.rows.push(Row::scheduled(name, &platform, held));
-        self.runs.push((platform, held.run.clone()));
+        self.rows.push(Row::scheduled(name, platform, held));
+        self.runs.push((platform.into(), held.run.clone()));
         let (time_s, cost_usd) = held.probing();
         self.says.push(format!(
-            "{by}, beside 20 functions: {}{}; of which probing {} s and ${}, with batches of {}, {} local \
+            "{platform}, in terms of that: {}{}; of which probing {} s and ${}, with batches of {}, {} local \
              steps and a rate of {}.",
-            beside(&held.run, twenty),
+            beside(&held.run, other),
             match (held.succeeded(), held.run.is_done()) {
                 (true, _) => "",
                 (false, true) => ", over the budget",

@@ -76,6 +76,35 @@ fn probes_that_take_too_much_of_the_money_are_left_out() {
     }
 }
 
+/// Losses that rise are not in any model: there were too many functions.
+#[test]
+fn where_the_loss_rose_fewer_functions_run() {
+    let mut model = named("seed");
+    model.staleness.workers = 1e6;
+    let job = Task::new(model.clone(), 1e4).unwrap().as_job();
+    let mut probing = Probing::planning(model, &[], None);
+    let mut state = State { loss: 1.1, budget_usd: 1e4, ..State::default() };
+    let mut last = probing.allocate(&job, &state.to_observation()).unwrap();
+    for (epoch, loss) in [(1, 0.9), (2, 1.0), (3, 1.1), (4, 0.8)] {
+        let rose = loss > state.loss;
+        state = State {
+            epoch,
+            loss,
+            elapsed_s: 20.0,
+            fetch_s: 5.0,
+            compute_s: 10.0,
+            update_s: 4.0,
+            budget_usd: state.budget_usd - 5.0,
+            allocation: Some(last),
+            ..state
+        };
+        let next = probing.allocate(&job, &state.to_observation()).unwrap();
+        assert!(!rose || next.workers <= last.workers * 7 / 10, "{next:?} after {last:?}");
+        last = next;
+    }
+    assert!(last.workers > 500, "{last:?}");
+}
+
 /// Another scheduler goes on, made once, and has seen what was before.
 #[test]
 fn any_scheduler_may_go_on_and_sees_the_first_epochs() {

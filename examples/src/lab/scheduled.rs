@@ -1,9 +1,13 @@
 //! Runs whose scheduler learns what the job is from its first epochs.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use siren_backend_sim::Simulation;
 use siren_core::platform::EpochShape;
-use siren_core::{Allocation, Observation, Outcome, Requests, Result, Scheduler, Usd};
-use siren_drl::{Bounds, JobModel, Probing};
+use siren_core::{Allocation, Observation, Outcome, Requests, Result, Scheduler, Seed, Usd};
+use siren_drl::agent::{Settings, Training};
+use siren_drl::{Bounds, Dynamics, JobModel, Probing, Task, minimum_cost};
 
 use super::{Job, Run};
 
@@ -12,17 +16,20 @@ use super::{Job, Run};
 pub enum By {
     /// The planner, with a model that is fitted anew after each epoch.
     Planner,
+    /// An agent that was trained on the model of the probes.
+    Agent,
 }
 
 impl By {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Planner];
+    pub const ALL: [Self; 2] = [Self::Planner, Self::Agent];
 }
 
 impl std::fmt::Display for By {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Planner => "planner",
+            Self::Agent => "agent",
         })
     }
 }
@@ -38,6 +45,8 @@ pub struct Terms {
     pub bounds: Bounds,
     /// What all of it may cost.
     pub budget: Usd,
+    /// Epochs that an agent is trained for, on the model.
+    pub steps: u64,
 }
 
 /// A run with its terms, and what of it was probing.
@@ -95,13 +104,21 @@ impl Job {
     ///
     /// Those of the simulation, the trainer and the scheduler.
     pub fn scheduled(&self, by: By, simulation: &Simulation, terms: &Terms) -> Result<Scheduled> {
-        let Terms { prior, probes, bounds, budget } = terms.clone();
+        let Terms { prior, probes, bounds, budget, .. } = terms.clone();
         let scheduler: Box<dyn Scheduler> = match by {
             By::Planner => Box::new(Probing::planning(prior, &probes, Some(bounds))),
+            By::Agent => {
+                let (steps, seed) = (terms.steps, Seed::new(self.config.seed));
+                let agent = move |model, job: &siren_core::Job, _: &Observation| {
+                    trained(model, job, bounds, steps, seed)
+                };
+                Box::new(Probing::new(prior, &probes, agent))
+            }
         };
         let mut job = self.clone();
-        job.config.stop.budget = Some(budget + budget);
-        let run = job.on_lambda(Allowed { scheduler, allowance: budget }, simulation)?;
+        let allowance = budget * ALLOWANCE;
+        job.config.stop.budget = Some(budget + allowance);
+        let run = job.on_lambda(Allowed { scheduler, allowance }, simulation)?;
         let epochs = run.record.epochs.iter();
         let alike = epochs.zip(&terms.probes).take_while(|(epoch, probe)| {
             (epoch.workers_asked, epoch.memory_mb) == (probe.workers, probe.memory_mb)
@@ -123,9 +140,47 @@ impl Scheduled {
     }
 }
 
+/// An agent that was trained on this model of a job, from scratch. Where the model says that the budget does
+/// not suffice, it learns with one that would, since there is nothing to be learned from failing.
+fn trained(
+    model: JobModel,
+    job: &siren_core::Job,
+    bounds: Bounds,
+    steps: u64,
+    seed: Seed,
+) -> Result<Box<dyn Scheduler>> {
+    let begun = Instant::now();
+    let budget = job.budget.unwrap_or_default().dollars();
+    let target = job.target_loss.unwrap_or(model.target_loss);
+    let model = if model.progress_at(target).is_finite() {
+        model
+    } else {
+        // The same curve, but to below the target: that it is to be reached is all that is known.
+        model.aiming(f64::NAN, target, 0.0)
+    };
+    let task = Task::new(model.clone(), budget)?;
+    let workers = bounds.workers.min(u32::try_from(job.batches).unwrap_or(u32::MAX)).max(1);
+    let task = Task { bounds: Bounds { workers, ..bounds }, epochs: Task::EPOCHS, ..task };
+    let enough = SUFFICES * minimum_cost(&task)?;
+    let task = task.with_budget(budget.max(enough)).rewarded()?;
+    let settings = Settings { steps, ..Settings::ppo() };
+    let mut training = Training::new(&[Arc::new(task)], settings, seed)?;
+    training.run()?;
+    let agent = training.agent()?.scheduler(model).within(bounds);
+    eprintln!("trained an agent for {steps} epochs in {:.1} s", begun.elapsed().as_secs_f64());
+    Ok(Box::new(agent))
+}
+
+/// The allowance, in budgets.
+const ALLOWANCE: f64 = 4.0;
+
+/// How many times the least cost a budget is at the least that an agent is trained with.
+const SUFFICES: f64 = 1.3;
+
 /// A scheduler that does not know of an allowance. Before an epoch a trainer sets aside the most that its
-/// functions could cost, which is about twice what they do: without an allowance, the last epoch that the
-/// budget pays for would not begin.
+/// functions could cost, a multiple of what they do: without an allowance, the last epoch that the budget
+/// pays for would not begin. Nor does the run end where the budget does: it then shows what the target would
+/// have cost.
 struct Allowed {
     scheduler: Box<dyn Scheduler>,
     allowance: Usd,
