@@ -200,7 +200,8 @@ impl Probing {
         let at = At { epoch: observation.epoch, ..At::default() };
         let epoch = self.prior(job).epoch(at, probe, &Chance::EXPECTED);
         // What is not a number is not known to be too much.
-        (!(epoch.cost_usd > SHARE * left)).then_some(probe)
+        let dear = epoch.cost_usd > SHARE * left;
+        (!dear).then_some(probe)
     }
 }
 
