@@ -11,12 +11,13 @@ use clap::Parser;
 use siren_backend_sim::Simulation;
 use siren_core::platform::EpochEstimate;
 use siren_core::{Allocation, Machine, Result, Usd};
-use siren_examples::contests::{self, Contest, Size};
+
 use siren_examples::lab::equal::{self, Beside};
 use siren_examples::lab::rows::{self, Row};
 use siren_examples::lab::scheduled::{By, Scheduled, Terms};
 use siren_examples::lab::{self, Run};
 use siren_examples::run;
+use siren_examples::testbed::{Contest, Size, contests};
 use siren_hsp::Fixed;
 use siren_report::Sheet;
 use siren_report::chart::{Axis, Chart, Series};
@@ -79,7 +80,7 @@ fn compare(command: &Command) -> Result<()> {
     );
     let (mut all, mut headline) = (Vec::new(), Vec::new());
     let size = Size { quick: command.quick, seed: command.seed, reviews: command.reviews.clone() };
-    for contest in contests::contests(&size)? {
+    for contest in contests(&size)? {
         let mut held = Held::new(&contest, &simulation, command.quick);
         held.compare(&machines)?;
         let Held { rows, says, curves, .. } = held;

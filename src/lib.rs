@@ -9,6 +9,8 @@
 //! | `burn` | [`burn`]: any burn module as a workload | no |
 //! | `linear` | [`linear`]: logistic regression of dense and sparse features, readers of libsvm and CSV | no |
 //! | `sim` | [`sim`]: workers on simulated AWS Lambda and S3, or on a rented machine | no |
+//! | `planner` | [`drl`]: models of jobs, the planner, the optimum to judge schedulers by | no |
+//! | `drl` | with them the learned scheduler, on burn | no |
 //! | `report` | [`report`]: one self-contained HTML page for a run | no |
 //!
 //! # Six nouns
@@ -62,6 +64,8 @@ pub use siren_backend_local::Local;
 pub use siren_backend_sim as sim;
 #[cfg(feature = "burn")]
 pub use siren_burn as burn;
+#[cfg(feature = "planner")]
+pub use siren_drl as drl;
 #[cfg(feature = "linear")]
 pub use siren_linear as linear;
 #[cfg(feature = "report")]

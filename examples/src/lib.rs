@@ -1,7 +1,8 @@
 //! What the examples share: LeNet and MNIST, a network for sentences and movie reviews, tables, the
-//! flags of a training run, live progress, the files a run leaves behind, jobs on simulated platforms.
+//! flags of a training run, live progress, the files a run leaves behind, jobs on simulated platforms,
+//! schedulers beside one another.
 
-pub mod contests;
+pub mod contest;
 pub mod flags;
 pub mod lab;
 pub mod lenet;
@@ -13,6 +14,7 @@ pub mod schedulers;
 pub mod sentences;
 pub mod steps;
 pub mod tables;
+pub mod testbed;
 pub mod toy;
 
 pub use flags::Flags;

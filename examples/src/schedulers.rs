@@ -1,12 +1,13 @@
 //! Who chooses workers and memory: the flags `--scheduler` and `--schedule`.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use siren_core::platform::EpochShape;
 use siren_core::{Allocation, DataSource, Error, Platform, Profile, Result, Scheduler, StepTime};
-use siren_drl::{Bounds, JobModel, LearningPlanner};
+use siren_drl::agent::Agent;
+use siren_drl::{Adaptive, Bounds, JobModel};
 use siren_hsp::{Config, Fixed, Schedule};
 
 use crate::Flags;
@@ -153,9 +154,27 @@ impl Belief {
             Kind::Planner => {
                 let model = self.model(flags, config, parameters, train).await?;
                 let bounds = bounds(flags, platform, &model)?;
-                Ok(Box::new(LearningPlanner::new(model).within(bounds)))
+                Ok(Box::new(Adaptive::planner(model).within(bounds)))
             }
-            Kind::Agent(file) => agent(&file),
+            Kind::Agent(file) => {
+                if config.stop.budget.is_none() {
+                    return Err(Error::rejected(
+                        "--scheduler agent:FILE needs money to schedule: give --budget, or --scheduler \
+                         planner",
+                    ));
+                }
+                let agent = Agent::load(&file)?;
+                let model = self.model(flags, config, parameters, train).await?;
+                let bounds = bounds(flags, platform, &model)?;
+                let led = Adaptive::new(model, move |belief, bounds| {
+                    let learned = agent.with_belief(belief);
+                    Box::new(match bounds {
+                        Some(bounds) => learned.within(bounds),
+                        None => learned,
+                    })
+                });
+                Ok(Box::new(led.within(bounds)))
+            }
         }
     }
 
@@ -208,14 +227,6 @@ fn bounds(flags: &Flags, platform: &Platform, model: &JobModel) -> Result<Bounds
         bounds.memory_max_mb = enough.map_or(bounds.memory_max_mb, |size| bounds.memory_mb(size));
     }
     Ok(bounds)
-}
-
-/// The trained policy in a file. This is where agents plug in.
-fn agent(file: &Path) -> Result<Box<dyn Scheduler>> {
-    Err(Error::rejected(format!(
-        "{} cannot be loaded: this version has no trained agents, give --scheduler planner",
-        file.display()
-    )))
 }
 
 #[cfg(test)]
@@ -306,7 +317,7 @@ mod tests {
         assert!(refused(Flags { workers: Some(0), ..planner() }).contains("workers is 0"));
         assert!(refused(Flags { memory_mb: Some(1), ..planner() }).contains("1 MB of memory"));
         let agent = Flags { scheduler: Some(Kind::Agent("x".into())), ..none() };
-        assert!(refused(agent).contains("x cannot be loaded"));
+        assert!(refused(agent).contains("give --budget"));
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn settings_that_cannot_work_are_named_and_lose_nothing() {
         (&["--threads", "0"], "threads is 0"),
         (&["--scheduler", "plan"], "give fixed, schedule, planner or agent:FILE"),
         (&["--scheduler", "schedule"], "give --schedule FIRST,BETWEEN,LAST"),
-        (&["--scheduler", "agent:none.json"], "none.json cannot be loaded"),
+        (&["--scheduler", "agent:none", "--budget", "1"], "cannot read the agent in none"),
         (&["--schedule", "12,4"], "first, between, last"),
         (&["--schedule", "4,0,1"], "number of workers is 0"),
     ];

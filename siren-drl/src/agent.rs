@@ -9,7 +9,6 @@ mod network;
 mod normaliser;
 mod objective;
 mod policy;
-mod reference;
 mod rollout;
 mod settings;
 mod training;

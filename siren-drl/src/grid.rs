@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use siren_core::{Allocation, Result, Seed};
+use siren_core::{Allocation, Error, ErrorKind, Result, Seed};
 use siren_hsp::Fixed;
 
 use crate::choice::{memory_sizes, worker_counts};
@@ -150,6 +150,16 @@ fn fastest(task: &Task, mut runs: Vec<Static>, demand: Demand) -> Result<Static>
         if run.cost_usd <= task.budget_usd * 1.05 && run.meets(&task, demand)? {
             return Ok(run);
         }
+    }
+    if let Demand::Success { share, .. } = demand
+        && least <= task.budget_usd
+    {
+        let message = format!(
+            "no constant allocation succeeds in {:.1} % of the episodes within ${:.2}: give more, or demand less",
+            share * 100.0,
+            task.budget_usd
+        );
+        return Err(Error::new(ErrorKind::Budget, message));
     }
     Err(too_little(task.budget_usd, least))
 }

@@ -6,10 +6,11 @@
 //! runs. An [`Environment`] plays it, by the conventions of Gymnasium. [`optimum`] says what no scheduler can
 //! beat in expectation, [`grid_over_functions`] and [`grid_over_allocations`] what one allocation throughout
 //! can do, [`bayesian_search`] how well that is found by trial. A [`Planner`] plans the rest of any job
-//! before each epoch, by a model that it corrects as it goes: its [`Belief`]; a [`LearningPlanner`] fits that
+//! before each epoch, by a model that it corrects as it goes: its [`Belief`]; [`Adaptive`] fits that
 //! model anew. An `agent::Agent` learns what
 //! to do by trial in environments.
 
+mod adaptive;
 #[cfg(feature = "agent")]
 pub mod agent;
 mod bayes;
@@ -19,24 +20,24 @@ mod env;
 mod fit;
 mod grid;
 mod history;
-mod learning;
 mod model;
 mod optimum;
 mod planner;
 mod play;
 mod probe;
+mod reference;
 mod solve;
 mod state;
 mod task;
 mod vary;
 
+pub use adaptive::Adaptive;
 pub use bayes::{BayesianSearch, Trial, bayesian_search};
 pub use belief::Belief;
 pub use env::{Environment, Info, Saved, SavedVector, Step, Vector};
 pub use fit::{Errors, Fit, Misfit};
 pub use grid::{Demand, GridOverFunctions, Static, grid_over_allocations, grid_over_functions};
 pub use history::RunHistory;
-pub use learning::LearningPlanner;
 pub use model::{
     At, Chance, Compute, Dynamics, Epoch, Fees, Fetch, JobModel, Loss, Noise, PROFILES, Shards,
     Staleness, Start, Update,

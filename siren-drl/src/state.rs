@@ -51,6 +51,21 @@ impl State {
         }
     }
 
+    /// The nine parts in the paper's order: t, l, P, P^F, P^C, P^U, u, w, b.
+    pub fn parts(&self) -> [f64; 9] {
+        [
+            self.epoch as f64,
+            self.loss,
+            self.elapsed_s,
+            self.fetch_s,
+            self.compute_s,
+            self.update_s,
+            self.memory,
+            self.cpu,
+            self.budget_usd,
+        ]
+    }
+
     /// The observation of a running job in this state.
     pub fn to_observation(&self) -> Observation {
         let seconds = |time| Duration::try_from_secs_f64(time).unwrap_or_default();

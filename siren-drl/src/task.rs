@@ -1,11 +1,14 @@
 //! A job, and the terms that it is scheduled on.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use siren_core::{Allocation, Error, Job, Platform, Result, Usd};
 
+use crate::belief::Belief;
 use crate::model::{Dynamics, JobModel};
+use crate::reference::References;
 
 /// The allocations that a scheduler may choose: the action space A of the SIREN paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,22 +159,39 @@ impl Task {
         Self { budget_usd, ..self.clone() }
     }
 
-    /// The same, rewarded by rule: `beta = 1 / T`, where T is what the job takes with a constant number of
-    /// functions of one memory size within the budget, and `c = 1`. Success is then worth more than failing
-    /// at once, since `2 c > beta (T' - T_fail)`, for every policy that takes less than twice T.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Budget`](siren_core::ErrorKind::Budget) where no constant allocation is affordable; rejected
-    /// where the task is.
-    pub fn rewarded(self) -> Result<Self> {
-        let found = crate::grid_over_allocations(&self, crate::Demand::Expected)?;
-        Ok(Self { reward: Reward { beta: 1.0 / found.time_s, c: 1.0 }, ..self })
+    /// The same, rewarded by rule: `beta = 1 / T`, where T is what the job takes with the constant allocation
+    /// that is fastest within the budget, and `c = 1`. Success is then worth more than failing at once, since
+    /// `2 c > beta (T' - T_fail)`, for every policy that takes less than twice T.
+    #[must_use]
+    pub fn rewarded(self) -> Self {
+        let references = References::new(&*self.job, self.bounds, self.needed().max(1.0));
+        let belief = Belief::new(Arc::clone(&self.job));
+        let time = references.fastest(&belief, self.budget_usd);
+        Self { reward: Reward { beta: 1.0 / time, c: 1.0 }, ..self }
     }
 
     /// Ideal epochs that are needed to reach the target.
     pub fn needed(&self) -> f64 {
         self.job.progress_at(self.target_loss)
+    }
+
+    /// What the nine [parts of a state](crate::State::parts) may be: Gymnasium's observation space, as a box.
+    /// The action space is [`bounds`](Self::bounds). Money may be overspent by the last epoch, by any amount.
+    pub fn observation_space(&self) -> [RangeInclusive<f64>; 9] {
+        let time = 0.0..=f64::INFINITY;
+        let share = 0.0..=1.0;
+        let least = self.job.loss(f64::MAX).min(self.target_loss);
+        [
+            0.0..=self.epochs as f64,
+            least..=self.job.loss(0.0),
+            time.clone(),
+            time.clone(),
+            time.clone(),
+            time,
+            share.clone(),
+            share,
+            f64::NEG_INFINITY..=self.budget_usd,
+        ]
     }
 
     /// What a [`Scheduler`](siren_core::Scheduler) is told of it. There are as many batches as anybody
@@ -246,5 +266,15 @@ mod tests {
         assert!(refused(|t| t.epochs = 0).contains("0 epochs"));
         assert!(refused(|t| t.bounds.workers = 4_000).contains("1 to 3000"));
         assert!(refused(|t| t.bounds.memory_step_mb = 1).contains("steps of 64 MB"));
+    }
+
+    #[test]
+    fn a_second_is_rewarded_by_what_the_best_constant_allocation_takes() {
+        for (name, budget) in [("seed", 300.0), ("seed", 100.0), ("stale", 200.0)] {
+            let task = Task::new(JobModel::named(name).unwrap(), budget).unwrap().rewarded();
+            let best = crate::grid_over_allocations(&task, crate::Demand::Expected).unwrap();
+            let off = (task.reward.beta * best.time_s - 1.0).abs();
+            assert!(off < 0.03 && task.reward.c == 1.0, "{name}, ${budget}: {off}");
+        }
     }
 }

@@ -45,7 +45,7 @@ pub fn vary(
         }
         let task = Task::new(job, most_usd)?;
         let from = least * minimum_cost(&task)?;
-        if !(from <= most_usd) {
+        if from > most_usd {
             return Err(siren_core::Error::rejected(format!(
                 "{least} times what the job costs at least is ${from:.2}, more than the largest budget of \
                  ${most_usd:.2}: give a larger one"

@@ -159,6 +159,25 @@ fn epochs_are_on_average_as_expected() {
 }
 
 #[test]
+fn states_are_within_the_observation_space_and_allocations_within_the_action_space() {
+    for (name, _) in PROFILES {
+        let task = task(name, 300.0);
+        let space = task.observation_space();
+        let mut environment = Environment::new(Arc::clone(&task), Seed::new(6));
+        for workers in [1, 3_000, 77] {
+            for memory_mb in [1, 128, 5_000] {
+                environment.reset(None);
+                let step = environment.step(Allocation { workers, memory_mb });
+                for (part, range) in step.state.parts().iter().zip(&space) {
+                    assert!(range.contains(part), "{name}: {part} is outside {range:?}");
+                }
+                assert!(step.state.allocation.is_some_and(|a| task.bounds.contains(a)));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_state_survives_being_observed() {
     let mut environment = Environment::new(task("seed", 200.0), Seed::new(1));
     for _ in 0..3 {

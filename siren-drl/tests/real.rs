@@ -9,7 +9,7 @@ use siren_core::platform::{EpochShape, Profile};
 use siren_core::{
     Allocation, Job, Observation, Requests, Result, Scheduler, Seed, StepTime, StoreCosts, Usd,
 };
-use siren_drl::{At, Chance, Dynamics, Fit, JobModel, LearningPlanner, Planner, RunHistory};
+use siren_drl::{Adaptive, At, Chance, Dynamics, Fit, JobModel, Planner, RunHistory};
 use siren_hsp::data::MemorySource;
 use siren_hsp::{
     Config, EpochRecord, MemoryStore, Parts, RunRecord, ShardWorker, Stop, Trained, Trainer,
@@ -209,7 +209,7 @@ fn whose_model_was_wrong_threefold_overspends_nothing() {
         let budget = usual * part;
         let planner = Planner::new(wrong(by).aiming(0.69, 0.25, 4.0));
         let planners: [(&str, Box<dyn Scheduler>); 2] =
-            [("plain", Box::new(planner)), ("learning", Box::new(LearningPlanner::new(wrong(by))))];
+            [("plain", Box::new(planner)), ("learning", Box::new(Adaptive::planner(wrong(by))))];
         for (name, planner) in planners {
             let mut config = config(None, 6);
             config.stop.target_loss = Some(0.25);

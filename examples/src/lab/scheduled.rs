@@ -149,6 +149,7 @@ fn trained(
     steps: u64,
     seed: Seed,
 ) -> Result<Box<dyn Scheduler>> {
+    #[expect(clippy::disallowed_methods, reason = "training takes real time, as is told")]
     let begun = Instant::now();
     let budget = job.budget.unwrap_or_default().dollars();
     let target = job.target_loss.unwrap_or(model.target_loss);
@@ -162,7 +163,7 @@ fn trained(
     let workers = bounds.workers.min(u32::try_from(job.batches).unwrap_or(u32::MAX)).max(1);
     let task = Task { bounds: Bounds { workers, ..bounds }, epochs: Task::EPOCHS, ..task };
     let enough = SUFFICES * minimum_cost(&task)?;
-    let task = task.with_budget(budget.max(enough)).rewarded()?;
+    let task = task.with_budget(budget.max(enough)).rewarded();
     let settings = Settings { steps, ..Settings::ppo() };
     let mut training = Training::new(&[Arc::new(task)], settings, seed)?;
     training.run()?;

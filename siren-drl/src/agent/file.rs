@@ -102,7 +102,7 @@ impl Training {
             version: VERSION,
             inputs: INPUTS,
             settings: self.settings,
-            seed: self.seed(),
+            seed: self.begun_with(),
             tasks: self.tasks.iter().map(|task| fingerprint(task)).collect(),
             updates: weights.updates,
             rest: self.rest.clone(),

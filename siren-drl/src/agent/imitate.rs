@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use siren_core::{Batch, Result, Scheduler, Seed, Workload};
@@ -68,7 +68,6 @@ impl Training {
         actions: &[[f32; ACTIONS]],
         rng: &mut ChaCha8Rng,
     ) -> Result<()> {
-        use rand::RngExt;
         let mut order: Vec<usize> = (0..actions.len()).collect();
         let mut gradient = vec![0.0; self.weights.params.len()];
         let settings = self.settings;
@@ -90,8 +89,6 @@ impl Training {
                 self.weights.descend(&gradient, &settings, 2.0 * fall, true);
             }
         }
-        self.weights.restart();
-        self.workload.learner();
         self.set_log_sigma(LOG_SIGMA);
         self.check_finite()
     }

@@ -123,8 +123,9 @@ impl Training {
         let params = workload.init(own.child(0))?;
         let tensors = workload.layout().tensors().iter();
         let cut = tensors.filter(|t| !t.name.starts_with("critic")).map(|t| t.elements()).sum();
-        let rewarded = tasks.iter().map(|task| Task::clone(task).rewarded().map(Arc::new));
-        let tasks = rewarded.collect::<Result<Vec<_>>>()?;
+        tasks.iter().try_for_each(|task| task.check())?;
+        let tasks: Vec<Arc<Task>> =
+            tasks.iter().map(|task| Arc::new(Task::clone(task).rewarded())).collect();
         let trained: Vec<Arc<Task>> = tasks
             .iter()
             .map(|task| Arc::new(task.with_budget(task.budget_usd * settings.margin)))
@@ -269,7 +270,7 @@ impl Training {
         let averaged = self.policy(&self.weights.average)?;
         let (score, relative_time) = self.score(&averaged)?;
         let rank = |score: &Score, time: f64| (score.success.min(0.995), -time);
-        let best = self.rest.evaluations.iter().filter(|other| other.best).next_back();
+        let best = self.rest.evaluations.iter().rfind(|other| other.best);
         let best = best.is_none_or(|other| {
             rank(&score, relative_time) > rank(&other.score, other.relative_time)
         });
@@ -380,7 +381,7 @@ impl Training {
         play(&self.policy(&self.weights.average)?, task, episodes, seed)
     }
 
-    pub(super) fn seed(&self) -> Seed {
+    pub(super) fn begun_with(&self) -> Seed {
         self.begun_with
     }
 

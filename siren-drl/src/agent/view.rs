@@ -5,9 +5,9 @@ use std::sync::Arc;
 use siren_core::{Allocation, Error, Job, Result};
 
 use super::network::ACTIONS;
-use super::reference::{Reference, References, Rest};
 use crate::belief::Belief;
 use crate::model::Dynamics;
+use crate::reference::{Reference, References, Rest};
 use crate::state::State;
 use crate::task::{Bounds, Task};
 

@@ -18,7 +18,7 @@ const SIZES: u32 = 48;
 
 /// For each memory size: what an ideal epoch from here to the end costs and takes on average with a
 /// constant number of functions.
-pub(super) struct References {
+pub(crate) struct References {
     needed: f64,
     bounds: Bounds,
     /// Memory sizes in MB, in order: all, or so many that the next one is never far.
@@ -31,26 +31,28 @@ pub(super) struct References {
 
 /// The largest constant number of functions that the money left pays for to the end.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Reference {
+pub(crate) struct Reference {
     /// Functions, not rounded.
-    pub(super) workers: f64,
+    pub(crate) workers: f64,
     /// Seconds to the end with it.
-    pub(super) time_s: f64,
+    pub(crate) time_s: f64,
+    /// Whether the money suffices at all: for one function.
+    pub(crate) affordable: bool,
 }
 
 /// How much of a job is left, and for how much money.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rest {
+pub(crate) struct Rest {
     /// Ideal epochs.
-    pub(super) ideal: f64,
+    pub(crate) ideal: f64,
     /// Whole epochs that this is expected to be.
-    pub(super) epochs: f64,
+    pub(crate) epochs: f64,
     /// Dollars.
-    pub(super) budget_usd: f64,
+    pub(crate) budget_usd: f64,
 }
 
 impl References {
-    pub(super) fn new(job: &dyn Dynamics, bounds: Bounds, needed: f64) -> Self {
+    pub(crate) fn new(job: &dyn Dynamics, bounds: Bounds, needed: f64) -> Self {
         let most = f64::from(bounds.workers).ln();
         let numbers = std::array::from_fn(|i| most * i as f64 / (NUMBERS - 1) as f64);
         let sizes = memory_sizes(&bounds, SIZES);
@@ -76,7 +78,7 @@ impl References {
     }
 
     /// With `memory_mb`, for the rest of a job.
-    pub(super) fn of(&self, belief: &Belief, rest: Rest, memory_mb: u32) -> Reference {
+    pub(crate) fn of(&self, belief: &Belief, rest: Rest, memory_mb: u32) -> Reference {
         let (size, memory_mb) = self.nearest(memory_mb.into());
         let place = (1.0 - rest.ideal / self.needed).clamp(0.0, 1.0) * POINTS as f64;
         let low = (place as usize).min(POINTS - 1);
@@ -95,7 +97,11 @@ impl References {
         };
         let mut many = at(NUMBERS - 1);
         if many[0] <= rest.budget_usd {
-            return Reference { workers: self.numbers[NUMBERS - 1].exp(), time_s: many[1] };
+            return Reference {
+                workers: self.numbers[NUMBERS - 1].exp(),
+                time_s: many[1],
+                affordable: true,
+            };
         }
         for number in (0..NUMBERS - 1).rev() {
             let few = at(number);
@@ -105,20 +111,36 @@ impl References {
                 // Cost is all but linear in the number of functions, time in one over it.
                 let workers = low + part * (high - low);
                 let inverse = (1.0 / workers - 1.0 / high) / (1.0 / low - 1.0 / high);
-                return Reference { workers, time_s: many[1] + inverse * (few[1] - many[1]) };
+                let time_s = many[1] + inverse * (few[1] - many[1]);
+                return Reference { workers, time_s, affordable: true };
             }
             many = few;
         }
-        Reference { workers: 1.0, time_s: many[1] }
+        Reference { workers: 1.0, time_s: many[1], affordable: false }
     }
 
     /// The tabulated memory size nearest to `memory_mb`, and its number.
-    pub(super) fn nearest(&self, memory_mb: f64) -> (usize, u32) {
+    pub(crate) fn nearest(&self, memory_mb: f64) -> (usize, u32) {
         let above = self.sizes.partition_point(|&size| f64::from(size) < memory_mb);
         let above = above.min(self.sizes.len().saturating_sub(1));
         let far = |size: usize| (f64::from(self.sizes[size]) - memory_mb).abs();
         let nearest = if above > 0 && far(above - 1) < far(above) { above - 1 } else { above };
         (nearest, self.sizes[nearest])
+    }
+
+    /// Seconds of the whole job with the constant allocation that is fastest for this much money, as far as
+    /// it goes.
+    pub(crate) fn fastest(&self, belief: &Belief, budget_usd: f64) -> f64 {
+        let rest = Rest { ideal: self.needed, epochs: self.needed.ceil(), budget_usd };
+        let affordable = self.sizes.iter().map(|&size| self.of(belief, rest, size));
+        let (mut fastest, mut any) = (f64::INFINITY, f64::INFINITY);
+        for reference in affordable {
+            any = any.min(reference.time_s);
+            if reference.affordable {
+                fastest = fastest.min(reference.time_s);
+            }
+        }
+        if fastest.is_finite() { fastest } else { any }
     }
 
     /// What the first epoch costs and takes beyond the others.

@@ -1,4 +1,4 @@
-//! A planner that learns what it plans with.
+//! A scheduler whose model of the job is fitted anew as the job runs.
 
 use std::sync::Arc;
 
@@ -17,20 +17,22 @@ use crate::task::{Bounds, Reward, Task};
 /// The least cost as a share of the budget, where a prediction says that the budget does not suffice.
 const SUFFICES: f64 = 0.8;
 
-/// A [`Planner`] for a job of which little is known: it begins with a prediction, and fits the model to the
-/// epochs of the run as they come in ([`JobModel::fit_from`]).
+/// A [`Planner`], or any other scheduler that goes by a [`Belief`], for a job of which little is known: it
+/// begins with a prediction, and fits the model to the epochs of the run as they come in
+/// ([`JobModel::fit_from`]).
 ///
 /// The loss before the first epoch is observed, and the target is the job's: the curve between them is the
 /// prediction's guess ([`JobModel::aiming`]), falling in half of the epochs that the job may take. Times and
 /// money are fitted after each of the first epochs and then ever more seldom; progress is what the planner's
 /// [`Belief`] corrects by itself. A prediction by which the budget does not suffice is not believed: with it
 /// the first epoch would run as cheaply as can be, which may take as long as all others together.
-#[derive(Clone, Debug)]
-pub struct LearningPlanner {
+pub struct Adaptive {
     prior: JobModel,
     bounds: Option<Bounds>,
+    make: Box<Make>,
     aimed: Option<JobModel>,
-    planner: Option<Planner>,
+    current: Option<Box<dyn Scheduler>>,
+    model: Option<Arc<dyn Dynamics>>,
     initial: f64,
     epochs: Vec<EpochRecord>,
     /// What was observed, before each epoch.
@@ -39,14 +41,43 @@ pub struct LearningPlanner {
     again: usize,
 }
 
-impl LearningPlanner {
+/// Makes a scheduler that goes by a belief, within bounds.
+type Make = dyn Fn(Belief, Option<Bounds>) -> Box<dyn Scheduler> + Send;
+
+impl std::fmt::Debug for Adaptive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Adaptive")
+            .field("prior", &self.prior)
+            .field("epochs", &self.epochs.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Adaptive {
     /// A planner that begins with this model.
-    pub fn new(prior: JobModel) -> Self {
+    pub fn planner(prior: JobModel) -> Self {
+        Self::new(prior, |belief, bounds| {
+            let planner = Planner::with_belief(belief);
+            Box::new(match bounds {
+                Some(bounds) => planner.within(bounds),
+                None => planner,
+            })
+        })
+    }
+
+    /// What `make` makes of a belief, within bounds if there are any, begins with this model. It is made
+    /// again whenever the model is fitted.
+    pub fn new(
+        prior: JobModel,
+        make: impl Fn(Belief, Option<Bounds>) -> Box<dyn Scheduler> + Send + 'static,
+    ) -> Self {
         Self {
             prior,
             bounds: None,
+            make: Box::new(make),
             aimed: None,
-            planner: None,
+            current: None,
+            model: None,
             initial: f64::NAN,
             epochs: Vec::new(),
             seen: Vec::new(),
@@ -62,12 +93,12 @@ impl LearningPlanner {
 
     /// The model that it plans with by now, once it has planned.
     pub fn model(&self) -> Option<&dyn Dynamics> {
-        self.planner.as_ref().map(|planner| &**planner.belief().model())
+        self.model.as_deref()
     }
 
     fn begin(&mut self, job: &Job, observation: &Observation) {
-        let fresh = Self::new(self.prior.clone());
-        *self = Self { bounds: self.bounds, ..fresh };
+        (self.aimed, self.current, self.model) = (None, None, None);
+        (self.epochs, self.seen, self.again) = (Vec::new(), Vec::new(), 1);
         self.initial = observation.loss;
         let epochs = job.epochs.saturating_sub(observation.epoch).max(2) as f64;
         let mut aimed = self.prior.clone();
@@ -98,11 +129,8 @@ impl LearningPlanner {
     fn plan_with(&mut self, model: JobModel) {
         let mut belief = Belief::new(Arc::new(model));
         self.seen.iter().for_each(|state| belief.observe(state));
-        let planner = Planner::with_belief(belief);
-        self.planner = Some(match self.bounds {
-            Some(bounds) => planner.within(bounds),
-            None => planner,
-        });
+        self.model = Some(Arc::clone(belief.model()));
+        self.current = Some((self.make)(belief, self.bounds));
     }
 
     /// What the last epoch was, fitted to if it is time.
@@ -127,7 +155,7 @@ impl LearningPlanner {
     }
 }
 
-impl Scheduler for LearningPlanner {
+impl Scheduler for Adaptive {
     fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation> {
         match self.seen.last().map(|before| before.epoch) {
             Some(before) if before == observation.epoch => {}
@@ -140,15 +168,15 @@ impl Scheduler for LearningPlanner {
                 self.seen.push(State::observed(observation));
             }
         }
-        match &mut self.planner {
-            Some(planner) => planner.allocate(job, observation),
+        match &mut self.current {
+            Some(scheduler) => scheduler.allocate(job, observation),
             None => Planner::new(self.prior.clone()).allocate(job, observation),
         }
     }
 
     fn finish(&mut self, outcome: &Outcome) {
-        if let Some(planner) = &mut self.planner {
-            planner.finish(outcome);
+        if let Some(scheduler) = &mut self.current {
+            scheduler.finish(outcome);
         }
         self.seen.clear();
     }
@@ -206,7 +234,7 @@ mod tests {
 
     scheduler_tests!(
         learning,
-        scheduler::Subject::new(|| LearningPlanner::new(JobModel::named("seed").unwrap()))
+        scheduler::Subject::new(|| Adaptive::planner(JobModel::named("seed").unwrap()))
     );
 
     /// The talk's job as somebody thinks of it who is wrong by a factor of up to three.
@@ -224,7 +252,7 @@ mod tests {
     fn a_model_that_is_wrong_threefold_is_learned() {
         let task = Arc::new(Task::new(JobModel::named("seed").unwrap(), 200.0).unwrap());
         for by in [1.0 / 3.0, 3.0] {
-            let planner = || LearningPlanner::new(wrong(by));
+            let planner = || Adaptive::planner(wrong(by));
             let score = Score::measure(planner, &task, 3, Seed::new(1)).unwrap();
             println!("{by}: {score:?}");
             assert_eq!(score.success, 1.0);

@@ -1,0 +1,405 @@
+//! The simulation table of the SIREN talk again: within several budgets, a grid search over the number of
+//! functions, the best allocation that never changes, a planner, a learned scheduler, and the optimum.
+//!
+//! `cargo run --release --example scheduler`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use siren_core::{Platform, Result, Seed, file};
+use siren_drl::agent::Settings;
+use siren_drl::{Bounds, JobModel, PROFILES, Static, Task};
+use siren_examples::contest::learning::{self, Lesson, Pupil, SeedRow, Summary, Timing};
+use siren_examples::contest::unseen::{self, Stranger};
+use siren_examples::contest::{Budget, Terms, baselines, figures, table};
+use siren_examples::lab::{on_all_cores, rows};
+use siren_examples::run;
+use siren_report::Sheet;
+use siren_report::chart::{self, Chart};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Schedulers within several budgets, judged by the true optimum.
+#[derive(Parser)]
+#[command(name = "scheduler")]
+struct Command {
+    /// The job
+    #[arg(long, value_name = "NAME", default_value = "seed", value_parser = PROFILES.map(|(name, _)| name))]
+    profile: String,
+    /// The share of an epoch's computing that several vCPUs divide among them [default: the profile's]
+    #[arg(long, value_name = "P")]
+    parallel_share: Option<f64>,
+    /// Dollars, one table for each [default: 300,200,100,50]
+    #[arg(long, value_name = "USD", value_delimiter = ',', allow_negative_numbers = true)]
+    budgets: Vec<f64>,
+    /// The loss to reach [default: the profile's]
+    #[arg(long, value_name = "LOSS", allow_negative_numbers = true)]
+    target: Option<f64>,
+    /// Another platform's limits instead of the profile's own
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Today>,
+    /// Seeds that agents are trained from [default: 10]
+    #[arg(long, value_name = "K")]
+    seeds: Option<u64>,
+    /// Steps of environments that each agent is trained for [default: the algorithm's]
+    #[arg(long, value_name = "N")]
+    steps: Option<u64>,
+    /// How agents are trained
+    #[arg(long, value_name = "ALGORITHM", default_value = "ppo")]
+    algorithm: Algorithm,
+    /// Only agents that imitate the planner before they are trained [default: those from scratch too]
+    #[arg(long)]
+    warm_start: bool,
+    /// Write the agent of the first budget's table to this file; the one from scratch, if there is one
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Episodes that each scheduler is judged by [default: 200]
+    #[arg(long, value_name = "N")]
+    episodes: Option<u64>,
+    /// The folder for scheduler.json, report.html, the figures, logs of the training, and an agent for
+    /// jobs like this one
+    #[arg(long, value_name = "DIR", default_value = "target/siren/scheduler")]
+    out: PathBuf,
+    /// Do less: fewer budgets, seeds, steps and episodes; agents from scratch only
+    #[arg(long)]
+    quick: bool,
+    /// Where all randomness comes from
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Today {
+    /// AWS Lambda as it is now: 1,000 functions of 128 to 10,240 MB
+    Lambda,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Algorithm {
+    /// Proximal policy optimisation
+    Ppo,
+    /// REINFORCE with a learned baseline, as in the SIREN paper
+    Reinforce,
+}
+
+/// Episodes of the planner that an agent imitates.
+const IMITATED: usize = 16;
+
+fn main() -> ExitCode {
+    compare(&Command::parse()).map_or_else(|error| run::fail(&error), |()| ExitCode::SUCCESS)
+}
+
+impl Command {
+    fn budgets(&self) -> Vec<f64> {
+        match (self.budgets.as_slice(), self.quick) {
+            ([], false) => vec![300.0, 200.0, 100.0, 50.0],
+            ([], true) => vec![200.0, 50.0],
+            (given, _) => given.to_vec(),
+        }
+    }
+
+    /// How agents are trained: from scratch, warm-started, or both.
+    fn settings(&self) -> Vec<Settings> {
+        let mut settings = match self.algorithm {
+            Algorithm::Ppo => Settings::ppo(),
+            Algorithm::Reinforce => Settings::reinforce(),
+        };
+        if self.quick {
+            settings.steps = 200_000;
+            settings.evaluate_episodes = 32;
+            settings.evaluate_every = 8;
+        }
+        settings.steps = self.steps.unwrap_or(settings.steps);
+        let warm = Settings { warm_start: IMITATED, ..settings };
+        match (self.warm_start, self.quick) {
+            (true, _) => vec![warm],
+            (false, true) => vec![settings],
+            (false, false) => vec![settings, warm],
+        }
+    }
+
+    fn lessons(&self, budgets: &[Budget]) -> Vec<Lesson> {
+        let seeds = self.seeds.unwrap_or(if self.quick { 2 } else { 10 });
+        let mut lessons = Vec::new();
+        for budget in budgets {
+            let Some(lower_s) = budget.lower_bound_s else { continue };
+            for settings in self.settings() {
+                let lesson =
+                    |seed| Lesson { budget_usd: budget.budget_usd, lower_s, seed, settings };
+                lessons.extend((0..seeds).map(lesson));
+            }
+        }
+        lessons
+    }
+
+    fn terms(&self) -> Result<Terms> {
+        let mut model = JobModel::named(&self.profile)?;
+        if let Some(share) = self.parallel_share {
+            model.compute.parallel_share = share;
+        }
+        if let Some(Today::Lambda) = self.platform {
+            model.platform = Platform::aws_lambda();
+        }
+        model.check()?;
+        let mut task = Task::new(model.clone(), 0.0)?;
+        task.target_loss = self.target.unwrap_or(task.target_loss);
+        task.check()?;
+        Ok(Terms {
+            // What fits the talk's grid search.
+            grid_memory_mb: if self.profile == "conservative" { 1_664 } else { 1_536 },
+            episodes: self.episodes.unwrap_or(if self.quick { 50 } else { 200 }).max(1),
+            seed: Seed::new(self.seed),
+            model,
+            task,
+        })
+    }
+}
+
+/// What `scheduler.json` has.
+#[derive(Serialize)]
+struct Results<'a> {
+    profile: &'a str,
+    parallel_share: f64,
+    target_loss: f64,
+    bounds: Bounds,
+    grid_memory_mb: u32,
+    episodes: u64,
+    budgets: &'a [Budget],
+    settings: Vec<Settings>,
+    /// From scratch.
+    seeds: Vec<SeedRow>,
+    seeds_warm: Vec<SeedRow>,
+    summaries: &'a [Summary],
+    /// One agent on jobs that it has not seen.
+    unseen: &'a [Stranger],
+    /// Differs from run to run; all else does not.
+    timing: &'a [Timing],
+}
+
+/// Everything that was found.
+struct Found {
+    curve: Vec<Static>,
+    budgets: Vec<Budget>,
+    pupils: Vec<Pupil>,
+    summaries: Vec<Summary>,
+    timings: Vec<Timing>,
+    unseen: Vec<Stranger>,
+}
+
+fn compare(command: &Command) -> Result<()> {
+    let terms = command.terms()?;
+    command.budgets().iter().try_for_each(|&usd| terms.task(usd).check())?;
+    rows::folder(&command.out)?;
+    let curve = baselines::curve(&terms);
+    println!("{}\n\n{}", about(command, &terms), summary(&curve, terms.grid_memory_mb));
+    let budgets = on_all_cores(&command.budgets(), |&usd| baselines::measure(&terms, usd))?;
+    let pupils = teach(command, &terms, &command.lessons(&budgets))?;
+    let mut found = Found {
+        curve,
+        budgets,
+        pupils,
+        summaries: Vec::new(),
+        timings: Vec::new(),
+        unseen: Vec::new(),
+    };
+    found.summarise(command, &terms)?;
+    if !command.quick {
+        eprintln!("one agent for jobs that it has not seen");
+        let settings = *command.settings().first().unwrap_or(&Settings::ppo());
+        let (agent, unseen) = unseen::measure(&terms, settings)?;
+        agent.save(command.out.join("agent"))?;
+        found.unseen = unseen;
+    }
+    found.budgets.iter().for_each(table::print);
+    if !found.summaries.is_empty() {
+        println!();
+        rows::print_columns(&table::SEEDS, &found.seeds());
+        HOW.iter().for_each(|line| println!("{line}"));
+    }
+    if !found.unseen.is_empty() {
+        println!();
+        unseen::says(&found.unseen).iter().for_each(|line| println!("{line}"));
+    }
+    found.write(command, &terms)?;
+    let page = command.out.join("report.html");
+    found.report(command, &terms)?.write(&page)?;
+    println!("\nwritten to {}", page.display());
+    Ok(())
+}
+
+/// What the tables mean.
+const HOW: [&str; 6] = [
+    "Gap: mean seconds of the episodes that succeed, over what no schedule beats in expectation.",
+    "All rows are played on the same episodes, which nothing was trained on or chosen by. A grid that demands \
+     nothing spends the budget to the last cent in expectation, and fails whenever it has no luck.",
+    "The agent of a table is the seed in the middle by its gap on other episodes, for validation; of each training the \
+     checkpoint counts that was best on those.",
+    "In the quartiles a seed that fails in more than 5 % of the episodes is worse than any other.",
+    "An agent is trained in the job's own model: it sees what the model says of the epoch, and its first policy spends \
+     the money left evenly, on functions of one vCPU. One that is warm-started imitates the planner first.",
+    "The planner and the optimum know the model too; Bayesian optimisation does not, and pays for its trials.",
+];
+
+/// Trains on all cores, and shows how far it is.
+fn teach(command: &Command, terms: &Terms, lessons: &[Lesson]) -> Result<Vec<Pupil>> {
+    let folder = command.out.join("training");
+    let bar = ProgressBar::new(lessons.iter().map(|lesson| lesson.settings.steps).sum());
+    let style = "training [{bar:30}] {human_pos}/{human_len} steps, {per_sec}, {eta} left  {msg}";
+    if let Ok(style) = ProgressStyle::with_template(style) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.enable_steady_tick(Duration::from_millis(500));
+    let pupils = on_all_cores(lessons, |&lesson| {
+        let pupil = learning::teach(terms, lesson, &folder, |steps| bar.inc(steps))?;
+        if let Some(pupil) = &pupil {
+            let Lesson { budget_usd, seed, .. } = lesson;
+            let gap = table::percent(pupil.entry.gap);
+            let success = table::percent(pupil.entry.score.success);
+            bar.set_message(format!("${budget_usd}, seed {seed}: gap {gap}, success {success}"));
+        }
+        Ok(pupil)
+    });
+    bar.finish_and_clear();
+    Ok(pupils?.into_iter().flatten().collect())
+}
+
+impl Found {
+    fn pupils(&self, budget_usd: f64, warm: bool) -> Vec<&Pupil> {
+        let of = |pupil: &&Pupil| {
+            pupil.lesson.is_warm() == warm && pupil.lesson.budget_usd == budget_usd
+        };
+        self.pupils.iter().filter(of).collect()
+    }
+
+    fn seeds(&self) -> Vec<Vec<String>> {
+        let pairs = self.summaries.iter().zip(&self.timings);
+        pairs.map(|(summary, timing)| table::seeds(summary, timing)).collect()
+    }
+
+    /// Picks the agents of the tables, and counts the others.
+    fn summarise(&mut self, command: &Command, terms: &Terms) -> Result<()> {
+        let mut saved = command.save.is_none();
+        for at in 0..self.budgets.len() {
+            for warm in [false, true] {
+                let pupils = self.pupils(self.budgets[at].budget_usd, warm);
+                let Some(middle) = learning::middle(&pupils) else { continue };
+                let entry = middle.entry.clone();
+                let summary = learning::summary(&pupils);
+                let timing = learning::timing(terms, &pupils)?;
+                if let Some(path) = command.save.as_ref().filter(|_| !saved) {
+                    middle.agent.save(path)?;
+                    saved = true;
+                }
+                self.summaries.extend(summary);
+                self.timings.extend(timing);
+                let budget = &mut self.budgets[at];
+                *(if warm { &mut budget.agent_warm } else { &mut budget.agent }) = Some(entry);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, command: &Command, terms: &Terms) -> Result<()> {
+        let rows = |warm: bool| {
+            let of = self.pupils.iter().filter(move |pupil| pupil.lesson.is_warm() == warm);
+            of.map(Pupil::row).collect()
+        };
+        let results = Results {
+            profile: &command.profile,
+            parallel_share: terms.model.compute.parallel_share,
+            target_loss: terms.task.target_loss,
+            bounds: terms.task.bounds,
+            grid_memory_mb: terms.grid_memory_mb,
+            episodes: terms.episodes,
+            budgets: &self.budgets,
+            settings: command.settings(),
+            seeds: rows(false),
+            seeds_warm: rows(true),
+            summaries: &self.summaries,
+            unseen: &self.unseen,
+            timing: &self.timings,
+        };
+        file::replace(&command.out.join("scheduler.json"), |to| {
+            serde_json::to_writer_pretty(&mut *to, &results)?;
+            to.write_all(b"\n")
+        })
+    }
+
+    fn report(&self, command: &Command, terms: &Terms) -> Result<Sheet> {
+        let figure = |name: &str, charts: &[Chart]| {
+            let svg = chart::row(charts)?;
+            let path = command.out.join(format!("{name}.svg"));
+            file::replace(&path, |to| to.write_all(svg.as_bytes()))
+        };
+        let grid = figures::grid(&self.curve);
+        figure("grid", &grid)?;
+        let time = figures::time(&self.budgets);
+        figure("time", &time)?;
+        let mut sheet = Sheet::new("Schedulers within a budget")
+            .text(format!("{}.", about(command, terms)))
+            .text(HOW.join(" "))
+            .heading("All budgets")
+            .charts(&time)?
+            .charts(&grid)?;
+        if !self.summaries.is_empty() {
+            sheet = sheet.table(table::SEEDS, self.seeds());
+        }
+        if !self.unseen.is_empty() {
+            sheet = sheet.text(unseen::says(&self.unseen).join(". "));
+        }
+        for budget in &self.budgets {
+            let usd = budget.budget_usd;
+            sheet = sheet
+                .heading(format!("${usd}"))
+                .table(table::HEADER, table::lines(budget))
+                .text(table::says(budget).join(" "));
+            if !budget.is_enough() {
+                continue;
+            }
+            let charts = figures::allocations(budget);
+            figure(&format!("allocations_{usd}"), &charts)?;
+            sheet = sheet.charts(&charts)?;
+            for (warm, start) in [(false, "from scratch"), (true, "warm-started")] {
+                let pupils = self.pupils(usd, warm);
+                if pupils.is_empty() {
+                    continue;
+                }
+                let charts = figures::training(&pupils, &format!("${usd}, {start}"));
+                let slug = if warm { "_warm" } else { "" };
+                figure(&format!("training_{usd}{slug}"), &charts)?;
+                sheet = sheet.charts(&charts)?;
+            }
+        }
+        Ok(sheet)
+    }
+}
+
+fn about(command: &Command, terms: &Terms) -> String {
+    let Bounds { workers, memory_min_mb, memory_max_mb, memory_step_mb } = terms.task.bounds;
+    format!(
+        "Job {}: target loss {}, 1 to {workers} functions of {memory_min_mb} to {memory_max_mb} MB in \
+         steps of {memory_step_mb}, {} % of the computing in parallel",
+        command.profile,
+        terms.task.target_loss,
+        terms.model.compute.parallel_share * 100.0,
+    )
+}
+
+/// The grid search in a few numbers.
+fn summary(curve: &[Static], memory_mb: u32) -> String {
+    let mut text = format!("Grid search over functions of {memory_mb} MB, in expectation:");
+    for functions in [1, 10, 138, 482, 828, 3_000] {
+        if let Some(run) = curve.iter().find(|run| run.allocation.workers == functions) {
+            text.push_str(&format!(
+                "\n  {functions:>5} functions {:>10.1} s  ${:.2}",
+                run.time_s, run.cost_usd
+            ));
+        }
+    }
+    text
+}

@@ -1,0 +1,116 @@
+//! One agent for jobs and budgets that it has not seen.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use siren_core::{Result, Scheduler};
+use siren_drl::agent::{Agent, Settings, Training};
+use siren_drl::{Adaptive, Score, Task, optimum, vary};
+
+use super::Terms;
+/// Jobs that the agent is trained on, and others that it is judged on.
+const TRAINED: usize = 64;
+const JUDGED: usize = 24;
+
+/// How far each parameter of a job is off, and the smallest budget over the job's least cost.
+const SPREAD: f64 = 0.3;
+const LEAST: f64 = 1.5;
+
+/// The largest budget.
+const MOST_USD: f64 = 400.0;
+
+/// A job that the agent was not trained on.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Stranger {
+    /// Its budget.
+    pub budget_usd: f64,
+    /// An agent that is told the job's model.
+    pub told: Judgement,
+    /// An agent that takes the job for that of the profile, and fits its model as it goes.
+    pub untold: Judgement,
+    /// The planner, told the job's model.
+    pub planner: Judgement,
+}
+
+/// How somebody does on a job.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Judgement {
+    /// Seconds over those that no schedule beats in expectation, minus 1.
+    pub gap: f64,
+    /// The share of episodes that succeed.
+    pub success: f64,
+}
+
+/// Trains an agent on jobs like the profile's, each parameter off by up to 30 %, with budgets from 1.5 times
+/// the job's least cost to $400; and judges it on others.
+///
+/// # Errors
+///
+/// Those of training and of schedulers.
+pub fn measure(terms: &Terms, settings: Settings) -> Result<(Agent, Vec<Stranger>)> {
+    let seed = terms.seed.child(4);
+    let jobs =
+        |count, number| vary(&terms.model, SPREAD, LEAST, MOST_USD, count, seed.child(number));
+    let tasks: Vec<Arc<Task>> = jobs(TRAINED, 0)?.into_iter().map(Arc::new).collect();
+    let mut training = Training::new(&tasks, settings, seed.child(2))?;
+    training.run()?;
+    let agent = training.agent()?;
+    let strangers = jobs(JUDGED, 1)?.into_iter().map(|task| judge(terms, &agent, &task));
+    let strangers = strangers.collect::<Result<_>>()?;
+    Ok((agent, strangers))
+}
+
+fn judge(terms: &Terms, agent: &Agent, task: &Task) -> Result<Stranger> {
+    let lower_s = optimum(task)?.lower_s;
+    let task = Arc::new(task.clone());
+    let of = |score: Score| Judgement { gap: score.time_s / lower_s - 1.0, success: score.success };
+    let told = of(Score::of(&agent.play(&task, terms.episodes, terms.judged())?));
+    let episodes = (terms.episodes / 10).max(1);
+    let untold = Score::measure(
+        || {
+            let agent = agent.clone();
+            Adaptive::new(terms.model.clone(), move |belief, _| {
+                Box::new(agent.with_belief(belief)) as Box<dyn Scheduler>
+            })
+        },
+        &task,
+        episodes,
+        terms.judged(),
+    )?;
+    let planner = siren_drl::Planner::with_belief(siren_drl::Belief::new(Arc::clone(&task.job)))
+        .prepared(&task.as_job())?;
+    let planner = Score::measure(|| planner.clone(), &task, terms.episodes, terms.judged())?;
+    Ok(Stranger { budget_usd: task.budget_usd, told, untold: of(untold), planner: of(planner) })
+}
+
+/// What to say of it.
+pub fn says(strangers: &[Stranger]) -> Vec<String> {
+    let line = |name: &str, of: fn(&Stranger) -> Judgement| {
+        let mut gaps: Vec<f64> =
+            strangers.iter().map(|stranger| of(stranger).gap * 100.0).collect();
+        gaps.sort_by(f64::total_cmp);
+        let success = strangers.iter().map(|stranger| of(stranger).success).sum::<f64>();
+        let least = strangers.iter().map(|stranger| of(stranger).success).fold(1.0, f64::min);
+        let count = gaps.len().max(1);
+        let within = gaps.iter().filter(|gap| **gap <= 8.0).count();
+        format!(
+            "{name}: gap {:.1} % in the middle, {:.1} % at the most, at most 8 % in {within} of {count}; success \
+             {:.1} % on average, {:.1} % at the least",
+            gaps.get(count / 2).copied().unwrap_or_default(),
+            gaps.last().copied().unwrap_or_default(),
+            100.0 * success / count as f64,
+            100.0 * least,
+        )
+    };
+    vec![
+        format!(
+            "One agent, trained on {TRAINED} jobs like this one (each parameter off by up to {:.0} %, budgets \
+             from {LEAST} times a job's least cost to ${MOST_USD}), on {} others:",
+            SPREAD * 100.0,
+            strangers.len()
+        ),
+        line("  the agent, told the job's model", |stranger| stranger.told),
+        line("  the agent, told the profile's and fitting it", |stranger| stranger.untold),
+        line("  the planner, told the job's model", |stranger| stranger.planner),
+    ]
+}
