@@ -5,23 +5,20 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
 use siren_backend_sim::Simulation;
-use siren_burn::BurnWorkload;
-use siren_core::platform::{EpochEstimate, EpochShape};
-use siren_core::{Allocation, Machine, Requests, Result, Seed, UpdateRule, Workload};
+use siren_core::platform::EpochEstimate;
+use siren_core::{Allocation, Machine, Result, Usd};
+
+use siren_examples::lab::equal::{self, Beside};
 use siren_examples::lab::rows::{self, Row};
-use siren_examples::lab::{Job, Run};
-use siren_examples::lenet::DigitLearner;
-use siren_examples::sentences::SentenceLearner;
-use siren_examples::sentences::reviews::{self, HeldOut, Reviews};
-use siren_examples::tables::{self, Clicks};
-use siren_examples::{mnist, run, steps};
-use siren_hsp::{Config, Decay, Fixed, Rate, Stop};
-use siren_linear::SparseLogisticRegression;
+use siren_examples::lab::scheduled::{By, Scheduled, Terms};
+use siren_examples::lab::{self, Run};
+use siren_examples::run;
+use siren_examples::testbed::{Contest, Size, contests};
+use siren_hsp::Fixed;
 use siren_report::Sheet;
 use siren_report::chart::{Axis, Chart, Series};
 
@@ -64,21 +61,6 @@ fn main() -> ExitCode {
     compare(&Command::parse()).map_or_else(|error| run::fail(&error), |()| ExitCode::SUCCESS)
 }
 
-/// One workload of the testbed.
-struct Contest {
-    /// The whole job.
-    job: Job,
-    /// The part that numbers of functions are searched on, and what part of the whole it is.
-    part: Job,
-    share: f64,
-    /// How to train with so many workers that do not wait for one another.
-    config: fn(u32) -> Config,
-    /// Bytes of an example as it is fetched.
-    example_bytes: f64,
-    /// How many times as long MXNet takes for an example, where that was measured.
-    mxnet: Option<f64>,
-}
-
 /// How many passes over the data one number of functions takes, by a search with real gradients.
 #[derive(Clone, Copy)]
 struct Passes {
@@ -96,19 +78,32 @@ fn compare(command: &Command) -> Result<()> {
          barrier, evaluations left out; cost counts GB-seconds, calls and requests to storage, and a \
          machine by the second, a minute at least. All of it is simulated, with real gradients.",
     );
-    let mut all = Vec::new();
-    for contest in contests(command)? {
-        let (rows, says, chart) = contest.held(&simulation, &machines, command.quick)?;
+    let (mut all, mut headline) = (Vec::new(), Vec::new());
+    let size = Size { quick: command.quick, seed: command.seed, reviews: command.reviews.clone() };
+    for contest in contests(&size)? {
+        let mut held = Held::new(&contest, &simulation, command.quick);
+        held.compare(&machines)?;
+        let Held { rows, says, curves, .. } = held;
         println!("\n{}", contest.job.name);
         rows::print(&rows);
         says.iter().for_each(|line| println!("{line}"));
+        let target = contest.job.config.stop.target_loss.unwrap_or(0.0);
+        let [by_time, by_cost] = lab::curves(&curves, 4.0 * target);
         sheet = sheet
             .heading(contest.job.name.as_str())
             .table(rows::HEADER, rows::cells(&rows))
             .text(says.join(" "))
-            .charts(&[chart])?;
+            .charts(&[chart(&contest.job.name, &rows)])?
+            .charts(&[by_time, by_cost])?;
+        headline.extend(at_equal_cost(&rows));
         all.extend(rows);
     }
+    println!("\nAt no more than a machine's cost");
+    rows::print_columns(&equal::HEADER, &equal::cells(&headline));
+    sheet = sheet
+        .heading("At no more than a machine's cost")
+        .table(equal::HEADER, equal::cells(&headline))
+        .charts(&[equal::chart(&headline)])?;
     rows::write(&all, &command.out.join("testbed.json"))?;
     let page = command.out.join("report.html");
     sheet.write(&page)?;
@@ -116,114 +111,186 @@ fn compare(command: &Command) -> Result<()> {
     Ok(())
 }
 
-impl Contest {
+/// The rows of machines, those with MXNet's images/s included, each beside the fastest rows of functions
+/// that cost no more.
+fn at_equal_cost(rows: &[Row]) -> Vec<Beside> {
+    let machines = rows.iter().filter(|row| row.platform.starts_with("EC2"));
+    let of = |machine: &Row, kind: &str, name: &str| {
+        let shown = rows.iter().filter(|row| row.platform.starts_with(kind) && row.reached);
+        let cheap = shown.filter(|row| row.cost_usd <= machine.cost_usd);
+        let fastest = cheap.min_by(|a, b| a.time_s.total_cmp(&b.time_s));
+        Beside::new(name, fastest, machine)
+    };
+    machines
+        .flat_map(|machine| {
+            [
+                of(machine, "Lambda, fastest", "static"),
+                of(machine, "Lambda, planner", "planner"),
+                of(machine, "Lambda, agent", "agent"),
+            ]
+        })
+        .collect()
+}
+
+/// A workload, and where and how it is held.
+struct Held<'a> {
+    contest: &'a Contest,
+    simulation: &'a Simulation,
+    quick: bool,
+    /// Runs that are known: one allocation may answer several questions.
+    known: Vec<(Allocation, Run)>,
+    rows: Vec<Row>,
+    says: Vec<String>,
+    /// Runs whose curves are drawn.
+    curves: Vec<(String, Run)>,
+}
+
+impl<'a> Held<'a> {
+    fn new(contest: &'a Contest, simulation: &'a Simulation, quick: bool) -> Self {
+        let (known, rows, says, curves) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { contest, simulation, quick, known, rows, says, curves }
+    }
+
     /// Searches, runs, compares.
-    fn held(
-        &self,
-        simulation: &Simulation,
-        machines: &[Machine],
-        quick: bool,
-    ) -> Result<(Vec<Row>, Vec<String>, Chart)> {
-        let name = &self.job.name;
-        let (mut rows, mut says, mut passes) = (Vec::new(), Vec::new(), Vec::new());
-        let searched = if quick { &SEARCHED[2..4] } else { &SEARCHED };
+    fn compare(&mut self, machines: &[Machine]) -> Result<()> {
+        let passes = self.search()?;
+        let run = self.on_lambda(STATIC)?;
+        self.add("Lambda, 8 functions of one vCPU", &run);
+        self.curves.push(("Lambda, 8 functions of one vCPU".into(), run));
+        let rented: Vec<Row> =
+            machines.iter().map(|machine| self.rent(machine)).collect::<Result<_>>()?;
+        let contest = self.contest;
+        let model = Model { contest, simulation: self.simulation, passes: &passes };
+        // What somebody takes who does not search, and the machines.
+        let mut budgets: Vec<Row> = self.rows.iter().take(1).chain(&rented).cloned().collect();
+        if let Some(best) = model.best(None) {
+            let run = self.on_lambda(best)?;
+            self.add("Lambda, best static", &run);
+            self.curves.push(("Lambda, best static".into(), run));
+            budgets.extend(self.rows.last().cloned());
+            self.tell("the same over objects");
+            let run = self.over_objects(best)?;
+            self.add("Lambda, the same over objects", &run);
+        }
+        for row in &rented {
+            match model.best(Some(row.cost_usd)) {
+                Some(best) => {
+                    let run = self.on_lambda(best)?;
+                    let what = format!("Lambda, fastest at the cost of {}", row.platform);
+                    self.add(&what, &run);
+                    self.says.extend(self.rows.last().map(|found| beside(found, row)));
+                }
+                None => self.says.push(format!(
+                    "No number of functions of any size that was looked at is as cheap as {}.",
+                    row.platform
+                )),
+            }
+        }
+        self.schedule(budgets)
+    }
+
+    fn tell(&self, what: &str) {
+        eprintln!("{}: {what}", self.contest.job.name);
+    }
+
+    fn add(&mut self, platform: &str, run: &Run) {
+        self.rows.push(Row::new(&self.contest.job.name, platform, run));
+    }
+
+    /// How many passes each number of functions takes, on a part of the data.
+    fn search(&mut self) -> Result<Vec<Passes>> {
+        let Contest { part, share, .. } = self.contest;
+        let mut passes = Vec::new();
+        let searched = if self.quick { &SEARCHED[2..4] } else { &SEARCHED };
         for &workers in searched {
-            let job = self.with(&self.part, workers);
-            eprintln!("{name}: {workers} functions on a part of the data");
-            let run = job.on_lambda(Fixed::new(workers, STATIC.memory_mb), simulation)?;
+            self.tell(&format!("{workers} functions on a part of the data"));
+            let job = self.contest.with(part, workers);
+            let run = job.on_lambda(Fixed::new(workers, STATIC.memory_mb), self.simulation)?;
             if run.is_done() {
                 passes.push(Passes { workers, epochs: run.record.epochs.len() as u64 });
             }
         }
-        says.push(format!(
+        self.says.push(format!(
             "Passes over {:.0} % of the data until the target, by number of functions: {}.",
-            self.share * 100.0,
+            share * 100.0,
             passes
                 .iter()
                 .map(|p| format!("{} with {}", p.epochs, p.workers))
                 .collect::<Vec<_>>()
                 .join(", ")
         ));
-        let mut known: Vec<(Allocation, Run)> = Vec::new();
-        // One allocation may answer several questions.
-        let mut on_lambda = |allocation: Allocation| -> Result<Run> {
-            if let Some((_, run)) = known.iter().find(|(of, _)| *of == allocation) {
-                return Ok(run.clone());
-            }
-            eprintln!("{name}: {} functions of {} MB", allocation.workers, allocation.memory_mb);
-            let run = self.on_lambda(allocation, simulation)?;
-            known.push((allocation, run.clone()));
-            Ok(run)
-        };
-        let run = on_lambda(STATIC)?;
-        rows.push(Row::new(name, "Lambda, 8 functions of one vCPU", &run));
+        Ok(passes)
+    }
 
-        let mut rented = Vec::new();
-        for machine in machines {
-            eprintln!("{name}: {}", machine.name);
-            // Pushes cost nothing there.
-            let as_functions = self.with(&self.job, machine.vcpus);
-            let mut job = as_functions.clone();
-            job.config.local_steps = 1;
-            let mut run = job.on_machine(machine)?;
-            if !run.is_done() {
-                run = as_functions.on_machine(machine)?;
-            }
-            let row = Row::new(name, &format!("EC2 {}", machine.name), &run);
-            if let Some(slower) = self.mxnet {
-                rows.push(as_in_mxnet(&row, machine, slower));
-            }
-            rented.push(row.clone());
-            rows.push(row);
+    fn rent(&mut self, machine: &Machine) -> Result<Row> {
+        self.tell(machine.name.as_ref());
+        // Pushes cost nothing there.
+        let as_functions = self.contest.with(&self.contest.job, machine.vcpus);
+        let mut job = as_functions.clone();
+        job.config.local_steps = 1;
+        let mut run = job.on_machine(machine)?;
+        if !run.is_done() {
+            run = as_functions.on_machine(machine)?;
         }
-        let model = Model { contest: self, simulation, passes: &passes };
-        if let Some(best) = model.best(None) {
-            let run = on_lambda(best)?;
-            rows.push(Row::new(name, "Lambda, best static", &run));
-            eprintln!("{name}: the same over objects");
-            let run = self.over_objects(best, simulation)?;
-            rows.push(Row::new(name, "Lambda, the same over objects", &run));
+        let what = format!("EC2 {}", machine.name);
+        let row = Row::new(&self.contest.job.name, &what, &run);
+        if let Some(slower) = self.contest.mxnet {
+            self.rows.push(as_in_mxnet(&row, machine, slower));
         }
-        for row in rented {
-            match model.best(Some(row.cost_usd)) {
-                Some(best) => {
-                    let run = on_lambda(best)?;
-                    let what = format!("Lambda, fastest at the cost of {}", row.platform);
-                    let found = Row::new(name, &what, &run);
-                    says.push(beside(&found, &row));
-                    rows.push(found);
+        self.rows.push(row.clone());
+        self.curves.push((what, run));
+        Ok(row)
+    }
+
+    fn on_lambda(&mut self, allocation: Allocation) -> Result<Run> {
+        if let Some((_, run)) = self.known.iter().find(|(of, _)| *of == allocation) {
+            return Ok(run.clone());
+        }
+        let Allocation { workers, memory_mb } = allocation;
+        self.tell(&format!("{workers} functions of {memory_mb} MB"));
+        let job = self.contest.with(&self.contest.job, workers);
+        let run = job.on_lambda(Fixed::new(workers, memory_mb), self.simulation)?;
+        self.known.push((allocation, run.clone()));
+        Ok(run)
+    }
+
+    /// Lets schedulers find out what the job is, at no more than what each of these rows costs. Once a
+    /// budget is too small, so are smaller ones.
+    fn schedule(&mut self, mut budgets: Vec<Row>) -> Result<()> {
+        budgets.sort_by(|a, b| b.cost_usd.total_cmp(&a.cost_usd));
+        let contest = self.contest;
+        let job = contest.with(&contest.job, contest.middle);
+        let prior =
+            job.prior(self.simulation, contest.example_bytes, contest.initial, contest.passes);
+        let steps = if self.quick { 6_000 } else { 100_000 };
+        let (probes, bounds) = (contest.probes.clone(), contest.bounds());
+        let mut terms = Terms { prior, probes, bounds, budget: Usd::ZERO, steps };
+        for by in By::ALL {
+            for row in &budgets {
+                let at = row.platform.trim_start_matches("Lambda, ");
+                let what = format!("Lambda, {by} at the cost of {at}");
+                self.tell(&what);
+                terms.budget = Usd::new(row.cost_usd);
+                let found = job.scheduled(by, self.simulation, &terms)?;
+                self.rows.push(Row::scheduled(&contest.job.name, &what, &found));
+                self.says.push(probed(&what, &found));
+                self.curves.push((what, found.run.clone()));
+                if !found.succeeded() {
+                    break;
                 }
-                None => says.push(format!(
-                    "No number of functions of any size that was looked at is as cheap as {}.",
-                    row.platform
-                )),
             }
         }
-        let chart = chart(name, &rows);
-        Ok((rows, says, chart))
+        Ok(())
     }
 
-    fn with(&self, job: &Job, workers: u32) -> Job {
-        let mut job = job.clone();
-        let stop = job.config.stop;
-        job.config = Config { seed: job.config.seed, stop, ..(self.config)(workers) };
-        job
-    }
-
-    fn on_lambda(&self, allocation: Allocation, simulation: &Simulation) -> Result<Run> {
-        let Allocation { workers, memory_mb } = allocation;
-        self.with(&self.job, workers).on_lambda(Fixed::new(workers, memory_mb), simulation)
-    }
-}
-
-impl Contest {
     /// As often as the time model says that a worker pushes, at the most.
-    fn over_objects(&self, allocation: Allocation, simulation: &Simulation) -> Result<Run> {
+    fn over_objects(&self, allocation: Allocation) -> Result<Run> {
         let Allocation { workers, memory_mb } = allocation;
-        let model = Model { contest: self, simulation, passes: &[] };
+        let Self { contest, simulation, .. } = *self;
+        let model = Model { contest, simulation, passes: &[] };
         let cycle = model.epoch(allocation, false).cycle_s;
         let cycle = Duration::try_from_secs_f64(cycle).unwrap_or_default();
-        let job = self.with(&self.job, workers);
+        let job = contest.with(&contest.job, workers);
         job.over_objects(Fixed::new(workers, memory_mb), simulation, workers, cycle)
     }
 }
@@ -265,19 +332,7 @@ impl Model<'_> {
 
     fn epoch(&self, allocation: Allocation, cold: bool) -> EpochEstimate {
         let contest = self.contest;
-        let config = (contest.config)(allocation.workers);
-        let bytes = contest.job.workload.dim() as u64 * 4;
-        let shape = EpochShape {
-            batches: contest.job.train.len().div_ceil(config.batch_size),
-            batch_size: config.batch_size,
-            local_steps: config.local_steps,
-            synchrony: config.synchrony,
-            example_bytes: contest.example_bytes,
-            pull_bytes: bytes,
-            push_bytes: bytes,
-            pull: Requests { reads: 1, writes: 0 },
-            push: Requests { reads: 0, writes: 1 },
-        };
+        let shape = contest.with(&contest.job, allocation.workers).shape(contest.example_bytes);
         self.simulation.profile.epoch(&shape, &contest.job.step, allocation, cold)
     }
 }
@@ -294,6 +349,23 @@ fn as_in_mxnet(ours: &Row, machine: &Machine, slower: f64) -> Row {
         cost_usd_without_requests: bill.dollars(),
         ..ours.clone()
     }
+}
+
+/// What a scheduler spent on finding out.
+fn probed(what: &str, found: &Scheduled) -> String {
+    let (time_s, cost_usd) = found.probing();
+    let end = match (found.run.is_done(), found.succeeded()) {
+        (true, true) => "",
+        (true, false) => "; the target costs more than the budget",
+        _ => "; the target is missed",
+    };
+    format!(
+        "{what}: {} s and ${}, of which probing {} s and ${}{end}.",
+        rows::digits(found.run.time_s),
+        rows::digits(found.run.cost.dollars()),
+        rows::digits(time_s),
+        rows::digits(cost_usd),
+    )
 }
 
 fn beside(found: &Row, row: &Row) -> String {
@@ -318,9 +390,18 @@ fn chart(name: &str, rows: &[Row]) -> Chart {
         name if name.ends_with("images/s") => "EC2 with MXNet's images/s",
         name if name.starts_with("EC2") => "EC2",
         name if name.ends_with("objects") => "Lambda, over objects",
+        name if name.starts_with("Lambda, planner") => "Lambda, planner",
+        name if name.starts_with("Lambda, agent") => "Lambda, agent",
         _ => "Lambda",
     };
-    let kinds = ["Lambda", "Lambda, over objects", "EC2", "EC2 with MXNet's images/s"];
+    let kinds = [
+        "Lambda",
+        "Lambda, over objects",
+        "EC2",
+        "EC2 with MXNet's images/s",
+        "Lambda, planner",
+        "Lambda, agent",
+    ];
     kinds.into_iter().fold(chart, |chart, of| {
         let shown: Vec<&Row> = rows.iter().filter(|row| kind(row) == of && row.reached).collect();
         if shown.is_empty() {
@@ -333,142 +414,4 @@ fn chart(name: &str, rows: &[Row]) -> Chart {
         });
         chart.series(Series::scatter(of, points).hover(hover))
     })
-}
-
-/// The three workloads.
-fn contests(command: &Command) -> Result<Vec<Contest>> {
-    Ok(vec![lenet(command)?, sentences(command)?, linear(command)?])
-}
-
-fn stop(epochs: u64, target: f64) -> Stop {
-    Stop { epochs, target_loss: Some(target), ..Stop::default() }
-}
-
-/// LeNet, as `lenet_mnist` trains it: momentum for few workers, Adam in small batches for many. A push
-/// covers eight batches where workers are few, so that requests cost less than computing.
-fn lenet_config(workers: u32) -> Config {
-    let few = workers <= 8;
-    Config {
-        batch_size: if few { 64 } else { 16 },
-        local_steps: if few { 4 } else { 8 },
-        rule: if few { UpdateRule::Sgd } else { UpdateRule::ADAM },
-        rate: if few { 0.05.into() } else { 0.000_3.into() },
-        clip_norm: Some(1.0),
-        ..Config::default()
-    }
-}
-
-fn lenet(command: &Command) -> Result<Contest> {
-    let size = command.quick.then_some(4_000);
-    let (train, test) = mnist::load(&mnist::bundled(), size)?;
-    let small = train.clone().take(train_part(command.quick));
-    let test = Arc::new(if command.quick { test.take(1_000) } else { test });
-    let workload: Arc<dyn Workload> = Arc::new(BurnWorkload::new(DigitLearner)?);
-    let share = train_part(command.quick) as f64 / train_len(command.quick);
-    let (target, looser) = if command.quick { (0.5, 0.7) } else { (0.05, 0.12) };
-    let patience = if command.quick { 3 } else { 8 };
-    let job = |train, stop| Job {
-        name: "LeNet on MNIST".into(),
-        workload: Arc::clone(&workload),
-        train: Arc::new(train),
-        test: test.clone(),
-        config: Config { seed: command.seed, stop, ..Config::default() },
-        step: steps::LENET,
-        threads: threads(),
-    };
-    Ok(Contest {
-        example_bytes: siren_examples::lenet::RECORD as f64,
-        job: job(train, stop(patience, target)),
-        part: job(small, stop(patience, looser)),
-        share,
-        config: lenet_config,
-        mxnet: Some(steps::LENET_IN_MXNET),
-    })
-}
-
-fn train_part(quick: bool) -> u64 {
-    if quick { 2_000 } else { 12_000 }
-}
-
-fn train_len(quick: bool) -> f64 {
-    if quick { 4_000.0 } else { 60_000.0 }
-}
-
-fn sentences_config(workers: u32) -> Config {
-    let few = workers <= 4;
-    Config {
-        batch_size: if few { 50 } else { 8 },
-        local_steps: if few { 2 } else { 4 },
-        rule: UpdateRule::ADAM,
-        rate: Rate {
-            base: if few { 0.003 } else { 0.000_5 },
-            decay: Decay::Cosine { epochs: 8, last: 0.1 },
-            warmup: 0,
-        },
-        clip_norm: Some(1.0),
-        weight_decay: 1e-4,
-        ..Config::default()
-    }
-}
-
-fn sentences(command: &Command) -> Result<Contest> {
-    let read = reviews::read(command.reviews.clone().unwrap_or_else(reviews::bundled))?;
-    let size = command.quick.then_some(1_000);
-    let reviews = Reviews::new(read, Seed::new(command.seed), HeldOut::Tenth, size)?;
-    let learner = SentenceLearner::new(reviews.vocabulary.len());
-    let workload: Arc<dyn Workload> = Arc::new(BurnWorkload::new(learner)?);
-    let target = if command.quick { 0.69 } else { 0.60 };
-    let job = Job {
-        name: "Sentence network on movie reviews".into(),
-        workload,
-        train: Arc::new(reviews.train),
-        test: Arc::new(reviews.held_out),
-        config: Config { seed: command.seed, stop: stop(8, target), ..Config::default() },
-        step: steps::SENTENCES,
-        threads: threads(),
-    };
-    Ok(Contest {
-        part: job.clone(),
-        share: 1.0,
-        config: sentences_config,
-        example_bytes: siren_examples::sentences::RECORD as f64,
-        mxnet: None,
-        job,
-    })
-}
-
-fn linear_config(workers: u32) -> Config {
-    Config {
-        batch_size: 32,
-        local_steps: 8,
-        rate: (0.6 / workers.max(6) as f32).min(0.12).into(),
-        ..Config::default()
-    }
-}
-
-fn linear(command: &Command) -> Result<Contest> {
-    let size = command.quick.then_some(12_000);
-    let (train, test) = tables::load_clicks(&tables::bundled_clicks(), Clicks::CensusKdd, size)?;
-    let target = if command.quick { 0.15 } else { 0.124 };
-    let job = Job {
-        name: "Linear classification on census data".into(),
-        workload: Arc::new(SparseLogisticRegression::new(train.features)?),
-        train: Arc::new(train.source),
-        test: Arc::new(test.source),
-        config: Config { seed: command.seed, stop: stop(15, target), ..Config::default() },
-        step: steps::CENSUS,
-        threads: threads(),
-    };
-    Ok(Contest {
-        part: job.clone(),
-        share: 1.0,
-        config: linear_config,
-        example_bytes: 25.0 * 8.0,
-        mxnet: None,
-        job,
-    })
-}
-
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }

@@ -3,26 +3,20 @@
 //!
 //! `cargo run --release --example toy_example`
 
-use std::cmp::Ordering::Less;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Parser;
 use siren_backend_sim::Simulation;
-use siren_core::{Machine, Result, Scheduler, StepTime};
-use siren_examples::lab::rows::{self, Row};
-use siren_examples::lab::{Job, Run, on_all_cores};
+use siren_core::{Result, StepTime};
+use siren_examples::lab::{self, Job, rows};
 use siren_examples::tables::{self, Clicks};
+use siren_examples::toy::{Setting, Toy};
 use siren_examples::{run, steps};
-use siren_hsp::{Config, Fixed, Schedule, Stop};
+use siren_hsp::Config;
 use siren_linear::SparseLogisticRegression;
 use siren_report::Sheet;
-use siren_report::chart::{Axis, Chart, Series};
-
-/// The memory of each function, as in the talk.
-const MEMORY_MB: u32 = 256;
 
 /// The held-out log loss that every run has to reach: within 2 % of the best that is known (0.120).
 const TARGET: f64 = 0.122;
@@ -32,12 +26,6 @@ const QUICK_TARGET: f64 = 0.128;
 
 /// Larger losses are not drawn.
 const SHOWN: f64 = 0.16;
-
-/// The longest schedule that is looked at, in epochs.
-const LONGEST_SCHEDULE: u64 = 6;
-
-/// Epochs after which a run that has not reached the target is given up.
-const PATIENCE: u64 = 15;
 
 /// Seconds for the gradient of one example on one vCPU at which 20 functions take about as long as in
 /// the talk (237 s). The talk says neither what its code nor what its data were.
@@ -66,100 +54,6 @@ struct Command {
 
 fn main() -> ExitCode {
     compare(&Command::parse()).map_or_else(|error| run::fail(&error), |()| ExitCode::SUCCESS)
-}
-
-/// How often a function pushes at the most.
-const CYCLE: Duration = Duration::from_millis(100);
-
-/// What a worker does between two pushes, and how fast it learns.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Setting {
-    batch_size: u64,
-    local_steps: u64,
-    rate: f32,
-}
-
-/// A job and how far the search for its settings goes.
-struct Toy {
-    job: Job,
-    target: f64,
-    simulation: Simulation,
-    settings: Vec<Setting>,
-    schedules: Vec<[u32; 3]>,
-}
-
-impl Toy {
-    fn at(&self, setting: Setting, epochs: u64) -> Job {
-        let mut job = self.job.clone();
-        job.config = Config {
-            batch_size: setting.batch_size,
-            local_steps: setting.local_steps,
-            rate: setting.rate.into(),
-            stop: Stop { epochs, target_loss: Some(self.target), ..Stop::default() },
-            ..job.config
-        };
-        job
-    }
-
-    /// The same number of functions in every epoch: the runs of all settings that reach the target.
-    fn constant(&self, functions: u32) -> Result<Vec<Found>> {
-        let runs = on_all_cores(&self.settings, |&setting| {
-            let scheduler = Fixed::new(functions, MEMORY_MB);
-            let run = self.at(setting, PATIENCE).on_lambda(scheduler, &self.simulation)?;
-            Ok(run.is_done().then_some(Found { setting, run }))
-        })?;
-        Ok(runs.into_iter().flatten().collect())
-    }
-
-    /// So many functions in the first epoch, in between, and in the last: the runs of `settings` that
-    /// reach the target.
-    fn schedule(&self, functions: [u32; 3], settings: &[Setting]) -> Result<Vec<Found>> {
-        let mut runs = Vec::new();
-        for &setting in settings {
-            // The last epoch has to be known: the fewest epochs that suffice.
-            for epochs in 2..=LONGEST_SCHEDULE {
-                let [first, between, last] = functions;
-                let scheduler = Schedule::new(first, between, last, MEMORY_MB);
-                let run = self.at(setting, epochs).on_lambda(scheduler, &self.simulation)?;
-                if run.is_done() {
-                    runs.push(Found { setting, run });
-                    break;
-                }
-            }
-        }
-        Ok(runs)
-    }
-
-    /// The machine, whose workers share its memory: pushes cost nothing there.
-    fn machine(&self, machine: &Machine) -> Result<Vec<Found>> {
-        let runs = on_all_cores(&self.settings, |&setting| {
-            let run = self.at(setting, PATIENCE).on_machine(machine)?;
-            Ok(run.is_done().then_some(Found { setting, run }))
-        })?;
-        Ok(runs.into_iter().flatten().collect())
-    }
-}
-
-/// A run that reached the target, and its setting.
-#[derive(Clone)]
-struct Found {
-    setting: Setting,
-    run: Run,
-}
-
-/// The run whose setting suits it: the one with the least product of time and money.
-fn best(runs: &[Found]) -> Option<&Found> {
-    let worth = |found: &&Found| found.run.time_s * found.run.cost.dollars();
-    runs.iter().min_by(|a, b| worth(a).total_cmp(&worth(b)))
-}
-
-/// What the toy example consists of at one speed of the workload.
-struct Story {
-    rows: Vec<Row>,
-    runs: Vec<(String, Run)>,
-    /// Settings that suit some allocation.
-    settings: Vec<Setting>,
-    says: Vec<String>,
 }
 
 fn compare(command: &Command) -> Result<()> {
@@ -195,7 +89,8 @@ fn compare(command: &Command) -> Result<()> {
         })
         .collect();
     let target = if command.quick { QUICK_TARGET } else { TARGET };
-    let mut toy = Toy { job, target, simulation, settings, schedules };
+    let steps = if command.quick { 6_000 } else { 100_000 };
+    let mut toy = Toy { steps, job, target, simulation, settings, schedules };
 
     let mut sheet = Sheet::new("Toy example: logistic regression on functions and on a machine")
         .text(format!(
@@ -225,7 +120,7 @@ fn compare(command: &Command) -> Result<()> {
         toy.settings.clone_from(&story.settings);
         rows::print(&story.rows);
         story.says.iter().for_each(|line| println!("{line}"));
-        let charts = charts(&story.runs);
+        let charts = lab::curves(&story.runs, SHOWN);
         for (chart, by) in charts.iter().zip(["time", "cost"]) {
             let file = command.out.join(format!("loss_by_{by}_{slug}.svg"));
             let svg = chart.to_svg()?;
@@ -255,167 +150,6 @@ const THE_TALK: [[&str; 4]; 4] = [
     ["150 functions", "0.009699", "50.04", "0.031"],
     ["X functions: 120, then 20, then 10", "0.009761", "202.55", "0.019"],
 ];
-
-impl Toy {
-    fn story(&self, name: &str) -> Result<Story> {
-        let mut story =
-            Story { rows: Vec::new(), runs: Vec::new(), settings: Vec::new(), says: Vec::new() };
-        let twenty = self.constant(20)?;
-        story.add(name, "20 functions", best(&twenty));
-        let many = self.constant(150)?;
-        story.add(name, "150 functions", best(&many));
-        let mut constant = [twenty.clone(), many].concat();
-        for functions in [10, 50] {
-            let found = self.constant(functions)?;
-            story.settle(best(&found));
-            constant.extend(found);
-        }
-        let settings = story.settings.clone();
-        let talk = self.schedule([120, 20, 10], &settings)?;
-        story.add(name, "X functions of the talk", best(&talk));
-        let found = on_all_cores(&self.schedules, |&of| self.schedule(of, &settings))?.concat();
-        // What the talk asks: as cheap as 20 functions, and faster.
-        let budget = best(&twenty).map(|found| found.run.cost);
-        let affordable = |found: &&Found| budget.is_some_and(|budget| found.run.cost <= budget);
-        let fastest = |of: &[Found]| {
-            let by_time = |a: &&Found, b: &&Found| a.run.time_s.total_cmp(&b.run.time_s);
-            of.iter().filter(affordable).min_by(by_time).cloned()
-        };
-        let (constant, found) = (fastest(&constant), fastest(&found));
-        if let Some(constant) = &constant {
-            story.add(name, "best constant number at that cost", Some(constant));
-        }
-        if let Some(found) = &found {
-            story.add(name, "best schedule found at that cost", Some(found));
-        }
-        // The same over objects on S3, where somebody has to apply what is pushed.
-        if let Some(found) = best(&twenty) {
-            let scheduler = Fixed::new(20, MEMORY_MB);
-            story.over_objects(self, name, "20 functions, over objects", found, scheduler, 20)?;
-        }
-        if let Some(found) = &found {
-            let of = |at: usize| found.run.record.epochs.get(at).map_or(1, |epoch| epoch.workers);
-            let last = found.run.record.epochs.len().saturating_sub(1);
-            let scheduler = Schedule::new(of(0), of(1.min(last)), of(last), MEMORY_MB);
-            let what = "best schedule found, over objects";
-            story.over_objects(self, name, what, found, scheduler, of(0))?;
-        }
-        story.add(name, "EC2 c5.2xlarge", best(&self.machine(&Machine::c5_2xlarge())?));
-        story.judge(best(&twenty), best(&talk), constant.as_ref(), found.as_ref());
-        Ok(story)
-    }
-}
-
-impl Story {
-    fn add(&mut self, name: &str, platform: &str, found: Option<&Found>) {
-        self.settle(found);
-        match found {
-            Some(Found { run, .. }) => {
-                self.rows.push(Row::new(name, platform, run));
-                self.runs.push((platform.into(), run.clone()));
-            }
-            None => self.says.push(format!(
-                "{platform}: no setting that was tried reaches the target within {PATIENCE} epochs."
-            )),
-        }
-    }
-
-    /// Runs what was found again over objects. What is pushed is seen later there, so that lower rates
-    /// are tried too; if all miss the target, the row says so.
-    fn over_objects(
-        &mut self,
-        toy: &Toy,
-        name: &str,
-        platform: &str,
-        found: &Found,
-        scheduler: impl Scheduler + Clone + Sync + 'static,
-        workers: u32,
-    ) -> Result<()> {
-        // A schedule ends after the epochs it was found for.
-        let epochs = found.run.record.epochs.len() as u64;
-        let epochs = if found.run.is_constant() { PATIENCE } else { epochs };
-        let runs = on_all_cores(&[1.0, 0.3, 0.1], |factor| {
-            let setting = Setting { rate: found.setting.rate * factor, ..found.setting };
-            let job = toy.at(setting, epochs);
-            job.over_objects(scheduler.clone(), &toy.simulation, workers, CYCLE)
-        })?;
-        let worth = |run: &&Run| {
-            let missed = if run.is_done() { 0.0 } else { run.record.outcome.loss };
-            (missed, run.time_s * run.cost.dollars())
-        };
-        let best = runs.iter().min_by(|a, b| worth(a).partial_cmp(&worth(b)).unwrap_or(Less));
-        self.rows.extend(best.map(|run| Row::new(name, platform, run)));
-        Ok(())
-    }
-
-    fn settle(&mut self, found: Option<&Found>) {
-        if let Some(found) = found
-            && !self.settings.contains(&found.setting)
-        {
-            self.settings.push(found.setting);
-        }
-    }
-
-    /// Says whether a changing number of functions wins.
-    fn judge(
-        &mut self,
-        twenty: Option<&Found>,
-        talk: Option<&Found>,
-        constant: Option<&Found>,
-        found: Option<&Found>,
-    ) {
-        let Some(twenty) = twenty else { return };
-        if let Some(talk) = talk {
-            let faster = talk.run.time_s < twenty.run.time_s;
-            let cheaper = talk.run.cost <= twenty.run.cost;
-            let verdict = match (faster, cheaper) {
-                (true, true) => "wins against 20 functions",
-                (true, false) => "is faster than 20 functions, and dearer",
-                (false, true) => "is cheaper than 20 functions, and slower",
-                (false, false) => "loses against 20 functions",
-            };
-            self.says.push(format!(
-                "With requests counted, the talk's schedule {verdict}: {}.",
-                beside(&talk.run, &twenty.run)
-            ));
-        }
-        self.says.push(match (constant, found) {
-            (Some(constant), Some(found)) => format!(
-                "At no more than the cost of 20 functions, the fastest schedule of those searched, \
-                 beside the fastest constant number: {}.",
-                beside(&found.run, &constant.run)
-            ),
-            _ => "No schedule of those searched is as cheap as 20 functions.".into(),
-        });
-    }
-}
-
-/// Time and money of one run in terms of another's.
-fn beside(run: &Run, other: &Run) -> String {
-    let less = 1.0 - run.time_s / other.time_s;
-    format!(
-        "{:.1} % {} time at {:.2} times the cost",
-        less.abs() * 100.0,
-        if less >= 0.0 { "less" } else { "more" },
-        run.cost.dollars() / other.cost.dollars(),
-    )
-}
-
-fn charts(runs: &[(String, Run)]) -> [Chart; 2] {
-    let chart = |axis: Axis, title: &str, of: fn(&Run) -> Vec<(f64, f64)>| {
-        let chart = Chart::new(title, axis.log(), Axis::new("held-out loss", ""));
-        runs.iter().fold(chart, |chart, (name, run)| {
-            // What is far from the target would press the rest together; the start is at no time and no
-            // money, which a logarithmic axis has not.
-            let near = of(run).into_iter().skip(1).filter(|&(_, loss)| loss < SHOWN);
-            chart.series(Series::line(name.as_str(), near))
-        })
-    };
-    [
-        chart(Axis::new("time", "s"), "Loss against time", Run::loss_by_time),
-        chart(Axis::new("cost", "$"), "Loss against money", Run::loss_by_cost),
-    ]
-}
 
 fn time(seconds: f64) -> String {
     if seconds >= 1e-3 {

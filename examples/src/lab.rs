@@ -1,6 +1,11 @@
 //! Jobs on simulated platforms: what `toy_example`, `testbed` and `synchrony` share.
 
+mod curves;
+pub mod equal;
 pub mod rows;
+pub mod scheduled;
+
+pub use curves::curves;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -14,5 +14,7 @@ pub mod schedulers;
 pub mod sentences;
 pub mod steps;
 pub mod tables;
+pub mod testbed;
+pub mod toy;
 
 pub use flags::Flags;

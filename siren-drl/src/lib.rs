@@ -24,6 +24,7 @@ mod model;
 mod optimum;
 mod planner;
 mod play;
+mod probe;
 mod reference;
 mod solve;
 mod state;
@@ -44,6 +45,7 @@ pub use model::{
 pub use optimum::{OpenLoop, Optimum, check_budget, minimum_cost, optimum};
 pub use planner::Planner;
 pub use play::{Episode, Score, play};
+pub use probe::Probing;
 pub use state::State;
 pub use task::{Bounds, Reward, Task};
 pub use vary::vary;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use siren_core::{Error, ErrorKind, Result, file};
 
 use super::Run;
+use super::scheduled::Scheduled;
 
 /// One run of a comparison.
 #[derive(Clone, Debug, Serialize)]
@@ -19,11 +20,11 @@ pub struct Row {
     /// Functions of each epoch, where they differ.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub schedule: Vec<u32>,
-    /// Memory of each function, or of the machine.
+    /// Memory of each function in the last epoch, or of the machine.
     pub memory_mb: u32,
     /// Epochs until the target loss.
     pub epochs: u64,
-    /// Whether the target loss was reached.
+    /// Whether the target loss was reached, within the budget if there was one.
     pub reached: bool,
     /// The held-out loss at the end.
     pub loss: f64,
@@ -35,6 +36,12 @@ pub struct Row {
     pub cost_usd: f64,
     /// GB-seconds alone, or the machine.
     pub cost_usd_without_requests: f64,
+    /// What it was allowed to cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_usd: Option<f64>,
+    /// Seconds and dollars of it that were spent on finding out what the job is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probing: Option<(f64, f64)>,
 }
 
 impl Row {
@@ -59,7 +66,24 @@ impl Row {
             time_s: run.time_s,
             cost_usd: run.cost.dollars(),
             cost_usd_without_requests: run.cost_without_requests.dollars(),
+            budget_usd: None,
+            probing: None,
         }
+    }
+
+    /// A row for a run whose scheduler had to learn what the job is.
+    pub fn scheduled(workload: &str, platform: &str, scheduled: &Scheduled) -> Self {
+        Self {
+            reached: scheduled.succeeded(),
+            budget_usd: Some(scheduled.budget.dollars()),
+            probing: Some(scheduled.probing()),
+            ..Self::new(workload, platform, &scheduled.run)
+        }
+    }
+
+    /// Whether it cost more than it was allowed to.
+    fn is_over(&self) -> bool {
+        self.budget_usd.is_some_and(|budget| self.cost_usd > budget)
     }
 
     /// How many functions, in words.
@@ -75,15 +99,16 @@ impl Row {
     }
 
     fn cells(&self) -> [String; 9] {
+        let over = self.is_over();
         [
             self.platform.clone(),
             self.who(),
             self.memory_mb.to_string(),
             self.epochs.to_string(),
-            format!("{:.4}{}", self.loss, if self.reached { "" } else { " (missed)" }),
+            format!("{:.4}{}", self.loss, if self.reached || over { "" } else { " (missed)" }),
             format!("{:.4}", self.quality),
             digits(self.time_s),
-            digits(self.cost_usd),
+            format!("{}{}", digits(self.cost_usd), if over { " (over budget)" } else { "" }),
             digits(self.cost_usd_without_requests),
         ]
     }

@@ -1,0 +1,234 @@
+//! The workloads of the testbed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use siren_burn::BurnWorkload;
+use siren_core::{Allocation, Result, Seed, UpdateRule, Workload};
+use siren_drl::Bounds;
+use siren_hsp::{Config, Decay, Rate, Stop};
+use siren_linear::SparseLogisticRegression;
+
+use crate::lab::Job;
+use crate::lenet::DigitLearner;
+use crate::sentences::SentenceLearner;
+use crate::sentences::reviews::{self, HeldOut, Reviews};
+use crate::tables::{self, Clicks};
+use crate::{mnist, steps};
+
+/// How much of the data, and where all randomness comes from.
+#[derive(Clone, Debug)]
+pub struct Size {
+    /// Small parts of the data.
+    pub quick: bool,
+    /// Where all randomness comes from.
+    pub seed: u64,
+    /// All movie reviews, instead of the bundled part.
+    pub reviews: Option<PathBuf>,
+}
+
+/// One workload of the testbed.
+pub struct Contest {
+    /// The whole job.
+    pub job: Job,
+    /// The part that numbers of functions are searched on.
+    pub part: Job,
+    /// What part of the whole that is.
+    pub share: f64,
+    /// How to train with so many workers that do not wait for one another.
+    pub config: fn(u32) -> Config,
+    /// Bytes of an example as it is fetched.
+    pub example_bytes: f64,
+    /// How many times as long MXNet takes for an example, where that was measured.
+    pub mxnet: Option<f64>,
+    /// The loss before any training.
+    pub initial: f64,
+    /// About how many passes one function takes, as somebody guesses who has trained something alike.
+    pub passes: f64,
+    /// Where schedulers change the number of functions, they train as so many workers do.
+    pub middle: u32,
+    /// What the first epochs run with, where a scheduler has to learn what the job is.
+    pub probes: Vec<Allocation>,
+    /// The most functions that it may take: more do not learn with the settings of `middle`.
+    pub most: u32,
+}
+
+/// Memory sizes that schedulers choose from, up to one vCPU.
+const MEMORY_MB: [u32; 3] = [233, 1_769, 256];
+
+impl Contest {
+    /// A job, to be trained by so many workers.
+    pub fn with(&self, job: &Job, workers: u32) -> Job {
+        let mut job = job.clone();
+        let stop = job.config.stop;
+        job.config = Config { seed: job.config.seed, stop, ..(self.config)(workers) };
+        job
+    }
+
+    /// What schedulers may choose from.
+    pub fn bounds(&self) -> Bounds {
+        let [memory_min_mb, memory_max_mb, memory_step_mb] = MEMORY_MB;
+        Bounds { workers: self.most, memory_min_mb, memory_max_mb, memory_step_mb }
+    }
+}
+
+fn probes(workers: &[u32], memory_mb: u32) -> Vec<Allocation> {
+    workers.iter().map(|&workers| Allocation { workers, memory_mb }).collect()
+}
+
+/// The three workloads.
+///
+/// # Errors
+///
+/// When the data cannot be read.
+pub fn contests(size: &Size) -> Result<Vec<Contest>> {
+    Ok(vec![lenet(size)?, sentences(size)?, linear(size)?])
+}
+
+fn stop(epochs: u64, target: f64) -> Stop {
+    Stop { epochs, target_loss: Some(target), ..Stop::default() }
+}
+
+/// LeNet, as `lenet_mnist` trains it: momentum for few workers, Adam in small batches for many. A push
+/// covers eight batches where workers are few, so that requests cost less than computing.
+fn lenet_config(workers: u32) -> Config {
+    let few = workers <= 8;
+    Config {
+        batch_size: if few { 64 } else { 16 },
+        local_steps: if few { 4 } else { 8 },
+        rule: if few { UpdateRule::Sgd } else { UpdateRule::ADAM },
+        rate: if few { 0.05.into() } else { 0.000_3.into() },
+        clip_norm: Some(1.0),
+        ..Config::default()
+    }
+}
+
+fn lenet(size: &Size) -> Result<Contest> {
+    let some = size.quick.then_some(4_000);
+    let (train, test) = mnist::load(&mnist::bundled(), some)?;
+    let small = train.clone().take(train_part(size.quick));
+    let test = Arc::new(if size.quick { test.take(1_000) } else { test });
+    let workload: Arc<dyn Workload> = Arc::new(BurnWorkload::new(DigitLearner)?);
+    let share = train_part(size.quick) as f64 / train_len(size.quick);
+    let (target, looser) = if size.quick { (0.5, 0.7) } else { (0.05, 0.12) };
+    let patience = if size.quick { 3 } else { 8 };
+    let job = |train, stop| Job {
+        name: "LeNet on MNIST".into(),
+        workload: Arc::clone(&workload),
+        train: Arc::new(train),
+        test: test.clone(),
+        config: Config { seed: size.seed, stop, ..Config::default() },
+        step: steps::LENET,
+        threads: threads(),
+    };
+    Ok(Contest {
+        example_bytes: crate::lenet::RECORD as f64,
+        job: job(train, stop(patience, target)),
+        part: job(small, stop(patience, looser)),
+        share,
+        config: lenet_config,
+        mxnet: Some(steps::LENET_IN_MXNET),
+        initial: std::f64::consts::LN_10,
+        passes: 2.0,
+        middle: 8,
+        probes: probes(&[4], 1_769),
+        most: 8,
+    })
+}
+
+fn train_part(quick: bool) -> u64 {
+    if quick { 2_000 } else { 12_000 }
+}
+
+fn train_len(quick: bool) -> f64 {
+    if quick { 4_000.0 } else { 60_000.0 }
+}
+
+fn sentences_config(workers: u32) -> Config {
+    let few = workers <= 4;
+    Config {
+        batch_size: if few { 50 } else { 8 },
+        local_steps: if few { 2 } else { 4 },
+        rule: UpdateRule::ADAM,
+        rate: Rate {
+            base: if few { 0.003 } else { 0.000_5 },
+            decay: Decay::Cosine { epochs: 8, last: 0.1 },
+            warmup: 0,
+        },
+        clip_norm: Some(1.0),
+        weight_decay: 1e-4,
+        ..Config::default()
+    }
+}
+
+fn sentences(size: &Size) -> Result<Contest> {
+    let read = reviews::read(size.reviews.clone().unwrap_or_else(reviews::bundled))?;
+    let some = size.quick.then_some(1_000);
+    let reviews = Reviews::new(read, Seed::new(size.seed), HeldOut::Tenth, some)?;
+    let learner = SentenceLearner::new(reviews.vocabulary.len());
+    let workload: Arc<dyn Workload> = Arc::new(BurnWorkload::new(learner)?);
+    let target = if size.quick { 0.69 } else { 0.60 };
+    let job = Job {
+        name: "Sentence network on movie reviews".into(),
+        workload,
+        train: Arc::new(reviews.train),
+        test: Arc::new(reviews.held_out),
+        config: Config { seed: size.seed, stop: stop(8, target), ..Config::default() },
+        step: steps::SENTENCES,
+        threads: threads(),
+    };
+    Ok(Contest {
+        part: job.clone(),
+        share: 1.0,
+        config: sentences_config,
+        example_bytes: crate::sentences::RECORD as f64,
+        mxnet: None,
+        initial: std::f64::consts::LN_2,
+        passes: 2.0,
+        middle: 4,
+        probes: probes(&[2, 4], 1_769),
+        most: 8,
+        job,
+    })
+}
+
+fn linear_config(workers: u32) -> Config {
+    Config {
+        batch_size: 32,
+        local_steps: 8,
+        rate: (0.6 / workers.max(6) as f32).min(0.12).into(),
+        ..Config::default()
+    }
+}
+
+fn linear(size: &Size) -> Result<Contest> {
+    let some = size.quick.then_some(12_000);
+    let (train, test) = tables::load_clicks(&tables::bundled_clicks(), Clicks::CensusKdd, some)?;
+    let target = if size.quick { 0.15 } else { 0.124 };
+    let job = Job {
+        name: "Linear classification on census data".into(),
+        workload: Arc::new(SparseLogisticRegression::new(train.features)?),
+        train: Arc::new(train.source),
+        test: Arc::new(test.source),
+        config: Config { seed: size.seed, stop: stop(15, target), ..Config::default() },
+        step: steps::CENSUS,
+        threads: threads(),
+    };
+    Ok(Contest {
+        part: job.clone(),
+        share: 1.0,
+        config: linear_config,
+        example_bytes: 25.0 * 8.0,
+        mxnet: None,
+        initial: std::f64::consts::LN_2,
+        passes: 5.0,
+        middle: 8,
+        probes: probes(&[4, 12], 233),
+        most: 12,
+        job,
+    })
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}

@@ -1,0 +1,285 @@
+//! Learning what a job is from its own first epochs.
+
+use siren_core::{Allocation, Error, Job, Observation, Outcome, Result, Scheduler, Usd};
+use siren_hsp::EpochRecord;
+
+use crate::fit::Fit;
+use crate::history::{Run, RunHistory};
+use crate::model::{At, Chance, Dynamics, JobModel};
+use crate::planner::Planner;
+use crate::state::State;
+use crate::task::Bounds;
+
+/// Makes the scheduler of the rest of a job from the model of it and the observation before the next epoch.
+type Successor = dyn FnMut(JobModel, &Job, &Observation) -> Result<Box<dyn Scheduler>> + Send;
+
+/// Runs the first epochs of a job with given allocations, fits a [`JobModel`] to them, and lets another
+/// scheduler that was made for this model go on: [`planning`](Self::planning) a [`Planner`],
+/// [`new`](Self::new) any other. What the probes take and cost is part of the job.
+///
+/// All it knows is what any scheduler sees. The model is [fitted from](JobModel::fit_from) a prior, such as
+/// [`JobModel::predicted`]; where that is meant for another target than the job's, it is
+/// [aimed](JobModel::aiming) at the job's from the first loss on. Numbers of functions that differ say what
+/// more of them cost in progress, sizes of memory that differ what more of it brings.
+///
+/// A model's loss never rises, and a real one may, where so many functions push at once that the last
+/// ones undo what the first ones did. After an epoch that raised the loss by more than
+/// 2 %, there are never again more than 0.7 times as many functions, whatever the other scheduler says.
+///
+/// A probe that would probably take more than half of the money left is not made, nor are those after
+/// it. Without any, the other scheduler has the prior.
+///
+/// ```
+/// use siren_core::{Allocation, Seed};
+/// use siren_drl::{JobModel, Probing, Task, play};
+///
+/// // Computing takes twice as long as was thought.
+/// let prior = JobModel::named("seed")?;
+/// let mut job = prior.clone();
+/// job.compute.vcpu_seconds *= 2.0;
+/// let task = Task::new(job, 300.0)?.into();
+/// let probes = [100, 200, 400].map(|workers| Allocation { workers, memory_mb: 3_008 });
+/// let episode = play(&mut Probing::planning(prior, &probes, None), &task, Seed::new(1))?;
+/// assert!(episode.success && episode.allocations.starts_with(&probes));
+/// # Ok::<(), siren_core::Error>(())
+/// ```
+pub struct Probing {
+    prior: JobModel,
+    probes: Vec<Allocation>,
+    successor: Box<Successor>,
+    /// Whether the model is fitted anew after each epoch.
+    again: bool,
+    /// More functions than these raised the loss.
+    most: u32,
+    /// What was observed before each epoch of the run.
+    seen: Vec<Observation>,
+    /// Whether no more probes are to come.
+    probed: bool,
+    current: Option<Box<dyn Scheduler>>,
+    fitted: Option<Fit>,
+}
+
+impl std::fmt::Debug for Probing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probing")
+            .field("probes", &self.probes)
+            .field("again", &self.again)
+            .field("epochs", &self.seen.len())
+            .field("fitted", &self.fitted)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The ideal epochs in which the target is thought to be reached, where the prior does not aim at it.
+const EPOCHS: f64 = 10.0;
+
+/// By what share the loss has to rise for there to have been too many functions, and how many of them are
+/// not too many.
+const RISE: f64 = 0.02;
+const FEWER: f64 = 0.7;
+
+/// The share of the money left that a probe may take.
+const SHARE: f64 = 0.5;
+
+impl Probing {
+    /// Probes with each of these allocations, and then lets go on what `successor` makes of the model, the
+    /// job and the observation before the next epoch. The new scheduler sees all earlier observations
+    /// first.
+    pub fn new(
+        prior: JobModel,
+        probes: &[Allocation],
+        successor: impl FnMut(JobModel, &Job, &Observation) -> Result<Box<dyn Scheduler>>
+        + Send
+        + 'static,
+    ) -> Self {
+        Self {
+            prior,
+            probes: probes.to_vec(),
+            successor: Box::new(successor),
+            again: false,
+            most: u32::MAX,
+            seen: Vec::new(),
+            probed: false,
+            current: None,
+            fitted: None,
+        }
+    }
+
+    /// Probes with each of these allocations, and then plans within `bounds`, or with all that the platform
+    /// has. The model is fitted anew after each epoch.
+    pub fn planning(prior: JobModel, probes: &[Allocation], bounds: Option<Bounds>) -> Self {
+        let planner = move |model, _: &Job, _: &Observation| -> Result<Box<dyn Scheduler>> {
+            let planner = Planner::new(model);
+            Ok(Box::new(match bounds {
+                Some(bounds) => planner.within(bounds),
+                None => planner,
+            }))
+        };
+        Self::new(prior, probes, planner).again()
+    }
+
+    /// Fits anew after each epoch, and makes a new scheduler of each model.
+    #[must_use]
+    pub fn again(self) -> Self {
+        Self { again: true, ..self }
+    }
+
+    /// The last model that was fitted, and how well it fits.
+    pub fn fitted(&self) -> Option<&Fit> {
+        self.fitted.as_ref()
+    }
+
+    /// Remembers an observation. Another than the next one begins anew: another run, or one that was
+    /// resumed.
+    fn observe(&mut self, observation: &Observation) -> Result<()> {
+        if self.seen.last().is_some_and(|last| last == observation) {
+            return Ok(());
+        }
+        let next = self.seen.last().and_then(|last| last.epoch.checked_add(1));
+        if next.is_some_and(|next| next != observation.epoch) {
+            self.forget();
+        }
+        if !observation.loss.is_finite() {
+            return Err(Error::rejected(format!(
+                "the loss before epoch {} is {}: a model cannot be fitted to it",
+                observation.epoch, observation.loss
+            )));
+        }
+        if let (Some(last), Some(allocation)) = (self.seen.last(), observation.allocation)
+            && observation.loss > last.loss + RISE * last.loss.abs()
+        {
+            let fewer = (f64::from(allocation.workers) * FEWER) as u32;
+            self.most = self.most.min(fewer.max(1));
+        }
+        self.seen.push(observation.clone());
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.seen.clear();
+        (self.probed, self.current, self.fitted) = (false, None, None);
+        self.most = u32::MAX;
+    }
+
+    /// What is thought of the job before anything ran.
+    fn prior(&self, job: &Job) -> JobModel {
+        let mut prior = self.prior.clone();
+        prior.platform.clone_from(&job.platform);
+        let initial = self.seen.first().map_or(f64::NAN, |first| first.loss);
+        match job.target_loss {
+            Some(target) if target != prior.target_loss => prior.aiming(initial, target, EPOCHS),
+            _ => prior,
+        }
+    }
+
+    fn model(&mut self, job: &Job) -> Result<JobModel> {
+        let (prior, history) = (self.prior(job), self.history(job));
+        if history.epochs() == 0 {
+            return Ok(prior);
+        }
+        let fit = JobModel::fit_from(&prior, &history)?;
+        let model = fit.model.clone();
+        self.fitted = Some(fit);
+        Ok(model)
+    }
+
+    /// The epochs between the observations.
+    fn history(&self, job: &Job) -> RunHistory {
+        let pairs = self.seen.iter().zip(self.seen.iter().skip(1));
+        let epochs = pairs.filter_map(|(before, after)| record(job, before, after)).collect();
+        let initial = self.seen.first().map(|first| first.loss);
+        let platform = Some(job.platform.clone());
+        let run = Run { parameters: None, platform, config: None, initial, epochs };
+        RunHistory { runs: vec![run] }
+    }
+
+    /// The next probe, if there is one and money for it.
+    fn probe(&self, job: &Job, observation: &Observation) -> Option<Allocation> {
+        let probe = *self.probes.get(self.seen.len().checked_sub(1)?)?;
+        let left = observation.budget_left.map_or(f64::INFINITY, Usd::dollars);
+        let at = At { epoch: observation.epoch, ..At::default() };
+        let epoch = self.prior(job).epoch(at, probe, &Chance::EXPECTED);
+        // What is not a number is not known to be too much.
+        let dear = epoch.cost_usd > SHARE * left;
+        (!dear).then_some(probe)
+    }
+}
+
+/// What can be told of the epoch between two observations.
+fn record(job: &Job, before: &Observation, after: &Observation) -> Option<EpochRecord> {
+    let allocation = after.allocation?;
+    let state = State::observed(after);
+    let left = |observation: &Observation| observation.budget_left.map_or(0.0, Usd::dollars);
+    let wait_s = after.phases.map_or(0.0, |phases| phases.wait.as_secs_f64());
+    Some(EpochRecord {
+        epoch: before.epoch,
+        workers: allocation.workers,
+        workers_asked: allocation.workers,
+        memory_mb: allocation.memory_mb,
+        rate: 0.0,
+        loss: after.loss,
+        accuracy: None,
+        auc: None,
+        train_loss: after.loss,
+        elapsed_s: state.elapsed_s,
+        evaluate_s: 0.0,
+        fetch_s: state.fetch_s,
+        compute_s: state.compute_s,
+        queue_s: 0.0,
+        update_s: state.update_s,
+        round_wait_s: 0.0,
+        wait_s,
+        cpu_utilisation: state.cpu,
+        memory_utilisation: state.memory,
+        memory_shared: false,
+        updates: 0,
+        batches: job.batches,
+        complete: true,
+        retries: 0,
+        staleness_mean: 0.0,
+        staleness_max: 0,
+        aggregators: 0,
+        aggregator_retries: 0,
+        aggregator_cost_usd: 0.0,
+        cost_usd: (left(before) - left(after)).max(0.0),
+        budget_left_usd: after.budget_left.map(Usd::dollars),
+    })
+}
+
+impl Scheduler for Probing {
+    fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation> {
+        let before = self.seen.len();
+        self.observe(observation)?;
+        let new = self.seen.len() != before;
+        if !self.probed {
+            if let Some(probe) = self.probe(job, observation) {
+                probe.check(&job.platform)?;
+                return Ok(probe);
+            }
+            self.probed = true;
+        }
+        if self.current.is_none() || (self.again && new) {
+            let model = self.model(job)?;
+            let mut next = (self.successor)(model, job, observation)?;
+            let (_, earlier) = self.seen.split_last().unwrap_or((observation, &[]));
+            for seen in earlier {
+                next.allocate(job, seen)?;
+            }
+            self.current = Some(next);
+        }
+        match &mut self.current {
+            Some(current) => {
+                let allocation = current.allocate(job, observation)?;
+                Ok(Allocation { workers: allocation.workers.min(self.most), ..allocation })
+            }
+            None => Err(Error::rejected("nothing was made to schedule with")),
+        }
+    }
+
+    fn finish(&mut self, outcome: &Outcome) {
+        if let Some(current) = &mut self.current {
+            current.finish(outcome);
+        }
+        self.forget();
+    }
+}
