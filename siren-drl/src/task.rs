@@ -160,9 +160,9 @@ impl Task {
     }
 
     /// The same, rewarded by rule: `beta = 1 / T`, where T is what the job takes with the constant allocation
-    /// that is fastest within the budget, and `c = T' / T` but at least 1, where T' is what functions of one
-    /// vCPU take. Success is then worth more than failing at once, `2 c > beta (T'' - T_fail)`, for every
-    /// policy that takes less than twice T'; policies begin there.
+    /// that is fastest within the budget, and `c = T' / T`, but 1 to 2, where T' is what functions of one vCPU
+    /// take. Success is then worth more than failing at once, `2 c > beta (T'' - T_fail)`, for every
+    /// policy that takes less than twice T', where policies begin; beyond 2 the end would drown all else.
     ///
     /// # Errors
     ///
@@ -178,7 +178,7 @@ impl Task {
                  some time"
             )));
         }
-        let c = if one.is_finite() { (one / time).max(1.0) } else { 1.0 };
+        let c = (one / time).clamp(1.0, 2.0);
         Ok(Self { reward: Reward { beta: 1.0 / time, c }, ..self })
     }
 

@@ -53,6 +53,8 @@ pub fn measure(terms: &Terms, settings: Settings) -> Result<(Agent, Vec<Stranger
     let model = JobModel { target_loss: terms.task.target_loss, ..terms.model.clone() };
     let jobs = |count, number| vary(&model, SPREAD, LEAST, MOST_USD, count, seed.child(number));
     let tasks: Vec<Arc<Task>> = jobs(TRAINED, 0)?.into_iter().map(Arc::new).collect();
+    // There is more to learn.
+    let settings = Settings { steps: settings.steps * 5 / 3, ..settings };
     let mut training = Training::new(&tasks, settings, seed.child(2))?;
     training.run()?;
     let agent = training.agent()?;

@@ -163,7 +163,7 @@ fn trained(
     let workers = bounds.workers.min(u32::try_from(job.batches).unwrap_or(u32::MAX)).max(1);
     let task = Task { bounds: Bounds { workers, ..bounds }, epochs: Task::EPOCHS, ..task };
     let enough = SUFFICES * minimum_cost(&task)?;
-    let task = task.with_budget(budget.max(enough)).rewarded();
+    let task = task.with_budget(budget.max(enough)).rewarded()?;
     let settings = Settings { steps, ..Settings::ppo() };
     let mut training = Training::new(&[Arc::new(task)], settings, seed)?;
     training.run()?;
