@@ -61,6 +61,8 @@ pub struct Toy {
     pub settings: Vec<Setting>,
     /// Epochs that an agent is trained for.
     pub steps: u64,
+    /// The most settings that schedulers which learn what the job is are tried with.
+    pub tried: usize,
     /// The schedules that are tried.
     pub schedules: Vec<[u32; 3]>,
 }
@@ -110,6 +112,7 @@ impl Toy {
     /// Whatever a scheduler makes of it that has to learn what the job is, at no more than `budget`: a
     /// run of each of `settings`.
     fn scheduled(&self, by: By, budget: Usd, settings: &[Setting]) -> Result<Vec<Held>> {
+        let settings = &settings[..settings.len().min(self.tried)];
         on_all_cores(settings, |&setting| {
             let job = self.at(setting, PATIENCE);
             let prior = job.prior(&self.simulation, EXAMPLE_BYTES, std::f64::consts::LN_2, PASSES);
