@@ -59,6 +59,8 @@ pub struct Toy {
     pub simulation: Simulation,
     /// The settings that are tried.
     pub settings: Vec<Setting>,
+    /// How many settings schedulers are tried with, of those that suit some number of functions.
+    pub scheduled: usize,
     /// Epochs that an agent is trained for.
     pub steps: u64,
     /// The schedules that are tried.
@@ -208,7 +210,8 @@ impl Toy {
         for (of, at) in [(best(&twenty), "at that cost"), (most, "at the cost of 150")] {
             let Some(Found { run: of, .. }) = of else { continue };
             for by in By::ALL {
-                let held = self.scheduled(by, of.cost, &settings)?;
+                let settings = &settings[..self.scheduled.min(settings.len())];
+                let held = self.scheduled(by, of.cost, settings)?;
                 story.add_scheduled(name, &format!("{by} {at}"), &held, of);
             }
         }
