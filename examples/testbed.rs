@@ -52,6 +52,9 @@ struct Command {
     /// Small parts of the data, fewer numbers of functions
     #[arg(long)]
     quick: bool,
+    /// Only workloads whose name contains this, such as linear
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
     /// Another platform: a TOML file of a simulation
     #[arg(long, value_name = "FILE")]
     simulation: Option<PathBuf>,
@@ -80,7 +83,11 @@ fn compare(command: &Command) -> Result<()> {
     );
     let (mut all, mut headline) = (Vec::new(), Vec::new());
     let size = Size { quick: command.quick, seed: command.seed, reviews: command.reviews.clone() };
+    let only = command.only.as_deref().unwrap_or_default().to_lowercase();
     for contest in contests(&size)? {
+        if !contest.job.name.to_lowercase().contains(&only) {
+            continue;
+        }
         let mut held = Held::new(&contest, &simulation, command.quick);
         held.compare(&machines)?;
         let Held { rows, says, curves, .. } = held;
@@ -157,6 +164,14 @@ impl<'a> Held<'a> {
         let run = self.on_lambda(STATIC)?;
         self.add("Lambda, 8 functions of one vCPU", &run);
         self.curves.push(("Lambda, 8 functions of one vCPU".into(), run));
+        let contest = self.contest;
+        let alike = contest.with(&contest.job, contest.middle);
+        if alike.config != contest.with(&contest.job, STATIC.workers).config {
+            self.tell("the same as schedulers train");
+            let Allocation { workers, memory_mb } = STATIC;
+            let run = alike.on_lambda(Fixed::new(workers, memory_mb), self.simulation)?;
+            self.add("Lambda, the same as schedulers train", &run);
+        }
         let rented: Vec<Row> =
             machines.iter().map(|machine| self.rent(machine)).collect::<Result<_>>()?;
         let contest = self.contest;

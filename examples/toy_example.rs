@@ -89,9 +89,8 @@ fn compare(command: &Command) -> Result<()> {
         })
         .collect();
     let target = if command.quick { QUICK_TARGET } else { TARGET };
-    let steps = if command.quick { 6_000 } else { 100_000 };
-    let tried = if command.quick { 1 } else { usize::MAX };
-    let mut toy = Toy { steps, tried, job, target, simulation, settings, schedules };
+    let (steps, scheduled) = if command.quick { (6_000, 1) } else { (100_000, usize::MAX) };
+    let mut toy = Toy { steps, scheduled, job, target, simulation, settings, schedules };
 
     let mut sheet = Sheet::new("Toy example: logistic regression on functions and on a machine")
         .text(format!(

@@ -59,10 +59,10 @@ pub struct Toy {
     pub simulation: Simulation,
     /// The settings that are tried.
     pub settings: Vec<Setting>,
+    /// How many settings schedulers are tried with, of those that suit some number of functions.
+    pub scheduled: usize,
     /// Epochs that an agent is trained for.
     pub steps: u64,
-    /// The most settings that schedulers which learn what the job is are tried with.
-    pub tried: usize,
     /// The schedules that are tried.
     pub schedules: Vec<[u32; 3]>,
 }
@@ -112,7 +112,6 @@ impl Toy {
     /// Whatever a scheduler makes of it that has to learn what the job is, at no more than `budget`: a
     /// run of each of `settings`.
     fn scheduled(&self, by: By, budget: Usd, settings: &[Setting]) -> Result<Vec<Held>> {
-        let settings = &settings[..settings.len().min(self.tried)];
         on_all_cores(settings, |&setting| {
             let job = self.at(setting, PATIENCE);
             let prior = job.prior(&self.simulation, EXAMPLE_BYTES, std::f64::consts::LN_2, PASSES);
@@ -211,7 +210,8 @@ impl Toy {
         for (of, at) in [(best(&twenty), "at that cost"), (most, "at the cost of 150")] {
             let Some(Found { run: of, .. }) = of else { continue };
             for by in By::ALL {
-                let held = self.scheduled(by, of.cost, &settings)?;
+                let settings = &settings[..self.scheduled.min(settings.len())];
+                let held = self.scheduled(by, of.cost, settings)?;
                 story.add_scheduled(name, &format!("{by} {at}"), &held, of);
             }
         }

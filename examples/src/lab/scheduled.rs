@@ -109,8 +109,9 @@ impl Job {
             By::Planner => Box::new(Probing::planning(prior, &probes, Some(bounds))),
             By::Agent => {
                 let (steps, seed) = (terms.steps, Seed::new(self.config.seed));
+                let guess = prior.clone();
                 let agent = move |model, job: &siren_core::Job, _: &Observation| {
-                    trained(model, job, bounds, steps, seed)
+                    trained(&guess, model, job, bounds, steps, seed)
                 };
                 Box::new(Probing::new(prior, &probes, agent))
             }
@@ -141,8 +142,10 @@ impl Scheduled {
 }
 
 /// An agent that was trained on this model of a job, from scratch. Where the model says that the budget does
-/// not suffice, it learns with one that would, since there is nothing to be learned from failing.
+/// not suffice, it learns with one that would, since there is nothing to be learned from failing. Where the
+/// loss hardly fell so far and the model says that the target is out of reach, the curve is the prior's.
 fn trained(
+    prior: &JobModel,
     model: JobModel,
     job: &siren_core::Job,
     bounds: Bounds,
@@ -153,12 +156,11 @@ fn trained(
     let begun = Instant::now();
     let budget = job.budget.unwrap_or_default().dollars();
     let target = job.target_loss.unwrap_or(model.target_loss);
-    let model = if model.progress_at(target).is_finite() {
-        model
-    } else {
-        // The same curve, but to below the target: that it is to be reached is all that is known.
-        model.aiming(f64::NAN, target, 0.0)
-    };
+    let mut model = model;
+    let reached = model.progress_at(target) < LONGEST;
+    if !reached {
+        (model.loss, model.staleness) = (prior.loss, prior.staleness);
+    }
     let task = Task::new(model.clone(), budget)?;
     let workers = bounds.workers.min(u32::try_from(job.batches).unwrap_or(u32::MAX)).max(1);
     let task = Task { bounds: Bounds { workers, ..bounds }, epochs: Task::EPOCHS, ..task };
@@ -171,6 +173,9 @@ fn trained(
     eprintln!("trained an agent for {steps} epochs in {:.1} s", begun.elapsed().as_secs_f64());
     Ok(Box::new(agent))
 }
+
+/// Ideal epochs that a job takes at the most, for the fall of its loss to be believed.
+const LONGEST: f64 = 50.0;
 
 /// The allowance, in budgets.
 const ALLOWANCE: f64 = 4.0;
