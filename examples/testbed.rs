@@ -95,7 +95,7 @@ fn compare(command: &Command) -> Result<()> {
         rows::print(&rows);
         says.iter().for_each(|line| println!("{line}"));
         let target = contest.job.config.stop.target_loss.unwrap_or(0.0);
-        let [by_time, by_cost] = lab::curves(&curves, 4.0 * target);
+        let [by_time, by_cost] = lab::curves(&curves, 2.5 * target);
         sheet = sheet
             .heading(contest.job.name.as_str())
             .table(rows::HEADER, rows::cells(&rows))
@@ -163,7 +163,7 @@ impl<'a> Held<'a> {
         let passes = self.search()?;
         let run = self.on_lambda(STATIC)?;
         self.add("Lambda, 8 functions of one vCPU", &run);
-        self.curves.push(("Lambda, 8 functions of one vCPU".into(), run));
+        self.curves.push(("8 functions of one vCPU".into(), run));
         let contest = self.contest;
         let alike = contest.with(&contest.job, contest.middle);
         if alike.config != contest.with(&contest.job, STATIC.workers).config {
@@ -172,16 +172,21 @@ impl<'a> Held<'a> {
             let run = alike.on_lambda(Fixed::new(workers, memory_mb), self.simulation)?;
             self.add("Lambda, the same as schedulers train", &run);
         }
-        let rented: Vec<Row> =
-            machines.iter().map(|machine| self.rent(machine)).collect::<Result<_>>()?;
-        let contest = self.contest;
+        let mut rented = Vec::new();
+        for machine in machines {
+            let (row, run) = self.rent(machine)?;
+            if rented.len() + 1 == machines.len() {
+                self.curves.push((row.platform.clone(), run));
+            }
+            rented.push(row);
+        }
         let model = Model { contest, simulation: self.simulation, passes: &passes };
         // What somebody takes who does not search, and the machines.
         let mut budgets: Vec<Row> = self.rows.iter().take(1).chain(&rented).cloned().collect();
         if let Some(best) = model.best(None) {
             let run = self.on_lambda(best)?;
             self.add("Lambda, best static", &run);
-            self.curves.push(("Lambda, best static".into(), run));
+            self.curves.push(("best static".into(), run));
             budgets.extend(self.rows.last().cloned());
             self.tell("the same over objects");
             let run = self.over_objects(best)?;
@@ -237,7 +242,7 @@ impl<'a> Held<'a> {
         Ok(passes)
     }
 
-    fn rent(&mut self, machine: &Machine) -> Result<Row> {
+    fn rent(&mut self, machine: &Machine) -> Result<(Row, Run)> {
         self.tell(machine.name.as_ref());
         // Pushes cost nothing there.
         let as_functions = self.contest.with(&self.contest.job, machine.vcpus);
@@ -253,8 +258,7 @@ impl<'a> Held<'a> {
             self.rows.push(as_in_mxnet(&row, machine, slower));
         }
         self.rows.push(row.clone());
-        self.curves.push((what, run));
-        Ok(row)
+        Ok((row, run))
     }
 
     fn on_lambda(&mut self, allocation: Allocation) -> Result<Run> {
@@ -289,7 +293,10 @@ impl<'a> Held<'a> {
                 let found = job.scheduled(by, self.simulation, &terms)?;
                 self.rows.push(Row::scheduled(&contest.job.name, &what, &found));
                 self.says.push(probed(&what, &found));
-                self.curves.push((what, found.run.clone()));
+                // More would leave no room for the curves.
+                if row.platform == budgets[0].platform {
+                    self.curves.push((by.to_string(), found.run.clone()));
+                }
                 if !found.succeeded() {
                     break;
                 }

@@ -203,6 +203,8 @@ impl Toy {
         let (constant, found) = (fastest(&constant), fastest(&found));
         if let Some(constant) = &constant {
             story.add(name, "best constant number at that cost", Some(constant));
+            // Often one of those above, and there is little room for curves.
+            story.runs.pop();
         }
         if let Some(found) = &found {
             story.add(name, "best schedule found at that cost", Some(found));
