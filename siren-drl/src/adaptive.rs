@@ -7,7 +7,7 @@ use siren_hsp::EpochRecord;
 
 use crate::belief::Belief;
 use crate::fit::Fit;
-use crate::history::RunHistory;
+use crate::history::{RunHistory, observed};
 use crate::model::{Dynamics, JobModel};
 use crate::optimum::minimum_cost;
 use crate::planner::Planner;
@@ -193,46 +193,13 @@ impl Scheduler for Adaptive {
     }
 }
 
-/// The epoch that an observation is of, as far as it says.
+/// The epoch that an observation is of, if it says enough to be fitted to.
 fn record(observation: &Observation, cost_usd: f64) -> Option<EpochRecord> {
-    let State { epoch, loss, elapsed_s, fetch_s, compute_s, update_s, memory, cpu, .. } =
-        State::observed(observation);
-    let allocation = observation.allocation?;
-    let phases = observation.phases?;
-    (elapsed_s > 0.0 && loss.is_finite()).then(|| EpochRecord {
-        epoch: epoch.saturating_sub(1),
-        workers: allocation.workers,
-        workers_asked: allocation.workers,
-        memory_mb: allocation.memory_mb,
-        rate: 0.0,
-        loss,
-        accuracy: None,
-        auc: None,
-        train_loss: loss,
-        elapsed_s,
-        evaluate_s: 0.0,
-        fetch_s,
-        compute_s,
-        queue_s: 0.0,
-        update_s,
-        round_wait_s: 0.0,
-        wait_s: phases.wait.as_secs_f64(),
-        cpu_utilisation: cpu,
-        memory_utilisation: memory,
-        // Nobody says whether it is; the prediction stays.
-        memory_shared: true,
-        updates: 0,
-        batches: 0,
-        complete: true,
-        retries: 0,
-        staleness_mean: 0.0,
-        staleness_max: 0,
-        aggregators: 0,
-        aggregator_retries: 0,
-        aggregator_cost_usd: 0.0,
-        cost_usd: cost_usd.max(0.0),
-        budget_left_usd: observation.budget_left.map(Usd::dollars),
-    })
+    observation.phases?;
+    let record = observed(observation, cost_usd)?;
+    // Nobody says whether the memory is shared; the prediction stays.
+    (record.elapsed_s > 0.0 && record.loss.is_finite())
+        .then_some(EpochRecord { memory_shared: true, ..record })
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use siren_core::{Error, ErrorKind, Platform, Result};
+use siren_core::{Error, ErrorKind, Observation, Platform, Result, Usd};
 use siren_hsp::{Checkpoint, Config, EpochRecord, Line, RunRecord, read_history};
+
+use crate::state::State;
 
 /// The records of one or more runs of the same workload, on the same platform: what a
 /// [`JobModel`](crate::JobModel) is fitted to.
@@ -163,5 +165,44 @@ fn record(path: &Path) -> Result<RunRecord> {
     serde_json::from_slice(&text).map_err(|error| {
         Error::new(ErrorKind::Corrupt, format!("{} is no record of a run", path.display()))
             .with_source(error)
+    })
+}
+/// What an observation tells of the epoch before it, which cost so much; nothing where there was none.
+pub(crate) fn observed(after: &Observation, cost_usd: f64) -> Option<EpochRecord> {
+    let State { epoch, loss, elapsed_s, fetch_s, compute_s, update_s, memory, cpu, .. } =
+        State::observed(after);
+    let allocation = after.allocation?;
+    Some(EpochRecord {
+        epoch: epoch.saturating_sub(1),
+        workers: allocation.workers,
+        workers_asked: allocation.workers,
+        memory_mb: allocation.memory_mb,
+        rate: 0.0,
+        loss,
+        accuracy: None,
+        auc: None,
+        train_loss: loss,
+        elapsed_s,
+        evaluate_s: 0.0,
+        fetch_s,
+        compute_s,
+        queue_s: 0.0,
+        update_s,
+        round_wait_s: 0.0,
+        wait_s: after.phases.map_or(0.0, |phases| phases.wait.as_secs_f64()),
+        cpu_utilisation: cpu,
+        memory_utilisation: memory,
+        memory_shared: false,
+        updates: 0,
+        batches: 0,
+        complete: true,
+        retries: 0,
+        staleness_mean: 0.0,
+        staleness_max: 0,
+        aggregators: 0,
+        aggregator_retries: 0,
+        aggregator_cost_usd: 0.0,
+        cost_usd: cost_usd.max(0.0),
+        budget_left_usd: after.budget_left.map(Usd::dollars),
     })
 }

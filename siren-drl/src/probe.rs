@@ -4,10 +4,9 @@ use siren_core::{Allocation, Error, Job, Observation, Outcome, Result, Scheduler
 use siren_hsp::EpochRecord;
 
 use crate::fit::Fit;
-use crate::history::{Run, RunHistory};
+use crate::history::{Run, RunHistory, observed};
 use crate::model::{At, Chance, Dynamics, JobModel};
 use crate::planner::Planner;
-use crate::state::State;
 use crate::task::Bounds;
 
 /// Makes the scheduler of the rest of a job from the model of it and the observation before the next epoch.
@@ -207,43 +206,9 @@ impl Probing {
 
 /// What can be told of the epoch between two observations.
 fn record(job: &Job, before: &Observation, after: &Observation) -> Option<EpochRecord> {
-    let allocation = after.allocation?;
-    let state = State::observed(after);
     let left = |observation: &Observation| observation.budget_left.map_or(0.0, Usd::dollars);
-    let wait_s = after.phases.map_or(0.0, |phases| phases.wait.as_secs_f64());
-    Some(EpochRecord {
-        epoch: before.epoch,
-        workers: allocation.workers,
-        workers_asked: allocation.workers,
-        memory_mb: allocation.memory_mb,
-        rate: 0.0,
-        loss: after.loss,
-        accuracy: None,
-        auc: None,
-        train_loss: after.loss,
-        elapsed_s: state.elapsed_s,
-        evaluate_s: 0.0,
-        fetch_s: state.fetch_s,
-        compute_s: state.compute_s,
-        queue_s: 0.0,
-        update_s: state.update_s,
-        round_wait_s: 0.0,
-        wait_s,
-        cpu_utilisation: state.cpu,
-        memory_utilisation: state.memory,
-        memory_shared: false,
-        updates: 0,
-        batches: job.batches,
-        complete: true,
-        retries: 0,
-        staleness_mean: 0.0,
-        staleness_max: 0,
-        aggregators: 0,
-        aggregator_retries: 0,
-        aggregator_cost_usd: 0.0,
-        cost_usd: (left(before) - left(after)).max(0.0),
-        budget_left_usd: after.budget_left.map(Usd::dollars),
-    })
+    let record = observed(after, left(before) - left(after))?;
+    Some(EpochRecord { epoch: before.epoch, batches: job.batches, ..record })
 }
 
 impl Scheduler for Probing {
