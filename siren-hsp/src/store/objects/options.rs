@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use siren_core::{Aggregation, Compression, EpochPlan, Requests, StoreCosts, Synchrony};
 
 use super::keys::Cuts;
@@ -14,7 +15,8 @@ const BANDWIDTH: u64 = 75_000_000;
 const MOST_PARTS: u32 = 4_096;
 
 /// How an [`ObjectStore`](super::ObjectStore) works. All handles of a store should have the same.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ObjectOptions {
     /// Into how many parts the parameters are cut, when they are first put into the store; each is read
     /// by every pull, and belongs to one aggregator at a time. [`parts_for`](Self::parts_for) says how
@@ -25,16 +27,20 @@ pub struct ObjectOptions {
     /// [`costs`](siren_core::ParameterStore::costs) says.
     pub inline: bool,
     /// How often a worker pushes: with the size of an update it says how many aggregators are needed.
+    #[serde(rename = "cycle_s", with = "siren_core::seconds")]
     pub cycle: Duration,
     /// Bytes that an aggregator reads in a second; 75 MB on AWS Lambda.
     pub bandwidth: u64,
     /// The least time between two looks of an aggregator at what was pushed. Each costs as much as a
     /// push.
+    #[serde(rename = "pace_s", with = "siren_core::seconds")]
     pub pace: Duration,
     /// The first delay between two looks of a pull that waits, or of a seal; later ones grow to eight
     /// times as much.
+    #[serde(rename = "poll_s", with = "siren_core::seconds")]
     pub poll: Duration,
     /// How long a seal waits for aggregators that do not move before it applies what is left by itself.
+    #[serde(rename = "patience_s", with = "siren_core::seconds")]
     pub patience: Duration,
     /// Memory of an aggregator, in MB; more is asked for where its part and what it reads at a time do
     /// not fit.

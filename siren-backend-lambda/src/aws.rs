@@ -1,0 +1,124 @@
+//! How AWS is reached, and what it answers.
+
+use std::error::Error as StdError;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use siren_core::{Error, ErrorKind, Result};
+
+/// Which AWS. What is not given comes from where AWS's own tools take it: environment variables, the
+/// files in `~/.aws`, the machine's role.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aws {
+    /// The region.
+    pub region: Option<String>,
+    /// The profile in `~/.aws`.
+    pub profile: Option<String>,
+    /// Another endpoint than AWS's own, for all services.
+    pub endpoint: Option<String>,
+}
+
+impl Aws {
+    /// The settings of clients. Nothing is asked yet but, where they are a role's, credentials.
+    ///
+    /// # Errors
+    ///
+    /// Rejected without a region or without credentials, naming the remedy.
+    pub async fn config(&self) -> Result<SdkConfig> {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(region) = &self.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(profile) = &self.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(endpoint) = &self.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        let config = loader.load().await;
+        if config.region().is_none() {
+            return Err(Error::rejected(
+                "no region is set: give one, such as us-east-1, or set AWS_REGION",
+            ));
+        }
+        let Some(credentials) = config.credentials_provider() else {
+            return Err(Error::rejected(NO_CREDENTIALS));
+        };
+        use aws_sdk_s3::config::ProvideCredentials;
+        credentials
+            .provide_credentials()
+            .await
+            .map_err(|error| Error::rejected(NO_CREDENTIALS).with_source(error))?;
+        Ok(config)
+    }
+}
+
+const NO_CREDENTIALS: &str = "there are no AWS credentials: run `aws configure` or `aws sso login`, \
+    name a profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+
+/// What AWS's refusal means here. `what` was tried, such as "reading s3://bucket/key", and begins the
+/// message; the remedy ends it.
+pub fn error<E>(what: &str, error: SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
+    let (kind, remedy) = judge(status, code);
+    let says = match (code, status) {
+        ("", Some(status)) => format!("{what} failed: status {status}{remedy}"),
+        ("", None) => format!("{what} got no answer{remedy}"),
+        (code, _) => format!("{what} failed: {code}{remedy}"),
+    };
+    Error::new(kind, says).with_source(error)
+}
+
+fn judge(status: Option<u16>, code: &str) -> (ErrorKind, &'static str) {
+    use ErrorKind::{Lost, Other, Rejected, Throttled};
+    match (code, status) {
+        ("AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "Forbidden", _) => (
+            Rejected,
+            ": allow it in the policy of this role or user and in the bucket's own policy",
+        ),
+        ("InvalidAccessKeyId" | "UnrecognizedClientException" | "InvalidClientTokenId", _) => (
+            Rejected,
+            ": AWS does not know these credentials; run `aws configure` or name another profile",
+        ),
+        ("SignatureDoesNotMatch" | "InvalidSignatureException", _) => {
+            (Rejected, ": the secret key does not belong to the access key, or the clock is wrong")
+        }
+        ("ExpiredToken" | "ExpiredTokenException", _) => {
+            (Rejected, ": the credentials have expired; log in again")
+        }
+        ("NoSuchBucket", _) => {
+            (Rejected, ": there is no such bucket; deploy first, or name the one that was deployed")
+        }
+        (
+            "PermanentRedirect"
+            | "AuthorizationHeaderMalformed"
+            | "IllegalLocationConstraintException",
+            _,
+        ) => (Rejected, ": the bucket is in another region; give that one"),
+        (
+            "SlowDown"
+            | "TooManyRequestsException"
+            | "Throttling"
+            | "ThrottlingException"
+            | "RequestLimitExceeded"
+            | "ServiceUnavailable"
+            | "EC2ThrottledException",
+            _,
+        )
+        | (_, Some(429 | 503)) => (Throttled, ""),
+        (_, None) | ("RequestTimeout" | "InternalError" | "ServiceException", _) => (Lost, ""),
+        (_, Some(500..)) => (Lost, ""),
+        (_, Some(301 | 307)) => (Rejected, ": the bucket is in another region; give that one"),
+        (_, Some(403)) => (
+            Rejected,
+            ": allow it in the policy of this role or user and in the bucket's own policy",
+        ),
+        _ => (Other, ""),
+    }
+}

@@ -1,0 +1,16 @@
+//! Siren workers on AWS Lambda, with parameters and data on S3.
+//!
+//! The crate has two sides. The *driver* (feature `driver`, the default) is where the trainer runs: it
+//! invokes functions, and reads and writes the parameters at barriers. The *function* (feature
+//! `function`) is what AWS runs: a binary that serves one workload. `deploy` sets both up.
+
+pub mod aws;
+#[cfg(feature = "driver")]
+mod backend;
+pub mod data;
+#[cfg(feature = "deploy")]
+pub mod deploy;
+#[cfg(feature = "function")]
+mod function;
+mod objects;
+pub mod payload;
