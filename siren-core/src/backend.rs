@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Clock, Invocation, Platform, Result, Task, Work, WorkerReport};
+use crate::{Clock, EpochPlan, Invocation, Platform, Requests, Result, Task, Work, WorkerReport};
 
 /// How an invocation ended.
 #[derive(Debug)]
@@ -17,6 +17,29 @@ pub struct Completion {
     /// Kinds of failure: worker (its code failed or panicked), deadline exceeded, lost (no answer),
     /// throttled (it never started), and what the store answered, such as fenced.
     pub result: Result<WorkerReport>,
+}
+
+/// What a backend counts beside invocations: the driver's own part in an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Tally {
+    /// Requests that the driver makes of shared storage.
+    pub requests: Requests,
+    /// Bytes that leave the platform's region, since the driver is outside.
+    pub egress_bytes: u64,
+    /// Invocations whose billed time was computed here, since the platform did not report it.
+    pub computed_bills: u64,
+}
+
+impl std::ops::Sub for Tally {
+    type Output = Self;
+    /// What is beyond `rhs`.
+    fn sub(self, rhs: Self) -> Self {
+        Self {
+            requests: self.requests - rhs.requests,
+            egress_bytes: self.egress_bytes.saturating_sub(rhs.egress_bytes),
+            computed_bills: self.computed_bills.saturating_sub(rhs.computed_bills),
+        }
+    }
 }
 
 /// A place where workers run. Built around an `Arc<dyn Worker>`.
@@ -39,6 +62,24 @@ pub trait Backend: Send + Sync {
     /// hand, nothing.
     fn exchange(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// What was counted so far: it only grows. Nothing by default, where the driver is not billed.
+    fn tally(&self) -> Tally {
+        Tally::default()
+    }
+
+    /// What an epoch of this plan, its barriers included, adds to the [`tally`](Self::tally) at the most,
+    /// with so many parameters and so many vectors that the update rule keeps.
+    fn tally_at_most(&self, plan: &EpochPlan, parameters: u64) -> Tally {
+        let _ = (plan, parameters);
+        Tally::default()
+    }
+
+    /// Makes ready what invocations with so much memory and such a timeout need, ahead of them; nothing by
+    /// default. Whatever fails here is tried again when it is needed.
+    async fn prepare(&self, memory_mb: u32, timeout: Duration) {
+        let _ = (memory_mb, timeout);
     }
 
     /// Runs mathematics of the driver's own, such as an evaluation at the barrier, and returns how long

@@ -27,6 +27,8 @@ pub enum ErrorKind {
     Diverged,
     /// The worker's own code failed or panicked.
     Worker,
+    /// An invocation used more memory than it has: with more of it, it may succeed.
+    OutOfMemory,
     /// Stored bytes fail their checksum or format.
     Corrupt,
     /// The money left does not pay for the call.
@@ -46,6 +48,7 @@ impl ErrorKind {
             Self::Rejected => "rejected",
             Self::Diverged => "diverged",
             Self::Worker => "worker failed",
+            Self::OutOfMemory => "out of memory",
             Self::Corrupt => "corrupt",
             Self::Budget => "budget",
             Self::Other => "failed",

@@ -44,7 +44,7 @@ pub mod wire;
 mod worker;
 mod workload;
 
-pub use backend::{Backend, Completion};
+pub use backend::{Backend, Completion, Tally};
 pub use clock::{Clock, Time};
 pub use data::{Batch, DataSource};
 pub use error::{Error, ErrorKind, Result};

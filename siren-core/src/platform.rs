@@ -15,7 +15,7 @@ pub use machine::Machine;
 pub use profile::{Cpu, Network, Profile, Starts, Storage};
 pub use step::StepTime;
 
-use crate::{Error, Requests, Result, Usd};
+use crate::{Error, Requests, Result, Tally, Usd};
 
 /// What a platform permits.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -34,6 +34,9 @@ pub struct Limits {
     /// The longest time an invocation may take; in files, seconds.
     #[serde(rename = "timeout_s", with = "crate::seconds")]
     pub timeout: Duration,
+    /// The timeouts that functions are configured with, in whole seconds, the shortest first: what the
+    /// platform itself enforces. Without any, it enforces whatever an invocation asks for.
+    pub timeouts_s: Vec<u32>,
     /// The longest billed time that an invocation may need before its handler starts; in files,
     /// seconds.
     #[serde(rename = "init_s", with = "crate::seconds")]
@@ -115,6 +118,7 @@ impl Platform {
                 memory_per_vcpu_mb: 1_769.0,
                 vcpus_max: 6.0,
                 timeout: Duration::from_secs(900),
+                timeouts_s: Vec::new(),
                 init: Duration::from_secs(10),
                 concurrency: 1_000,
                 payload_bytes: 6 * 1024 * 1024,
@@ -208,6 +212,17 @@ impl Platform {
         Ok(())
     }
 
+    /// The timeout that the platform enforces for an invocation that may take `timeout`: an invocation that
+    /// does not stop by itself is billed until then.
+    pub fn enforced(&self, timeout: Duration) -> Duration {
+        let Limits { timeouts_s, timeout: longest, .. } = &self.limits;
+        let mut timeouts = timeouts_s.iter().map(|&seconds| Duration::from_secs(seconds.into()));
+        match timeouts_s.is_empty() {
+            true => timeout,
+            false => timeouts.find(|&enforced| enforced >= timeout).unwrap_or(*longest),
+        }
+    }
+
     /// The vCPUs of a function: in proportion to its memory, up to the largest number.
     pub fn vcpus(&self, memory_mb: u32) -> f64 {
         (f64::from(memory_mb) / self.limits.memory_per_vcpu_mb).min(self.limits.vcpus_max)
@@ -237,6 +252,12 @@ impl Platform {
         self.prices.storage_write * requests.writes as f64
             + self.prices.storage_read * requests.reads as f64
     }
+
+    /// The bill for the driver's own part.
+    pub fn tally_cost(&self, tally: Tally) -> Usd {
+        self.requests_cost(tally.requests)
+            + self.prices.egress_gb * (tally.egress_bytes as f64 / 1e9)
+    }
 }
 
 #[cfg(test)]
@@ -256,6 +277,23 @@ mod tests {
         let lambda = Platform::aws_lambda();
         let billed = |micros| lambda.billed(Duration::from_micros(micros)).as_micros();
         assert_eq!([billed(0), billed(1), billed(1_000), billed(1_001)], [0, 1_000, 1_000, 2_000]);
+    }
+
+    #[test]
+    fn what_is_enforced_is_the_next_timeout_of_the_ladder() {
+        let mut lambda = Platform::aws_lambda();
+        let enforced = |lambda: &Platform, s| lambda.enforced(Duration::from_secs(s)).as_secs();
+        assert_eq!(enforced(&lambda, 17), 17);
+        lambda.limits.timeouts_s = vec![30, 120];
+        assert_eq!([1, 30, 31, 121].map(|s| enforced(&lambda, s)), [30, 30, 120, 900]);
+    }
+
+    #[test]
+    fn a_gigabyte_that_leaves_the_region_costs_nine_cents() {
+        let tally = Tally { egress_bytes: 2_000_000_000, ..Tally::default() };
+        let usd = Platform::aws_lambda().tally_cost(tally);
+        assert!((usd.dollars() - 0.18).abs() < 1e-12, "{usd}");
+        assert_eq!(Platform::local().tally_cost(tally), Usd::ZERO);
     }
 
     #[test]

@@ -153,6 +153,13 @@ pub trait Scheduler: Send {
     /// Rejected when the job or the observation is not something that it can decide upon.
     fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation>;
 
+    /// What it expects to ask for before `epoch`, if it knows that already: so that a backend can prepare
+    /// it while the epoch before runs. It may ask for something else then.
+    fn upcoming(&self, job: &Job, epoch: u64) -> Option<Allocation> {
+        let _ = (job, epoch);
+        None
+    }
+
     /// Told once, when the run has ended without an error.
     fn finish(&mut self, outcome: &Outcome) {
         let _ = outcome;

@@ -202,6 +202,9 @@ pub(crate) fn observed(after: &Observation, cost_usd: f64) -> Option<EpochRecord
         aggregators: 0,
         aggregator_retries: 0,
         aggregator_cost_usd: 0.0,
+        driver_cost_usd: 0.0,
+        egress_bytes: 0,
+        computed_bills: 0,
         cost_usd: cost_usd.max(0.0),
         budget_left_usd: after.budget_left.map(Usd::dollars),
     })

@@ -68,6 +68,11 @@ impl Ledger {
         spent
     }
 
+    /// Counts what was spent without a reservation.
+    pub fn spend(&mut self, amount: Usd) {
+        self.spent += amount;
+    }
+
     /// Counts all that is still reserved as spent: for reservations that are dropped, because nobody
     /// will know what became of their invocations.
     pub fn write_off(&mut self) -> Usd {

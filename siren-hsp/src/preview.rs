@@ -42,11 +42,12 @@ mod grid;
 mod table;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use siren_core::platform::{EpochEstimate, EpochShape, Profile};
 use siren_core::{
-    Aggregation, Allocation, EpochPlan, Error, Requests, Result, StepTime, StoreCosts, Usd,
+    Aggregation, Allocation, EpochPlan, Error, Requests, Result, StepTime, StoreCosts, Tally, Usd,
 };
 
 use crate::Config;
@@ -76,6 +77,9 @@ pub struct Subject {
     pub store: StoreCosts,
     /// The aggregators that each epoch needs; none by default.
     pub aggregators: Aggregators,
+    /// What the driver's own part adds to each epoch: see
+    /// [`Backend::tally_at_most`](siren_core::Backend::tally_at_most).
+    pub driver: Tally,
 }
 
 impl Subject {
@@ -94,6 +98,7 @@ impl Subject {
                 ..StoreCosts::default()
             },
             aggregators: Arc::new(|_| Aggregation::default()),
+            driver: Tally::default(),
         }
     }
 
@@ -117,6 +122,12 @@ impl Subject {
     }
 
     /// Refuses what cannot be trained.
+    /// Counts the driver's own part in each epoch: its requests, and the bytes that leave the region.
+    #[must_use]
+    pub fn with_driver(self, driver: Tally) -> Self {
+        Self { driver, ..self }
+    }
+
     fn check(&self) -> Result<()> {
         if self.parameters == 0 {
             return Err(Error::rejected("the number of parameters is 0: give at least 1"));
@@ -256,11 +267,13 @@ fn row(
         aggregation_cost(profile, &aggregation, &first),
         aggregation_cost(profile, &aggregation, &warm),
     );
-    let epoch_cost = warm.cost() + extra.0 + extra.1;
-    let cost = first.cost() + first_extra.0 + first_extra.1 + epoch_cost * later;
+    let driver = profile.platform.tally_cost(subject.driver);
+    let epoch_cost = warm.cost() + extra.0 + extra.1 + driver;
+    let cost = first.cost() + first_extra.0 + first_extra.1 + driver + epoch_cost * later;
     let last = if later > 0.0 { &warm } else { &first };
     let seconds = first.elapsed_s + warm.elapsed_s * later;
-    let spare = reserve(profile, &shape, allocation, last, &aggregation);
+    // The driver holds its own part back once more, for what it does after the last barrier.
+    let spare = reserve(profile, &shape, allocation, last, &aggregation) + driver;
     Row {
         allocation,
         epoch_seconds: warm.elapsed_s,
@@ -304,7 +317,9 @@ fn reserve(
     let updates = longest.div_ceil(shape.local_steps.max(1));
     let cap = (shape.pull + shape.push) * (updates * 2 + 8) + fetch * (longest * 2 + 8);
     // A worker hands back its shard when less than a quarter more than a cycle is left.
-    let time = epoch.longest_s + 1.25 * epoch.cycle_s + platform.limits.init.as_secs_f64();
+    let time = epoch.longest_s + 1.25 * epoch.cycle_s;
+    let enforced = platform.enforced(Duration::try_from_secs_f64(time).unwrap_or(Duration::MAX));
+    let time = (enforced.saturating_add(platform.limits.init)).as_secs_f64();
     let one = platform.prices.invocation
         + platform.requests_cost(cap)
         + platform.second_cost(allocation.memory_mb) * time;

@@ -18,6 +18,10 @@ impl Scheduler for Fixed {
         self.0.check(&job.platform)?;
         Ok(self.0)
     }
+
+    fn upcoming(&self, _: &Job, _: u64) -> Option<Allocation> {
+        Some(self.0)
+    }
 }
 
 /// So many workers in the first epoch, so many in between, so many in the last: the "X functions"
@@ -40,15 +44,25 @@ impl Schedule {
     }
 }
 
-impl Scheduler for Schedule {
-    fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation> {
-        let allocation = match observation.epoch {
+impl Schedule {
+    fn at(&self, job: &Job, epoch: u64) -> Allocation {
+        match epoch {
             0 => self.first,
             epoch if epoch.saturating_add(1) >= job.epochs => self.last,
             _ => self.between,
-        };
+        }
+    }
+}
+
+impl Scheduler for Schedule {
+    fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation> {
+        let allocation = self.at(job, observation.epoch);
         allocation.check(&job.platform)?;
         Ok(allocation)
+    }
+
+    fn upcoming(&self, job: &Job, epoch: u64) -> Option<Allocation> {
+        Some(self.at(job, epoch))
     }
 }
 

@@ -5,6 +5,7 @@ mod event;
 mod finish;
 mod forecast;
 mod measure;
+mod memory;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use std::time::Duration;
 pub use event::{Event, Observer, StopHandle};
 pub(crate) use forecast::Forecast;
 use siren_core::{
-    Backend, DataSource, Error, ErrorKind, Job, Outcome, ParameterStore, Platform, Result,
-    Scheduler, Seed, Snapshot, StopReason, Stream, Time, Usd, Workload,
+    Allocation, Backend, DataSource, Error, ErrorKind, Job, Outcome, ParameterStore, Platform,
+    Result, Scheduler, Seed, Snapshot, StopReason, Stream, Tally, Time, Usd, Workload,
 };
 
 use crate::checkpoint::{Checkpoint, Header};
@@ -54,6 +55,10 @@ pub struct Trainer {
     forecast: Forecast,
     initial: Option<Evaluation>,
     epochs: Vec<EpochRecord>,
+    /// Functions with less memory than this have run out of it.
+    least_memory_mb: u32,
+    /// What the backend had counted when the driver's part was last paid for.
+    settled: Tally,
     /// The state to start from, when the run is resumed.
     resumed: Option<Snapshot>,
     /// Time that earlier parts of a resumed run took.
@@ -160,6 +165,7 @@ impl Trainer {
             platform: platform.clone(),
         };
         let started = parts.backend.clock().now();
+        let settled = parts.backend.tally();
         let mut trainer = Self {
             layout: parts.workload.layout().hash(),
             ledger: Ledger::new(config.stop.budget, paid),
@@ -173,6 +179,8 @@ impl Trainer {
             forecast: Forecast::default(),
             initial: None,
             epochs: Vec::new(),
+            least_memory_mb: 0,
+            settled,
             resumed: None,
             elapsed_before: Duration::ZERO,
             started,
@@ -247,6 +255,8 @@ impl Trainer {
         let observation = self.observe(epoch, loss);
         let asked = self.parts.scheduler.allocate(&self.job, &observation)?;
         asked.check(&self.platform)?;
+        let memory_mb = asked.memory_mb.max(self.least_memory_mb);
+        let asked = Allocation { memory_mb, ..asked };
         Ok(self.fit(asked, epoch).map_err(|why| (StopReason::Budget, Some(why))))
     }
 

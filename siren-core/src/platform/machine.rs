@@ -88,6 +88,7 @@ impl Machine {
             name: self.name.clone(),
             estimated: false,
             limits: Limits {
+                timeouts_s: Vec::new(),
                 memory_min_mb: self.memory_mb,
                 memory_max_mb: self.memory_mb,
                 memory_step_mb: 1,

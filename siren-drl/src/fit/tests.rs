@@ -48,6 +48,9 @@ fn recorded(model: &JobModel, at: At, to: Allocation, epoch: &Epoch) -> EpochRec
         aggregators: 0,
         aggregator_retries: 0,
         aggregator_cost_usd: 0.0,
+        driver_cost_usd: 0.0,
+        egress_bytes: 0,
+        computed_bills: 0,
         cost_usd: epoch.cost_usd,
         budget_left_usd: None,
     }

@@ -138,6 +138,15 @@ pub struct EpochRecord {
     /// Money that the aggregators cost; it is part of `cost_usd`.
     #[serde(default)]
     pub aggregator_cost_usd: f64,
+    /// What the driver's own part cost: its requests, and the bytes that left the region. In `cost_usd`.
+    #[serde(default)]
+    pub driver_cost_usd: f64,
+    /// Bytes that left the region.
+    #[serde(default)]
+    pub egress_bytes: u64,
+    /// Invocations whose billed time was computed, since the platform did not report it.
+    #[serde(default)]
+    pub computed_bills: u64,
     /// Money that the epoch cost.
     pub cost_usd: f64,
     /// Money left afterwards, if there is a budget.

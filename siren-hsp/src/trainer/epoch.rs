@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FusedFuture};
 use futures::stream::FuturesUnordered;
 use siren_core::{
     Aggregation, Allocation, Clock, Completion, EpochPlan, Error, ErrorKind, Invocation, Platform,
-    Requests, Result, Role, Sealed, Seed, StopReason, Stream, Time, Usd, WorkerReport,
+    Requests, Result, Role, Sealed, Seed, StopReason, Stream, Tally, Time, Usd, WorkerReport,
 };
 
-use super::forecast::{Fit, Forecast, Terms};
+use super::forecast::{Fit, Forecast, Part, Terms};
 use super::{End, Event, StopHandle, Trainer};
 use crate::{EpochRecord, Line, Reservation};
 use crew::CrewRun;
@@ -36,6 +36,7 @@ pub(super) struct Ended {
 struct Launch {
     /// Its shard, or the number of the aggregator.
     shard: u32,
+    memory_mb: u32,
     reservation: Reservation,
     /// Where it starts.
     position: u64,
@@ -47,6 +48,8 @@ type Running = BoxFuture<'static, (Launch, Option<Completion>, Time)>;
 /// What is known of a shard.
 #[derive(Default)]
 struct ShardRun {
+    /// More than the allocation says once it ran out of memory.
+    memory_mb: u32,
     attempts: u32,
     /// Attempts in a row that brought nothing.
     failures: u32,
@@ -78,6 +81,12 @@ pub(super) struct EpochRun<'a> {
     end: Option<Result<Option<End>>>,
     /// Tells invocations that wait for their turn that it will not come.
     over: StopHandle,
+    /// What is held back for the driver's own part, and what that was in the end.
+    driver: Option<Reservation>,
+    tally: Tally,
+    driver_cost: Usd,
+    /// Of its workers, as they were launched first.
+    timeout: Duration,
     /// When to cut the epoch short, or, once it has ended early, to abandon who still runs.
     deadline: Option<Time>,
 }
@@ -85,16 +94,22 @@ pub(super) struct EpochRun<'a> {
 impl<'a> EpochRun<'a> {
     /// Reserves the money, opens the epoch and launches all workers.
     pub(super) async fn new(trainer: &'a mut Trainer, fit: Fit) -> Result<Self> {
-        let Fit { asked: _, plan, allocation, terms, crew } = fit;
+        let Fit { asked: _, plan, allocation, terms, crew, driver } = fit;
         let mut reserve = |count: u32, terms: Terms| {
             let reserved = (0..count).map(|_| trainer.ledger.reserve(terms.reservation));
             reserved.collect::<Result<Vec<_>>>()
         };
         let for_crew = reserve(crew.aggregation.aggregators, crew.terms)?;
         let reservations = reserve(allocation.workers, terms)?;
+        let driver = trainer.ledger.reserve(driver)?;
         trainer.history.write(&Line::Reserved {
             epoch: plan.epoch,
-            usd: for_crew.iter().chain(&reservations).map(|r| r.amount().dollars()).sum(),
+            usd: for_crew
+                .iter()
+                .chain(&reservations)
+                .chain([&driver])
+                .map(|reservation| reservation.amount().dollars())
+                .sum(),
         })?;
         let seed = plan.seed.split(Stream::Retry, &[plan.epoch]);
         let (store, clock) = (&trainer.parts.store, trainer.parts.backend.clock());
@@ -111,7 +126,13 @@ impl<'a> EpochRun<'a> {
         let mut run = Self {
             launched,
             deadline: limit.map(|limit| launched + limit.saturating_sub(trainer.elapsed())),
-            shards: (0..plan.shards).map(|_| ShardRun::default()).collect(),
+            shards: (0..plan.shards)
+                .map(|_| ShardRun { memory_mb: allocation.memory_mb, ..ShardRun::default() })
+                .collect(),
+            driver: Some(driver),
+            tally: Tally::default(),
+            driver_cost: Usd::ZERO,
+            timeout: terms.timeout,
             trainer,
             plan,
             allocation,
@@ -147,14 +168,15 @@ impl<'a> EpochRun<'a> {
             shard,
             position,
             attempt: state.attempts,
-            memory_mb: self.allocation.memory_mb,
+            memory_mb: state.memory_mb,
             timeout: terms.timeout,
             cycle: terms.cycle,
             request_cap: terms.request_cap,
         };
         state.attempts += 1;
         state.from = position;
-        let running = self.start(Launch { shard, reservation, position }, invocation, delay);
+        let launch = Launch { shard, memory_mb: state.memory_mb, reservation, position };
+        let running = self.start(launch, invocation, delay);
         self.running.push(running);
     }
 
@@ -179,6 +201,7 @@ impl<'a> EpochRun<'a> {
     /// Collects all workers and seals the epoch.
     pub(super) async fn run(mut self) -> Result<Ended> {
         let interval = self.trainer.observer.as_ref().and_then(|o| o.interval());
+        let mut ahead = self.trainer.prepare_ahead(self.plan.epoch + 1, self.timeout);
         let mut tick = interval.map(|interval| self.launched + interval);
         let stop = self.trainer.stop.clone();
         let backend = Arc::clone(&self.trainer.parts.backend);
@@ -209,6 +232,7 @@ impl<'a> EpochRun<'a> {
                     }
                     self.end_early(Ok(Some((StopReason::WallTime, None)))).await?;
                 }
+                () = &mut ahead, if !ahead.is_terminated() => {}
                 () = at(clock, tick) => {
                     self.progress().await;
                     tick = interval.map(|interval| clock.now() + interval);
@@ -225,13 +249,12 @@ impl<'a> EpochRun<'a> {
         completion: Option<Completion>,
         now: Time,
     ) -> Result<()> {
-        let Launch { shard, reservation, position } = launch;
+        let Launch { shard, memory_mb, reservation, position } = launch;
         let Some(Completion { billed, result }) = completion else {
             self.trainer.ledger.settle(reservation, Some(Usd::ZERO));
             return Ok(());
         };
         let platform = &self.trainer.platform;
-        let memory_mb = self.allocation.memory_mb;
         let costs = self.trainer.parts.store.costs();
         let asks = costs.pull + costs.push + costs.start + costs.wait;
         let free = asks + self.trainer.parts.train.costs() == Requests::NONE;
@@ -312,7 +335,11 @@ impl<'a> EpochRun<'a> {
             if position >= self.plan.shard_len(shard) {
                 return Ok(());
             }
+            if error.kind() == ErrorKind::OutOfMemory {
+                self.trainer.needs_more_than(self.shards[shard as usize].memory_mb)?;
+            }
             let state = &mut self.shards[shard as usize];
+            state.memory_mb = state.memory_mb.max(self.trainer.least_memory_mb);
             state.failures = if position > state.from { 1 } else { state.failures + 1 };
             let attempt = state.attempts;
             if state.failures >= self.trainer.config.retry.attempts {
@@ -383,9 +410,10 @@ impl<'a> EpochRun<'a> {
                 continue;
             };
             let batches = self.plan.shard_len(shard) - position;
-            let memory_mb = self.allocation.memory_mb;
-            let alone = Aggregation::default();
-            let terms = self.trainer.terms(&self.plan, memory_mb, batches, 1, alone, failures);
+            let memory_mb = self.shards[shard as usize].memory_mb;
+            let driver = self.driver.as_ref().map_or(Usd::ZERO, Reservation::amount);
+            let part = Part { batches, invocations: 1, driver, failures };
+            let terms = self.trainer.terms(&self.plan, memory_mb, part, Aggregation::default());
             let Some(terms) = terms else { continue };
             let Ok(reservation) = self.trainer.ledger.reserve(terms.reservation) else { continue };
             let usd = reservation.amount().dollars();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use siren_core::{Outcome, Result, Snapshot, file};
+use siren_core::{Outcome, Result, Snapshot, Usd, file};
 
 use super::{End, Event, Trained, Trainer};
 use crate::checkpoint::{Checkpoint, Header};
@@ -32,6 +32,14 @@ impl Trainer {
         let (reason, detail) = end;
         let initial =
             self.initial.unwrap_or(Evaluation { loss: f64::NAN, accuracy: None, auc: None });
+        // What the driver has done since the last barrier: there is nothing left to hold it back for.
+        let tally = self.since_settled();
+        let usd = self.platform.tally_cost(tally);
+        self.ledger.spend(usd);
+        if usd > Usd::ZERO {
+            let epoch = snapshot.sealed_epochs;
+            self.history.write(&Line::Settled { epoch, usd: usd.dollars() })?;
+        }
         let last = self.epochs.last();
         let outcome = Outcome {
             reason,

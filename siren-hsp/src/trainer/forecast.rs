@@ -102,6 +102,8 @@ pub(super) struct Fit {
     pub(super) allocation: Allocation,
     pub(super) terms: Terms,
     pub(super) crew: Crew,
+    /// What is held back for the driver's own part.
+    pub(super) driver: Usd,
 }
 
 /// The aggregators of an epoch, and the terms of each.
@@ -120,6 +122,16 @@ pub(super) struct Terms {
     pub(super) reservation: Usd,
 }
 
+/// What money is asked for: so many batches in each of so many invocations, which failed before so often,
+/// and what the driver needs.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub(super) batches: u64,
+    pub(super) invocations: u32,
+    pub(super) driver: Usd,
+    pub(super) failures: u32,
+}
+
 impl Trainer {
     /// The plan for as many of the workers asked for as there are batches and money for; otherwise
     /// why there is not even money for one.
@@ -135,11 +147,16 @@ impl Trainer {
             if aggregation.aggregators > 0 && together > self.platform.limits.concurrency {
                 continue;
             }
-            let terms = self.terms(&plan, asked.memory_mb, longest, workers, aggregation, 0);
+            let driver = self.driver_at_most(&plan);
+            // Once more for what the driver does after the last barrier.
+            let driver_all = driver * 2.0;
+            let part =
+                Part { batches: longest, invocations: workers, driver: driver_all, failures: 0 };
+            let terms = self.terms(&plan, asked.memory_mb, part, aggregation);
             if let Some(terms) = terms {
                 let crew = Crew { aggregation, terms: self.crew_terms(aggregation, terms.timeout) };
                 let allocation = Allocation { workers, ..asked };
-                return Ok(Fit { asked: asked.workers, plan, allocation, terms, crew });
+                return Ok(Fit { asked: asked.workers, plan, allocation, terms, crew, driver });
             }
         }
         Err(self.shortfall(asked.memory_mb, most, epoch))
@@ -163,7 +180,7 @@ impl Trainer {
         let timeout = whole_steps(platform, timeout.mul_f64(OUTLAST)).min(platform.limits.timeout);
         let seconds = timeout.as_secs_f64().ceil() as u64 + BURST;
         let request_cap = aggregation.requests_per_second * seconds;
-        let billed = timeout + platform.limits.init;
+        let billed = platform.enforced(timeout) + platform.limits.init;
         Terms {
             timeout,
             cycle: None,
@@ -191,11 +208,10 @@ impl Trainer {
         &self,
         plan: &EpochPlan,
         memory_mb: u32,
-        batches: u64,
-        invocations: u32,
+        part: Part,
         aggregation: Aggregation,
-        failures: u32,
     ) -> Option<Terms> {
+        let Part { batches, invocations, driver, failures } = part;
         let platform = &self.platform;
         let cycle = self.forecast.cycle(platform, memory_mb);
         let headway = cycle.unwrap_or_default().mul_f64(HEADWAY);
@@ -213,18 +229,39 @@ impl Trainer {
             timeout = timeout.min(wanted.saturating_mul(1 << failures.min(16)));
         }
         if let Some(left) = self.ledger.left() {
-            // A hair less than the share, so that rounding never adds up to more than is left.
-            let invocations = f64::from(invocations);
-            let (crew, crew_second) = self.crew_price(aggregation);
-            let share = (left * (1.0 - 1e-9) - crew) * (1.0 / invocations) - fixed;
-            let start = second * platform.limits.init.as_secs_f64();
-            let rate = second + platform.requests_cost(wait) + crew_second * (1.0 / invocations);
-            let seconds = (share - start).dollars() / rate.dollars();
-            if seconds.is_nan() || seconds < 0.0 {
-                return None;
-            }
-            // Where time costs nothing, any time can be afforded.
-            let affordable = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+            // A hair less, so that rounding never adds up to more than is left.
+            let left = left * (1.0 - 1e-9) - driver;
+            let affordable = match platform.limits.timeouts_s.is_empty() {
+                true => {
+                    let (crew, crew_second) = self.crew_price(aggregation);
+                    let invocations = f64::from(invocations);
+                    let share = (left - crew) * (1.0 / invocations) - fixed;
+                    let start = second * platform.limits.init.as_secs_f64();
+                    let rate =
+                        second + platform.requests_cost(wait) + crew_second * (1.0 / invocations);
+                    let seconds = (share - start).dollars() / rate.dollars();
+                    if seconds.is_nan() || seconds < 0.0 {
+                        return None;
+                    }
+                    // Where time costs nothing, any time can be afforded.
+                    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+                }
+                // Whoever does not stop by itself is billed for what the platform enforces.
+                false => {
+                    let rungs = platform.limits.timeouts_s.iter().rev();
+                    let rungs = rungs.map(|&seconds| Duration::from_secs(seconds.into()));
+                    rungs.map(|rung| rung.min(timeout)).find(|&timeout| {
+                        let seconds = timeout.as_secs_f64().ceil();
+                        let billed = platform.enforced(timeout) + platform.limits.init;
+                        let each = fixed
+                            + second * billed.as_secs_f64()
+                            + platform.requests_cost(wait) * seconds;
+                        let crew = self.crew_terms(aggregation, timeout).reservation;
+                        let crew = crew * f64::from(aggregation.aggregators);
+                        each * f64::from(invocations) + crew <= left
+                    })?
+                }
+            };
             if affordable < headway.min(timeout) {
                 return None;
             }
@@ -236,13 +273,20 @@ impl Trainer {
             return None;
         }
         let request_cap = request_cap + wait * timeout.as_secs_f64().ceil() as u64;
-        let billed = platform.billed(timeout.saturating_add(platform.limits.init));
+        let billed = platform.enforced(timeout).saturating_add(platform.limits.init);
+        let billed = platform.billed(billed);
         Some(Terms {
             timeout,
             cycle,
             request_cap,
             reservation: platform.invocation_cost(memory_mb, billed, request_cap),
         })
+    }
+
+    /// What the driver's own part in an epoch costs at the most.
+    fn driver_at_most(&self, plan: &EpochPlan) -> Usd {
+        let tally = self.parts.backend.tally_at_most(plan, self.job.parameters);
+        self.platform.tally_cost(tally)
     }
 
     /// Says what would be needed.

@@ -37,6 +37,9 @@ pub(crate) fn lenet(epochs: u64) -> RunRecord {
             aggregators: 0,
             aggregator_retries: 0,
             aggregator_cost_usd: 0.0,
+            driver_cost_usd: 0.0,
+            egress_bytes: 0,
+            computed_bills: 0,
             cost_usd: 0.000_836,
             budget_left_usd: None,
         }

@@ -73,7 +73,8 @@ impl EpochRun<'_> {
         };
         state.attempts += 1;
         self.crew.held += reservation.amount();
-        let launch = Launch { shard: aggregator, reservation, position: 0 };
+        let memory_mb = self.crew.aggregation.memory_mb;
+        let launch = Launch { shard: aggregator, memory_mb, reservation, position: 0 };
         let running = self.start(launch, invocation, delay);
         self.crew.running.push(running);
     }
@@ -85,7 +86,8 @@ impl EpochRun<'_> {
         completion: Option<Completion>,
     ) -> Result<()> {
         let aggregator = launch.shard;
-        let result = self.settle_aggregator(launch.reservation, completion);
+        let memory_mb = launch.memory_mb;
+        let result = self.settle_aggregator(launch, completion);
         if self.end.is_some() || self.sealed.is_some() {
             return Ok(());
         }
@@ -112,6 +114,14 @@ impl EpochRun<'_> {
                 ErrorKind::Rejected | ErrorKind::Corrupt => return Err(error),
                 _ => {}
             }
+            if error.kind() == ErrorKind::OutOfMemory
+                && memory_mb >= self.crew.aggregation.memory_mb
+            {
+                let memory_mb = self.trainer.more_than(memory_mb)?;
+                self.crew.aggregation.memory_mb = memory_mb;
+                self.crew.terms = self.trainer.crew_terms(self.crew.aggregation, self.timeout);
+            }
+            let state = &mut self.crew.aggregators[aggregator as usize];
             state.failures += 1;
             let (failures, attempt) = (state.failures, state.attempts);
             let epoch = self.plan.epoch;
@@ -162,7 +172,7 @@ impl EpochRun<'_> {
             tokio::select! {
                 biased;
                 Some((launch, completion, _)) = self.crew.running.next() => {
-                    self.settle_aggregator(launch.reservation, completion);
+                    self.settle_aggregator(launch, completion);
                 }
                 () = at(clock, deadline) => break,
             }
@@ -175,10 +185,11 @@ impl EpochRun<'_> {
     /// Books an aggregator; what it reported, unless it never began.
     pub(super) fn settle_aggregator(
         &mut self,
-        reservation: Reservation,
+        launch: Launch,
         completion: Option<Completion>,
     ) -> Option<Result<siren_core::WorkerReport>> {
-        let Aggregation { memory_mb, requests_per_second, .. } = self.crew.aggregation;
+        let Launch { memory_mb, reservation, .. } = launch;
+        let requests_per_second = self.crew.aggregation.requests_per_second;
         self.crew.held = self.crew.held - reservation.amount();
         let Some(Completion { billed, result }) = completion else {
             self.trainer.ledger.settle(reservation, Some(Usd::ZERO));

@@ -69,6 +69,9 @@ impl EpochRun<'_> {
             aggregators: self.crew.aggregation.aggregators,
             aggregator_retries: self.crew.retries,
             aggregator_cost_usd: self.crew.cost.dollars(),
+            driver_cost_usd: self.driver_cost.dollars(),
+            egress_bytes: self.tally.egress_bytes,
+            computed_bills: self.tally.computed_bills,
             cost_usd: self.cost.dollars(),
             budget_left_usd: None,
         }

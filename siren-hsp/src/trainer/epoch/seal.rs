@@ -31,7 +31,7 @@ impl EpochRun<'_> {
                 biased;
                 sealed = &mut sealing => return sealed,
                 Some((launch, completion, _)) = self.crew.running.next() => {
-                    self.settle_aggregator(launch.reservation, completion);
+                    self.settle_aggregator(launch, completion);
                 }
             }
         }
@@ -48,6 +48,13 @@ impl EpochRun<'_> {
         self.dismiss().await;
         // Whoever still runs is abandoned, and what was reserved for it counts as spent.
         self.running.clear();
+        if let Some(reserved) = self.driver.take() {
+            let tally = self.trainer.since_settled();
+            self.tally = tally;
+            let usd = self.trainer.platform.tally_cost(tally);
+            self.driver_cost = self.trainer.ledger.settle(reserved, Some(usd));
+            self.cost += self.driver_cost;
+        }
         self.cost += self.trainer.ledger.write_off();
         let usd = self.cost.dollars();
         self.trainer.history.write(&Line::Settled { epoch: self.plan.epoch, usd })?;

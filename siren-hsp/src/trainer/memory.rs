@@ -1,0 +1,66 @@
+//! Memory that turned out to be too little, and functions that are made ready ahead.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Fuse};
+use siren_core::{Error, ErrorKind, Result, Tally};
+
+use super::Trainer;
+
+impl Trainer {
+    /// Twice as much memory as was too little, or as much as there is.
+    ///
+    /// # Errors
+    ///
+    /// Out of memory when there is no more.
+    pub(super) fn more_than(&self, memory_mb: u32) -> Result<u32> {
+        let limits = &self.platform.limits;
+        let (min, step) = (limits.memory_min_mb, limits.memory_step_mb.max(1));
+        let most = min + (limits.memory_max_mb.max(min) - min) / step * step;
+        if memory_mb >= most {
+            return Err(Error::new(
+                ErrorKind::OutOfMemory,
+                format!(
+                    "a function of {memory_mb} MB ran out of memory, and {} has none with more: make the \
+                     batches or the model smaller",
+                    self.platform.name
+                ),
+            ));
+        }
+        let twice = memory_mb.saturating_mul(2).saturating_sub(min).div_ceil(step) * step + min;
+        Ok(twice.min(most))
+    }
+
+    /// Remembers that workers need more memory than this, in this epoch and all later ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`more_than`](Self::more_than).
+    pub(super) fn needs_more_than(&mut self, memory_mb: u32) -> Result<()> {
+        self.least_memory_mb = self.least_memory_mb.max(self.more_than(memory_mb)?);
+        Ok(())
+    }
+
+    /// Makes ready what the next epoch will probably run with, if the scheduler knows.
+    pub(super) fn prepare_ahead(
+        &self,
+        epoch: u64,
+        timeout: Duration,
+    ) -> Fuse<BoxFuture<'static, ()>> {
+        let next = self.parts.scheduler.upcoming(&self.job, epoch);
+        let Some(next) = next.filter(|_| epoch < self.config.stop.epochs) else {
+            return Fuse::terminated();
+        };
+        let backend = Arc::clone(&self.parts.backend);
+        let memory_mb = next.memory_mb.max(self.least_memory_mb);
+        async move { backend.prepare(memory_mb, timeout).await }.boxed().fuse()
+    }
+
+    /// What the backend counted since the driver's part was last paid for.
+    pub(super) fn since_settled(&mut self) -> Tally {
+        let now = self.parts.backend.tally();
+        now - std::mem::replace(&mut self.settled, now)
+    }
+}
