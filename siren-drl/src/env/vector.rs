@@ -107,7 +107,7 @@ impl Vector {
         assert_eq!(actions.len(), self.len(), "an action for each environment");
         assert_eq!(steps.len(), self.len(), "a step for each environment");
         for ((slot, &action), step) in self.environments.iter_mut().zip(actions).zip(steps) {
-            *step = slot.environment.step(action);
+            slot.environment.advance(action, step);
             if step.done() {
                 slot.task = draw(&self.tasks, &mut slot.environment);
             }
