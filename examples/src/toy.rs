@@ -59,7 +59,8 @@ pub struct Toy {
     pub simulation: Simulation,
     /// The settings that are tried.
     pub settings: Vec<Setting>,
-    /// How many settings schedulers are tried with, of those that suit some number of functions.
+    /// How many settings schedulers are tried with, of those that suit some number of functions; with
+    /// none there are no rows of theirs.
     pub scheduled: usize,
     /// Epochs that an agent is trained for.
     pub steps: u64,
@@ -211,8 +212,11 @@ impl Toy {
         }
         for (of, at) in [(best(&twenty), "at that cost"), (most, "at the cost of 150")] {
             let Some(Found { run: of, .. }) = of else { continue };
+            let settings = &settings[..self.scheduled.min(settings.len())];
+            if settings.is_empty() {
+                continue;
+            }
             for by in By::ALL {
-                let settings = &settings[..self.scheduled.min(settings.len())];
                 let held = self.scheduled(by, of.cost, settings)?;
                 story.add_scheduled(name, &format!("{by} {at}"), &held, of);
             }
