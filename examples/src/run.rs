@@ -38,7 +38,6 @@ pub async fn train(name: &str, flags: &Flags, subject: Subject) -> Result<Traine
     config.check(train.len())?;
     let store = Arc::new(MemoryStore::initialised(&*workload, config.seed)?);
     let worker = Arc::new(ShardWorker::new(Arc::clone(&workload)));
-    let progress = Progress::new(flags.quiet, train.len());
     let held_out = Some(held_out);
     if !flags.simulated() {
         let belief = schedulers::Belief { profile: schedulers::this_machine(), step };
@@ -47,11 +46,7 @@ pub async fn train(name: &str, flags: &Flags, subject: Subject) -> Result<Traine
             Local::with_threads(worker, store.clone(), Arc::clone(&train), flags.threads())?;
         let backend = Arc::new(backend);
         let parts = Parts { workload, train, held_out, store, backend, scheduler };
-        let trainer = trainer(name, flags, parts, config)?.with_observer(progress);
-        let interrupt = tokio::spawn(stop_on_interrupt(trainer.stop_handle()));
-        let trained = trainer.run().await;
-        interrupt.abort();
-        return trained;
+        return drive(name, flags, parts, config).await;
     }
     let simulation = flags.simulation.as_ref().map(Simulation::read).transpose()?;
     let mut simulation = simulation.unwrap_or_default();
@@ -65,11 +60,23 @@ pub async fn train(name: &str, flags: &Flags, subject: Subject) -> Result<Traine
     let sim = Arc::new(sim.with_threads(flags.threads())?);
     let (train, store, backend) = (sim.data(), sim.store(), sim.clone());
     let parts = Parts { workload, train, held_out, store, backend, scheduler };
+    let running = drive(name, flags, parts, config);
+    tokio::task::block_in_place(|| sim.run(running))?
+}
+
+/// Trains with these parts, with live progress, until a stop rule holds or Ctrl-C is pressed; goes on from
+/// the checkpoint if `--resume` names one.
+///
+/// # Errors
+///
+/// As [`train`].
+pub async fn drive(name: &str, flags: &Flags, parts: Parts, config: Config) -> Result<Trained> {
+    let progress = Progress::new(flags.quiet, parts.train.len());
     let trainer = trainer(name, flags, parts, config)?.with_observer(progress);
     let interrupt = tokio::spawn(stop_on_interrupt(trainer.stop_handle()));
-    let trained = tokio::task::block_in_place(|| sim.run(trainer.run()));
+    let trained = trainer.run().await;
     interrupt.abort();
-    trained?
+    trained
 }
 
 /// A new trainer, or one that goes on where the flags say.

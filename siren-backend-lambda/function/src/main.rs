@@ -1,1 +1,13 @@
-fn main() {}
+//! LeNet on handwritten digits, as a function of AWS Lambda.
+
+use std::sync::Arc;
+
+use siren_burn::BurnWorkload;
+use siren_examples::lenet::DigitLearner;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> siren_core::Result<()> {
+    siren_backend_lambda::serve(Arc::new(BurnWorkload::new(DigitLearner)?))
+}
