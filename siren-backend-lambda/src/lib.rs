@@ -14,3 +14,5 @@ pub mod deploy;
 mod function;
 mod objects;
 pub mod payload;
+
+pub use objects::{S3Objects, Traffic};
