@@ -27,6 +27,8 @@ pub enum ErrorKind {
     Diverged,
     /// The worker's own code failed or panicked.
     Worker,
+    /// The worker needed more memory than its function has.
+    OutOfMemory,
     /// Stored bytes fail their checksum or format.
     Corrupt,
     /// The money left does not pay for the call.
@@ -46,6 +48,7 @@ impl ErrorKind {
             Self::Rejected => "rejected",
             Self::Diverged => "diverged",
             Self::Worker => "worker failed",
+            Self::OutOfMemory => "out of memory",
             Self::Corrupt => "corrupt",
             Self::Budget => "budget",
             Self::Other => "failed",
@@ -147,5 +150,6 @@ mod tests {
         assert!(Error::new(ErrorKind::Lost, "").is_transient());
         assert!(!Error::new(ErrorKind::Fenced, "").is_transient());
         assert!(!Error::new(ErrorKind::Worker, "").is_transient());
+        assert!(!Error::new(ErrorKind::OutOfMemory, "").is_transient());
     }
 }
