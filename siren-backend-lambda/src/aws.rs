@@ -64,9 +64,20 @@ pub fn error<E>(what: &str, error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
+    if let SdkError::ConstructionFailure(_) = &error {
+        let says = format!("{what} could not be asked for: are region and credentials complete?");
+        return Error::rejected(says).with_source(error);
+    }
     let status = error.raw_response().map(|response| response.status().as_u16());
-    let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
-    let (kind, remedy) = judge(status, code);
+    if let (SdkError::ResponseError(_), Some(200..300)) = (&error, status) {
+        // It was done, and the answer broke off.
+        return Error::new(ErrorKind::Lost, format!("{what} got half an answer"))
+            .with_source(error);
+    }
+    let service = error.as_service_error();
+    let code = service.and_then(ProvideErrorMetadata::code).unwrap_or_default();
+    let message = service.and_then(ProvideErrorMetadata::message).unwrap_or_default();
+    let (kind, remedy) = judge(status, code, message);
     let says = match (code, status) {
         ("", Some(status)) => format!("{what} failed: status {status}{remedy}"),
         ("", None) => format!("{what} got no answer{remedy}"),
@@ -75,18 +86,26 @@ where
     Error::new(kind, says).with_source(error)
 }
 
-fn judge(status: Option<u16>, code: &str) -> (ErrorKind, &'static str) {
+/// The same for a refusal that stands within an answer.
+pub(crate) fn refusal(what: &str, code: &str, message: &str) -> Error {
+    let (kind, remedy) = judge(Some(400), code, message);
+    Error::new(kind, format!("{what} failed: {code}{remedy}")).with_source(message)
+}
+
+fn judge(status: Option<u16>, code: &str, message: &str) -> (ErrorKind, &'static str) {
     use ErrorKind::{Lost, Other, Rejected, Throttled};
     match (code, status) {
-        ("AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "Forbidden", _) => (
-            Rejected,
-            ": allow it in the policy of this role or user and in the bucket's own policy",
-        ),
+        ("AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "Forbidden", _) => {
+            (Rejected, denied(message))
+        }
+        ("AllAccessDisabled" | "AccountProblem" | "NotSignedUp", _) => {
+            (Rejected, ": AWS has disabled this account or bucket; ask its support")
+        }
         ("InvalidAccessKeyId" | "UnrecognizedClientException" | "InvalidClientTokenId", _) => (
             Rejected,
             ": AWS does not know these credentials; run `aws configure` or name another profile",
         ),
-        ("SignatureDoesNotMatch" | "InvalidSignatureException", _) => {
+        ("SignatureDoesNotMatch" | "InvalidSignatureException" | "RequestTimeTooSkewed", _) => {
             (Rejected, ": the secret key does not belong to the access key, or the clock is wrong")
         }
         ("ExpiredToken" | "ExpiredTokenException", _) => {
@@ -97,6 +116,8 @@ fn judge(status: Option<u16>, code: &str) -> (ErrorKind, &'static str) {
         }
         (
             "PermanentRedirect"
+            | "TemporaryRedirect"
+            | "IncorrectEndpoint"
             | "AuthorizationHeaderMalformed"
             | "IllegalLocationConstraintException",
             _,
@@ -107,18 +128,37 @@ fn judge(status: Option<u16>, code: &str) -> (ErrorKind, &'static str) {
             | "Throttling"
             | "ThrottlingException"
             | "RequestLimitExceeded"
+            | "RequestThrottled"
             | "ServiceUnavailable"
             | "EC2ThrottledException",
             _,
         )
         | (_, Some(429 | 503)) => (Throttled, ""),
-        (_, None) | ("RequestTimeout" | "InternalError" | "ServiceException", _) => (Lost, ""),
+        // What was sent came damaged, or not as a whole: as if it had not come.
+        ("BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "IncompleteBody", _) => {
+            (Lost, "")
+        }
+        (_, None)
+        | ("RequestTimeout" | "InternalError" | "OperationAborted" | "ServiceException", _) => {
+            (Lost, "")
+        }
         (_, Some(500..)) => (Lost, ""),
         (_, Some(301 | 307)) => (Rejected, ": the bucket is in another region; give that one"),
-        (_, Some(403)) => (
-            Rejected,
-            ": allow it in the policy of this role or user and in the bucket's own policy",
-        ),
+        (_, Some(403)) => (Rejected, denied(message)),
         _ => (Other, ""),
+    }
+}
+
+/// Who denied it, as AWS says it in words.
+fn denied(message: &str) -> &'static str {
+    let says = |words: &str| message.contains(words);
+    if says("resource-based policy") {
+        ": the bucket's or the function's own policy denies it; allow it there"
+    } else if says("identity-based policy") {
+        ": allow it in the policy of this role or user"
+    } else if says("service control policy") || says("permissions boundary") {
+        ": the organisation's policy or a permissions boundary denies it; ask who manages the account"
+    } else {
+        ": allow it in the policy of this role or user and in the bucket's own policy"
     }
 }

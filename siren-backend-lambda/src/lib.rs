@@ -19,8 +19,6 @@ pub mod payload;
 #[cfg(any(feature = "driver", feature = "function"))]
 mod stored;
 
-#[cfg(feature = "driver")]
-//BK
 #[cfg(feature = "function")]
 pub use function::serve;
-pub use objects::S3Objects;
+pub use objects::{S3Objects, Traffic};

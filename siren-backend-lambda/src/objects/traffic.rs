@@ -1,0 +1,65 @@
+//! What was asked for and transferred.
+
+use std::ops::Sub;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use siren_core::Requests;
+
+/// Requests made and bytes transferred, heads of messages left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Requests that are paid for, refused ones included.
+    pub requests: Requests,
+    /// Bytes written.
+    pub sent: u64,
+    /// Bytes read; of a listing, as many as its keys and some 250 for each of them. Where the reader is
+    /// not in the bucket's region these are paid for.
+    pub received: u64,
+}
+
+impl Sub for Traffic {
+    type Output = Self;
+    /// What came since `earlier`.
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            requests: self.requests - earlier.requests,
+            sent: self.sent.saturating_sub(earlier.sent),
+            received: self.received.saturating_sub(earlier.received),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counter {
+    writes: AtomicU64,
+    reads: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Counter {
+    pub(super) fn traffic(&self) -> Traffic {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Traffic {
+            requests: Requests { writes: of(&self.writes), reads: of(&self.reads) },
+            sent: of(&self.sent),
+            received: of(&self.received),
+        }
+    }
+
+    /// A GET.
+    pub(super) fn read(&self) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A PUT, POST or LIST with a body of so many bytes.
+    pub(super) fn write(&self, bytes: usize) {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes of an answer.
+    pub(super) fn receive(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
