@@ -19,6 +19,8 @@ pub mod payload;
 #[cfg(any(feature = "driver", feature = "function"))]
 mod stored;
 
+#[cfg(feature = "driver")]
+pub use backend::{Lambda, Report, Settings, Tally};
 #[cfg(feature = "function")]
 pub use function::serve;
 pub use objects::{S3Objects, Traffic};
