@@ -67,10 +67,6 @@ impl Workload for Faulty {
         if self.has("exit") {
             std::process::exit(7);
         }
-        if self.has("kill") {
-            let pid = std::process::id().to_string();
-            let _ = std::process::Command::new("kill").args(["-9", &pid]).status();
-        }
         if self.has("hang") {
             hang();
         }

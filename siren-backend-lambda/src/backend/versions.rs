@@ -158,7 +158,9 @@ impl Versions {
     async fn publish(&self, size: Size) -> Result<String> {
         for _ in 0..TRIES {
             self.change_to(size).await?;
-            self.settled(None).await?;
+            if self.settled(None).await?.code_sha256() != Some(&self.code) {
+                return Err(self.other_code());
+            }
             let what = format!("publishing a version of {}", self.function);
             let published = self
                 .again(|| async {
@@ -166,11 +168,7 @@ impl Versions {
                     let publish = publish.code_sha256(&self.code).description(size.alias());
                     publish.send().await.map_err(|error| match error.code() {
                         Some("InvalidParameterValueException" | "PreconditionFailedException") => {
-                            Error::rejected(format!(
-                                "{what} failed, because its code is not the one that was connected \
-                                 to: connect again"
-                            ))
-                            .with_source(error)
+                            self.other_code().with_source(error)
                         }
                         _ => refused(&what, error),
                     })
@@ -187,6 +185,13 @@ impl Versions {
                 "somebody else changes the function {} again and again: give each driver its own",
                 self.function
             ),
+        ))
+    }
+
+    fn other_code(&self) -> Error {
+        Error::rejected(format!(
+            "the function {} was deployed anew since it was connected to: connect again",
+            self.function
         ))
     }
 

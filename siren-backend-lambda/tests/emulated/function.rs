@@ -13,7 +13,7 @@ use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime, State};
 use siren_backend_lambda::aws::Aws;
 use siren_backend_lambda::{Lambda, S3Objects, Settings};
 use siren_backend_local::WallClock;
-use siren_core::{Clock, Workload};
+use siren_core::{Clock, Seed, Workload};
 use siren_hsp::ObjectOptions;
 use siren_hsp::data::MemorySource;
 use siren_hsp::objects::Objects;
@@ -62,10 +62,12 @@ pub(crate) async fn config() -> SdkConfig {
 
 /// Examples of the problem, and the weights that it was made with.
 pub(crate) fn examples(count: usize) -> Vec<f32> {
-    let number = |i: usize| ((i * 7_919 + 13) % 1_009) as f32 / 504.5 - 1.0;
+    // From -1 to 1, all alike.
+    let number = |seed: Seed| (seed.get() as f64 / u64::MAX as f64) as f32 * 2.0 - 1.0;
     let mut numbers = Vec::new();
     for example in 0..count {
-        let inputs: Vec<f32> = (0..WIDTH - 1).map(|i| number(example * WIDTH + i * i)).collect();
+        let seed = Seed::new(example as u64);
+        let inputs: Vec<f32> = (0..WIDTH - 1).map(|i| number(seed.child(i as u64))).collect();
         let answer: f32 = inputs.iter().enumerate().map(|(i, x)| x * (i as f32 - 3.0)).sum();
         numbers.extend(inputs);
         numbers.push(answer);
@@ -93,9 +95,10 @@ impl Deployed {
         let client = Client::new(&config);
         let folder = tempfile::tempdir().unwrap();
         let budget = folder.path().to_path_buf();
+        // Nothing that an earlier run left is found.
+        let name = &format!("{name}-{}", std::process::id());
         let s3 = aws_sdk_s3::Client::new(&config);
-        let _ = s3.create_bucket().bucket(name).send().await;
-        let _ = client.delete_function().function_name(name).send().await;
+        s3.create_bucket().bucket(name).send().await.unwrap();
         let variables = HashMap::from([
             ("AWS_ENDPOINT_URL".to_owned(), endpoint()),
             ("SIREN_BUCKET".to_owned(), name.to_owned()),
