@@ -51,7 +51,7 @@ pub struct Lambda {
     invoker: Invoker,
     versions: Versions,
     pace: Pace,
-    counter: Counter,
+    counter: Arc<Counter>,
 }
 
 impl Lambda {
@@ -69,9 +69,9 @@ impl Lambda {
             platform: found.platform,
             objects: S3Objects::new(&settings.config, &settings.bucket, ""),
             versions: Versions::new(found.control, clock, &settings.function, &found.code),
+            counter: Arc::clone(&found.invoker.counter),
             invoker: found.invoker,
             pace: Pace::default(),
-            counter: Counter::default(),
             settings,
         })
     }
@@ -177,7 +177,6 @@ impl Lambda {
             if turn > self.clock.now() {
                 self.clock.sleep_until(turn).await;
             }
-            add(&self.counter.sent, request.len());
             let error = match self.invoker.invoke(Some(alias), request, enforced).await {
                 Ended::Refused(error) => error,
                 ended => {

@@ -94,20 +94,19 @@ impl S3Objects {
     /// of an object, the checksum of the whole, makes reads fail.
     pub fn with_client(client: Client, bucket: &str, prefix: &str) -> Self {
         let slow = client.config().to_builder().timeout_config(timeouts(LONG_ANSWER)).build();
-        let prefix = prefix.trim_matches('/');
         Self {
             client,
             slow: Client::from_conf(slow),
             bucket: bucket.into(),
-            prefix: if prefix.is_empty() { "".into() } else { format!("{prefix}/").into() },
+            prefix: slashed(prefix),
             counter: Arc::default(),
         }
     }
 
-    /// The same bucket and prefix over the same connections, counted from nothing.
+    /// The same bucket over the same connections, below another prefix; counted apart.
     #[must_use]
-    pub fn counted_apart(&self) -> Self {
-        Self { counter: Arc::default(), ..self.clone() }
+    pub fn below(&self, prefix: &str) -> Self {
+        Self { prefix: slashed(prefix), counter: Arc::default(), ..self.clone() }
     }
 
     /// The bucket.
@@ -134,6 +133,13 @@ impl S3Objects {
 impl fmt::Debug for S3Objects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "S3Objects(s3://{}/{})", self.bucket, self.prefix)
+    }
+}
+
+fn slashed(prefix: &str) -> Arc<str> {
+    match prefix.trim_matches('/') {
+        "" => "".into(),
+        prefix => format!("{prefix}/").into(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Looking at everything before money is spent.
 
+use std::sync::Arc;
+
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::config::retry::RetryConfig;
 use aws_sdk_lambda::config::timeout::TimeoutConfig;
@@ -41,6 +43,7 @@ pub(super) async fn connect(settings: &Settings, clock: WallClock) -> Result<Fou
         client: Client::from_conf(invocations),
         clock,
         function: settings.function.clone(),
+        counter: Arc::default(),
     };
     check_bucket(settings).await?;
     let (platform, code) = look(settings, &control).await?;

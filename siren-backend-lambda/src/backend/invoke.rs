@@ -1,5 +1,6 @@
 //! One invocation, from its launch to its answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_lambda::Client;
@@ -11,6 +12,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use siren_core::{Clock, Error, ErrorKind, Platform, Result};
 
 use super::http::NotSent;
+use super::tally::{Counter, add};
 use super::{Report, crash};
 use crate::aws;
 use crate::clock::WallClock;
@@ -38,6 +40,7 @@ pub(super) struct Invoker {
     pub(super) client: Client,
     pub(super) clock: WallClock,
     pub(super) function: String,
+    pub(super) counter: Arc<Counter>,
 }
 
 impl Invoker {
@@ -56,6 +59,7 @@ impl Invoker {
             .log_type(LogType::Tail)
             .payload(Blob::new(request))
             .send();
+        add(&self.counter.sent, request.len());
         let limit = timeout + SLACK;
         let sent = tokio::select! {
             biased;
@@ -74,6 +78,7 @@ impl Invoker {
     fn read(&self, output: InvokeOutput) -> Ended {
         let report = output.log_result().and_then(Report::in_tail);
         let body = output.payload().map(Blob::as_ref).unwrap_or_default();
+        add(&self.counter.received, body.len());
         if output.function_error().is_some() {
             return Ended::Crashed(crash::judge(body, report.as_ref()), report);
         }

@@ -10,7 +10,6 @@ use aws_config::SdkConfig;
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime, State};
-use siren_backend_lambda::aws::Aws;
 use siren_backend_lambda::{Lambda, S3Objects, Settings};
 use siren_backend_local::WallClock;
 use siren_core::{Clock, Seed, Workload};
@@ -19,6 +18,8 @@ use siren_hsp::data::MemorySource;
 use siren_hsp::objects::Objects;
 
 use crate::problem::{LeastSquares, WIDTH};
+use crate::proxy::Proxy;
+use crate::servers::{self, MINISTACK};
 
 /// The function's program as a zip file, made once.
 static CODE: LazyLock<Vec<u8>> =
@@ -38,26 +39,6 @@ pub(crate) fn other_code() -> Vec<u8> {
     let mut program = std::fs::read(env!("CARGO_BIN_EXE_emulated_function")).unwrap();
     program.push(0);
     zipped(&program)
-}
-
-/// The address of MiniStack.
-pub(crate) fn endpoint() -> String {
-    std::env::var("SIREN_TEST_MINISTACK").expect(
-        "SIREN_TEST_MINISTACK is not set: start MiniStack, and set it to its address, such as \
-         http://127.0.0.1:4566",
-    )
-}
-
-pub(crate) async fn config() -> SdkConfig {
-    let aws = Aws {
-        region: Some("us-east-1".into()),
-        endpoint: Some(endpoint()),
-        ..Aws::default()
-    };
-    aws.config().await.expect(
-        "the emulator's credentials are not set: export AWS_ACCESS_KEY_ID=000000000000 and \
-         AWS_SECRET_ACCESS_KEY=test",
-    )
 }
 
 /// Examples of the problem, and the weights that it was made with.
@@ -91,7 +72,7 @@ pub(crate) struct Deployed {
 impl Deployed {
     /// A function of this name.
     pub(crate) async fn new(name: &str) -> Self {
-        let config = config().await;
+        let config = servers::config(&MINISTACK.address()).await;
         let client = Client::new(&config);
         let folder = tempfile::tempdir().unwrap();
         let budget = folder.path().to_path_buf();
@@ -100,7 +81,7 @@ impl Deployed {
         let s3 = aws_sdk_s3::Client::new(&config);
         s3.create_bucket().bucket(name).send().await.unwrap();
         let variables = HashMap::from([
-            ("AWS_ENDPOINT_URL".to_owned(), endpoint()),
+            ("AWS_ENDPOINT_URL".to_owned(), MINISTACK.address()),
             ("SIREN_BUCKET".to_owned(), name.to_owned()),
             ("SIREN_TEST_FAULTS".to_owned(), budget.display().to_string()),
         ]);
@@ -158,7 +139,17 @@ impl Deployed {
 
     /// A backend for a run of its own, its store filled.
     pub(crate) async fn connect(&self, run: &str) -> Arc<Lambda> {
-        let lambda = Lambda::connect(self.settings(run)).await.unwrap();
+        self.filled(self.settings(run)).await
+    }
+
+    /// The same, whose driver reaches everything by a proxy.
+    pub(crate) async fn connect_by(&self, proxy: &Proxy, run: &str) -> Arc<Lambda> {
+        let config = servers::config(&proxy.address()).await;
+        self.filled(Settings { config, ..self.settings(run) }).await
+    }
+
+    async fn filled(&self, settings: Settings) -> Arc<Lambda> {
+        let lambda = Lambda::connect(settings).await.unwrap();
         let workload: &dyn Workload = &LeastSquares::new();
         lambda.store().unwrap().initialise(workload, 1).await.unwrap();
         Arc::new(lambda)

@@ -19,7 +19,7 @@ fn invoker(endpoint: &str) -> Invoker {
         .retry_config(RetryConfig::disabled())
         .build();
     let client = Client::from_conf(config);
-    Invoker { client, clock: WallClock::new(), function: "f".into() }
+    Invoker { client, clock: WallClock::new(), function: "f".into(), counter: Arc::default() }
 }
 
 /// What an invocation comes to whose server reads the request and says `answer`.

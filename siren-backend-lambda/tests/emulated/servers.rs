@@ -1,0 +1,93 @@
+//! The servers, and a bucket on each.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::Credentials;
+use siren_backend_lambda::S3Objects;
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+/// The runtime of all tests, so that connections outlive each of them.
+pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+/// A server that speaks S3.
+pub(crate) struct Server {
+    variable: &'static str,
+    objects: OnceCell<S3Objects>,
+}
+
+pub(crate) static MINISTACK: Server = Server::named("SIREN_TEST_MINISTACK");
+pub(crate) static SEAWEEDFS: Server = Server::named("SIREN_TEST_SEAWEEDFS");
+
+impl Server {
+    const fn named(variable: &'static str) -> Self {
+        Self { variable, objects: OnceCell::const_new() }
+    }
+
+    /// Such as `http://127.0.0.1:4566`.
+    pub(crate) fn address(&self) -> String {
+        std::env::var(self.variable).unwrap_or_else(|_| {
+            panic!(
+                "{} is not set: run siren-backend-lambda/tests/emulators.sh, which starts the servers",
+                self.variable
+            )
+        })
+    }
+
+    /// Objects below a prefix that nobody else has.
+    pub(crate) async fn objects(&self) -> S3Objects {
+        let objects = self.objects.get_or_init(|| async {
+            let config = config(&self.address()).await;
+            let made = client(&config).create_bucket().bucket(bucket()).send().await;
+            made.expect("the server makes a bucket: is it up?");
+            S3Objects::new(&config, &bucket(), "")
+        });
+        objects.await.below(&fresh())
+    }
+}
+
+/// The bucket of this process.
+pub(crate) fn bucket() -> String {
+    format!("siren-test-{}", std::process::id())
+}
+
+/// A prefix that nobody else has.
+pub(crate) fn fresh() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// How a server at this address is reached.
+pub(crate) async fn config(address: &str) -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("000000000000", "test", None, None, "test"))
+        .endpoint_url(address)
+        .load()
+        .await
+}
+
+/// A client of its own.
+pub(crate) fn client(config: &SdkConfig) -> aws_sdk_s3::Client {
+    let settings = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
+    aws_sdk_s3::Client::from_conf(settings.build())
+}
+
+/// Makes a test on each server of an asynchronous function that takes one.
+macro_rules! on_both {
+    ($($fact:ident)*) => {
+        mod ministack {
+            $(#[test] fn $fact() {
+                crate::servers::RUNTIME.block_on(super::$fact(&crate::servers::MINISTACK));
+            })*
+        }
+        mod seaweedfs {
+            $(#[test] fn $fact() {
+                crate::servers::RUNTIME.block_on(super::$fact(&crate::servers::SEAWEEDFS));
+            })*
+        }
+    };
+}
+pub(crate) use on_both;
