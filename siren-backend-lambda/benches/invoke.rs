@@ -11,8 +11,8 @@ use siren_backend_lambda::payload::{self, Description, Reply, Response, Timing};
 use siren_backend_lambda::{Lambda, Settings, aws::Aws};
 use siren_backend_local::WallClock;
 use siren_core::{
-    Backend, Clock, Compression, EpochPlan, Invocation, Requests, Role, Seed, Synchrony, UpdateRule,
-    WorkerReport, Workload,
+    Backend, Clock, Compression, EpochPlan, Invocation, Requests, Role, Seed, Synchrony,
+    UpdateRule, WorkerReport, Workload,
 };
 use siren_linear::LogisticRegression;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

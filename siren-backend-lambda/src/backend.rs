@@ -20,8 +20,8 @@ use pace::Pace;
 pub use report::Report;
 pub use settings::Settings;
 use siren_core::{
-    Backend, Clock, Completion, DataSource, Error, ErrorKind, Invocation, Platform, Profile, Result,
-    Role, Stream, Task, Work, WorkerReport,
+    Backend, Clock, Completion, DataSource, Error, ErrorKind, Invocation, Platform, Profile,
+    Result, Role, Stream, Task, Work, WorkerReport,
 };
 use siren_hsp::ObjectStore;
 use siren_hsp::objects::Objects;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use aws_sdk_lambda::Client;
+use aws_sdk_lambda::config::StalledStreamProtectionConfig;
 use aws_sdk_lambda::config::retry::RetryConfig;
 use aws_sdk_lambda::config::timeout::TimeoutConfig;
-use aws_sdk_lambda::config::StalledStreamProtectionConfig;
 use aws_sdk_lambda::types::Architecture;
 use aws_sdk_s3::error::SdkError;
 use siren_core::{Clock, Error, ErrorKind, Platform, Result};

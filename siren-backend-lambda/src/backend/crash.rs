@@ -36,7 +36,8 @@ pub(super) fn judge(payload: &[u8], report: Option<&Report>) -> Error {
         return Error::new(ErrorKind::DeadlineExceeded, why);
     }
     if killed || (exited && full) {
-        let memory = report.map_or_else(String::new, |report| format!(" of {} MB", report.memory_mb));
+        let memory =
+            report.map_or_else(String::new, |report| format!(" of {} MB", report.memory_mb));
         let why = format!("the function{memory} ran out of memory ({says}): give it more");
         return Error::new(ErrorKind::OutOfMemory, why);
     }

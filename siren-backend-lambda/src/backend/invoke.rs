@@ -118,10 +118,12 @@ impl Invoker {
                 .with_source(error),
             ),
             ("RequestTooLargeException", _) => Ended::Rejected(
-                Error::rejected(format!("{what} failed: the request is too large")).with_source(error),
+                Error::rejected(format!("{what} failed: the request is too large"))
+                    .with_source(error),
             ),
             (_, None) if was_not_sent(&error) => Ended::Refused(
-                Error::new(ErrorKind::Lost, format!("{what} found no connection")).with_source(error),
+                Error::new(ErrorKind::Lost, format!("{what} found no connection"))
+                    .with_source(error),
             ),
             (_, None) => match error {
                 SdkError::ConstructionFailure(_) => {

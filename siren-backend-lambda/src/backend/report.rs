@@ -161,7 +161,9 @@ mod tests {
 
     #[test]
     fn what_is_no_report_is_none() {
-        for log in ["", "REPORT", "REPORT RequestId: 1\tBilled Duration: many ms", "{\"type\":1}", "{"] {
+        for log in
+            ["", "REPORT", "REPORT RequestId: 1\tBilled Duration: many ms", "{\"type\":1}", "{"]
+        {
             assert_eq!(Report::in_log(log), None, "{log}");
         }
         assert_eq!(Report::in_tail("not base64!"), None);

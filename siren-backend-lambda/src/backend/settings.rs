@@ -122,7 +122,8 @@ mod tests {
     fn the_shortest_timeout_that_is_long_enough_is_taken() {
         let settings = settings(&[30, 120, 900]);
         settings.check().unwrap();
-        for (wanted, rung) in [(1, 30), (30_000, 30), (30_001, 120), (500_000, 900), (1 << 40, 900)] {
+        for (wanted, rung) in [(1, 30), (30_000, 30), (30_001, 120), (500_000, 900), (1 << 40, 900)]
+        {
             assert_eq!(settings.rung(Duration::from_millis(wanted)).as_secs(), rung, "{wanted} ms");
         }
     }

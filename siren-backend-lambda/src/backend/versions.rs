@@ -106,13 +106,14 @@ impl Versions {
         let version = self.publish(size).await?;
         let what = || format!("pointing the alias {alias} of {} to a version", self.function);
         let pointed = match there {
-            Some(_) => self
-                .again(|| async {
+            Some(_) => {
+                self.again(|| async {
                     let update = self.client.update_alias().function_name(&self.function);
                     let update = update.name(alias).function_version(&version);
                     update.send().await.map(drop).map_err(|error| refused(&what(), error))
                 })
-                .await,
+                .await
+            }
             None => {
                 self.again(|| async {
                     let create = self.client.create_alias().function_name(&self.function);
@@ -142,15 +143,11 @@ impl Versions {
         }
     }
 
-    async fn configuration(
-        &self,
-        version: Option<&str>,
-    ) -> Result<GetFunctionConfigurationOutput> {
+    async fn configuration(&self, version: Option<&str>) -> Result<GetFunctionConfigurationOutput> {
         let get = self.client.get_function_configuration().function_name(&self.function);
-        get.set_qualifier(version.map(str::to_owned))
-            .send()
-            .await
-            .map_err(|error| aws::error(&format!("looking at the function {}", self.function), error))
+        get.set_qualifier(version.map(str::to_owned)).send().await.map_err(|error| {
+            aws::error(&format!("looking at the function {}", self.function), error)
+        })
     }
 
     /// A version of this size. Two drivers may change the function at the same time: what was
@@ -234,7 +231,10 @@ impl Versions {
             if self.clock.now() >= deadline {
                 return Err(Error::new(
                     ErrorKind::Lost,
-                    format!("a change of the function {} takes longer than {CHANGE:?}", self.function),
+                    format!(
+                        "a change of the function {} takes longer than {CHANGE:?}",
+                        self.function
+                    ),
                 ));
             }
             self.clock.sleep_until(self.clock.now() + LOOK).await;
@@ -246,7 +246,9 @@ impl Versions {
         let deadline = self.clock.now() + CHANGE;
         loop {
             match change().await {
-                Err(error) if error.kind() == ErrorKind::Conflict && self.clock.now() < deadline => {
+                Err(error)
+                    if error.kind() == ErrorKind::Conflict && self.clock.now() < deadline =>
+                {
                     self.clock.sleep_until(self.clock.now() + LOOK).await;
                 }
                 changed => return changed,

@@ -194,8 +194,7 @@ impl Handler {
             Some(open) if open.bucket == job.bucket && open.key == job.data => open,
             _ => {
                 let source = open_data(Arc::new(objects.clone()), &job.data).await?;
-                let open =
-                    OpenData { bucket: job.bucket.clone(), key: job.data.clone(), source };
+                let open = OpenData { bucket: job.bucket.clone(), key: job.data.clone(), source };
                 *self.data.lock() = Some(open.clone());
                 open
             }

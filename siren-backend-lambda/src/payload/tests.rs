@@ -57,8 +57,7 @@ fn a_response_survives_the_wire_to_the_last_bit() {
         usage: Usage { cpu: Duration::from_nanos(1), peak_memory: u64::MAX, shared: false },
         ..WorkerReport::default()
     };
-    let timing =
-        Timing { init_s: Some(0.1), start_s: 1e-3, handler_s: 1.0 / 3.0, peak_memory: 1 };
+    let timing = Timing { init_s: Some(0.1), start_s: 1e-3, handler_s: 1.0 / 3.0, peak_memory: 1 };
     let response = Response::new(Reply::Report(Box::new(report)), timing);
     let bytes = write(&response, "the answer").unwrap();
     assert_eq!(read::<Response>(&bytes, "the answer").unwrap(), response);

@@ -125,8 +125,14 @@ impl Deployed {
     pub(crate) fn settings(&self, run: &str) -> Settings {
         let workload = LeastSquares::new();
         let run = format!("runs/{run}");
-        let mut settings =
-            Settings::new(self.config.clone(), &self.name, &self.name, run, "data/lines", &workload);
+        let mut settings = Settings::new(
+            self.config.clone(),
+            &self.name,
+            &self.name,
+            run,
+            "data/lines",
+            &workload,
+        );
         settings.timeouts = [4, 30].map(Duration::from_secs).to_vec();
         settings.options = ObjectOptions {
             pace: Duration::from_millis(50),

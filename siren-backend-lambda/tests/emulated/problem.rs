@@ -16,11 +16,7 @@ impl LeastSquares {
     }
 
     /// The loss, and for each example the inputs and the difference.
-    fn each(
-        params: &[f32],
-        batch: &Batch<'_>,
-        mut see: impl FnMut(&[f32], f32),
-    ) -> Result<f64> {
+    fn each(params: &[f32], batch: &Batch<'_>, mut see: impl FnMut(&[f32], f32)) -> Result<f64> {
         let numbers = batch.floats(WIDTH)?;
         let mut loss = 0.0;
         for example in numbers.chunks_exact(WIDTH) {

@@ -17,9 +17,9 @@ use crate::servers::Server;
 pub(crate) enum Fault {
     /// It is answered with 503 SlowDown, and goes no further.
     Busy,
-    /// An invocation of a function is answered with 429 TooManyRequestsException, and goes no further.
+    /// An invocation of a version of a function is answered with 429 TooManyRequestsException, and goes no further.
     Throttled,
-    /// An invocation of a function has its effect, and the connection breaks instead of the answer.
+    /// An invocation of a version of a function has its effect, and the connection breaks instead of the answer.
     LostInvocation,
     /// The connection breaks before it goes further.
     Reset,
@@ -53,7 +53,7 @@ impl Budget {
 
     fn spend(&self, number: u64, target: &str) -> bool {
         let spent = number.is_multiple_of(self.every)
-            && (target.contains("/invocations") || !self.fault.is_of_invocations())
+            && (target.contains("/invocations?Qualifier") || !self.fault.is_of_invocations())
             && self
                 .left
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))

@@ -16,14 +16,12 @@ impl Versions {
         let what = format!("cleaning up the versions of {}", self.function);
         let old = self.old_versions(&what).await?;
         let mut aliases = Vec::new();
-        let mut pages = self
-            .client
-            .list_aliases()
-            .function_name(&self.function)
-            .into_paginator()
-            .send();
+        let mut pages =
+            self.client.list_aliases().function_name(&self.function).into_paginator().send();
         while let Some(page) = pages.next().await {
-            aliases.extend(page.map_err(|error| aws::error(&what, error))?.aliases.unwrap_or_default());
+            aliases.extend(
+                page.map_err(|error| aws::error(&what, error))?.aliases.unwrap_or_default(),
+            );
         }
         let mut needed = HashSet::new();
         let mut deleted = 0;
