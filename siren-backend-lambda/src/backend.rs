@@ -1,1 +1,342 @@
-//! To come.
+//! The backend.
+
+mod bills;
+mod connect;
+mod crash;
+mod http;
+mod invoke;
+mod pace;
+mod report;
+mod settings;
+mod versions;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+pub use bills::Bills;
+use bills::{Counter, add};
+use invoke::{Ended, Invoker};
+use pace::Pace;
+pub use report::Report;
+pub use settings::Settings;
+use siren_core::{
+    Backend, Clock, Completion, DataSource, EpochPlan, Error, ErrorKind, Invocation, Platform,
+    Profile, Requests, Result, Role, Stream, Tally, Task, Work, WorkerReport,
+};
+use siren_hsp::ObjectStore;
+use siren_hsp::objects::Objects;
+use tokio::sync::oneshot;
+use versions::Versions;
+
+use crate::S3Objects;
+use crate::clock::WallClock;
+use crate::data::PackedData;
+use crate::payload::{self, Ask, Job, Reply, Request, Response};
+use crate::stored;
+
+/// Bytes of an answer to an invocation or of a glance at the state, at the most in the ordinary.
+const ANSWER: u64 = 8 << 10;
+
+/// How often the driver looks at an open epoch, reckoned with for each.
+const GLANCES: u64 = 60;
+
+/// Runs workers as invocations of a function on AWS Lambda.
+///
+/// The function [serves](crate::serve) the same workload. Memory sizes are multiples of 64 MB; each that
+/// is used becomes a version of the function, see [`publish`](Self::publish).
+///
+/// An invocation is launched once. Only a launch that the platform refused, or that found no connection,
+/// is made again, later and at a pace that all launches share; after [`Settings::patience`] it fails.
+/// Billed time is the platform's own report, where it comes with the answer.
+pub struct Lambda {
+    settings: Settings,
+    clock: WallClock,
+    platform: Platform,
+    objects: S3Objects,
+    invoker: Invoker,
+    versions: Versions,
+    pace: Pace,
+    counter: Arc<Counter>,
+}
+
+impl Lambda {
+    /// Connects to a function and its bucket, and sees that they fit the run.
+    ///
+    /// # Errors
+    ///
+    /// Rejected, each with its remedy, when the function or the bucket is not there or not permitted,
+    /// when the function does not start, or is of another workload or version.
+    pub async fn connect(settings: Settings) -> Result<Self> {
+        let clock = WallClock::new();
+        let found = connect::connect(&settings, clock).await?;
+        Ok(Self {
+            clock,
+            platform: found.platform,
+            objects: S3Objects::new(&settings.config, &settings.bucket, ""),
+            versions: Versions::new(found.control, clock, &settings.function, &found.code),
+            counter: Arc::clone(&found.invoker.counter),
+            invoker: found.invoker,
+            pace: Pace::default(),
+            settings,
+        })
+    }
+
+    /// The store that the function's workers use, for the driver. Its initial parameters are the
+    /// caller's to put in.
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectStore::new`].
+    pub fn store(&self) -> Result<ObjectStore> {
+        let objects = Arc::new(self.objects.clone());
+        let Settings { store, dim, options, .. } = &self.settings;
+        let store = ObjectStore::new(objects, Arc::new(self.clock), store, *dim)?;
+        Ok(store.with_options(options.clone()).exclusive())
+    }
+
+    /// The data that the function's workers read.
+    ///
+    /// # Errors
+    ///
+    /// As [`PackedData::open_object`].
+    pub async fn data(&self) -> Result<Arc<dyn DataSource>> {
+        let objects = Arc::new(self.objects.clone());
+        Ok(Arc::new(PackedData::open_object(objects, &self.settings.data).await?))
+    }
+
+    /// The driver's objects: what it asks of the bucket, and how many bytes that were.
+    pub fn objects(&self) -> &S3Objects {
+        &self.objects
+    }
+
+    /// How many invocations there were, and how well their bill is known.
+    pub fn bills(&self) -> Bills {
+        self.counter.bills()
+    }
+
+    /// The next memory size that functions have, in MB.
+    pub fn snap(&self, memory_mb: u32) -> u32 {
+        let limits = &self.platform.limits;
+        let (min, step) = (limits.memory_min_mb, limits.memory_step_mb.max(1));
+        let above = memory_mb.clamp(min, limits.memory_max_mb) - min;
+        (min + above.div_ceil(step) * step).min(limits.memory_max_mb)
+    }
+
+    /// Publishes the version of the function that invocations of this memory and timeout need, unless
+    /// there is one. Otherwise the first of them does so, and the others wait for it, a second or two.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when the platform has no such memory, or the function was deployed anew meanwhile.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe at any point; a version may be left that is not used.
+    pub async fn publish(&self, memory_mb: u32, timeout: Duration) -> Result<()> {
+        self.platform.check_memory(memory_mb)?;
+        self.versions.alias(memory_mb, self.platform.enforced(timeout)).await.map(drop)
+    }
+
+    /// Deletes the versions of earlier code, and the aliases that this backend made for them; how many
+    /// aliases and versions that were.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when it is not permitted; transient ones of the platform.
+    pub async fn clean(&self) -> Result<(usize, usize)> {
+        self.versions.clean().await
+    }
+
+    /// The request for an invocation, which is left in the bucket if it is too large for a payload.
+    async fn request(&self, invocation: &Invocation) -> Result<Vec<u8>> {
+        let Settings { bucket, store, options, data, .. } = &self.settings;
+        let job = Job {
+            bucket: bucket.clone(),
+            store: store.clone(),
+            options: options.clone(),
+            data: data.clone(),
+            invocation: invocation.clone(),
+        };
+        let request = payload::write(&Request::new(Ask::Run(Box::new(job))), "the request")?;
+        if request.len() <= payload::MOST {
+            return Ok(request);
+        }
+        let key = stored::key(store, &format!("request-{}", name(invocation)));
+        stored::leave(&self.objects, &key, &request).await?;
+        let request = Request::new(Ask::Stored { bucket: bucket.clone(), key });
+        payload::write(&request, "the request")
+    }
+
+    /// Launches until the platform takes it.
+    async fn launch(&self, alias: &str, request: &[u8], invocation: &Invocation) -> Ended {
+        let enforced = self.platform.enforced(invocation.timeout);
+        let mut refused: Option<siren_core::Time> = None;
+        let mut refusals = 0;
+        loop {
+            let turn = self.pace.turn(self.clock.now());
+            if turn > self.clock.now() {
+                self.clock.sleep_until(turn).await;
+            }
+            let error = match self.invoker.invoke(Some(alias), request, enforced).await {
+                Ended::Refused(error) => error,
+                ended => {
+                    self.pace.answered();
+                    return ended;
+                }
+            };
+            let now = self.clock.now();
+            self.pace.refused(now);
+            add(&self.counter.refused, 1);
+            refusals += 1;
+            let since = now - *refused.get_or_insert(now);
+            if since >= self.settings.patience {
+                return Ended::Rejected(invoke::gave_up(error, refusals, since));
+            }
+            let path = [invocation.plan.epoch, role(invocation), invocation.shard.into()];
+            let seed = self.settings.seed.split(Stream::Retry, &path);
+            let random = seed.child(invocation.attempt.into()).child(refusals.into()).get();
+            self.clock.sleep_until(now + pace::delay(refusals, random)).await;
+        }
+    }
+
+    /// What an answer says, taken from the bucket if it was too large for a payload.
+    async fn report(&self, response: Response) -> Result<WorkerReport> {
+        let reply = match response.reply {
+            Reply::Stored { key } => {
+                let bytes = stored::take(&self.objects, &key).await?;
+                // As well as it can be done: it is read already.
+                let _ = self.objects.delete(&[key]).await;
+                payload::read::<Response>(&bytes, "the function's stored answer")?.reply
+            }
+            reply => reply,
+        };
+        match reply {
+            Reply::Report(report) => Ok(*report),
+            Reply::Failed(failure) => Err(failure.into()),
+            Reply::Description(_) | Reply::Stored { .. } => {
+                invoke::unexpected().map(|()| WorkerReport::default())
+            }
+        }
+    }
+
+    /// The billed time, and how well it is known.
+    fn billed(&self, report: Option<Report>, response: Option<&Response>) -> Option<Duration> {
+        if let Some(report) = report {
+            add(&self.counter.reported, 1);
+            return Some(report.billed);
+        }
+        let computed = invoke::computed(&self.platform, &response?.timing)?;
+        add(&self.counter.computed, 1);
+        Some(computed)
+    }
+}
+
+#[async_trait]
+impl Backend for Lambda {
+    fn clock(&self) -> &dyn Clock {
+        &self.clock
+    }
+
+    fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    /// Two reads and a write, as S3 and a function's network are on the average.
+    fn exchange(&self) -> Duration {
+        let Profile { storage, network, .. } = Profile::default();
+        let ms = 2.0 * storage.get_ms.mean() + storage.put_ms.mean() + 3.0 * storage.tail_ms.mean();
+        let bytes = self.settings.dim as u64 * 4;
+        let read = network.read_seconds(bytes, network.read_slowdown.mean());
+        let write = network.write_seconds(bytes, network.write_slowdown.mean());
+        Duration::try_from_secs_f64(ms / 1e3 + read + write).unwrap_or_default()
+    }
+
+    fn tally(&self) -> Tally {
+        let (traffic, bills) = (self.objects.traffic(), self.bills());
+        let egress_bytes = match self.settings.inside {
+            true => 0,
+            false => traffic.received + bills.received,
+        };
+        Tally { requests: traffic.requests, egress_bytes, computed_bills: bills.computed }
+    }
+
+    /// The parameters and what the update rule keeps, read once at the barrier, as often again as reads are
+    /// tried again; what a glance at the open epoch takes, once a second; and an answer of each invocation.
+    fn tally_at_most(&self, plan: &EpochPlan, parameters: u64) -> Tally {
+        let vectors = 1 + plan.rule.slots() as u64;
+        let answers = u64::from(plan.shards) * ANSWER;
+        let egress = parameters * 4 * vectors * 2 + answers + GLANCES * ANSWER;
+        let parts = u64::from(self.settings.options.parts.max(1));
+        let requests =
+            Requests { writes: 16 + 2 * parts + GLANCES, reads: 64 + 4 * parts + 2 * GLANCES };
+        let egress_bytes = if self.settings.inside { 0 } else { egress };
+        Tally { requests, egress_bytes, computed_bills: 0 }
+    }
+
+    async fn prepare(&self, memory_mb: u32, timeout: Duration) {
+        // It is tried again when it is needed, and fails then if it must.
+        let _ = self.publish(memory_mb, timeout).await;
+    }
+
+    async fn compute(&self, _: Work, task: Task) -> Result<Duration> {
+        let clock = self.clock;
+        let (done, ran) = oneshot::channel();
+        std::thread::spawn(move || {
+            let started = clock.now();
+            let outcome = catch_unwind(AssertUnwindSafe(task));
+            // Nobody listens any more when the caller was dropped.
+            let _ = done.send(match outcome {
+                Ok(()) => Ok(clock.now() - started),
+                Err(_) => Err(Error::new(ErrorKind::Worker, "the driver's computation panicked")),
+            });
+        });
+        ran.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Lost, "the thread is gone")))
+    }
+
+    async fn invoke(&self, invocation: Invocation) -> Completion {
+        let refused = |error| Completion { billed: Some(Duration::ZERO), result: Err(error) };
+        if let Err(error) = self.platform.check_memory(invocation.memory_mb) {
+            return refused(error);
+        }
+        let enforced = self.platform.enforced(invocation.timeout);
+        let alias = match self.versions.alias(invocation.memory_mb, enforced).await {
+            Ok(alias) => alias,
+            Err(error) => return refused(error),
+        };
+        let request = match self.request(&invocation).await {
+            Ok(request) => request,
+            Err(error) => return refused(error),
+        };
+        let ended = self.launch(&alias, &request, &invocation).await;
+        if !matches!(ended, Ended::Rejected(_) | Ended::Refused(_)) {
+            add(&self.counter.invocations, 1);
+        }
+        match ended {
+            Ended::Refused(error) | Ended::Rejected(error) => refused(error),
+            Ended::Lost(error) => Completion { billed: None, result: Err(error) },
+            Ended::Crashed(error, report) => {
+                Completion { billed: self.billed(report, None), result: Err(error) }
+            }
+            Ended::Answered(response, report) => {
+                let billed = self.billed(report, Some(&response));
+                Completion { billed, result: self.report(*response).await }
+            }
+        }
+    }
+}
+
+/// Tells a shard from an aggregator of the same number.
+fn role(invocation: &Invocation) -> u64 {
+    match invocation.role {
+        Role::Shard => 0,
+        Role::Aggregator => 1,
+    }
+}
+
+/// Tells an attempt from all others of its run.
+fn name(invocation: &Invocation) -> String {
+    let Invocation { plan, shard, attempt, .. } = invocation;
+    format!("{}-{}-{shard}-{attempt}", plan.epoch, role(invocation))
+}

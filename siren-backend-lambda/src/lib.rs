@@ -7,6 +7,8 @@
 pub mod aws;
 #[cfg(feature = "driver")]
 mod backend;
+#[cfg(any(feature = "driver", feature = "function"))]
+mod clock;
 pub mod data;
 #[cfg(feature = "deploy")]
 pub mod deploy;
@@ -14,5 +16,11 @@ pub mod deploy;
 mod function;
 mod objects;
 pub mod payload;
+#[cfg(any(feature = "driver", feature = "function"))]
+mod stored;
 
+#[cfg(feature = "driver")]
+pub use backend::{Bills, Lambda, Report, Settings};
+#[cfg(feature = "function")]
+pub use function::serve;
 pub use objects::{S3Objects, Traffic};

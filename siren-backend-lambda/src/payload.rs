@@ -3,7 +3,9 @@
 //! Both are JSON, with a number for the format. A function answers a failure of its worker as a value,
 //! so that its kind survives: what AWS calls a function error is a crash.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use siren_core::{Error, ErrorKind, Invocation, Result, WorkerReport};
 use siren_hsp::ObjectOptions;
 
@@ -82,6 +84,11 @@ pub enum Reply {
     Report(Box<WorkerReport>),
     /// Why its worker did not.
     Failed(Failure),
+    /// Another response, too large for a payload, stands under this key of the job's bucket.
+    Stored {
+        /// The key.
+        key: String,
+    },
 }
 
 /// A failure of a worker.
@@ -119,9 +126,12 @@ pub struct Response {
 /// What a function measured of its own time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
-    /// Seconds from the start of the process to the first request, in the invocation that was the first
-    /// of its environment.
+    /// Seconds from the start of the process until it asked for its first request, in the answer to that
+    /// request: what is billed of a start. How long the request then let itself be waited for is not in it.
     pub init_s: Option<f64>,
+    /// Seconds from the request until the worker began: what reading the request, finding the data and
+    /// opening the store take.
+    pub start_s: f64,
     /// Seconds from the request to the reply.
     pub handler_s: f64,
     /// The longest heap and stacks, in bytes.
@@ -140,20 +150,46 @@ impl Response {
 /// # Errors
 ///
 /// Rejected for another format, corrupt for what is no message.
-pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &str) -> Result<T> {
-    #[derive(Deserialize)]
-    struct Head {
-        format: u32,
-    }
-    let corrupt =
-        |error| Error::new(ErrorKind::Corrupt, format!("{what} cannot be read")).with_source(error);
-    let head: Head = serde_json::from_slice(bytes).map_err(corrupt)?;
-    if head.format != FORMAT {
-        return Err(Error::rejected(format!(
-            "{what} has format {}, not {FORMAT}: deploy the function again, so that it and the driver are \
-             of one version",
-            head.format
-        )));
-    }
-    serde_json::from_slice(bytes).map_err(corrupt)
+pub fn read<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
+    parse(serde_json::from_slice(bytes).map_err(|error| corrupt(error, what))?, what)
 }
+
+/// As [`read`], from what was parsed already.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn parse<T: DeserializeOwned>(message: Value, what: &str) -> Result<T> {
+    match message.get("format").and_then(Value::as_u64) {
+        Some(format) if format == u64::from(FORMAT) => {}
+        Some(format) => {
+            return Err(Error::rejected(format!(
+                "{what} has format {format}, not {FORMAT}: deploy the function again, so that it and \
+                 the driver are of one version"
+            )));
+        }
+        None => {
+            let why = format!("{what} has no format, so that it is none of ours");
+            return Err(Error::new(ErrorKind::Corrupt, why));
+        }
+    }
+    serde_json::from_value(message).map_err(|error| corrupt(error, what))
+}
+
+/// Writes a message.
+///
+/// # Errors
+///
+/// Corrupt when it cannot be written as JSON.
+pub fn write<T: Serialize>(message: &T, what: &str) -> Result<Vec<u8>> {
+    serde_json::to_vec(message).map_err(|error| {
+        Error::new(ErrorKind::Corrupt, format!("{what} cannot be written")).with_source(error)
+    })
+}
+
+fn corrupt(error: serde_json::Error, what: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("{what} cannot be read")).with_source(error)
+}
+
+#[cfg(test)]
+mod tests;

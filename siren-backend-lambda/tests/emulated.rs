@@ -3,8 +3,14 @@
 
 #[path = "emulated/data.rs"]
 mod data;
+#[path = "emulated/function.rs"]
+mod function;
+#[path = "emulated/lambda.rs"]
+mod lambda;
 #[path = "emulated/objects.rs"]
 mod objects;
+#[path = "emulated/problem.rs"]
+mod problem;
 #[path = "emulated/proxy.rs"]
 mod proxy;
 #[path = "emulated/servers.rs"]

@@ -150,5 +150,6 @@ mod tests {
         assert!(Error::new(ErrorKind::Lost, "").is_transient());
         assert!(!Error::new(ErrorKind::Fenced, "").is_transient());
         assert!(!Error::new(ErrorKind::Worker, "").is_transient());
+        assert!(!Error::new(ErrorKind::OutOfMemory, "").is_transient());
     }
 }

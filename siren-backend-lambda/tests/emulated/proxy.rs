@@ -17,6 +17,10 @@ use crate::servers::Server;
 pub(crate) enum Fault {
     /// It is answered with 503 SlowDown, and goes no further.
     Busy,
+    /// An invocation of a version of a function is answered with 429 TooManyRequestsException, and goes no further.
+    Throttled,
+    /// An invocation of a version of a function has its effect, and the connection breaks instead of the answer.
+    LostInvocation,
     /// The connection breaks before it goes further.
     Reset,
     /// It has its effect, and the connection breaks instead of the answer.
@@ -25,6 +29,13 @@ pub(crate) enum Fault {
     DamagedRequest,
     /// The last byte of its answer is another one.
     DamagedAnswer,
+}
+
+impl Fault {
+    /// Whether only invocations of functions meet it.
+    fn is_of_invocations(self) -> bool {
+        matches!(self, Self::Throttled | Self::LostInvocation)
+    }
 }
 
 /// Every how many requests a fault happens, and how often it does.
@@ -40,8 +51,9 @@ impl Budget {
         Self { fault, every, left: times.into(), fired: 0.into() }
     }
 
-    fn spend(&self, number: u64) -> bool {
+    fn spend(&self, number: u64, target: &str) -> bool {
         let spent = number.is_multiple_of(self.every)
+            && (target.contains("/invocations?Qualifier") || !self.fault.is_of_invocations())
             && self
                 .left
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
@@ -121,13 +133,22 @@ impl Wire {
         let mut first = head.split(' ');
         let (method, target) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
         self.log.lock().unwrap().push((method.to_owned(), target.to_owned()));
-        let fault = self.faults.iter().find(|budget| budget.spend(number)).map(|b| b.fault);
+        let fault = self.faults.iter().find(|budget| budget.spend(number, target)).map(|b| b.fault);
         match fault {
             Some(Fault::Busy) => {
                 let says = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.\
                     </Message></Error>";
                 let answer = format!(
                     "HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\n\
+                    Content-Length: {}\r\nConnection: close\r\n\r\n{says}",
+                    says.len()
+                );
+                return client.write_all(answer.as_bytes()).await;
+            }
+            Some(Fault::Throttled) => {
+                let says = r#"{"Type":"User","message":"Rate Exceeded."}"#;
+                let answer = format!(
+                    "HTTP/1.1 429 Too Many Requests\r\nx-amzn-errortype: TooManyRequestsException\r\n\
                     Content-Length: {}\r\nConnection: close\r\n\r\n{says}",
                     says.len()
                 );
@@ -144,7 +165,7 @@ impl Wire {
         let mut answer = Vec::new();
         server.read_to_end(&mut answer).await?;
         match fault {
-            Some(Fault::LostAnswer) => return Ok(()),
+            Some(Fault::LostAnswer | Fault::LostInvocation) => return Ok(()),
             Some(Fault::DamagedAnswer) => damage(&mut answer),
             _ => {}
         }

@@ -1,0 +1,55 @@
+//! What invocations came to.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many invocations there were, and how well their bill is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bills {
+    /// Invocations that may have begun.
+    pub invocations: u64,
+    /// Those whose billed time is what the platform reported.
+    pub reported: u64,
+    /// Those whose billed time is computed from what the function measured of itself.
+    pub computed: u64,
+    /// Launches that the platform refused, or that found no connection, and that were tried again.
+    pub refused: u64,
+    /// Bytes of requests, heads left out.
+    pub sent: u64,
+    /// Bytes of answers, heads and logs left out.
+    pub received: u64,
+}
+
+impl Bills {
+    /// Invocations of whose bill nothing is known: all that was reserved for them counts.
+    pub fn unknown(&self) -> u64 {
+        self.invocations.saturating_sub(self.reported + self.computed)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counter {
+    pub(super) invocations: AtomicU64,
+    pub(super) reported: AtomicU64,
+    pub(super) computed: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) sent: AtomicU64,
+    pub(super) received: AtomicU64,
+}
+
+impl Counter {
+    pub(super) fn bills(&self) -> Bills {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Bills {
+            invocations: of(&self.invocations),
+            reported: of(&self.reported),
+            computed: of(&self.computed),
+            refused: of(&self.refused),
+            sent: of(&self.sent),
+            received: of(&self.received),
+        }
+    }
+}
+
+pub(super) fn add(counter: &AtomicU64, more: usize) {
+    counter.fetch_add(more as u64, Ordering::Relaxed);
+}

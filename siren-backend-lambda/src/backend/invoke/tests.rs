@@ -1,0 +1,105 @@
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_lambda::config::retry::RetryConfig;
+use aws_sdk_lambda::config::{Credentials, SharedCredentialsProvider};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+
+fn invoker(endpoint: &str) -> Invoker {
+    let credentials = Credentials::new("key", "secret", None, None, "test");
+    let config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(endpoint)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build();
+    let config = aws_sdk_lambda::config::Builder::from(&config)
+        .http_client(super::super::http::client().unwrap())
+        .retry_config(RetryConfig::disabled())
+        .build();
+    let client = Client::from_conf(config);
+    Invoker { client, clock: WallClock::new(), function: "f".into(), counter: Arc::default() }
+}
+
+/// What an invocation comes to whose server reads the request and says `answer`.
+async fn answered(answer: &str) -> Ended {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let invoker = invoker(&format!("http://{}", listener.local_addr().unwrap()));
+    let answer = answer.to_owned();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"the request") {
+            assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    });
+    let ended = invoker.invoke(Some("m128-t30"), b"the request", Duration::from_secs(1)).await;
+    server.await.unwrap();
+    ended
+}
+
+fn refusal(status: u16, code: &str) -> String {
+    let body = r#"{"Type":"User","message":"no"}"#;
+    format!(
+        "HTTP/1.1 {status} No\r\nx-amzn-errortype: {code}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_lost() {
+    for begun in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"] {
+        let ended = answered(begun).await;
+        let Ended::Lost(error) = ended else { panic!("not lost after {begun:?}") };
+        assert_eq!(error.kind(), ErrorKind::Lost);
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_was_sent_it_may_be_sent_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = invoker(&format!("http://{}", listener.local_addr().unwrap()));
+    drop(listener);
+    let ended = nobody.invoke(None, b"", Duration::from_secs(1)).await;
+    let Ended::Refused(error) = ended else { panic!("not refused") };
+    assert_eq!(error.kind(), ErrorKind::Lost);
+}
+
+#[tokio::test]
+async fn only_refusals_that_pass_are_made_again() {
+    for (status, code) in [
+        (429, "TooManyRequestsException"),
+        (502, "EC2ThrottledException"),
+        (409, "ResourceConflictException"),
+        (503, "ServiceUnavailable"),
+    ] {
+        let ended = answered(&refusal(status, code)).await;
+        let Ended::Refused(error) = ended else { panic!("{code} is not refused") };
+        assert_eq!(error.kind(), ErrorKind::Throttled);
+    }
+    for (status, code, remedy) in [
+        (403, "AccessDeniedException", "polic"),
+        (404, "ResourceNotFoundException", "deploy first"),
+        (403, "ExpiredTokenException", "log in again"),
+        (413, "RequestTooLargeException", "too large"),
+    ] {
+        let ended = answered(&refusal(status, code)).await;
+        let Ended::Rejected(error) = ended else { panic!("{code} is not rejected") };
+        assert_eq!(error.kind(), ErrorKind::Rejected);
+        assert!(error.message().contains(remedy), "{error}");
+    }
+    let ended = answered(&refusal(500, "ServiceException")).await;
+    let Ended::Lost(error) = ended else { panic!("an internal error may have run") };
+    assert_eq!(error.kind(), ErrorKind::Lost);
+}
+
+#[test]
+fn computed_time_is_rounded_up_and_has_the_start_in_it() {
+    let timing = Timing { init_s: Some(0.1), handler_s: 0.0201, ..Timing::default() };
+    let billed = computed(&Platform::aws_lambda(), &timing);
+    assert_eq!(billed, Some(Duration::from_millis(121)));
+    let nonsense = Timing { handler_s: -1.0, ..Timing::default() };
+    assert_eq!(computed(&Platform::aws_lambda(), &nonsense), None);
+}

@@ -1,0 +1,128 @@
+//! What a driver is told.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use siren_core::{Error, Result, Seed, Workload};
+use siren_hsp::ObjectOptions;
+
+/// The timeouts that versions of a function have, by default.
+const TIMEOUTS: [Duration; 3] =
+    [Duration::from_secs(30), Duration::from_secs(120), Duration::from_secs(900)];
+
+/// Which function to invoke, and what its workers work on.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How AWS is reached: see [`Aws::config`](crate::aws::Aws::config).
+    pub config: SdkConfig,
+    /// The name of the function.
+    pub function: String,
+    /// The bucket of the parameters and the data.
+    pub bucket: String,
+    /// What all keys of the store begin with; the run's name is in it.
+    pub store: String,
+    /// How the store over objects works.
+    pub options: ObjectOptions,
+    /// The key of the packed training data.
+    pub data: String,
+    /// The hash of the layout that the function's workload must have.
+    pub layout: u64,
+    /// How many parameters it must have.
+    pub dim: usize,
+    /// The timeouts that versions of the function have, in whole seconds, the shortest first. An
+    /// invocation takes the first that is long enough, and an invocation that cannot be stopped by
+    /// anything else costs that much.
+    pub timeouts: Vec<Duration>,
+    /// How long launches that the platform refuses are tried again before an invocation fails.
+    pub patience: Duration,
+    /// Where the jitter of refused launches comes from.
+    pub seed: Seed,
+    /// Whether the driver runs in the bucket's region: then what it reads is not paid for.
+    pub inside: bool,
+}
+
+impl Settings {
+    /// For a workload; timeouts of 30, 120 and 900 s, and 5 minutes of patience.
+    pub fn new(
+        config: SdkConfig,
+        function: impl Into<String>,
+        bucket: impl Into<String>,
+        store: impl Into<String>,
+        data: impl Into<String>,
+        workload: &dyn Workload,
+    ) -> Self {
+        Self {
+            config,
+            function: function.into(),
+            bucket: bucket.into(),
+            store: store.into(),
+            options: ObjectOptions::default(),
+            data: data.into(),
+            layout: workload.layout().hash(),
+            dim: workload.dim(),
+            timeouts: TIMEOUTS.to_vec(),
+            patience: Duration::from_secs(300),
+            seed: Seed::new(0),
+            inside: false,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        for (what, text) in [
+            ("the function's name", &self.function),
+            ("the bucket", &self.bucket),
+            ("the store's prefix", &self.store),
+            ("the key of the data", &self.data),
+        ] {
+            if text.is_empty() {
+                return Err(Error::rejected(format!("{what} is empty: give one")));
+            }
+        }
+        let sound = |timeout: &Duration| {
+            timeout.subsec_nanos() == 0 && (1..=900).contains(&timeout.as_secs())
+        };
+        if self.timeouts.is_empty()
+            || !self.timeouts.iter().all(sound)
+            || !self.timeouts.is_sorted()
+        {
+            return Err(Error::rejected(format!(
+                "the timeouts of the function's versions are {:?}: give whole seconds from 1 to 900, the \
+                 shortest first",
+                self.timeouts
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(timeouts: &[u64]) -> Settings {
+        Settings {
+            config: SdkConfig::builder().build(),
+            function: "f".into(),
+            bucket: "b".into(),
+            store: "s".into(),
+            options: ObjectOptions::default(),
+            data: "d".into(),
+            layout: 1,
+            dim: 1,
+            timeouts: timeouts.iter().copied().map(Duration::from_secs).collect(),
+            patience: Duration::ZERO,
+            seed: Seed::new(0),
+            inside: false,
+        }
+    }
+
+    #[test]
+    fn each_bad_setting_is_named() {
+        for timeouts in [&[][..], &[0], &[901], &[120, 30]] {
+            let error = settings(timeouts).check().unwrap_err();
+            assert!(error.message().contains("whole seconds"), "{error}");
+        }
+        let none = Settings { bucket: String::new(), ..settings(&[30]) };
+        assert!(none.check().unwrap_err().message().contains("bucket"));
+    }
+}

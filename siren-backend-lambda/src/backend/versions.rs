@@ -1,0 +1,289 @@
+//! Versions of the function, one for each memory size and timeout that is asked for.
+//!
+//! Memory and timeout belong to a version, and cannot be given with an invocation. So each pair is a
+//! version of its own, under an alias such as `m512-t120`, published when it is first asked for and
+//! reused for as long as the code is the same.
+
+mod clean;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use aws_sdk_lambda::Client;
+use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
+use aws_sdk_lambda::types::{LastUpdateStatus, State};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use parking_lot::Mutex;
+use siren_core::{Clock, Error, ErrorKind, Result};
+
+use crate::aws;
+use crate::clock::WallClock;
+
+/// How long a change of the function may take.
+const CHANGE: Duration = Duration::from_secs(60);
+
+/// Between two looks at a change.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How often a version is published anew that somebody else's change got into.
+const TRIES: usize = 5;
+
+pub(super) struct Versions {
+    client: Client,
+    clock: WallClock,
+    function: String,
+    /// The hash of the code that versions must have.
+    code: String,
+    /// Aliases that are known to be right.
+    ready: Mutex<HashSet<String>>,
+    /// One change of the function at a time.
+    change: tokio::sync::Mutex<()>,
+}
+
+/// What a version has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Size {
+    memory_mb: u32,
+    timeout: Duration,
+}
+
+impl Size {
+    fn alias(self) -> String {
+        format!("m{}-t{}", self.memory_mb, self.timeout.as_secs())
+    }
+
+    fn is_of(self, version: &GetFunctionConfigurationOutput) -> bool {
+        version.memory_size == i32::try_from(self.memory_mb).ok()
+            && version.timeout == i32::try_from(self.timeout.as_secs()).ok()
+    }
+}
+
+/// Whether a name is one that this module gives to aliases.
+fn is_ours(alias: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    alias
+        .strip_prefix('m')
+        .and_then(|rest| rest.split_once("-t"))
+        .is_some_and(|(memory, timeout)| number(memory) && number(timeout))
+}
+
+impl Versions {
+    pub(super) fn new(client: Client, clock: WallClock, function: &str, code: &str) -> Self {
+        Self {
+            client,
+            clock,
+            function: function.into(),
+            code: code.into(),
+            ready: Mutex::default(),
+            change: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The alias of the version with this memory and timeout, which is published if there is none.
+    pub(super) async fn alias(&self, memory_mb: u32, timeout: Duration) -> Result<String> {
+        let size = Size { memory_mb, timeout };
+        let alias = size.alias();
+        if self.ready.lock().contains(&alias) {
+            return Ok(alias);
+        }
+        let _one = self.change.lock().await;
+        if !self.ready.lock().contains(&alias) {
+            self.provide(size, &alias).await?;
+            self.ready.lock().insert(alias.clone());
+        }
+        Ok(alias)
+    }
+
+    async fn provide(&self, size: Size, alias: &str) -> Result<()> {
+        let there = self.version_of(alias).await?;
+        if let Some(version) = &there {
+            let version = self.configuration(Some(version)).await?;
+            if version.code_sha256() == Some(&self.code) && size.is_of(&version) {
+                return Ok(());
+            }
+        }
+        let version = self.publish(size).await?;
+        let what = || format!("pointing the alias {alias} of {} to a version", self.function);
+        let pointed = match there {
+            Some(_) => {
+                self.again(|| async {
+                    let update = self.client.update_alias().function_name(&self.function);
+                    let update = update.name(alias).function_version(&version);
+                    update.send().await.map(drop).map_err(|error| refused(&what(), error))
+                })
+                .await
+            }
+            None => {
+                self.again(|| async {
+                    let create = self.client.create_alias().function_name(&self.function);
+                    let create = create.name(alias).function_version(&version);
+                    create.send().await.map(drop).map_err(|error| refused(&what(), error))
+                })
+                .await
+            }
+        };
+        match pointed {
+            // Another driver was faster.
+            Err(error) if self.version_of(alias).await? != Some(version) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The version that an alias points to.
+    async fn version_of(&self, alias: &str) -> Result<Option<String>> {
+        let get = self.client.get_alias().function_name(&self.function).name(alias).send().await;
+        match get {
+            Ok(found) => Ok(found.function_version),
+            Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
+            Err(error) => {
+                let what = format!("looking for the alias {alias} of {}", self.function);
+                Err(aws::error(&what, error))
+            }
+        }
+    }
+
+    async fn configuration(&self, version: Option<&str>) -> Result<GetFunctionConfigurationOutput> {
+        let get = self.client.get_function_configuration().function_name(&self.function);
+        get.set_qualifier(version.map(str::to_owned)).send().await.map_err(|error| {
+            aws::error(&format!("looking at the function {}", self.function), error)
+        })
+    }
+
+    /// A version of this size. Two drivers may change the function at the same time: what was
+    /// published is looked at, and published anew if it is the other's.
+    async fn publish(&self, size: Size) -> Result<String> {
+        for _ in 0..TRIES {
+            self.change_to(size).await?;
+            if self.settled(None).await?.code_sha256() != Some(&self.code) {
+                return Err(self.other_code());
+            }
+            let what = format!("publishing a version of {}", self.function);
+            let published = self
+                .again(|| async {
+                    let publish = self.client.publish_version().function_name(&self.function);
+                    let publish = publish.code_sha256(&self.code).description(size.alias());
+                    publish.send().await.map_err(|error| match error.code() {
+                        Some("InvalidParameterValueException" | "PreconditionFailedException") => {
+                            self.other_code().with_source(error)
+                        }
+                        _ => refused(&what, error),
+                    })
+                })
+                .await?;
+            let version = published.version.unwrap_or_default();
+            if size.is_of(&self.settled(Some(&version)).await?) {
+                return Ok(version);
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "somebody else changes the function {} again and again: give each driver its own",
+                self.function
+            ),
+        ))
+    }
+
+    fn other_code(&self) -> Error {
+        Error::rejected(format!(
+            "the function {} was deployed anew since it was connected to: connect again",
+            self.function
+        ))
+    }
+
+    async fn change_to(&self, size: Size) -> Result<()> {
+        let what = format!("changing the memory and timeout of {}", self.function);
+        self.again(|| async {
+            let update = self.client.update_function_configuration();
+            update
+                .function_name(&self.function)
+                .memory_size(i32::try_from(size.memory_mb).unwrap_or(i32::MAX))
+                .timeout(i32::try_from(size.timeout.as_secs()).unwrap_or(i32::MAX))
+                .send()
+                .await
+                .map(drop)
+                .map_err(|error| refused(&what, error))
+        })
+        .await
+    }
+
+    /// Waits until a change of the function, or of a version, is done.
+    async fn settled(&self, version: Option<&str>) -> Result<GetFunctionConfigurationOutput> {
+        let deadline = self.clock.now() + CHANGE;
+        loop {
+            let found = self.configuration(version).await?;
+            let failed = found.last_update_status() == Some(&LastUpdateStatus::Failed)
+                || found.state() == Some(&State::Failed);
+            if failed {
+                let why = found.last_update_status_reason().or(found.state_reason());
+                return Err(Error::rejected(format!(
+                    "the function {} cannot be changed: {}",
+                    self.function,
+                    why.unwrap_or("AWS does not say why")
+                )));
+            }
+            let changing = found.last_update_status() == Some(&LastUpdateStatus::InProgress)
+                || found.state() == Some(&State::Pending);
+            if !changing {
+                return Ok(found);
+            }
+            if self.clock.now() >= deadline {
+                return Err(Error::new(
+                    ErrorKind::Lost,
+                    format!(
+                        "a change of the function {} takes longer than {CHANGE:?}",
+                        self.function
+                    ),
+                ));
+            }
+            self.clock.sleep_until(self.clock.now() + LOOK).await;
+        }
+    }
+
+    /// Makes a change, again while another one is under way.
+    async fn again<T, F: Future<Output = Result<T>>>(&self, change: impl Fn() -> F) -> Result<T> {
+        let deadline = self.clock.now() + CHANGE;
+        loop {
+            match change().await {
+                Err(error)
+                    if error.kind() == ErrorKind::Conflict && self.clock.now() < deadline =>
+                {
+                    self.clock.sleep_until(self.clock.now() + LOOK).await;
+                }
+                changed => return changed,
+            }
+        }
+    }
+}
+
+/// A conflict, which passes, is told apart from other refusals.
+fn refused<E>(what: &str, error: SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    match error.code() {
+        Some("ResourceConflictException") => {
+            let why = format!("{what} failed, because it is being changed by somebody else");
+            Error::new(ErrorKind::Conflict, why).with_source(error)
+        }
+        _ => aws::error(what, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_aliases_are_ours() {
+        let size = Size { memory_mb: 512, timeout: Duration::from_secs(120) };
+        assert_eq!(size.alias(), "m512-t120");
+        for ours in ["m512-t120", "m10240-t900"] {
+            assert!(is_ours(ours), "{ours}");
+        }
+        for other in ["live", "m-t", "m512", "m512-t", "m5x-t3", "am512-t120", "m512-t120-old"] {
+            assert!(!is_ours(other), "{other}");
+        }
+    }
+}

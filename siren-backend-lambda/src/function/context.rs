@@ -1,0 +1,70 @@
+//! What a worker in a function may touch.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cpu_time::ProcessTime;
+use siren_core::{
+    Clock, Context, DataSource, Error, ErrorKind, ParameterStore, Result, Task, Time, Usage, Work,
+};
+
+use super::machine::{Machine, peak_memory};
+
+/// One invocation's view of its machine.
+pub(super) struct FunctionContext {
+    pub(super) machine: Machine,
+    pub(super) store: Arc<dyn ParameterStore>,
+    pub(super) data: Arc<dyn DataSource>,
+    pub(super) deadline: Time,
+    /// What the process had used when the invocation began.
+    pub(super) cpu: ProcessTime,
+}
+
+#[async_trait]
+impl Context for FunctionContext {
+    fn clock(&self) -> &dyn Clock {
+        &self.machine.clock
+    }
+
+    fn store(&self) -> &dyn ParameterStore {
+        &*self.store
+    }
+
+    fn data(&self) -> &dyn DataSource {
+        &*self.data
+    }
+
+    fn time_left(&self) -> Duration {
+        self.deadline.since(self.machine.clock.now())
+    }
+
+    fn usage(&self) -> Usage {
+        Usage { cpu: self.cpu.elapsed(), peak_memory: peak_memory(), shared: false }
+    }
+
+    async fn compute(&self, _: Work, task: Task) -> Result<Duration> {
+        if self.time_left().is_zero() {
+            return Err(Error::new(
+                ErrorKind::DeadlineExceeded,
+                "the invocation's time is used up",
+            ));
+        }
+        self.machine.run(task).await
+    }
+}
+
+/// The data of who needs none: an aggregator.
+pub(super) struct NoData;
+
+#[async_trait]
+impl DataSource for NoData {
+    fn len(&self) -> u64 {
+        0
+    }
+
+    async fn fetch(&self, _: Range<u64>) -> Result<Vec<u8>> {
+        Err(Error::rejected("an aggregator has no training data"))
+    }
+}

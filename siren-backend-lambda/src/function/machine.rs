@@ -1,0 +1,106 @@
+//! The machine that a function has to itself.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use siren_core::{Clock, Error, ErrorKind, Result, Task};
+use tokio::sync::Semaphore;
+
+use crate::clock::WallClock;
+
+/// Runs mathematics, one task at a time, on a thread that is not the one that waits for the network.
+#[derive(Clone, Debug)]
+pub(super) struct Machine {
+    pub(super) clock: WallClock,
+    turn: Arc<Semaphore>,
+}
+
+impl Machine {
+    pub(super) fn new(clock: WallClock) -> Self {
+        Self { clock, turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Whether a task runs: one that nobody waits for any more runs to its end all the same.
+    pub(super) fn is_busy(&self) -> bool {
+        self.turn.available_permits() == 0
+    }
+
+    /// Runs a task, and returns how long it ran.
+    pub(super) async fn run(&self, task: Task) -> Result<Duration> {
+        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        let clock = self.clock;
+        let run = move || {
+            let started = clock.now();
+            let outcome = catch_unwind(AssertUnwindSafe(task));
+            let ran = clock.now() - started;
+            drop(turn);
+            outcome.map(|()| ran).map_err(|panic| panicked(&*panic))
+        };
+        tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| {
+            Err(Error::new(ErrorKind::Lost, "the thread is gone").with_source(error))
+        })
+    }
+}
+
+/// A panic as an error of the invocation in which it happened.
+pub(super) fn panicked(payload: &(dyn Any + Send)) -> Error {
+    let what = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    Error::new(ErrorKind::Worker, format!("the worker panicked: {what}"))
+}
+
+/// The largest memory that this process has held, in bytes; zero where the system does not say.
+pub(super) fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    peak_in(&status).unwrap_or(0)
+}
+
+/// The high-water mark in the text of `/proc/self/status`.
+fn peak_in(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_is_read_from_the_systems_words() {
+        let status = "Name:\tbootstrap\nVmPeak:\t  999 kB\nVmHWM:\t   20480 kB\nVmRSS:\t 1 kB\n";
+        assert_eq!(peak_in(status), Some(20_480 * 1024));
+        assert_eq!(peak_in("VmHWM:\t lots"), None);
+        assert_eq!(peak_in(""), None);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_the_machine_goes_on() {
+        let machine = Machine::new(WallClock::new());
+        let error = machine.run(Box::new(|| panic!("no {}", "good"))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Worker);
+        assert!(error.message().ends_with("no good"), "{error}");
+        assert!(!machine.is_busy());
+        machine.run(Box::new(|| ())).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_task_that_nobody_waits_for_keeps_the_machine_busy() {
+        let machine = Machine::new(WallClock::new());
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let mut task = Box::pin(machine.run(Box::new(move || {
+            let _ = released.recv();
+        })));
+        assert!(futures::poll!(&mut task).is_pending());
+        drop(task);
+        assert!(machine.is_busy());
+        release.send(()).unwrap();
+        machine.run(Box::new(|| ())).await.unwrap();
+        assert!(!machine.is_busy());
+    }
+}

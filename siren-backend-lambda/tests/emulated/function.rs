@@ -1,0 +1,180 @@
+//! A function of its own for each test, on the emulator.
+
+use std::collections::HashMap;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_lambda::Client;
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime, State};
+use siren_backend_lambda::{Lambda, S3Objects, Settings};
+use siren_backend_local::WallClock;
+use siren_core::{Clock, Seed, Workload};
+use siren_hsp::ObjectOptions;
+use siren_hsp::data::MemorySource;
+use siren_hsp::objects::Objects;
+
+use crate::problem::{LeastSquares, WIDTH};
+use crate::proxy::Proxy;
+use crate::servers::{self, MINISTACK};
+
+/// The function's program as a zip file, made once.
+static CODE: LazyLock<Vec<u8>> =
+    LazyLock::new(|| zipped(&std::fs::read(env!("CARGO_BIN_EXE_emulated_function")).unwrap()));
+
+fn zipped(program: &[u8]) -> Vec<u8> {
+    let options = zip::write::SimpleFileOptions::default().unix_permissions(0o755);
+    let options = options.compression_level(Some(1));
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    zip.start_file("bootstrap", options).unwrap();
+    zip.write_all(program).unwrap();
+    zip.finish().unwrap().into_inner()
+}
+
+/// The other program of a second deployment: a byte more changes its hash.
+pub(crate) fn other_code() -> Vec<u8> {
+    let mut program = std::fs::read(env!("CARGO_BIN_EXE_emulated_function")).unwrap();
+    program.push(0);
+    zipped(&program)
+}
+
+/// Examples of the problem, and the weights that it was made with.
+pub(crate) fn examples(count: usize) -> Vec<f32> {
+    // From -1 to 1, all alike.
+    let number = |seed: Seed| (seed.get() as f64 / u64::MAX as f64) as f32 * 2.0 - 1.0;
+    let mut numbers = Vec::new();
+    for example in 0..count {
+        let seed = Seed::new(example as u64);
+        let inputs: Vec<f32> = (0..WIDTH - 1).map(|i| number(seed.child(i as u64))).collect();
+        let answer: f32 = inputs.iter().enumerate().map(|(i, x)| x * (i as f32 - 3.0)).sum();
+        numbers.extend(inputs);
+        numbers.push(answer);
+    }
+    numbers
+}
+
+pub(crate) fn source() -> MemorySource {
+    MemorySource::from_floats(&examples(512), WIDTH).unwrap()
+}
+
+/// A function, its bucket and its budget of faults.
+pub(crate) struct Deployed {
+    pub(crate) config: SdkConfig,
+    pub(crate) name: String,
+    pub(crate) client: Client,
+    budget: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Deployed {
+    /// A function of this name.
+    pub(crate) async fn new(name: &str) -> Self {
+        let config = servers::config(&MINISTACK.address()).await;
+        let client = Client::new(&config);
+        let folder = tempfile::tempdir().unwrap();
+        let budget = folder.path().to_path_buf();
+        // Nothing that an earlier run left is found.
+        let name = &format!("{name}-{}", std::process::id());
+        let s3 = aws_sdk_s3::Client::new(&config);
+        s3.create_bucket().bucket(name).send().await.unwrap();
+        let variables = HashMap::from([
+            ("AWS_ENDPOINT_URL".to_owned(), MINISTACK.address()),
+            ("SIREN_BUCKET".to_owned(), name.to_owned()),
+            ("SIREN_TEST_FAULTS".to_owned(), budget.display().to_string()),
+        ]);
+        client
+            .create_function()
+            .function_name(name)
+            .runtime(Runtime::Providedal2023)
+            .handler("bootstrap")
+            .role("arn:aws:iam::000000000000:role/siren")
+            .code(FunctionCode::builder().zip_file(Blob::new(CODE.as_slice())).build())
+            .environment(Environment::builder().set_variables(Some(variables)).build())
+            .memory_size(128)
+            .timeout(30)
+            .send()
+            .await
+            .unwrap();
+        let deployed = Self { config, name: name.into(), client, budget, _folder: folder };
+        deployed.settled().await;
+        // A record size, and the records.
+        let mut bytes = ((WIDTH * 4) as u64).to_le_bytes().to_vec();
+        bytes.extend(examples(512).iter().flat_map(|x| x.to_le_bytes()));
+        let objects = S3Objects::new(&deployed.config, name, "");
+        objects.put_if_absent("data/lines", &bytes).await.unwrap();
+        deployed
+    }
+
+    /// Waits until a change of the function is done.
+    pub(crate) async fn settled(&self) {
+        let clock = WallClock::new();
+        loop {
+            let get = self.client.get_function_configuration().function_name(&self.name);
+            let found = get.send().await.unwrap();
+            let updating = found.last_update_status().is_some_and(|s| s.as_str() == "InProgress");
+            if found.state() != Some(&State::Pending) && !updating {
+                return;
+            }
+            clock.sleep_until(clock.now() + Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(crate) fn settings(&self, run: &str) -> Settings {
+        let workload = LeastSquares::new();
+        let run = format!("runs/{run}");
+        let mut settings = Settings::new(
+            self.config.clone(),
+            &self.name,
+            &self.name,
+            run,
+            "data/lines",
+            &workload,
+        );
+        settings.timeouts = [4, 30].map(Duration::from_secs).to_vec();
+        settings.options = ObjectOptions {
+            pace: Duration::from_millis(50),
+            poll: Duration::from_millis(20),
+            memory_mb: 256,
+            ..ObjectOptions::default()
+        };
+        settings
+    }
+
+    /// A backend for a run of its own, its store filled.
+    pub(crate) async fn connect(&self, run: &str) -> Arc<Lambda> {
+        self.filled(self.settings(run)).await
+    }
+
+    /// The same, whose driver reaches everything by a proxy.
+    pub(crate) async fn connect_by(&self, proxy: &Proxy, run: &str) -> Arc<Lambda> {
+        let config = servers::config(&proxy.address()).await;
+        self.filled(Settings { config, ..self.settings(run) }).await
+    }
+
+    async fn filled(&self, settings: Settings) -> Arc<Lambda> {
+        let lambda = Lambda::connect(settings).await.unwrap();
+        let workload: &dyn Workload = &LeastSquares::new();
+        lambda.store().unwrap().initialise(workload, 1).await.unwrap();
+        Arc::new(lambda)
+    }
+
+    /// Adds faults of one kind to the budget.
+    pub(crate) fn add(&self, fault: &str, count: usize) {
+        for nth in 0..count {
+            std::fs::write(self.budget.join(format!("{fault}-{nth}")), "").unwrap();
+        }
+    }
+
+    /// Faults that did not fire.
+    pub(crate) fn left(&self) -> Vec<String> {
+        names(&self.budget)
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+}

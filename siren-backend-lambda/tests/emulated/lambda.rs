@@ -1,0 +1,322 @@
+//! The backend, its function, and real epochs between them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_lambda::primitives::Blob;
+use siren_backend_lambda::payload::{self, Ask, Job, Reply, Request, Response, Timing};
+use siren_backend_lambda::{Lambda, Settings};
+use siren_backend_local::Local;
+use siren_core::{
+    Allocation, Backend, EpochPlan, ErrorKind, Invocation, ParameterStore, Requests, Role,
+    Scheduler, Workload,
+};
+use siren_hsp::{
+    Config, Fixed, MemoryStore, Parts, Retry, Schedule, ShardWorker, Stop, Trained, Trainer,
+};
+
+use crate::function::{Deployed, other_code, source};
+use crate::problem::LeastSquares;
+use crate::proxy::{Budget, Fault, Proxy};
+use crate::servers::MINISTACK;
+
+fn trainer_config(epochs: u64) -> Config {
+    Config {
+        batch_size: 8,
+        local_steps: 4,
+        rate: 0.03.into(),
+        stop: Stop { epochs, ..Stop::default() },
+        retry: Retry { delay: Duration::from_millis(20), ..Retry::default() },
+        ..Config::default()
+    }
+}
+
+async fn train(lambda: &Arc<Lambda>, scheduler: Box<dyn Scheduler>, epochs: u64) -> Trained {
+    let data = Arc::new(source());
+    let parts = Parts {
+        workload: Arc::new(LeastSquares::new()),
+        train: data.clone(),
+        held_out: Some(data),
+        store: Arc::new(lambda.store().unwrap()),
+        backend: lambda.clone(),
+        scheduler,
+    };
+    Trainer::new(parts, trainer_config(epochs)).unwrap().run().await.unwrap()
+}
+
+async fn train_here(epochs: u64) -> Trained {
+    let workload: Arc<dyn Workload> = Arc::new(LeastSquares::new());
+    let store = Arc::new(MemoryStore::new(vec![0.0; workload.dim()]).unwrap());
+    let data = Arc::new(source());
+    let worker = Arc::new(ShardWorker::new(workload.clone()));
+    let parts = Parts {
+        backend: Arc::new(Local::with_threads(worker, store.clone(), data.clone(), 2).unwrap()),
+        workload,
+        train: data.clone(),
+        held_out: Some(data),
+        store,
+        scheduler: Box::new(Fixed::new(4, 256)),
+    };
+    Trainer::new(parts, trainer_config(epochs)).unwrap().run().await.unwrap()
+}
+
+fn plan() -> EpochPlan {
+    trainer_config(1).plan(0, LeastSquares::new().layout().hash(), 512, 4)
+}
+
+fn invocation(shard: u32, timeout: Duration) -> Invocation {
+    Invocation {
+        plan: plan(),
+        role: Role::Shard,
+        shard,
+        position: 0,
+        attempt: 0,
+        memory_mb: 128,
+        timeout,
+        cycle: None,
+        request_cap: Requests { reads: 1_000, writes: 1_000 },
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_learn_as_much_as_threads_here() {
+    let deployed = Deployed::new("siren-learns").await;
+    let lambda = deployed.connect("learns").await;
+    let memory = |memory_mb| Allocation { workers: 4, memory_mb };
+    let (first, between, last) = (memory(128), memory(192), memory(256));
+    let trained = train(&lambda, Box::new(Schedule { first, between, last }), 3).await;
+    let here = train_here(3).await;
+    let loss = |trained: &Trained| trained.record.epochs.last().unwrap().loss;
+    println!("loss on functions {}, here {}", loss(&trained), loss(&here));
+    assert!(trained.record.epochs.iter().all(|epoch| epoch.batches == 64 && epoch.complete));
+    let sizes: Vec<u32> = trained.record.epochs.iter().map(|epoch| epoch.memory_mb).collect();
+    assert_eq!(sizes, [128, 192, 256]);
+    let initial = here.record.initial.loss;
+    assert!(loss(&here) < 0.05 * initial, "{}", loss(&here));
+    assert!(loss(&trained) < 0.05 * initial, "{}", loss(&trained));
+    let tally = lambda.bills();
+    println!("{tally:?} {:?}", lambda.objects().traffic());
+    assert_eq!(tally.unknown(), 0);
+    assert!(tally.invocations >= 12 && tally.sent > 0 && tally.received > 0, "{tally:?}");
+    // The function that each ran in has the memory that was asked for.
+    for alias in ["m128-t4", "m192-t4", "m256-t4"] {
+        let get = deployed.client.get_function_configuration().function_name(&deployed.name);
+        let found = get.qualifier(alias).send().await;
+        let memory_mb = found.unwrap().memory_size().unwrap();
+        assert!(alias.starts_with(&format!("m{memory_mb}-")), "{alias} has {memory_mb} MB");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_way_to_fail_is_told_apart() {
+    let deployed = Deployed::new("siren-fails").await;
+    let lambda = deployed.connect("fails").await;
+    lambda.store().unwrap().open(&plan()).await.unwrap();
+    for (fault, kind, says) in [
+        ("panic", ErrorKind::Worker, "the worker panicked: a fault of the budget"),
+        ("exit", ErrorKind::Worker, "the function crashed"),
+        ("hang", ErrorKind::DeadlineExceeded, "the invocation took longer than 1s"),
+        ("deaf", ErrorKind::DeadlineExceeded, "the platform ended the function"),
+    ] {
+        deployed.add(fault, 1);
+        let completion = lambda.invoke(invocation(0, Duration::from_secs(1))).await;
+        println!("{fault}: {completion:?}");
+        let error = completion.result.unwrap_err();
+        assert_eq!(error.kind(), kind, "{fault}: {}", error.chain());
+        assert!(error.chain().contains(says), "{fault}: {}", error.chain());
+        assert!(deployed.left().is_empty(), "{fault} did not fire");
+        if fault == "hang" {
+            // Its step still runs: the environment gives itself up, and the next one is a new one.
+            let again = lambda.invoke(invocation(0, Duration::from_secs(1))).await;
+            assert_eq!(again.result.unwrap_err().kind(), ErrorKind::Worker);
+        }
+    }
+    let report = lambda.invoke(invocation(0, Duration::from_secs(4))).await.result.unwrap();
+    assert!(report.finished, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_epoch_survives_a_finite_number_of_faults() {
+    let faults = [("panic", 2), ("exit", 2), ("hang", 1), ("deaf", 1)];
+    let deployed = Deployed::new("siren-survives").await;
+    let lambda = deployed.connect("survives").await;
+    for (fault, count) in faults {
+        deployed.add(fault, count);
+    }
+    let trained = train(&lambda, Box::new(Fixed::new(4, 128)), 2).await;
+    assert_eq!(deployed.left(), [""; 0], "faults that did not fire");
+    for epoch in &trained.record.epochs {
+        assert!(epoch.batches == 64 && epoch.complete, "{epoch:?}");
+    }
+    let tally = lambda.bills();
+    println!("{tally:?}");
+    assert!(trained.record.epochs.iter().map(|epoch| epoch.retries).sum::<u32>() >= 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_launch_takes_longer_and_does_not_fail() {
+    let deployed = Deployed::new("siren-throttled").await;
+    let proxy = Proxy::start(&MINISTACK, vec![Budget::new(Fault::Throttled, 1, 12)]).await;
+    let lambda = deployed.connect_by(&proxy, "throttled").await;
+    let trained = train(&lambda, Box::new(Fixed::new(4, 128)), 1).await;
+    assert_eq!(proxy.fired(Fault::Throttled), 12);
+    let tally = lambda.bills();
+    assert_eq!((tally.refused, tally.unknown()), (12, 0), "{tally:?}");
+    let epoch = &trained.record.epochs[0];
+    assert!(epoch.batches == 64 && epoch.retries == 0, "{epoch:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_lost_costs_what_was_reserved_and_counts_once() {
+    let deployed = Deployed::new("siren-lost").await;
+    let proxy = Proxy::start(&MINISTACK, vec![Budget::new(Fault::LostInvocation, 1, 3)]).await;
+    let lambda = deployed.connect_by(&proxy, "lost").await;
+    lambda.store().unwrap().open(&plan()).await.unwrap();
+    for _ in 0..3 {
+        let completion = lambda.invoke(invocation(2, Duration::from_secs(4))).await;
+        let error = completion.result.unwrap_err();
+        assert_eq!((error.kind(), completion.billed), (ErrorKind::Lost, None), "{}", error.chain());
+    }
+    assert_eq!((proxy.fired(Fault::LostInvocation), lambda.bills().unknown()), (3, 3));
+    let report = lambda.invoke(invocation(2, Duration::from_secs(4))).await.result.unwrap();
+    assert!(report.finished && report.updates == 0, "all of it was counted before: {report:?}");
+    let sealed = lambda.store().unwrap().seal(0).await.unwrap();
+    assert_eq!(sealed.batches(), 16);
+    assert_eq!(sealed.version, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_account_permits_is_what_the_platform_has() {
+    let deployed = Deployed::new("siren-limited").await;
+    let limit = |most| {
+        let put = deployed.client.put_function_concurrency().function_name(&deployed.name);
+        put.reserved_concurrent_executions(most).send()
+    };
+    limit(2).await.unwrap();
+    let lambda = Lambda::connect(deployed.settings("limited")).await.unwrap();
+    assert_eq!(lambda.platform().limits.concurrency, 2);
+    limit(0).await.unwrap();
+    let error = Lambda::connect(deployed.settings("limited")).await.err().unwrap();
+    assert!(error.message().contains("may not run at all"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_warm_request_is_at_its_worker_within_milliseconds() {
+    let deployed = Deployed::new("siren-quick").await;
+    let lambda = deployed.connect("quick").await;
+    lambda.store().unwrap().open(&plan()).await.unwrap();
+    let settings = deployed.settings("quick");
+    let job = Job {
+        bucket: settings.bucket,
+        store: settings.store,
+        options: settings.options,
+        data: settings.data,
+        invocation: invocation(0, Duration::from_secs(4)),
+    };
+    let request = payload::write(&Request::new(Ask::Run(Box::new(job))), "the request").unwrap();
+    lambda.publish(128, Duration::from_secs(4)).await.unwrap();
+    let mut least = f64::INFINITY;
+    for nth in 0..8 {
+        let invoke = deployed.client.invoke().function_name(&deployed.name).qualifier("m128-t4");
+        let answer = invoke.payload(Blob::new(request.clone())).send().await.unwrap();
+        let body = answer.payload.unwrap();
+        let response: Response = payload::read(body.as_ref(), "the answer").unwrap();
+        let Timing { init_s, start_s, handler_s, .. } = response.timing;
+        let Reply::Report(report) = response.reply else { panic!("{:?}", response.reply) };
+        println!(
+            "request {nth}: init {init_s:.3?} s, worker after {start_s:.5} s, pull, push and fetch \
+             {:.4} s, in all {handler_s:.4} s",
+            (report.update + report.fetch).as_secs_f64(),
+        );
+        assert_eq!(init_s.is_some(), nth == 0, "only the first request starts an environment");
+        if nth > 0 {
+            least = least.min(start_s);
+        }
+    }
+    assert!(least < 0.005, "{least} s");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_invocation_twice_counts_once() {
+    let deployed = Deployed::new("siren-twice").await;
+    let lambda = deployed.connect("twice").await;
+    let store = lambda.store().unwrap();
+    store.open(&plan()).await.unwrap();
+    let once = || lambda.invoke(invocation(1, Duration::from_secs(4)));
+    let (first, second) = futures::join!(once(), once());
+    let (first, second) = (first.result.unwrap(), second.result.unwrap());
+    assert!(first.finished && second.finished, "{first:?} {second:?}");
+    let sealed = store.seal(0).await.unwrap();
+    assert_eq!(
+        sealed.watermarks.iter().map(|mark| mark.batches).collect::<Vec<_>>(),
+        [0, 16, 0, 0]
+    );
+    assert_eq!(sealed.version, 4);
+    assert_eq!(first.updates + second.updates, 4, "the others are duplicates");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_fit_is_refused_before_it_costs() {
+    let deployed = Deployed::new("siren-refuses").await;
+    let good = || deployed.settings("refuses");
+    for (settings, says) in [
+        (
+            Settings { function: "siren-nowhere".into(), ..good() },
+            "no function siren-nowhere in us-east-1",
+        ),
+        (Settings { bucket: "siren-nowhere".into(), ..good() }, "no bucket siren-nowhere"),
+        (Settings { layout: 1, ..good() }, "deploy the run's workload again"),
+        (Settings { dim: 9, ..good() }, "deploy the run's workload again"),
+    ] {
+        let error = Lambda::connect(settings).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Rejected, "{}", error.chain());
+        assert!(error.chain().contains(says), "{}", error.chain());
+    }
+    let lambda = Lambda::connect(good()).await.unwrap();
+    let other = EpochPlan { layout: 1, ..plan() };
+    for role in [Role::Shard, Role::Aggregator] {
+        let of_another =
+            Invocation { plan: other.clone(), role, ..invocation(0, Duration::from_secs(1)) };
+        let error = lambda.invoke(of_another).await.result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Rejected, "{}", error.chain());
+        assert!(error.message().contains("deploy the run's workload again"), "{error}");
+    }
+    let odd = Invocation { memory_mb: 200, ..invocation(0, Duration::from_secs(1)) };
+    let refused = lambda.invoke(odd).await;
+    assert_eq!(refused.billed, Some(Duration::ZERO));
+    assert_eq!([lambda.snap(1), lambda.snap(200), lambda.snap(20_000)], [128, 256, 10_240]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_are_reused_and_those_of_old_code_removed() {
+    let deployed = Deployed::new("siren-versions").await;
+    let versions = || async {
+        let list = deployed.client.list_versions_by_function().function_name(&deployed.name);
+        list.send().await.unwrap().versions().len() - 1
+    };
+    let aliases = || async {
+        let list = deployed.client.list_aliases().function_name(&deployed.name);
+        list.send().await.unwrap().aliases().len()
+    };
+    let before = deployed.connect("versions").await;
+    let short = Duration::from_millis(10);
+    futures::future::join_all((0..8).map(|_| before.publish(128, short))).await;
+    before.publish(192, short).await.unwrap();
+    before.publish(192, Duration::from_secs(5)).await.unwrap();
+    assert_eq!((versions().await, aliases().await), (3, 3));
+    let again = deployed.connect("versions").await;
+    again.publish(128, short).await.unwrap();
+    assert_eq!(again.clean().await.unwrap(), (0, 0));
+    assert_eq!((versions().await, aliases().await), (3, 3));
+
+    let update = deployed.client.update_function_code().function_name(&deployed.name);
+    let code = Blob::new(other_code());
+    update.zip_file(code).send().await.unwrap();
+    deployed.settled().await;
+    let stale = before.publish(256, short).await.unwrap_err();
+    assert!(stale.message().contains("connect again"), "{}", stale.chain());
+    let after = deployed.connect("versions").await;
+    after.publish(128, short).await.unwrap();
+    assert_eq!(after.clean().await.unwrap(), (2, 3));
+    assert_eq!((versions().await, aliases().await), (1, 1));
+}
