@@ -20,8 +20,8 @@ use pace::Pace;
 pub use report::Report;
 pub use settings::Settings;
 use siren_core::{
-    Backend, Clock, Completion, DataSource, Error, ErrorKind, Invocation, Platform, Profile,
-    Result, Role, Stream, Task, Work, WorkerReport,
+    Backend, Clock, Completion, Error, ErrorKind, Invocation, Platform, Profile, Result, Role,
+    Stream, Task, Work, WorkerReport,
 };
 use siren_hsp::ObjectStore;
 use siren_hsp::objects::Objects;
@@ -32,6 +32,7 @@ use versions::Versions;
 
 use crate::S3Objects;
 use crate::clock::WallClock;
+use crate::data::PackedData;
 use crate::payload::{self, Ask, Job, Reply, Request, Response};
 use crate::stored;
 
@@ -93,9 +94,9 @@ impl Lambda {
     ///
     /// # Errors
     ///
-    /// As [`open_data`](crate::data::open_data).
-    pub async fn data(&self) -> Result<Arc<dyn DataSource>> {
-        crate::data::open_data(Arc::new(self.objects.clone()), &self.settings.data).await
+    /// As [`PackedData::open_object`].
+    pub async fn data(&self) -> Result<PackedData> {
+        PackedData::open_object(Arc::new(self.objects.clone()), &self.settings.data).await
     }
 
     /// The driver's objects: what it asks of the bucket, and how many bytes that were.

@@ -1,22 +1,216 @@
-//! Training data on S3.
+//! Data sets as one object: packed into a file, uploaded once, read by ranges.
+//!
+//! Format 1, all numbers little-endian, without gaps:
+//!
+//! | field | type |
+//! | --- | --- |
+//! | `SIRENDAT` | 8 bytes |
+//! | format, 1 | u32 |
+//! | form: 0 when all examples are of one length, 1 otherwise | u32 |
+//! | number of examples | u64 |
+//! | length of an example in bytes; in form 1 of all of them | u64 |
+//! | content: XXH3 of all examples, 64 bits, and of their lengths | u64 |
+//! | XXH3 of the index, 64 bits | u64 |
+//! | XXH3 of all that, 64 bits | u64 |
+//! | index, in form 1 only: the length of each example | u32 |
+//! | for each example its bytes, then the lower half of their XXH3, 64 bits | , u32 |
+//!
+//! A batch is one read, and each of its examples is checked. With examples of one length there is no
+//! index; otherwise whoever opens the data reads four bytes for each example, once.
+//!
+//! The worker fetches the next batch while it computes, so that one request at a time is enough here.
 
+mod format;
+mod pack;
+mod upload;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use siren_core::{DataSource, Error, ErrorKind, Result};
-use siren_hsp::data::MemorySource;
-use siren_hsp::objects::{Fetched, Objects};
+use async_trait::async_trait;
+use format::{HEADER, Header, Index};
+pub use pack::pack;
+use parking_lot::Mutex;
+use siren_core::{DataSource, Error, ErrorKind, Requests, Result};
+use siren_hsp::objects::Objects;
 
-/// Opens the packed examples that stand under a key.
+/// Bytes that are read first of an object: the index of some 16,000 examples is among them, and a
+/// second request would take longer.
+const FIRST: u64 = 1 << 16;
+
+/// A data set that [`pack`] has packed: in a file, or in an object of shared storage. Cheap to clone:
+/// clones share the index.
 ///
-/// # Errors
-///
-/// Rejected when there are none, corrupt when they cannot be read; transient ones of shared storage.
-pub async fn open_data(objects: Arc<dyn Objects>, key: &str) -> Result<Arc<dyn DataSource>> {
-    let Fetched::Changed { bytes, .. } = objects.get(key, None).await? else {
-        return Err(Error::rejected(format!("there is no data under {key}: pack and upload it")));
-    };
-    let (head, records) = bytes.split_first_chunk::<8>().ok_or_else(|| {
-        Error::new(ErrorKind::Corrupt, format!("the data under {key} is cut short"))
-    })?;
-    Ok(Arc::new(MemorySource::new(records, u64::from_le_bytes(*head) as usize)?))
+/// Reading a file needs a tokio runtime.
+#[derive(Clone)]
+pub struct PackedData {
+    place: Place,
+    header: Header,
+    index: Arc<Index>,
 }
+
+#[derive(Clone)]
+enum Place {
+    File { path: PathBuf, file: Arc<Mutex<File>> },
+    Object { objects: Arc<dyn Objects>, key: String },
+}
+
+impl PackedData {
+    /// The data set in a file.
+    ///
+    /// # Errors
+    ///
+    /// Other when the file cannot be read; corrupt when it was not written by [`pack`], by a later
+    /// version, or not as a whole.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        let cannot = |error| unreadable(&path, error);
+        let file = tokio::fs::File::open(&path).await.map_err(cannot)?;
+        let length = file.metadata().await.map_err(cannot)?.len();
+        let file = Arc::new(Mutex::new(file.into_std().await));
+        let place = Place::File { path: path.clone(), file };
+        let data = Self::read(place, HEADER as u64).await?;
+        let expected = data.index.end();
+        if length != expected {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("{} has {length} bytes, not {expected}: pack the data again", data.place),
+            ));
+        }
+        Ok(data)
+    }
+
+    /// The data set in an object. One request, or two where examples are of many lengths.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when there is no such object; as [`open`](Self::open); transient ones.
+    pub async fn open_object(objects: Arc<dyn Objects>, key: &str) -> Result<Self> {
+        Self::read(Place::Object { objects, key: key.to_owned() }, FIRST).await
+    }
+
+    async fn read(place: Place, first: u64) -> Result<Self> {
+        let mut bytes = place.read(0..first).await?;
+        let header = Header::decode(&bytes).map_err(|error| of(&place, error))?;
+        let end = header.index_end();
+        if (bytes.len() as u64) < end {
+            let more = place.read(bytes.len() as u64..end).await?;
+            bytes.extend(more);
+        }
+        let index = header.index(bytes.get(HEADER..).unwrap_or_default());
+        let index = index.map_err(|error| of(&place, error))?;
+        Ok(Self { place, header, index: Arc::new(index) })
+    }
+
+    /// What the content hashes to: other examples, or another order, have another one.
+    pub fn hash(&self) -> u64 {
+        self.header.content
+    }
+
+    /// Where a data set of this name and content is to stand: `data/<name>-<hash>`, so that none is
+    /// taken for another one.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when the name is not of letters, digits, dots, dashes and underscores.
+    pub fn key(&self, name: &str) -> Result<String> {
+        let sound = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+        if name.is_empty() || !name.chars().all(sound) {
+            return Err(Error::rejected(format!(
+                "the data set cannot be named '{name}': use letters, digits, dots, dashes and \
+                 underscores"
+            )));
+        }
+        Ok(format!("data/{name}-{:016x}", self.hash()))
+    }
+}
+
+impl fmt::Debug for PackedData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PackedData({}, {} examples)", self.place, self.header.examples)
+    }
+}
+
+#[async_trait]
+impl DataSource for PackedData {
+    fn len(&self) -> u64 {
+        self.header.examples
+    }
+
+    fn costs(&self) -> Requests {
+        match self.place {
+            Place::File { .. } => Requests::NONE,
+            Place::Object { .. } => Requests { reads: 1, writes: 0 },
+        }
+    }
+
+    async fn fetch(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        if range.start > range.end || range.end > self.len() {
+            return Err(Error::rejected(format!(
+                "examples {} to {} of {}: ask for a range within the data",
+                range.start,
+                range.end,
+                self.len()
+            )));
+        }
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut bytes = self.place.read(self.index.place(range.clone())).await?;
+        self.index.unpack(range, &mut bytes).map_err(|error| of(&self.place, error))?;
+        Ok(bytes)
+    }
+}
+
+impl Place {
+    /// Bytes from a place; fewer where it ends before.
+    async fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        match self {
+            Self::File { path, file } => {
+                let file = Arc::clone(file);
+                let read = tokio::task::spawn_blocking(move || {
+                    let file = &mut *file.lock();
+                    file.seek(SeekFrom::Start(range.start))?;
+                    let mut bytes = Vec::new();
+                    file.take(range.end - range.start).read_to_end(&mut bytes)?;
+                    Ok(bytes)
+                });
+                match read.await {
+                    Ok(read) => read.map_err(|error| unreadable(path, error)),
+                    Err(error) => Err(unreadable(path, std::io::Error::other(error))),
+                }
+            }
+            Self::Object { objects, key } => {
+                objects.get_range(key, range).await?.ok_or_else(|| {
+                    Error::rejected(format!("there is no data set at {key}: upload it first"))
+                })
+            }
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, .. } => write!(f, "{}", path.display()),
+            Self::Object { key, .. } => f.write_str(key),
+        }
+    }
+}
+
+/// Says which data an error is about.
+fn of(place: &Place, error: Error) -> Error {
+    Error::new(error.kind(), format!("the data set at {place} cannot be used")).with_source(error)
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Other, format!("cannot read the packed data in {}", path.display()))
+        .with_source(error)
+}
+
+#[cfg(test)]
+mod tests;

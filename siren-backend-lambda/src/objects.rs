@@ -24,6 +24,7 @@
 //! checksums of their own.
 
 mod list;
+mod parts;
 mod read;
 mod traffic;
 mod write;

@@ -32,11 +32,10 @@ fn trainer_config(epochs: u64) -> Config {
 }
 
 async fn train(lambda: &Arc<Lambda>, scheduler: Box<dyn Scheduler>, epochs: u64) -> Trained {
-    let data = Arc::new(source());
     let parts = Parts {
         workload: Arc::new(LeastSquares::new()),
-        train: data.clone(),
-        held_out: Some(data),
+        train: Arc::new(lambda.data().await.unwrap()),
+        held_out: Some(Arc::new(source())),
         store: Arc::new(lambda.store().unwrap()),
         backend: lambda.clone(),
         scheduler,
