@@ -4,6 +4,8 @@ mod connect;
 mod crash;
 mod http;
 mod invoke;
+#[cfg(test)]
+mod loopback;
 mod pace;
 mod report;
 mod settings;
@@ -29,6 +31,7 @@ pub use tally::Tally;
 use tally::{Counter, add};
 use tokio::sync::oneshot;
 use versions::Versions;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::S3Objects;
 use crate::clock::WallClock;
@@ -148,8 +151,9 @@ impl Lambda {
         self.versions.clean().await
     }
 
-    /// The request for an invocation, which is left in the bucket if it is too large for a payload.
-    async fn request(&self, invocation: &Invocation) -> Result<Vec<u8>> {
+    /// The request for an invocation; where it is too large for a payload it is left in the bucket, under
+    /// the key that comes with it.
+    async fn request(&self, invocation: &Invocation) -> Result<(Vec<u8>, Option<String>)> {
         let Settings { bucket, store, options, data, .. } = &self.settings;
         let job = Job {
             bucket: bucket.clone(),
@@ -160,12 +164,12 @@ impl Lambda {
         };
         let request = payload::write(&Request::new(Ask::Run(Box::new(job))), "the request")?;
         if request.len() <= payload::MOST {
-            return Ok(request);
+            return Ok((request, None));
         }
-        let key = stored::key(store, &format!("request-{}", name(invocation)));
+        let key = stored::key(store, &format!("request-{:016x}", xxh3_64(&request)));
         stored::leave(&self.objects, &key, &request).await?;
-        let request = Request::new(Ask::Stored { bucket: bucket.clone(), key });
-        payload::write(&request, "the request")
+        let stands = Request::new(Ask::Stored { bucket: bucket.clone(), key: key.clone() });
+        Ok((payload::write(&stands, "the request")?, Some(key)))
     }
 
     /// Launches until the platform takes it.
@@ -277,11 +281,15 @@ impl Backend for Lambda {
             Ok(alias) => alias,
             Err(error) => return refused(error),
         };
-        let request = match self.request(&invocation).await {
+        let (request, stands) = match self.request(&invocation).await {
             Ok(request) => request,
             Err(error) => return refused(error),
         };
         let ended = self.launch(&alias, &request, &invocation).await;
+        if let Some(key) = stands {
+            // As well as it can be done: nobody asks for it any more.
+            let _ = self.objects.delete(&[key]).await;
+        }
         if !matches!(ended, Ended::Rejected(_) | Ended::Refused(_)) {
             add(&self.counter.invocations, 1);
         }
@@ -305,10 +313,4 @@ fn role(invocation: &Invocation) -> u64 {
         Role::Shard => 0,
         Role::Aggregator => 1,
     }
-}
-
-/// Tells an attempt from all others of its run.
-fn name(invocation: &Invocation) -> String {
-    let Invocation { plan, shard, attempt, .. } = invocation;
-    format!("{}-{}-{shard}-{attempt}", plan.epoch, role(invocation))
 }

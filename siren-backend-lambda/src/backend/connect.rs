@@ -1,6 +1,7 @@
 //! Looking at everything before money is spent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::config::StalledStreamProtectionConfig;
@@ -18,6 +19,9 @@ use crate::payload::{self, Ask, Description, Reply, Request};
 
 /// Memory sizes are rounded up to this many MB, so that there are not too many versions.
 const MEMORY_STEP_MB: u32 = 64;
+
+/// How long a function may take to say what it is, its start included.
+const DESCRIBES: Duration = Duration::from_secs(60);
 
 /// What is found.
 pub(super) struct Found {
@@ -112,10 +116,9 @@ async fn look(settings: &Settings, control: &Client) -> Result<(Platform, String
 /// Refuses a function of another workload or another version, or one that does not start.
 async fn check_function(settings: &Settings, invoker: &Invoker) -> Result<()> {
     let request = payload::write(&Request::new(Ask::Describe), "the request")?;
-    let longest = settings.rung(std::time::Duration::MAX);
     let patient = invoker.clock.now() + settings.patience;
     let reply = loop {
-        match invoker.invoke(None, &request, longest).await {
+        match invoker.invoke(None, &request, DESCRIBES).await {
             Ended::Answered(response, _) => break response.reply,
             Ended::Refused(error) if invoker.clock.now() >= patient => return Err(error),
             Ended::Refused(_) => {
@@ -169,3 +172,6 @@ fn not_deployed(settings: &Settings) -> Error {
         settings.function
     ))
 }
+
+#[cfg(test)]
+mod tests;

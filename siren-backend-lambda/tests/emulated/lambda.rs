@@ -11,6 +11,7 @@ use siren_core::{
     Allocation, Backend, EpochPlan, ErrorKind, Invocation, ParameterStore, Requests, Role,
     Scheduler, Workload,
 };
+use siren_hsp::objects::Objects;
 use siren_hsp::{
     Config, Fixed, MemoryStore, Parts, Retry, Schedule, ShardWorker, Stop, Trained, Trainer,
 };
@@ -284,6 +285,31 @@ async fn what_does_not_fit_is_refused_before_it_costs() {
     let refused = lambda.invoke(odd).await;
     assert_eq!(refused.billed, Some(Duration::ZERO));
     assert_eq!([lambda.snap(1), lambda.snap(200), lambda.snap(20_000)], [128, 256, 10_240]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_for_a_payload_goes_through_the_bucket() {
+    let deployed = Deployed::new("siren-large").await;
+    let lambda = deployed.connect("large").await;
+    let objects = lambda.objects();
+    let messages = || async { objects.list("runs/large/message/", None).await.unwrap().keys };
+    // The function refuses it for its layout, which it has to read first.
+    let long = EpochPlan { run: "long".repeat(2_000_000), layout: 1, ..plan() };
+    let request = Invocation { plan: long, ..invocation(0, Duration::from_secs(4)) };
+    let error = lambda.invoke(request).await.result.unwrap_err();
+    assert!(error.message().contains("deploy the run's workload again"), "{error}");
+    assert!(lambda.tally().sent < 1_000, "{:?}", lambda.tally());
+    assert_eq!(messages().await, [""; 0]);
+
+    lambda.store().unwrap().open(&plan()).await.unwrap();
+    deployed.add("shout", 1);
+    let received = lambda.tally().received;
+    let completion = lambda.invoke(invocation(0, Duration::from_secs(30))).await;
+    let error = completion.result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Worker);
+    assert!(error.message().len() > 8_000_000, "{}", error.message().len());
+    assert!(lambda.tally().received - received < 1_000, "{:?}", lambda.tally());
+    assert_eq!(messages().await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
