@@ -314,3 +314,6 @@ fn role(invocation: &Invocation) -> u64 {
         Role::Aggregator => 1,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,10 @@
 //! A server on loopback for tests: it answers each request by what its head says.
 
+use siren_core::{Batch, Layout, Metrics, Result, Seed, Workload};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+
+use crate::payload::{Description, Reply, Response, Timing};
 
 /// The address of a server that says `answer(head)` to each request, one for each connection.
 pub(super) async fn serve(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
@@ -52,4 +55,39 @@ pub(super) fn config(endpoint: &str) -> aws_config::SdkConfig {
         .endpoint_url(endpoint)
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .build()
+}
+
+/// A workload that learns nothing.
+pub(super) fn workload() -> impl Workload {
+    Nothing(Layout::flat("nothing", 3).unwrap())
+}
+
+struct Nothing(Layout);
+
+impl Workload for Nothing {
+    fn layout(&self) -> &Layout {
+        &self.0
+    }
+
+    fn init(&self, _: Seed) -> Result<Vec<f32>> {
+        Ok(vec![0.0; self.dim()])
+    }
+
+    fn gradient(&self, _: &[f32], _: &Batch<'_>, _: Seed, _: &mut [f32]) -> Result<f64> {
+        Ok(0.0)
+    }
+
+    fn evaluate(&self, _: &[f32], _: &Batch<'_>, _: &mut Metrics) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What a function of that workload says that it is, but for a change.
+pub(super) fn described(change: impl Fn(&mut Description)) -> String {
+    let layout = workload().layout().hash();
+    let version = env!("CARGO_PKG_VERSION").into();
+    let mut description = Description { version, layout, dim: 3 };
+    change(&mut description);
+    let response = Response::new(Reply::Description(description), Timing::default());
+    answer(200, "x: y", &serde_json::to_string(&response).unwrap())
 }

@@ -89,6 +89,10 @@ async fn functions_learn_as_much_as_threads_here() {
     let loss = |trained: &Trained| trained.record.epochs.last().unwrap().loss;
     println!("loss on functions {}, here {}", loss(&trained), loss(&here));
     assert!(trained.record.epochs.iter().all(|epoch| epoch.batches == 64 && epoch.complete));
+    for epoch in &trained.record.epochs {
+        let (cpu, memory) = (epoch.cpu_utilisation, epoch.memory_utilisation);
+        assert!(cpu > 0.0 && memory > 0.0 && !epoch.memory_shared, "{epoch:?}");
+    }
     let sizes: Vec<u32> = trained.record.epochs.iter().map(|epoch| epoch.memory_mb).collect();
     assert_eq!(sizes, [128, 192, 256]);
     let initial = here.record.initial.loss;

@@ -1,39 +1,5 @@
-use siren_core::Layout;
-
-use super::super::loopback::{answer, config, serve};
+use super::super::loopback::{answer, config, described, serve, workload};
 use super::*;
-use crate::payload::{Response, Timing};
-
-struct Nothing(Layout);
-
-impl siren_core::Workload for Nothing {
-    fn layout(&self) -> &Layout {
-        &self.0
-    }
-
-    fn init(&self, _: siren_core::Seed) -> Result<Vec<f32>> {
-        Ok(vec![0.0; self.dim()])
-    }
-
-    fn gradient(
-        &self,
-        _: &[f32],
-        _: &siren_core::Batch<'_>,
-        _: siren_core::Seed,
-        _: &mut [f32],
-    ) -> Result<f64> {
-        Ok(0.0)
-    }
-
-    fn evaluate(
-        &self,
-        _: &[f32],
-        _: &siren_core::Batch<'_>,
-        _: &mut siren_core::Metrics,
-    ) -> Result<()> {
-        Ok(())
-    }
-}
 
 /// What connecting comes to where the bucket, the function and its answer are these.
 async fn connected(bucket: &str, function: &str, described: &str) -> Result<Platform> {
@@ -49,22 +15,12 @@ async fn connected(bucket: &str, function: &str, described: &str) -> Result<Plat
         }
     })
     .await;
-    let workload = Nothing(Layout::flat("nothing", 3).unwrap());
-    let settings = Settings::new(config(&endpoint), "f", "bucket", "run", "data", &workload);
+    let settings = Settings::new(config(&endpoint), "f", "bucket", "run", "data", &workload());
     connect(&settings, WallClock::new()).await.map(|found| found.platform)
 }
 
 fn ok(body: &str) -> String {
     answer(200, "x: y", body)
-}
-
-fn described(change: impl Fn(&mut Description)) -> String {
-    let layout = Layout::flat("nothing", 3).unwrap().hash();
-    let version = env!("CARGO_PKG_VERSION").into();
-    let mut description = Description { version, layout, dim: 3 };
-    change(&mut description);
-    let response = Response::new(Reply::Description(description), Timing::default());
-    ok(&serde_json::to_string(&response).unwrap())
 }
 
 const FUNCTION: &str = r#"{"FunctionName":"f","CodeSha256":"x","Architectures":["arm64"]}"#;
