@@ -5,6 +5,8 @@ mod connect;
 mod crash;
 mod http;
 mod invoke;
+#[cfg(test)]
+mod loopback;
 mod pace;
 mod report;
 mod settings;
@@ -22,13 +24,14 @@ use pace::Pace;
 pub use report::Report;
 pub use settings::Settings;
 use siren_core::{
-    Backend, Clock, Completion, DataSource, EpochPlan, Error, ErrorKind, Invocation, Platform,
-    Profile, Requests, Result, Role, Stream, Tally, Task, Work, WorkerReport,
+    Backend, Clock, Completion, EpochPlan, Error, ErrorKind, Invocation, Platform, Profile,
+    Requests, Result, Role, Stream, Tally, Task, Work, WorkerReport,
 };
 use siren_hsp::ObjectStore;
 use siren_hsp::objects::Objects;
 use tokio::sync::oneshot;
 use versions::Versions;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::S3Objects;
 use crate::clock::WallClock;
@@ -101,9 +104,8 @@ impl Lambda {
     /// # Errors
     ///
     /// As [`PackedData::open_object`].
-    pub async fn data(&self) -> Result<Arc<dyn DataSource>> {
-        let objects = Arc::new(self.objects.clone());
-        Ok(Arc::new(PackedData::open_object(objects, &self.settings.data).await?))
+    pub async fn data(&self) -> Result<PackedData> {
+        PackedData::open_object(Arc::new(self.objects.clone()), &self.settings.data).await
     }
 
     /// The driver's objects: what it asks of the bucket, and how many bytes that were.
@@ -149,8 +151,9 @@ impl Lambda {
         self.versions.clean().await
     }
 
-    /// The request for an invocation, which is left in the bucket if it is too large for a payload.
-    async fn request(&self, invocation: &Invocation) -> Result<Vec<u8>> {
+    /// The request for an invocation; where it is too large for a payload it is left in the bucket, under
+    /// the key that comes with it.
+    async fn request(&self, invocation: &Invocation) -> Result<(Vec<u8>, Option<String>)> {
         let Settings { bucket, store, options, data, .. } = &self.settings;
         let job = Job {
             bucket: bucket.clone(),
@@ -161,12 +164,12 @@ impl Lambda {
         };
         let request = payload::write(&Request::new(Ask::Run(Box::new(job))), "the request")?;
         if request.len() <= payload::MOST {
-            return Ok(request);
+            return Ok((request, None));
         }
-        let key = stored::key(store, &format!("request-{}", name(invocation)));
+        let key = stored::key(store, &format!("request-{:016x}", xxh3_64(&request)));
         stored::leave(&self.objects, &key, &request).await?;
-        let request = Request::new(Ask::Stored { bucket: bucket.clone(), key });
-        payload::write(&request, "the request")
+        let stands = Request::new(Ask::Stored { bucket: bucket.clone(), key: key.clone() });
+        Ok((payload::write(&stands, "the request")?, Some(key)))
     }
 
     /// Launches until the platform takes it.
@@ -305,11 +308,15 @@ impl Backend for Lambda {
             Ok(alias) => alias,
             Err(error) => return refused(error),
         };
-        let request = match self.request(&invocation).await {
+        let (request, stands) = match self.request(&invocation).await {
             Ok(request) => request,
             Err(error) => return refused(error),
         };
         let ended = self.launch(&alias, &request, &invocation).await;
+        if let Some(key) = stands {
+            // As well as it can be done: nobody asks for it any more.
+            let _ = self.objects.delete(&[key]).await;
+        }
         if !matches!(ended, Ended::Rejected(_) | Ended::Refused(_)) {
             add(&self.counter.invocations, 1);
         }
@@ -335,8 +342,5 @@ fn role(invocation: &Invocation) -> u64 {
     }
 }
 
-/// Tells an attempt from all others of its run.
-fn name(invocation: &Invocation) -> String {
-    let Invocation { plan, shard, attempt, .. } = invocation;
-    format!("{}-{}-{shard}-{attempt}", plan.epoch, role(invocation))
-}
+#[cfg(test)]
+mod tests;

@@ -64,6 +64,9 @@ impl Workload for Faulty {
         if self.has("panic") {
             panic!("a fault of the budget");
         }
+        if self.has("shout") {
+            panic!("{}", "no! ".repeat(2_000_000));
+        }
         if self.has("exit") {
             std::process::exit(7);
         }

@@ -1,7 +1,6 @@
 //! Looking at everything before money is spent.
 
 use std::sync::Arc;
-
 use std::time::Duration;
 
 use aws_sdk_lambda::Client;
@@ -20,6 +19,9 @@ use crate::payload::{self, Ask, Description, Reply, Request};
 
 /// Memory sizes are rounded up to this many MB, so that there are not too many versions.
 const MEMORY_STEP_MB: u32 = 64;
+
+/// How long a function may take to say what it is, its start included.
+const DESCRIBES: Duration = Duration::from_secs(60);
 
 /// What is found.
 pub(super) struct Found {
@@ -117,10 +119,9 @@ async fn look(settings: &Settings, control: &Client) -> Result<(Platform, String
 /// Refuses a function of another workload or another version, or one that does not start.
 async fn check_function(settings: &Settings, invoker: &Invoker) -> Result<()> {
     let request = payload::write(&Request::new(Ask::Describe), "the request")?;
-    let longest = settings.timeouts.last().copied().unwrap_or_default();
     let patient = invoker.clock.now() + settings.patience;
     let reply = loop {
-        match invoker.invoke(None, &request, longest).await {
+        match invoker.invoke(None, &request, DESCRIBES).await {
             Ended::Answered(response, _) => break response.reply,
             Ended::Refused(error) if invoker.clock.now() >= patient => return Err(error),
             Ended::Refused(_) => {
@@ -174,3 +175,6 @@ fn not_deployed(settings: &Settings) -> Error {
         settings.function
     ))
 }
+
+#[cfg(test)]
+mod tests;

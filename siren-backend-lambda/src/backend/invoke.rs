@@ -90,6 +90,10 @@ impl Invoker {
 
     fn failed(&self, error: SdkError<InvokeError, HttpResponse>) -> Ended {
         let what = format!("invoking the function {}", self.function);
+        if matches!(error, SdkError::ResponseError(_)) {
+            let why = format!("{what} got an answer that breaks off");
+            return Ended::Lost(Error::new(ErrorKind::Lost, why).with_source(error));
+        }
         let code = error.code().unwrap_or_default();
         let status = error.raw_response().map(|response| response.status().as_u16());
         match (code, status) {

@@ -11,8 +11,8 @@ use lambda_runtime::LambdaEvent;
 use parking_lot::Mutex;
 use serde_json::Value;
 use siren_core::{
-    Clock, DataSource, Error, ErrorKind, ParameterStore, Result, Role, Time, Worker, WorkerReport,
-    Workload,
+    Clock, DataSource, Error, ErrorKind, ParameterStore, Requests, Result, Role, Time, Worker,
+    WorkerReport, Workload,
 };
 use siren_hsp::objects::Objects;
 use siren_hsp::{ObjectStore, ShardWorker};
@@ -87,7 +87,13 @@ impl Handler {
         let clock = self.machine.clock;
         let arrived = clock.now();
         let deadline = clock.at_unix_ms(event.context.deadline);
-        let mut told = Told { arrived, name: "request".into(), large: None, start: Duration::ZERO };
+        let mut told = Told {
+            arrived,
+            name: "request".into(),
+            large: None,
+            start: Duration::ZERO,
+            requests: Requests::NONE,
+        };
         let reply = match self.reply(event.payload, deadline, &mut told).await {
             Ok(reply) => reply,
             Err(error) => Reply::Failed((&error).into()),
@@ -116,7 +122,9 @@ impl Handler {
             Ask::Run(job) => {
                 told.name = name(&job);
                 told.large = Some((job.bucket.clone(), job.store.clone()));
-                self.run(&job, deadline, told).await.map(|report| Reply::Report(Box::new(report)))
+                let mut report = self.run(&job, deadline, told).await?;
+                report.requests += told.requests;
+                Ok(Reply::Report(Box::new(report)))
             }
             Ask::Stored { .. } => {
                 Err(Error::rejected("a stored request names another one: store what is asked"))
@@ -137,7 +145,7 @@ impl Handler {
         let objects = self.objects(&job.bucket);
         let data: Arc<dyn DataSource> = match invocation.role {
             Role::Aggregator => Arc::new(NoData),
-            Role::Shard => self.data(job, &objects).await?,
+            Role::Shard => self.data(job, &objects, told).await?,
         };
         let clock = Arc::new(self.machine.clock);
         let dim = usize::try_from(self.description.dim).unwrap_or(usize::MAX);
@@ -188,14 +196,21 @@ impl Handler {
     }
 
     /// The training data, opened again only when it is another's.
-    async fn data(&self, job: &Job, objects: &S3Objects) -> Result<Arc<dyn DataSource>> {
+    async fn data(
+        &self,
+        job: &Job,
+        objects: &S3Objects,
+        told: &mut Told,
+    ) -> Result<Arc<dyn DataSource>> {
         let kept = self.data.lock().clone();
         let open = match kept {
             Some(open) if open.bucket == job.bucket && open.key == job.data => open,
             _ => {
-                let objects = Arc::new(objects.clone());
-                let source = PackedData::open_object(objects, &job.data).await?;
-                let source: Arc<dyn DataSource> = Arc::new(source);
+                // By itself, so that what this takes is known: the worker counts from here.
+                let objects = Arc::new(objects.below(""));
+                let source = PackedData::open_object(objects.clone(), &job.data).await?;
+                told.requests = objects.traffic().requests;
+                let source = Arc::new(source);
                 let open = OpenData { bucket: job.bucket.clone(), key: job.data.clone(), source };
                 *self.data.lock() = Some(open.clone());
                 open
@@ -239,6 +254,8 @@ struct Told {
     large: Option<(String, String)>,
     /// From the request until the worker began.
     start: Duration,
+    /// What was asked of the bucket before it did.
+    requests: Requests,
 }
 
 fn name(job: &Job) -> String {

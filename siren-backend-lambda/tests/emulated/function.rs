@@ -10,12 +10,12 @@ use aws_config::SdkConfig;
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime, State};
+use siren_backend_lambda::data::{PackedData, pack};
 use siren_backend_lambda::{Lambda, S3Objects, Settings};
 use siren_backend_local::WallClock;
 use siren_core::{Clock, Seed, Workload};
 use siren_hsp::ObjectOptions;
 use siren_hsp::data::MemorySource;
-use siren_hsp::objects::Objects;
 
 use crate::problem::{LeastSquares, WIDTH};
 use crate::proxy::Proxy;
@@ -64,6 +64,8 @@ pub(crate) fn source() -> MemorySource {
 pub(crate) struct Deployed {
     pub(crate) config: SdkConfig,
     pub(crate) name: String,
+    /// The key of the examples.
+    data: String,
     pub(crate) client: Client,
     budget: PathBuf,
     _folder: tempfile::TempDir,
@@ -98,13 +100,14 @@ impl Deployed {
             .send()
             .await
             .unwrap();
-        let deployed = Self { config, name: name.into(), client, budget, _folder: folder };
+        let packed = budget.with_extension("packed");
+        pack(&source(), &packed).await.unwrap();
+        let objects = S3Objects::new(&config, name, "");
+        let data = PackedData::upload(&packed, &objects, "lines").await.unwrap();
+        std::fs::remove_file(packed).unwrap();
+        let name = name.clone();
+        let deployed = Self { config, name, data, client, budget, _folder: folder };
         deployed.settled().await;
-        // A record size, and the records.
-        let mut bytes = ((WIDTH * 4) as u64).to_le_bytes().to_vec();
-        bytes.extend(examples(512).iter().flat_map(|x| x.to_le_bytes()));
-        let objects = S3Objects::new(&deployed.config, name, "");
-        objects.put_if_absent("data/lines", &bytes).await.unwrap();
         deployed
     }
 
@@ -125,14 +128,8 @@ impl Deployed {
     pub(crate) fn settings(&self, run: &str) -> Settings {
         let workload = LeastSquares::new();
         let run = format!("runs/{run}");
-        let mut settings = Settings::new(
-            self.config.clone(),
-            &self.name,
-            &self.name,
-            run,
-            "data/lines",
-            &workload,
-        );
+        let mut settings =
+            Settings::new(self.config.clone(), &self.name, &self.name, run, &self.data, &workload);
         settings.timeouts = [4, 30].map(Duration::from_secs).to_vec();
         settings.options = ObjectOptions {
             pace: Duration::from_millis(50),

@@ -11,6 +11,7 @@ use siren_core::{
     Allocation, Backend, EpochPlan, ErrorKind, Invocation, ParameterStore, Requests, Role,
     Scheduler, Workload,
 };
+use siren_hsp::objects::Objects;
 use siren_hsp::{
     Config, Fixed, MemoryStore, Parts, Retry, Schedule, ShardWorker, Stop, Trained, Trainer,
 };
@@ -32,11 +33,10 @@ fn trainer_config(epochs: u64) -> Config {
 }
 
 async fn train(lambda: &Arc<Lambda>, scheduler: Box<dyn Scheduler>, epochs: u64) -> Trained {
-    let data = Arc::new(source());
     let parts = Parts {
         workload: Arc::new(LeastSquares::new()),
-        train: data.clone(),
-        held_out: Some(data),
+        train: Arc::new(lambda.data().await.unwrap()),
+        held_out: Some(Arc::new(source())),
         store: Arc::new(lambda.store().unwrap()),
         backend: lambda.clone(),
         scheduler,
@@ -89,6 +89,10 @@ async fn functions_learn_as_much_as_threads_here() {
     let loss = |trained: &Trained| trained.record.epochs.last().unwrap().loss;
     println!("loss on functions {}, here {}", loss(&trained), loss(&here));
     assert!(trained.record.epochs.iter().all(|epoch| epoch.batches == 64 && epoch.complete));
+    for epoch in &trained.record.epochs {
+        let (cpu, memory) = (epoch.cpu_utilisation, epoch.memory_utilisation);
+        assert!(cpu > 0.0 && memory > 0.0 && !epoch.memory_shared, "{epoch:?}");
+    }
     let sizes: Vec<u32> = trained.record.epochs.iter().map(|epoch| epoch.memory_mb).collect();
     assert_eq!(sizes, [128, 192, 256]);
     let initial = here.record.initial.loss;
@@ -285,6 +289,31 @@ async fn what_does_not_fit_is_refused_before_it_costs() {
     let refused = lambda.invoke(odd).await;
     assert_eq!(refused.billed, Some(Duration::ZERO));
     assert_eq!([lambda.snap(1), lambda.snap(200), lambda.snap(20_000)], [128, 256, 10_240]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_for_a_payload_goes_through_the_bucket() {
+    let deployed = Deployed::new("siren-large").await;
+    let lambda = deployed.connect("large").await;
+    let objects = lambda.objects();
+    let messages = || async { objects.list("runs/large/message/", None).await.unwrap().keys };
+    // The function refuses it for its layout, which it has to read first.
+    let long = EpochPlan { run: "long".repeat(2_000_000), layout: 1, ..plan() };
+    let request = Invocation { plan: long, ..invocation(0, Duration::from_secs(4)) };
+    let error = lambda.invoke(request).await.result.unwrap_err();
+    assert!(error.message().contains("deploy the run's workload again"), "{error}");
+    assert!(lambda.bills().sent < 1_000, "{:?}", lambda.bills());
+    assert_eq!(messages().await, [""; 0]);
+
+    lambda.store().unwrap().open(&plan()).await.unwrap();
+    deployed.add("shout", 1);
+    let received = lambda.bills().received;
+    let completion = lambda.invoke(invocation(0, Duration::from_secs(30))).await;
+    let error = completion.result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Worker);
+    assert!(error.message().len() > 8_000_000, "{}", error.message().len());
+    assert!(lambda.bills().received - received < 1_000, "{:?}", lambda.bills());
+    assert_eq!(messages().await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

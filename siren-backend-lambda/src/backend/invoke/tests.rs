@@ -1,20 +1,11 @@
-use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_lambda::config::retry::RetryConfig;
-use aws_sdk_lambda::config::{Credentials, SharedCredentialsProvider};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use super::super::loopback::{self, config, serve};
 use super::*;
 
 fn invoker(endpoint: &str) -> Invoker {
-    let credentials = Credentials::new("key", "secret", None, None, "test");
-    let config = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(endpoint)
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .build();
-    let config = aws_sdk_lambda::config::Builder::from(&config)
+    let config = aws_sdk_lambda::config::Builder::from(&config(endpoint))
         .http_client(super::super::http::client().unwrap())
         .retry_config(RetryConfig::disabled())
         .build();
@@ -24,28 +15,14 @@ fn invoker(endpoint: &str) -> Invoker {
 
 /// What an invocation comes to whose server reads the request and says `answer`.
 async fn answered(answer: &str) -> Ended {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let invoker = invoker(&format!("http://{}", listener.local_addr().unwrap()));
     let answer = answer.to_owned();
-    let server = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = Vec::new();
-        while !request.ends_with(b"the request") {
-            assert!(stream.read_buf(&mut request).await.unwrap() > 0);
-        }
-        stream.write_all(answer.as_bytes()).await.unwrap();
-    });
-    let ended = invoker.invoke(Some("m128-t30"), b"the request", Duration::from_secs(1)).await;
-    server.await.unwrap();
-    ended
+    let invoker = invoker(&serve(move |_| answer.clone()).await);
+    invoker.invoke(Some("m128-t30"), b"the request", Duration::from_secs(1)).await
 }
 
 fn refusal(status: u16, code: &str) -> String {
     let body = r#"{"Type":"User","message":"no"}"#;
-    format!(
-        "HTTP/1.1 {status} No\r\nx-amzn-errortype: {code}\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
+    loopback::answer(status, &format!("x-amzn-errortype: {code}"), body)
 }
 
 #[tokio::test]

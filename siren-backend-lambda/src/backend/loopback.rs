@@ -1,0 +1,93 @@
+//! A server on loopback for tests: it answers each request by what its head says.
+
+use siren_core::{Batch, Layout, Metrics, Result, Seed, Workload};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::payload::{Description, Reply, Response, Timing};
+
+/// The address of a server that says `answer(head)` to each request, one for each connection.
+pub(super) async fn serve(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            let whole = loop {
+                let text = String::from_utf8_lossy(&request);
+                if let Some((head, body)) = text.split_once("\r\n\r\n")
+                    && body.len() >= length(head)
+                {
+                    break head.to_owned();
+                }
+                if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                    break String::new();
+                }
+            };
+            // A client that hangs up is no concern of the server's.
+            let _ = stream.write_all(answer(&whole).as_bytes()).await;
+        }
+    });
+    address
+}
+
+fn length(head: &str) -> usize {
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    let length = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    length.and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0)
+}
+
+/// An answer with more of a head, such as `x-amzn-errortype: …`, and a body.
+pub(super) fn answer(status: u16, field: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status} Status\r\n{field}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+pub(super) fn config(endpoint: &str) -> aws_config::SdkConfig {
+    use aws_config::{BehaviorVersion, Region, SdkConfig};
+    use aws_sdk_lambda::config::{Credentials, SharedCredentialsProvider};
+    let credentials = Credentials::new("key", "secret", None, None, "test");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(endpoint)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
+}
+
+/// A workload that learns nothing.
+pub(super) fn workload() -> impl Workload {
+    Nothing(Layout::flat("nothing", 3).unwrap())
+}
+
+struct Nothing(Layout);
+
+impl Workload for Nothing {
+    fn layout(&self) -> &Layout {
+        &self.0
+    }
+
+    fn init(&self, _: Seed) -> Result<Vec<f32>> {
+        Ok(vec![0.0; self.dim()])
+    }
+
+    fn gradient(&self, _: &[f32], _: &Batch<'_>, _: Seed, _: &mut [f32]) -> Result<f64> {
+        Ok(0.0)
+    }
+
+    fn evaluate(&self, _: &[f32], _: &Batch<'_>, _: &mut Metrics) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What a function of that workload says that it is, but for a change.
+pub(super) fn described(change: impl Fn(&mut Description)) -> String {
+    let layout = workload().layout().hash();
+    let version = env!("CARGO_PKG_VERSION").into();
+    let mut description = Description { version, layout, dim: 3 };
+    change(&mut description);
+    let response = Response::new(Reply::Description(description), Timing::default());
+    answer(200, "x: y", &serde_json::to_string(&response).unwrap())
+}
