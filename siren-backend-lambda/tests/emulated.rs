@@ -1,0 +1,5 @@
+//! Tests against real servers; `tests/emulators.sh` starts them.
+
+mod emulated {
+    mod deploy;
+}
