@@ -129,11 +129,8 @@ impl Where {
     async fn open(&self, settings: Settings) -> Result<Deployment> {
         settings.check()?;
         let Self { region, profile, endpoint, .. } = self;
-        let aws = Aws {
-            region: region.clone(),
-            profile: profile.clone(),
-            endpoint: endpoint.clone(),
-        };
+        let aws =
+            Aws { region: region.clone(), profile: profile.clone(), endpoint: endpoint.clone() };
         Deployment::open(&aws.config().await?, settings).await
     }
 }
@@ -200,10 +197,9 @@ fn go_on(yes: bool) -> Result<()> {
     }
     print!("go on? [y/N] ");
     let mut answer = String::new();
-    std::io::stdout()
-        .flush()
-        .and_then(|()| input.read_line(&mut answer))
-        .map_err(|error| Error::new(ErrorKind::Other, "the answer cannot be read").with_source(error))?;
+    std::io::stdout().flush().and_then(|()| input.read_line(&mut answer)).map_err(|error| {
+        Error::new(ErrorKind::Other, "the answer cannot be read").with_source(error)
+    })?;
     if matches!(answer.trim(), "y" | "Y" | "yes") {
         return Ok(());
     }

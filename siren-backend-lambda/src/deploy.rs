@@ -50,9 +50,7 @@ pub use policy::operator as operator_policy;
 pub use removal::{Removal, Resource};
 pub use settings::Settings;
 use siren_core::{Error, ErrorKind, Result};
-pub use status::{
-    BucketStatus, FunctionAlias, FunctionStatus, FunctionVersion, LogStatus, Status,
-};
+pub use status::{BucketStatus, FunctionAlias, FunctionStatus, FunctionVersion, LogStatus, Status};
 
 use names::Place;
 
@@ -154,7 +152,9 @@ impl Deployment {
         let (bucket, function) = futures::try_join!(
             async {
                 match bucket {
-                    Some(bucket) => contents::measure(&self.s3, &names.bucket, bucket.ours).await.map(Some),
+                    Some(bucket) => {
+                        contents::measure(&self.s3, &names.bucket, bucket.ours).await.map(Some)
+                    }
                     None => Ok(None),
                 }
             },
@@ -238,7 +238,9 @@ impl Deployment {
     async fn look(&self) -> Result<Found> {
         let mut names = self.names();
         let role = role::look(&self.iam, &names).await?;
-        if let Some(bucket) = role.as_ref().filter(|role| role.ours).and_then(|role| role.bucket.clone()) {
+        if let Some(bucket) =
+            role.as_ref().filter(|role| role.ours).and_then(|role| role.bucket.clone())
+        {
             names.remember(bucket, self.settings.bucket.as_deref())?;
         }
         let (bucket, logs, function) = futures::try_join!(
@@ -251,7 +253,12 @@ impl Deployment {
 
     fn plan_for(&self, found: &Found, artefact: &Artefact) -> Result<Plan> {
         let mut steps = Vec::new();
-        steps.extend(bucket::plan(found.bucket.as_ref(), &found.names, &self.place, &self.settings)?);
+        steps.extend(bucket::plan(
+            found.bucket.as_ref(),
+            &found.names,
+            &self.place,
+            &self.settings,
+        )?);
         steps.extend(role::plan(found.role.as_ref(), &found.names, &self.place)?);
         steps.extend(logs::plan(found.logs.as_ref(), &found.names, &self.settings)?);
         steps.extend(function::plan(

@@ -18,7 +18,10 @@ pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -
 pub(super) fn busy<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     matches!(
         code(error),
-        "ResourceConflictException" | "OperationAborted" | "OperationAbortedException" | "BucketNotEmpty"
+        "ResourceConflictException"
+            | "OperationAborted"
+            | "OperationAbortedException"
+            | "BucketNotEmpty"
     )
 }
 

@@ -208,7 +208,9 @@ fn lifecycle(days: u32) -> Result<BucketLifecycleConfiguration, BuildError> {
                 .expiration(LifecycleExpiration::builder().days(days).build())
                 .build()?,
         )
-        .rules(rule("siren-uploads", "").abort_incomplete_multipart_upload(uploads.build()).build()?)
+        .rules(
+            rule("siren-uploads", "").abort_incomplete_multipart_upload(uploads.build()).build()?,
+        )
         .build()
 }
 

@@ -69,7 +69,9 @@ struct Target {
 
 fn metadata() -> Result<Metadata> {
     let failed = || {
-        Error::rejected("cargo cannot read a workspace in this folder: run this in that of the function")
+        Error::rejected(
+            "cargo cannot read a workspace in this folder: run this in that of the function",
+        )
     };
     let output = Command::new("cargo")
         .args(["metadata", "--no-deps", "--format-version", "1"])
@@ -92,9 +94,11 @@ fn bootstrap(metadata: &Metadata, package: &str) -> Result<PathBuf> {
     let is_binary = |target: &&Target| target.kind.iter().any(|kind| kind == "bin");
     let mut binaries = found.targets.iter().filter(is_binary);
     match (binaries.next(), binaries.next()) {
-        (Some(binary), None) => {
-            Ok(metadata.target_directory.join("lambda").join(&binary.name).join(Path::new("bootstrap")))
-        }
+        (Some(binary), None) => Ok(metadata
+            .target_directory
+            .join("lambda")
+            .join(&binary.name)
+            .join(Path::new("bootstrap"))),
         (None, _) => Err(Error::rejected(format!(
             "the package {package} has no binary: name one that serves a workload"
         ))),

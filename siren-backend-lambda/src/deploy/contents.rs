@@ -107,8 +107,8 @@ async fn empty(s3: &Client, name: &str) -> Result<u64> {
         }
         objects += listed.versions().len() as u64;
         let delete = Delete::builder().set_objects(Some(doomed)).quiet(true).build();
-        let delete =
-            delete.map_err(|error| Error::new(ErrorKind::Other, what.as_str()).with_source(error))?;
+        let delete = delete
+            .map_err(|error| Error::new(ErrorKind::Other, what.as_str()).with_source(error))?;
         let answer = s3.delete_objects().bucket(name).delete(delete).send().await;
         let answer = answer.map_err(|error| aws::error(what, error))?;
         if let Some(refused) = answer.errors().first() {

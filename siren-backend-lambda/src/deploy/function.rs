@@ -100,7 +100,9 @@ impl Wanted<'_> {
                     .environment(environment(self.environment()))
                     .send()
                     .await
-                    .map_err(|error| aws::error(&format!("configuring the function {name}"), error))?;
+                    .map_err(|error| {
+                        aws::error(&format!("configuring the function {name}"), error)
+                    })?;
             }
             _ => {
                 ready::updated(lambda, name).await?;
@@ -167,7 +169,8 @@ fn environment(variables: HashMap<String, String>) -> Environment {
 /// Removes the function, which takes its versions and aliases with it.
 pub(super) async fn remove(lambda: &Client, name: &str) -> Result<()> {
     let answer = lambda.delete_function().function_name(name).send().await;
-    unless(answer, &["ResourceNotFoundException"], &format!("removing the function {name}")).map(drop)
+    unless(answer, &["ResourceNotFoundException"], &format!("removing the function {name}"))
+        .map(drop)
 }
 
 #[cfg(test)]

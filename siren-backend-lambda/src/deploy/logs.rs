@@ -49,7 +49,8 @@ pub(super) fn plan(
     match found {
         None => Ok(vec![Step::CreateLogGroup, retention]),
         Some(group) if !group.ours => {
-            let remedy = "give the deployment another name, or remove the log group if nobody needs it";
+            let remedy =
+                "give the deployment another name, or remove the log group if nobody needs it";
             Err(foreign("log group", &names.log_group, names, remedy))
         }
         Some(group) if group.retention_days == Some(days) => Ok(Vec::new()),

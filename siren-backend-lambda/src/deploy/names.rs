@@ -69,9 +69,8 @@ fn check_region(region: &str) -> Result<()> {
     let mut parts = region.split('-');
     let small = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
     let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let is_region = parts.next_back().is_some_and(number)
-        && parts.clone().count() >= 2
-        && parts.all(small);
+    let is_region =
+        parts.next_back().is_some_and(number) && parts.clone().count() >= 2 && parts.all(small);
     if is_region {
         return Ok(());
     }
@@ -186,7 +185,9 @@ pub(super) mod tests {
         for region in ["us-east-1", "us-gov-west-1", "ap-southeast-12"] {
             check_region(region).unwrap();
         }
-        for region in ["", "us-east", "useast1", "us_east_1", "US-EAST-1", "-1", "us--1", "http://x-y-1"] {
+        for region in
+            ["", "us-east", "useast1", "us_east_1", "US-EAST-1", "-1", "us--1", "http://x-y-1"]
+        {
             let error = check_region(region).unwrap_err();
             assert!(error.message().contains("such as us-east-1"), "{error}");
         }

@@ -151,7 +151,12 @@ impl fmt::Display for Named<'_> {
             Step::CreateRole => write!(f, "create the role {role}"),
             Step::SetTrust => write!(f, "let only Lambda take {role}"),
             Step::SetPermissions => {
-                write!(f, "let {role} use {bucket}/{}, {bucket}/{} and its log", super::RUNS, super::DATA)
+                write!(
+                    f,
+                    "let {role} use {bucket}/{}, {bucket}/{} and its log",
+                    super::RUNS,
+                    super::DATA
+                )
             }
             Step::CreateLogGroup => write!(f, "create the log group {log_group}"),
             Step::SetRetention { days } => write!(f, "keep {log_group} for {days} days"),

@@ -193,7 +193,8 @@ mod tests {
     #[test]
     fn other_partitions_have_their_own_names() {
         let place = Place { partition: "aws-cn".into(), ..place() };
-        let text = permissions(&names(), &place).to_string() + &tls_only(&names(), &place).to_string();
+        let text =
+            permissions(&names(), &place).to_string() + &tls_only(&names(), &place).to_string();
         assert!(text.contains("arn:aws-cn:s3:::") && !text.contains("arn:aws:"), "{text}");
     }
 
@@ -220,7 +221,8 @@ mod tests {
     fn the_guide_shows_the_operators_policy() {
         let guide = include_str!("../../../docs/lambda.md");
         let block = guide.split("```json\n").nth(1).and_then(|rest| rest.split("```").next());
-        let shown: Value = serde_json::from_str(block.expect("the guide has a block of JSON")).unwrap();
+        let shown: Value =
+            serde_json::from_str(block.expect("the guide has a block of JSON")).unwrap();
         assert_eq!(shown, operator());
     }
 }

@@ -31,7 +31,8 @@ pub(super) async fn look(iam: &Client, names: &Names) -> Result<Option<Role>> {
         return Ok(None);
     };
     let ours = names.own(role.tags().iter().map(|tag| (tag.key(), tag.value())));
-    let bucket = role.tags().iter().find(|tag| tag.key() == BUCKET).map(|tag| tag.value().to_owned());
+    let bucket =
+        role.tags().iter().find(|tag| tag.key() == BUCKET).map(|tag| tag.value().to_owned());
     let trust = role.assume_role_policy_document().and_then(document);
     let permissions = if ours {
         let answer = iam.get_role_policy().role_name(name).policy_name(POLICY).send().await;
@@ -119,7 +120,9 @@ pub(super) async fn take(iam: &Client, step: &Step, names: &Names, place: &Place
 pub(super) async fn remove(iam: &Client, name: &str) -> Result<()> {
     let what = &format!("removing the role {name}");
     let answer = iam.list_role_policies().role_name(name).send().await;
-    for policy in unless(answer, ABSENT, what)?.map(|answer| answer.policy_names).unwrap_or_default() {
+    for policy in
+        unless(answer, ABSENT, what)?.map(|answer| answer.policy_names).unwrap_or_default()
+    {
         let answer = iam.delete_role_policy().role_name(name).policy_name(policy).send().await;
         unless(answer, ABSENT, what)?;
     }
@@ -140,7 +143,10 @@ mod tests {
 
     #[test]
     fn a_document_with_percent_signs_is_read() {
-        assert_eq!(document("%7B%22a%22%3A%221%25%22%7D"), serde_json::from_str(r#"{"a":"1%"}"#).ok());
+        assert_eq!(
+            document("%7B%22a%22%3A%221%25%22%7D"),
+            serde_json::from_str(r#"{"a":"1%"}"#).ok()
+        );
         assert_eq!(document(r#"{"a": 1}"#), serde_json::from_str(r#"{"a":1}"#).ok());
         for bad in ["%", "%7", "%zz", "{"] {
             assert_eq!(document(bad), None);
@@ -162,6 +168,9 @@ mod tests {
         assert_eq!(steps, [Step::SetTrust, Step::SetPermissions]);
         role.ours = false;
         let error = plan(Some(&role), &names(), &place()).unwrap_err();
-        assert!(error.message().contains("the role siren-ap-southeast-1 is there already"), "{error}");
+        assert!(
+            error.message().contains("the role siren-ap-southeast-1 is there already"),
+            "{error}"
+        );
     }
 }

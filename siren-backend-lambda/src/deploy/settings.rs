@@ -83,7 +83,10 @@ impl Settings {
         let platform = Platform::aws_lambda();
         platform.check_memory(self.memory_mb)?;
         let seconds = self.timeout.as_secs();
-        if seconds == 0 || self.timeout > platform.limits.timeout || self.timeout.subsec_nanos() != 0 {
+        if seconds == 0
+            || self.timeout > platform.limits.timeout
+            || self.timeout.subsec_nanos() != 0
+        {
             return Err(Error::rejected(format!(
                 "a timeout of {} s is outside what functions have: give 1 to 900 whole seconds",
                 self.timeout.as_secs_f64()
@@ -106,13 +109,17 @@ impl Settings {
 }
 
 fn is_name(name: &str, most: usize) -> bool {
-    is_bucket(name) && name.len() <= most && name.starts_with(|first: char| first.is_ascii_lowercase())
+    is_bucket(name)
+        && name.len() <= most
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
 }
 
 /// No dots: they would break the certificate of the bucket's address.
 fn is_bucket(name: &str) -> bool {
     (1..=63).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         && !name.starts_with('-')
         && !name.ends_with('-')
 }

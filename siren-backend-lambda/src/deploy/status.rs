@@ -195,8 +195,7 @@ mod tests {
             versions: vec![version("1", false), version("2", true)],
             aliases: vec![FunctionAlias { name: "m512-t120".into(), version: "2".into() }],
         };
-        let bucket =
-            BucketStatus { name: "mine".into(), ours: true, objects: 3, bytes: 2_500_000 };
+        let bucket = BucketStatus { name: "mine".into(), ours: true, objects: 3, bytes: 2_500_000 };
         let some = Status {
             bucket: Some(bucket),
             function: Some(function),

@@ -38,16 +38,22 @@ async fn refusing(status: u16, code: &'static str, identity: bool) -> String {
                     }
                     let (status, body) = if who && identity {
                         let says = "<Arn>arn:aws:iam::123456789012:user/u</Arn><Account>123456789012</Account>";
-                        (200, format!(
-                            "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+                        (
+                            200,
+                            format!(
+                                "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
                              <GetCallerIdentityResult>{says}</GetCallerIdentityResult>\
                              </GetCallerIdentityResponse>"
-                        ))
+                            ),
+                        )
                     } else {
-                        (status, format!(
-                            "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code>\
+                        (
+                            status,
+                            format!(
+                                "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code>\
                              <Message>no</Message></Error></ErrorResponse>"
-                        ))
+                            ),
+                        )
                     };
                     let answer = format!(
                         "HTTP/1.1 {status} x\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\
@@ -93,7 +99,10 @@ async fn what_may_not_be_done_is_named_with_the_remedy() {
     let error = deployment.status().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
     let says = error.message();
-    assert!(says.contains("the role siren-us-east-1") && says.contains("allow it in the policy"), "{says}");
+    assert!(
+        says.contains("the role siren-us-east-1") && says.contains("allow it in the policy"),
+        "{says}"
+    );
     without_secret(&error);
 }
 
@@ -105,7 +114,10 @@ async fn an_address_without_an_answer_is_named() {
     let error =
         Deployment::open(&config(endpoint.clone()).await, Settings::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Lost, "{error}");
-    assert!(error.message().contains(&endpoint) && error.message().contains("check the network"), "{error}");
+    assert!(
+        error.message().contains(&endpoint) && error.message().contains("check the network"),
+        "{error}"
+    );
     without_secret(&error);
 }
 

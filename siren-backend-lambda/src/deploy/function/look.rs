@@ -80,7 +80,16 @@ pub(in crate::deploy) async fn describe(
         }));
     }
     let name = name.to_owned();
-    Ok(FunctionStatus { name, ours, architecture, code_sha256, memory_mb, timeout, versions, aliases })
+    Ok(FunctionStatus {
+        name,
+        ours,
+        architecture,
+        code_sha256,
+        memory_mb,
+        timeout,
+        versions,
+        aliases,
+    })
 }
 
 fn whole(number: Option<i32>) -> u32 {

@@ -10,13 +10,20 @@ async fn down_removes_everything() {
     let deployment = account.named("siren").await;
     let names = deployment.up(&code(1)).await.unwrap().names;
     let s3 = account.s3();
-    let put = |key: String| s3.put_object().bucket(&names.bucket).key(key).body(ByteStream::from_static(b"12345")).send();
+    let put = |key: String| {
+        s3.put_object()
+            .bucket(&names.bucket)
+            .key(key)
+            .body(ByteStream::from_static(b"12345"))
+            .send()
+    };
     // More than one page of a listing.
     for begin in (0..1_010).step_by(101) {
         let puts = (begin..begin + 101).map(|at| put(format!("runs/{at}")));
         futures::future::try_join_all(puts).await.unwrap();
     }
-    let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    let versioning =
+        VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
     let request = s3.put_bucket_versioning().bucket(&names.bucket);
     request.versioning_configuration(versioning).send().await.unwrap();
     put("data/train".into()).await.unwrap();

@@ -13,7 +13,10 @@ async fn refused(account: &Account, what: &str, foreign: Resource) {
     let error = deployment.up(&code(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected);
     let says = error.message();
-    assert!(says.contains(what) && says.contains("does not carry the tags project=siren"), "{says}");
+    assert!(
+        says.contains(what) && says.contains("does not carry the tags project=siren"),
+        "{says}"
+    );
     let removal = deployment.down(false).await.unwrap();
     assert_eq!(removal, Removal { foreign: vec![foreign], ..Removal::default() });
     assert_eq!(account.everything().await, before);
@@ -60,7 +63,8 @@ async fn a_foreign_log_group_is_left_alone() {
     let account = Account::new(43).await;
     let group = "/aws/lambda/siren";
     account.logs().create_log_group().log_group_name(group).send().await.unwrap();
-    refused(&account, "the log group /aws/lambda/siren is there", Resource::LogGroup(group.into())).await;
+    refused(&account, "the log group /aws/lambda/siren is there", Resource::LogGroup(group.into()))
+        .await;
 }
 
 #[tokio::test]

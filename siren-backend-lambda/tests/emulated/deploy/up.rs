@@ -135,7 +135,11 @@ async fn the_role_may_use_its_prefixes_and_nothing_else() {
                     assert_eq!(resource, format!("{bucket}/runs/*"));
                 }
                 "s3:GetObject" => {
-                    assert!(["runs/*", "data/*"].map(|end| format!("{bucket}/{end}")).contains(&resource.into()));
+                    assert!(
+                        ["runs/*", "data/*"]
+                            .map(|end| format!("{bucket}/{end}"))
+                            .contains(&resource.into())
+                    );
                 }
                 "s3:ListBucket" => {
                     assert_eq!(resource, bucket);
@@ -154,8 +158,17 @@ async fn the_role_may_use_its_prefixes_and_nothing_else() {
 fn percent(text: &str) -> String {
     let mut plain = text.to_owned();
     for (code, sign) in [
-        ("%22", "\""), ("%7B", "{"), ("%7D", "}"), ("%5B", "["), ("%5D", "]"), ("%3A", ":"),
-        ("%2C", ","), ("%2F", "/"), ("%2A", "*"), ("%20", " "), ("+", " "),
+        ("%22", "\""),
+        ("%7B", "{"),
+        ("%7D", "}"),
+        ("%5B", "["),
+        ("%5D", "]"),
+        ("%3A", ":"),
+        ("%2C", ","),
+        ("%2F", "/"),
+        ("%2A", "*"),
+        ("%20", " "),
+        ("+", " "),
     ] {
         plain = plain.replace(code, sign);
     }
@@ -169,7 +182,10 @@ async fn the_function_is_told_where_the_emulator_is() {
     let function = account.lambda().get_function().function_name("siren").send().await.unwrap();
     let found = function.configuration.unwrap();
     let variables = found.environment.unwrap().variables.unwrap();
-    assert_eq!(variables.get("AWS_ENDPOINT_URL").map(String::as_str), account.config.endpoint_url());
+    assert_eq!(
+        variables.get("AWS_ENDPOINT_URL").map(String::as_str),
+        account.config.endpoint_url()
+    );
     assert_eq!(found.runtime.unwrap().as_str(), "provided.al2023");
     assert_eq!((found.memory_size, found.timeout), (Some(1_769), Some(900)));
     assert_eq!(function.tags.unwrap().get("project").map(String::as_str), Some("siren"));
