@@ -49,6 +49,15 @@ pub enum Step {
     },
 }
 
+impl Step {
+    fn creates(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateBucket | Self::CreateRole | Self::CreateLogGroup | Self::CreateFunction
+        )
+    }
+}
+
 /// A price, and what for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Price {
@@ -108,14 +117,14 @@ impl fmt::Display for Plan {
         for step in steps {
             writeln!(f, "  {}", Named { step, names })?;
         }
+        if !steps.iter().any(Step::creates) {
+            return write!(f, "costs stay as they are");
+        }
         for (idle, when) in [(true, "while idle"), (false, "in use")] {
-            write!(f, "costs {when}:")?;
-            let mut comma = "";
+            writeln!(f, "costs {when}")?;
             for Price { what, usd, per, .. } in prices.iter().filter(|price| price.idle == idle) {
-                write!(f, "{comma} {what} ${} per {per}", figures(*usd))?;
-                comma = ";";
+                writeln!(f, "  ${} per {per}: {what}", figures(*usd))?;
             }
-            writeln!(f)?;
         }
         write!(f, "prices of us-east-1; setting up itself costs less than $0.001")
     }
@@ -186,17 +195,27 @@ mod tests {
         for says in [
             "create the bucket siren-123456789012-ap-southeast-1\n",
             "/runs/ expire after 30 days",
-            "storage in the bucket $0.023 per GB-month",
-            "the function $0.0000133334 per GB-second",
-            "invocations $0.20 per million",
-            "writing and listing objects $0.005 per thousand",
-            "reading objects $0.0004 per thousand",
-            "lines of the log $0.50 per GB",
+            "  $0.023 per GB-month: storage in the bucket\n",
+            "$0.0000133334 per GB-second: the function",
+            "$0.20 per million: invocations",
+            "$0.005 per thousand: writing and listing objects",
+            "$0.0004 per thousand: reading objects",
+            "$0.50 per GB: lines of the log",
         ] {
             assert!(text.contains(says), "no `{says}` in:\n{text}");
         }
         let x86 = Plan::new(names(), Architecture::X86_64, vec![Step::CreateRole]).to_string();
         assert!(x86.contains("$0.0000166667 per GB-second"), "{x86}");
+    }
+
+    #[test]
+    fn a_change_costs_nothing_new() {
+        let step = Step::UpdateCode { from: "0123456789".into(), to: "abcdefghij".into() };
+        let text = Plan::new(names(), Architecture::Arm64, vec![step]).to_string();
+        assert_eq!(
+            text,
+            "siren: to do\n  change the code of siren from 01234567 to abcdefgh\ncosts stay as they are"
+        );
     }
 
     #[test]

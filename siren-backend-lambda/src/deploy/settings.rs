@@ -68,7 +68,7 @@ impl Settings {
         if !is_name(&self.name, 30) {
             return Err(Error::rejected(format!(
                 "the deployment cannot be named `{}`: give 1 to 30 small letters, digits and dashes that \
-                 begin with a letter and end with none of the dashes",
+                 begin with a letter and do not end with a dash",
                 self.name
             )));
         }

@@ -33,7 +33,7 @@ async fn refusing(status: u16, code: &'static str, identity: bool) -> String {
                     read += more;
                     let text = String::from_utf8_lossy(&request[..read]);
                     let who = text.contains("GetCallerIdentity");
-                    if !text.contains("\r\n\r\n") || text.starts_with("POST") && !who {
+                    if !whole(&text) {
                         continue;
                     }
                     let (status, body) = if who && identity {
@@ -67,6 +67,15 @@ async fn refusing(status: u16, code: &'static str, identity: bool) -> String {
         }
     });
     format!("http://{address}")
+}
+
+/// Whether a request is there with its body.
+fn whole(request: &str) -> bool {
+    let Some((head, body)) = request.split_once("\r\n\r\n") else { return false };
+    let length =
+        head.to_lowercase().split_once("content-length: ").map(|(_, rest)| rest.to_owned());
+    let length = length.and_then(|rest| rest.lines().next()?.trim().parse().ok());
+    body.len() >= length.unwrap_or(0)
 }
 
 fn without_secret(error: &Error) {
