@@ -216,7 +216,11 @@ async fn names(sdk: &aws_config::SdkConfig, site: &Site) -> Result<(String, Stri
 }
 
 /// As many parts and aggregators as so many workers need.
-fn options(config: &Config, workload: &Arc<BurnWorkload<DigitLearner>>, workers: u32) -> ObjectOptions {
+fn options(
+    config: &Config,
+    workload: &Arc<BurnWorkload<DigitLearner>>,
+    workers: u32,
+) -> ObjectOptions {
     let steps = steps::LENET;
     let work = Work::Gradient { examples: config.batch_size };
     let compute = steps.seconds(work, 1.0, &Profile::aws_lambda().cpu) * config.local_steps as f64;

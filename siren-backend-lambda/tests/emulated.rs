@@ -3,6 +3,8 @@
 
 #[path = "emulated/data.rs"]
 mod data;
+#[path = "emulated/deploy/mod.rs"]
+mod deploy;
 #[path = "emulated/function.rs"]
 mod function;
 #[path = "emulated/lambda.rs"]

@@ -1,0 +1,42 @@
+//! Answers of AWS where absence is no failure.
+
+use std::error::Error as StdError;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use siren_core::Result;
+
+use crate::aws;
+
+/// The code of a refusal, or nothing.
+pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> &str {
+    error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default()
+}
+
+/// Whether a refusal says that AWS is busy with the same thing: try again.
+pub(super) fn busy<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    matches!(
+        code(error),
+        "ResourceConflictException"
+            | "OperationAborted"
+            | "OperationAbortedException"
+            | "BucketNotEmpty"
+    )
+}
+
+/// The answer, or none when it is one of the codes that mean that there is no such thing.
+pub(super) fn unless<T, E>(
+    answer: Result<T, SdkError<E, HttpResponse>>,
+    absent: &[&str],
+    what: &str,
+) -> Result<Option<T>>
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if absent.contains(&code(&error)) => Ok(None),
+        Err(error) => Err(aws::error(what, error)),
+    }
+}

@@ -1,0 +1,65 @@
+//! When a function is ready.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use aws_sdk_lambda::Client;
+use aws_sdk_lambda::client::Waiters;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use siren_core::{Error, ErrorKind, Result};
+
+use super::super::answer::code;
+
+/// How long Lambda may take to make a function ready.
+const WAIT: Duration = Duration::from_secs(180);
+
+/// Waits until a new function can be invoked.
+pub(super) async fn active(lambda: &Client, name: &str) -> Result<()> {
+    let waiter = lambda.wait_until_function_active_v2().function_name(name);
+    waiter.wait(WAIT).await.map(drop).map_err(|error| late(name, error))
+}
+
+/// Waits until a change has been made.
+pub(super) async fn updated(lambda: &Client, name: &str) -> Result<()> {
+    let waiter = lambda.wait_until_function_updated_v2().function_name(name);
+    waiter.wait(WAIT).await.map(drop).map_err(|error| late(name, error))
+}
+
+fn late(name: &str, error: impl StdError + Send + Sync + 'static) -> Error {
+    let says = format!(
+        "the function {name} is not ready: look at its state in the console of Lambda, and set up again"
+    );
+    Error::new(ErrorKind::Other, says).with_source(error)
+}
+
+/// Whether Lambda refuses a role only because it is new: IAM tells all of AWS within seconds.
+pub(super) fn young<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    let message = error.as_service_error().and_then(ProvideErrorMetadata::message);
+    is_young(code(error), message.unwrap_or_default())
+}
+
+fn is_young(code: &str, message: &str) -> bool {
+    code == "InvalidParameterValueException"
+        && [
+            "cannot be assumed by Lambda",
+            "execution role does not have permissions",
+            "KMS key is invalid for CreateGrant",
+        ]
+        .iter()
+        .any(|says| message.contains(says))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_new_role_is_waited_for() {
+        let code = "InvalidParameterValueException";
+        assert!(is_young(code, "The role defined for the function cannot be assumed by Lambda."));
+        assert!(!is_young(code, "Unzipped size must be smaller than 262144000 bytes"));
+        assert!(!is_young("AccessDeniedException", "cannot be assumed by Lambda"));
+    }
+}

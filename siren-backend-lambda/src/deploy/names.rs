@@ -1,0 +1,195 @@
+//! What the parts of a deployment are called, and where they are.
+
+use aws_config::SdkConfig;
+use siren_core::{Error, ErrorKind, Result};
+
+use super::Settings;
+use crate::aws;
+
+/// What keys of runs begin with: the function may read, write and delete them, and they expire.
+pub const RUNS: &str = "runs/";
+/// What keys of packed data begin with: the function may read them, and they stay.
+pub const DATA: &str = "data/";
+
+/// The tag that all parts carry, and its value.
+pub(super) const PROJECT: (&str, &str) = ("project", "siren");
+/// The tag with the deployment's name.
+pub(super) const DEPLOYMENT: &str = "siren-deployment";
+/// The tag of the role that names the bucket, so that it need not be given again.
+pub(super) const BUCKET: &str = "siren-bucket";
+
+/// An account and a region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) account: String,
+    /// `aws`, but in China or for governments.
+    pub(super) partition: String,
+    pub(super) region: String,
+    /// Another endpoint than AWS's own.
+    pub(super) endpoint: Option<String>,
+}
+
+impl Place {
+    /// Asks whose the credentials are.
+    pub(super) async fn ask(config: &SdkConfig) -> Result<Self> {
+        let endpoint = config.endpoint_url().map(str::to_owned);
+        let Some(region) = config.region().map(ToString::to_string) else {
+            return Err(Error::rejected(
+                "no region is set: give one, such as us-east-1, or set AWS_REGION",
+            ));
+        };
+        check_region(&region)?;
+        let what = "asking AWS whose the credentials are";
+        let answer = aws_sdk_sts::Client::new(config).get_caller_identity().send().await;
+        let identity = answer.map_err(|error| match aws::error(what, error) {
+            error if error.kind() == ErrorKind::Lost => {
+                let at = endpoint.as_deref().unwrap_or(&region);
+                Error::new(
+                    ErrorKind::Lost,
+                    format!(
+                        "{what} got no answer from {at}: check the network, the region's name and the \
+                         endpoint"
+                    ),
+                )
+                .with_source(error)
+            }
+            error => error,
+        })?;
+        let account = identity.account().unwrap_or_default().to_owned();
+        if account.is_empty() {
+            return Err(Error::new(ErrorKind::Corrupt, format!("{what} gave no account")));
+        }
+        let partition = identity.arn().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws");
+        Ok(Self { account, partition: partition.to_owned(), region, endpoint })
+    }
+}
+
+/// Refuses what no region is named like, which would be an address without an answer.
+fn check_region(region: &str) -> Result<()> {
+    let mut parts = region.split('-');
+    let small = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_region =
+        parts.next_back().is_some_and(number) && parts.clone().count() >= 2 && parts.all(small);
+    if is_region {
+        return Ok(());
+    }
+    Err(Error::rejected(format!("there is no region `{region}`: give one such as us-east-1")))
+}
+
+/// What the parts of a deployment are called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The deployment.
+    pub deployment: String,
+    /// The bucket.
+    pub bucket: String,
+    /// The role, whose name no other region's deployment may have.
+    pub role: String,
+    /// The log group.
+    pub log_group: String,
+    /// The function.
+    pub function: String,
+}
+
+impl Names {
+    pub(super) fn new(settings: &Settings, place: &Place) -> Self {
+        let Settings { name, bucket, .. } = settings;
+        let Place { account, region, .. } = place;
+        Self {
+            deployment: name.clone(),
+            bucket: bucket.clone().unwrap_or_else(|| format!("{name}-{account}-{region}")),
+            role: format!("{name}-{region}"),
+            log_group: format!("/aws/lambda/{name}"),
+            function: name.clone(),
+        }
+    }
+
+    /// Takes the bucket that the deployment was made with.
+    pub(super) fn remember(&mut self, bucket: String, asked: Option<&str>) -> Result<()> {
+        if let Some(asked) = asked
+            && asked != bucket
+        {
+            return Err(Error::rejected(format!(
+                "the deployment {} has the bucket {bucket}, not {asked}: give that one or none, or remove \
+                 the deployment and keep its data first",
+                self.deployment
+            )));
+        }
+        self.bucket = bucket;
+        Ok(())
+    }
+
+    /// The tags of all parts.
+    pub(super) fn tags(&self) -> [(&str, &str); 2] {
+        [PROJECT, (DEPLOYMENT, &self.deployment)]
+    }
+
+    /// Whether these tags are this deployment's.
+    pub(super) fn own<'a>(&self, tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> bool {
+        let mut missing = self.tags().to_vec();
+        for tag in tags {
+            missing.retain(|wanted| *wanted != tag);
+        }
+        missing.is_empty()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::deploy) fn place() -> Place {
+        Place {
+            account: "123456789012".into(),
+            partition: "aws".into(),
+            region: "ap-southeast-1".into(),
+            endpoint: None,
+        }
+    }
+
+    pub(in crate::deploy) fn names() -> Names {
+        Names::new(&Settings::default(), &place())
+    }
+
+    #[test]
+    fn the_longest_names_fit() {
+        let settings = Settings { name: "s".repeat(30), ..Settings::default() };
+        settings.check().unwrap();
+        let names = Names::new(&settings, &place());
+        assert!(names.bucket.len() <= 63 && names.role.len() <= 64, "{names:?}");
+        assert_eq!(self::names().bucket, "siren-123456789012-ap-southeast-1");
+    }
+
+    #[test]
+    fn only_both_tags_make_a_part_ours() {
+        let names = names();
+        assert!(names.own([("a", "b"), ("siren-deployment", "siren"), ("project", "siren")]));
+        assert!(!names.own([("project", "siren")]));
+        assert!(!names.own([("project", "siren"), ("siren-deployment", "other")]));
+        assert!(!names.own([]));
+    }
+
+    #[test]
+    fn another_bucket_than_the_deployments_is_refused() {
+        let mut names = names();
+        names.remember("mine".into(), Some("mine")).unwrap();
+        names.remember("mine".into(), None).unwrap();
+        assert_eq!(names.bucket, "mine");
+        let error = names.remember("mine".into(), Some("yours")).unwrap_err();
+        assert!(error.message().contains("has the bucket mine, not yours"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_region_is_refused() {
+        for region in ["us-east-1", "us-gov-west-1", "ap-southeast-12"] {
+            check_region(region).unwrap();
+        }
+        for region in
+            ["", "us-east", "useast1", "us_east_1", "US-EAST-1", "-1", "us--1", "http://x-y-1"]
+        {
+            let error = check_region(region).unwrap_err();
+            assert!(error.message().contains("such as us-east-1"), "{error}");
+        }
+    }
+}

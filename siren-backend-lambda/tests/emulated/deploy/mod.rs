@@ -1,0 +1,6 @@
+//! Deployments on an emulator of AWS.
+
+mod clients;
+mod down;
+mod refused;
+mod up;
