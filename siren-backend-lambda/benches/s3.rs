@@ -70,10 +70,8 @@ impl Bench {
         let settings = aws_sdk_s3::config::Builder::from(&config).force_path_style(true);
         let bucket = format!("siren-bench-{}", std::process::id());
         let client = aws_sdk_s3::Client::from_conf(settings.build());
-        // It may be there from the first part of the run.
-        let _ = client.create_bucket().bucket(&bucket).send().await;
-        let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
-        let objects = S3Objects::new(&config, &bucket, &nanos.to_string());
+        client.create_bucket().bucket(&bucket).send().await.expect("the server makes a bucket");
+        let objects = S3Objects::new(&config, &bucket, "");
         let shared = Arc::new(objects.clone());
         let store = ObjectStore::new(shared, Arc::new(WallClock::new()), "run", DIM).unwrap();
         store.restore(&Snapshot::initial(vec![0.0; DIM])).await.unwrap();
