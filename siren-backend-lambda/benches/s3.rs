@@ -1,1 +1,165 @@
-fn main() {}
+//! What the parameter store costs beside the bytes that it moves: push and pull of a LeNet against a raw
+//! PUT and GET of as many bytes, in one run on one server.
+//!
+//! `SIREN_TEST_MINISTACK` and `SIREN_TEST_SEAWEEDFS` name the servers, or one of them; `tests/emulators.sh`
+//! shows how to start them.
+
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_s3::config::Credentials;
+use criterion::{Criterion, criterion_group, criterion_main};
+use siren_backend_lambda::S3Objects;
+use siren_backend_local::WallClock;
+use siren_core::{
+    Compression, EpochPlan, Gradient, ParameterStore as _, Replica, Seed, Snapshot, Synchrony,
+    Update, UpdateId, UpdateRule,
+};
+use siren_hsp::objects::Objects as _;
+use siren_hsp::{ObjectStore, kernel};
+
+/// Parameters of a LeNet.
+const DIM: usize = 431_080;
+
+/// Cycles of each kind, the kinds taking turns.
+const CYCLES: u64 = 40;
+
+fn plan() -> EpochPlan {
+    EpochPlan {
+        run: "bench".into(),
+        epoch: 0,
+        seed: Seed::new(1),
+        layout: 0,
+        examples: 1 << 30,
+        batch_size: 1,
+        shards: 1,
+        local_steps: 1,
+        rule: UpdateRule::Sgd,
+        rate: 0.5,
+        weight_decay: 0.0,
+        clip_norm: None,
+        synchrony: Synchrony::Hybrid,
+        compression: Compression::None,
+    }
+}
+
+/// A worker's cycles over a store, and the same transfers without one.
+struct Bench {
+    objects: S3Objects,
+    store: ObjectStore,
+    plan: EpochPlan,
+    gradient: Vec<f32>,
+    bytes: Vec<u8>,
+    pushed: AtomicU64,
+    written: AtomicU64,
+}
+
+impl Bench {
+    async fn new(address: &str) -> Self {
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("000000000000", "test", None, None, "bench"))
+            .endpoint_url(address)
+            .load()
+            .await;
+        let settings = aws_sdk_s3::config::Builder::from(&config).force_path_style(true);
+        let bucket = format!("siren-bench-{}", std::process::id());
+        let client = aws_sdk_s3::Client::from_conf(settings.build());
+        client.create_bucket().bucket(&bucket).send().await.expect("the server makes a bucket");
+        let objects = S3Objects::new(&config, &bucket, "");
+        let shared = Arc::new(objects.clone());
+        let store = ObjectStore::new(shared, Arc::new(WallClock::new()), "run", DIM).unwrap();
+        store.restore(&Snapshot::initial(vec![0.0; DIM])).await.unwrap();
+        let plan = plan();
+        store.open(&plan).await.unwrap();
+        objects.put_if_absent("part", &vec![1; 4 * DIM]).await.unwrap();
+        Self {
+            objects,
+            store,
+            plan,
+            gradient: vec![0.25; DIM],
+            bytes: vec![1; 4 * DIM],
+            pushed: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+        }
+    }
+
+    /// Pushes an update, and pulls all parameters.
+    async fn cycle(&self) {
+        let position = self.pushed.fetch_add(1, Ordering::Relaxed);
+        let update = Update {
+            id: UpdateId { epoch: 0, shard: 0, position },
+            batches: self.plan.update_len(0, position),
+            examples: 1,
+            loss: 0.0,
+            version: 0,
+            squared_norm: kernel::squared_norm(&self.gradient),
+            gradient: Gradient::Dense(&self.gradient),
+        };
+        self.store.push(&update).await.unwrap();
+        let mut replica = Replica::new();
+        let pulled = self.store.pull(0, &mut replica, 0).await.unwrap();
+        assert_eq!(pulled.copied, DIM);
+        black_box(replica);
+    }
+
+    /// Writes and reads as many bytes.
+    async fn raw(&self) {
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        self.objects.put_if_absent(&format!("raw/{number:020}"), &self.bytes).await.unwrap();
+        black_box(self.objects.get("part", None).await.unwrap());
+    }
+}
+
+fn servers() -> Vec<(&'static str, String)> {
+    let named = [("ministack", "SIREN_TEST_MINISTACK"), ("seaweedfs", "SIREN_TEST_SEAWEEDFS")];
+    let servers: Vec<_> = named
+        .into_iter()
+        .filter_map(|(name, variable)| Some((name, std::env::var(variable).ok()?)))
+        .collect();
+    assert!(!servers.is_empty(), "set SIREN_TEST_MINISTACK or SIREN_TEST_SEAWEEDFS");
+    servers
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn exchange(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for (name, address) in servers() {
+        let bench = runtime.block_on(Bench::new(&address));
+        runtime.block_on(async {
+            bench.cycle().await;
+            bench.raw().await;
+            let (mut store, mut raw) = (Vec::new(), Vec::new());
+            for _ in 0..CYCLES {
+                let start = Instant::now();
+                bench.cycle().await;
+                store.push(start.elapsed());
+                let start = Instant::now();
+                bench.raw().await;
+                raw.push(start.elapsed());
+            }
+            let (store, raw) = (median(store), median(raw));
+            println!(
+                "{name}: push and pull of {DIM} parameters {store:.2?}, raw PUT and GET {raw:.2?}: ratio {:.3}",
+                store.as_secs_f64() / raw.as_secs_f64()
+            );
+        });
+        let mut group = criterion.benchmark_group(format!("s3/{name}"));
+        group.sample_size(10).measurement_time(Duration::from_secs(2));
+        group.bench_function("push and pull", |b| b.iter(|| runtime.block_on(bench.cycle())));
+        group.bench_function("raw PUT and GET", |b| b.iter(|| runtime.block_on(bench.raw())));
+        group.finish();
+    }
+}
+
+criterion_group!(benches, exchange);
+criterion_main!(benches);

