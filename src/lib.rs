@@ -60,6 +60,8 @@ pub use siren_hsp::{
 
 #[cfg(feature = "local")]
 pub use siren_backend_local::Local;
+#[cfg(feature = "lambda")]
+pub use siren_backend_lambda as lambda;
 #[cfg(feature = "sim")]
 pub use siren_backend_sim as sim;
 #[cfg(feature = "burn")]

@@ -117,17 +117,61 @@ export SIREN_TEST_SEAWEEDFS=http://127.0.0.1:${ports[1]}
 await ministack "${pids[0]}" "$SIREN_TEST_MINISTACK/_ministack/health" 200
 await seaweedfs "${pids[1]}" "$SIREN_TEST_SEAWEEDFS/" 403
 
-package=(-p siren-backend-lambda --features emulated)
-if grep -q '^name = "emulated_function"' siren-backend-lambda/Cargo.toml; then
-    cargo build --locked "${package[@]}" --bin emulated_function
-fi
+# With the features that the workspace's tests are built with, so that nothing is built twice.
+build=(--locked --workspace --features siren-backend-lambda/emulated)
 # Most tests wait for a server most of the time.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}
 failed=0
-cargo test --locked "${package[@]}" --test emulated -- "$@" 2>&1 | tee "$work/tests.log" || failed=1
-total=$(awk '/^test result:/ { passed += $4; failed += $6 }
-    END { printf "%d passed, %d failed", passed, failed }' "$work/tests.log")
+cargo test "${build[@]}" --test emulated -- "$@" 2>&1 | tee "$work/tests.log" || failed=1
+read -r passed broken < <(awk '/^test result:/ { passed += $4; failed += $6 }
+    END { print passed + 0, failed + 0 }' "$work/tests.log")
+
+# The programs themselves, as a user calls them: deploy, train, die, go on, remove.
+if [[ $# == 0 ]]; then
+    cargo build "${build[@]}" --bin bootstrap --example deploy --example lenet_lambda
+    strip -o "$work/bootstrap" "$target/debug/bootstrap"
+    export AWS_ACCESS_KEY_ID=000000000000 AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1
+    at=(--endpoint "$SIREN_TEST_MINISTACK")
+    deploy() { "$target/debug/examples/deploy" "$@" "${at[@]}"; }
+    lenet() { "$target/debug/examples/lenet_lambda" --quiet --yes "${at[@]}" "$@"; }
+    sealed() { grep -c '"event":"epoch"' "$1/history.jsonl" || true; }
+
+    up() { deploy up --binary "$work/bootstrap" --arch "$(uname -m)" --yes; }
+    trains() {
+        lenet --train-size 1024 --epochs 2 --local-steps 2 --out "$work/whole"
+        [[ $(sealed "$work/whole") == 2 && -s $work/whole/model.safetensors ]]
+    }
+    # A driver that is killed at any moment, in an epoch or between two, goes on from the last barrier.
+    goes_on() {
+        lenet --train-size 1024 --epochs 3 --local-steps 2 --out "$work/killed" &
+        local driver=$! seconds
+        while ! grep -qs '"event":"started"' "$work/killed/history.jsonl"; do
+            kill -0 "$driver" || return 1
+            sleep 0.1
+        done
+        seconds=$((RANDOM % 4)).$((RANDOM % 10))
+        echo "killing the driver $seconds s after its start"
+        sleep "$seconds"
+        kill -KILL "$driver"
+        wait "$driver" || true
+        lenet --resume "$work/killed"
+        # All three epochs, none of them twice.
+        [[ $(grep -o '"event":"epoch","epoch":[0-9]*' "$work/killed/history.jsonl" | sort | uniq -c |
+            awk '{ print $1 }' | tr -d '\n') =~ ^1{2,3}$ ]] &&
+            grep -q '"event":"finished","reason":"epochs"' "$work/killed/history.jsonl"
+    }
+    down() { deploy down --yes && deploy status | grep -q 'nothing exists'; }
+    for step in up trains goes_on down; do
+        if "$step"; then
+            echo "test programs::$step ... ok"
+            passed=$((passed + 1))
+        else
+            echo "test programs::$step ... FAILED"
+            broken=$((broken + 1))
+        fi
+    done
+fi
 stop
-echo "$total"
+echo "$passed passed, $broken failed"
 # No test at all is no success either.
-[[ $failed == 0 && $total != "0 passed"* && $total == *" 0 failed" ]]
+[[ $failed == 0 && $broken == 0 && $passed != 0 ]]
