@@ -11,6 +11,7 @@
 //! | `sim` | [`sim`]: workers on simulated AWS Lambda and S3, or on a rented machine | no |
 //! | `planner` | [`drl`]: models of jobs, the planner, the optimum to judge schedulers by | no |
 //! | `drl` | with them the learned scheduler, on burn | no |
+//! | `lambda` | [`lambda`]: workers on AWS Lambda, parameters and data on S3 | no |
 //! | `report` | [`report`]: one self-contained HTML page for a run | no |
 //!
 //! # Six nouns
@@ -58,10 +59,10 @@ pub use siren_hsp::{
     data, evaluate, kernel, objects, preview, read_history,
 };
 
-#[cfg(feature = "local")]
-pub use siren_backend_local::Local;
 #[cfg(feature = "lambda")]
 pub use siren_backend_lambda as lambda;
+#[cfg(feature = "local")]
+pub use siren_backend_local::Local;
 #[cfg(feature = "sim")]
 pub use siren_backend_sim as sim;
 #[cfg(feature = "burn")]

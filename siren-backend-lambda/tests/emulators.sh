@@ -133,17 +133,18 @@ if [[ $# == 0 ]]; then
     export AWS_ACCESS_KEY_ID=000000000000 AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1
     at=(--endpoint "$SIREN_TEST_MINISTACK")
     deploy() { "$target/debug/examples/deploy" "$@" "${at[@]}"; }
-    lenet() { "$target/debug/examples/lenet_lambda" --quiet --yes "${at[@]}" "$@"; }
+    lenet=("$target/debug/examples/lenet_lambda" --quiet --yes "${at[@]}")
     sealed() { grep -c '"event":"epoch"' "$1/history.jsonl" || true; }
 
     up() { deploy up --binary "$work/bootstrap" --arch "$(uname -m)" --yes; }
     trains() {
-        lenet --train-size 1024 --epochs 2 --local-steps 2 --out "$work/whole"
+        "${lenet[@]}" --train-size 1024 --epochs 2 --local-steps 2 --out "$work/whole"
         [[ $(sealed "$work/whole") == 2 && -s $work/whole/model.safetensors ]]
     }
     # A driver that is killed at any moment, in an epoch or between two, goes on from the last barrier.
     goes_on() {
-        lenet --train-size 1024 --epochs 3 --local-steps 2 --out "$work/killed" &
+        # Not by a function, whose shell would be killed in its place.
+        "${lenet[@]}" --train-size 1024 --epochs 3 --local-steps 2 --out "$work/killed" &
         local driver=$! seconds
         while ! grep -qs '"event":"started"' "$work/killed/history.jsonl"; do
             kill -0 "$driver" || return 1
@@ -154,7 +155,7 @@ if [[ $# == 0 ]]; then
         sleep "$seconds"
         kill -KILL "$driver"
         wait "$driver" || true
-        lenet --resume "$work/killed"
+        "${lenet[@]}" --resume "$work/killed"
         # All three epochs, none of them twice.
         [[ $(grep -o '"event":"epoch","epoch":[0-9]*' "$work/killed/history.jsonl" | sort | uniq -c |
             awk '{ print $1 }' | tr -d '\n') =~ ^1{2,3}$ ]] &&

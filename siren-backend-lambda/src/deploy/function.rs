@@ -71,7 +71,10 @@ impl Wanted<'_> {
     fn environment(&self) -> HashMap<String, String> {
         let endpoint =
             self.place.endpoint.clone().map(|endpoint| ("AWS_ENDPOINT_URL".to_owned(), endpoint));
-        endpoint.into_iter().chain(self.settings.environment.clone()).collect()
+        // The function connects to it before its first request.
+        let bucket = ("SIREN_BUCKET".to_owned(), self.names.bucket.clone());
+        let own = endpoint.into_iter().chain([bucket]);
+        own.chain(self.settings.environment.clone()).collect()
     }
 
     fn machine(&self) -> Machine {
@@ -189,7 +192,7 @@ mod tests {
             role: "arn:aws:iam::123456789012:role/siren-ap-southeast-1".into(),
             runtime: "provided.al2023".into(),
             handler: "bootstrap".into(),
-            environment: HashMap::new(),
+            environment: HashMap::from([("SIREN_BUCKET".to_owned(), names().bucket)]),
             code_sha256: artefact(183, Architecture::Arm64).code_sha256().into(),
             architecture: Some(Architecture::Arm64),
             memory_mb: 512,
@@ -221,8 +224,8 @@ mod tests {
         let same = artefact(183, Architecture::Arm64);
         let place_there = Place { endpoint: Some("http://127.0.0.1:1".into()), ..place() };
         assert_eq!(steps(&settled(), &place_there, &same), [Step::UpdateConfiguration]);
-        let environment =
-            HashMap::from([("AWS_ENDPOINT_URL".to_owned(), "http://127.0.0.1:1".to_owned())]);
+        let mut environment = settled().environment;
+        environment.insert("AWS_ENDPOINT_URL".to_owned(), "http://127.0.0.1:1".to_owned());
         let there = Function { environment, ..settled() };
         assert_eq!(steps(&there, &place_there, &same), []);
         assert_eq!(steps(&there, &place(), &same), [Step::UpdateConfiguration]);
