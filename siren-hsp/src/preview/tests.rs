@@ -125,3 +125,16 @@ fn bad_input_is_named() {
     let error = Preview::new(&config, &good, &Profile::aws_lambda(), &step).unwrap_err();
     assert!(error.message().contains("seconds_per_batch"), "{error}");
 }
+
+#[test]
+fn what_leaves_the_region_for_the_driver_is_in_each_epoch_and_needed_once_more() {
+    let subject = lenet().with_workers([4]).with_memory([1_769]);
+    let driver = Tally { egress_bytes: 1_000_000_000, ..Tally::default() };
+    let (without, with) = (subject.clone(), subject.with_driver(driver));
+    let row = |subject: &Subject| preview(&job(None), subject).unwrap().rows.swap_remove(0);
+    let (without, with) = (row(&without), row(&with));
+    let more = |of: fn(&Row) -> Usd| (of(&with) - of(&without)).dollars();
+    assert!((more(|row| row.epoch_cost) - 0.09).abs() < 1e-9);
+    assert!((more(|row| row.cost) - 5.0 * 0.09).abs() < 1e-9);
+    assert!((more(|row| row.needs) - 6.0 * 0.09).abs() < 1e-9);
+}
