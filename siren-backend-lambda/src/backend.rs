@@ -42,8 +42,11 @@ use crate::stored;
 /// Bytes of an answer to an invocation or of a glance at the state, at the most in the ordinary.
 const ANSWER: u64 = 8 << 10;
 
-/// How often the driver looks at an open epoch, reckoned with for each.
-const GLANCES: u64 = 60;
+/// Bytes of the end of the log that comes with an answer: 4 KB, encoded.
+const LOG: u64 = 5_500;
+
+/// How often a trainer looks at an open epoch whose store is paid for.
+const GLANCES: u64 = siren_hsp::GLANCES as u64;
 
 /// Runs workers as invocations of a function on AWS Lambda.
 ///
@@ -127,7 +130,8 @@ impl Lambda {
     }
 
     /// Publishes the version of the function that invocations of this memory and timeout need, unless
-    /// there is one. Otherwise the first of them does so, and the others wait for it, a second or two.
+    /// there is one, and returns its alias. Otherwise the first of them does so, and the others wait for
+    /// it, a second or two.
     ///
     /// # Errors
     ///
@@ -136,9 +140,9 @@ impl Lambda {
     /// # Cancellation
     ///
     /// Safe at any point; a version may be left that is not used.
-    pub async fn publish(&self, memory_mb: u32, timeout: Duration) -> Result<()> {
+    pub async fn publish(&self, memory_mb: u32, timeout: Duration) -> Result<String> {
         self.platform.check_memory(memory_mb)?;
-        self.versions.alias(memory_mb, self.platform.enforced(timeout)).await.map(drop)
+        self.versions.alias(memory_mb, self.platform.enforced(timeout)).await
     }
 
     /// Deletes the versions of earlier code, and the aliases that this backend made for them; how many
@@ -260,20 +264,22 @@ impl Backend for Lambda {
         let (traffic, bills) = (self.objects.traffic(), self.bills());
         let egress_bytes = match self.settings.inside {
             true => 0,
-            false => traffic.received + bills.received,
+            false => traffic.received + bills.received + bills.invocations * LOG,
         };
         Tally { requests: traffic.requests, egress_bytes, computed_bills: bills.computed }
     }
 
     /// The parameters and what the update rule keeps, read once at the barrier, as often again as reads are
-    /// tried again; what a glance at the open epoch takes, once a second; and an answer of each invocation.
+    /// tried again; what glances at the open epoch take; and an answer of each invocation.
     fn tally_at_most(&self, plan: &EpochPlan, parameters: u64) -> Tally {
         let vectors = 1 + plan.rule.slots() as u64;
-        let answers = u64::from(plan.shards) * ANSWER;
-        let egress = parameters * 4 * vectors * 2 + answers + GLANCES * ANSWER;
+        let shards = u64::from(plan.shards);
+        let answers = (shards + 4) * (ANSWER + LOG);
+        // What a glance lists is not applied yet: a few updates of each shard.
+        let egress = parameters * 4 * vectors * 2 + answers + GLANCES * (ANSWER + shards * 1_000);
         let parts = u64::from(self.settings.options.parts.max(1));
-        let requests =
-            Requests { writes: 16 + 2 * parts + GLANCES, reads: 64 + 4 * parts + 2 * GLANCES };
+        let glances = Requests { writes: GLANCES, reads: GLANCES * (4 + 4 * shards) };
+        let requests = Requests { writes: 16 + 2 * parts, reads: 64 + 4 * parts } + glances;
         let egress_bytes = if self.settings.inside { 0 } else { egress };
         Tally { requests, egress_bytes, computed_bills: 0 }
     }

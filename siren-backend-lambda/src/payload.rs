@@ -19,8 +19,13 @@ pub const MOST: usize = 6 * 1024 * 1024;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
-    /// What it is: costs next to nothing.
-    Describe,
+    /// What it is, and whether it may use the place of a store: costs next to nothing.
+    Describe {
+        /// The bucket.
+        bucket: String,
+        /// What all keys of the store will begin with.
+        store: String,
+    },
     /// To work.
     Run(Box<Job>),
     /// To read another request, too large for a payload, from this key of this bucket.

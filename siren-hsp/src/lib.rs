@@ -33,5 +33,5 @@ pub use rate::{Decay, Rate};
 pub use retry::Retry;
 pub use schedule::{Fixed, Schedule};
 pub use store::{CasStore, MemoryStore, ObjectOptions, ObjectStore};
-pub use trainer::{Event, Observer, Parts, StopHandle, Trained, Trainer};
+pub use trainer::{Event, GLANCES, Observer, Parts, StopHandle, Trained, Trainer};
 pub use worker::ShardWorker;

@@ -121,13 +121,13 @@ impl Subject {
         Self { store: costs, aggregators: Arc::new(move |plan| store.aggregation(plan)), ..self }
     }
 
-    /// Refuses what cannot be trained.
     /// Counts the driver's own part in each epoch: its requests, and the bytes that leave the region.
     #[must_use]
     pub fn with_driver(self, driver: Tally) -> Self {
         Self { driver, ..self }
     }
 
+    /// Refuses what cannot be trained.
     fn check(&self) -> Result<()> {
         if self.parameters == 0 {
             return Err(Error::rejected("the number of parameters is 0: give at least 1"));
@@ -323,7 +323,10 @@ fn reserve(
     let one = platform.prices.invocation
         + platform.requests_cost(cap)
         + platform.second_cost(allocation.memory_mb) * time;
-    let held = platform.second_cost(aggregation.memory_mb) * platform.limits.init.as_secs_f64();
+    // An aggregator outlasts the workers by a quarter, and is reserved for as long as it may run.
+    let crew = Duration::try_from_secs_f64(epoch.elapsed_s * 1.25).unwrap_or(Duration::MAX);
+    let crew = platform.enforced(crew).saturating_add(platform.limits.init).as_secs_f64();
+    let held = platform.second_cost(aggregation.memory_mb) * (crew - epoch.elapsed_s).max(0.0);
     let whole = one * f64::from(epoch.workers) + held * f64::from(aggregation.aggregators);
     (whole - epoch.cost()).max(Usd::ZERO)
 }

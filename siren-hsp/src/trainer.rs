@@ -20,6 +20,7 @@ use siren_core::{
 use crate::checkpoint::{Checkpoint, Header};
 use crate::history::{self, History};
 use crate::{Config, EpochRecord, Evaluation, Ledger, Line, RunRecord, read_history};
+pub use epoch::GLANCES;
 use epoch::{Ended, EpochRun};
 use forecast::Fit;
 
@@ -223,6 +224,7 @@ impl Trainer {
     /// Dropping the future abandons the run at the last checkpoint; its money stays reserved.
     pub async fn run(mut self) -> Result<Trained> {
         self.started = self.now();
+        self.pays_for_driver()?;
         let mut snapshot = self.place_store().await?;
         let initial = match self.initial {
             Some(initial) => initial,

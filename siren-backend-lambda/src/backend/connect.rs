@@ -97,7 +97,8 @@ async fn look(settings: &Settings, control: &Client) -> Result<(Platform, String
     platform.limits.timeout =
         platform.limits.timeout.min(settings.timeouts.last().copied().unwrap_or_default());
     let whole = |number: i32| u32::try_from(number).unwrap_or(0);
-    // Who may invoke a function may not always look at these: then the usual limits stand.
+    // Who may invoke a function may not always look at these: then the usual limits stand, and launches
+    // above the true ones are slowed down by refusals.
     let account = control.get_account_settings().send().await.ok();
     if let Some(limit) = account.as_ref().and_then(|account| account.account_limit()) {
         let free = limit.unreserved_concurrent_executions();
@@ -118,7 +119,8 @@ async fn look(settings: &Settings, control: &Client) -> Result<(Platform, String
 
 /// Refuses a function of another workload or another version, or one that does not start.
 async fn check_function(settings: &Settings, invoker: &Invoker) -> Result<()> {
-    let request = payload::write(&Request::new(Ask::Describe), "the request")?;
+    let request = Ask::Describe { bucket: settings.bucket.clone(), store: settings.store.clone() };
+    let request = payload::write(&Request::new(request), "the request")?;
     let patient = invoker.clock.now() + settings.patience;
     let reply = loop {
         match invoker.invoke(None, &request, DESCRIBES).await {

@@ -21,6 +21,9 @@ use crate::payload::{self, Response, Timing};
 /// What a start and the way there and back may take beside a function's own timeout.
 const SLACK: Duration = Duration::from_secs(20);
 
+/// Seconds of an invocation that the function cannot measure itself, at the most in the ordinary.
+const UNSEEN_S: f64 = 0.01;
+
 /// How a launch ended.
 pub(super) enum Ended {
     /// The platform did not start it, and may do so later.
@@ -104,9 +107,7 @@ impl Invoker {
                 | "ResourceNotReadyException"
                 | "ResourceConflictException"
                 | "ENILimitReachedException"
-                | "ThrottlingException"
-                | "ServiceUnavailable"
-                | "ServiceUnavailableException",
+                | "ThrottlingException",
                 _,
             )
             | (_, Some(429)) => Ended::Refused(
@@ -134,6 +135,15 @@ impl Invoker {
                     let why = format!("{what} failed: {}", DisplayErrorContext(&error));
                     Ended::Rejected(Error::rejected(why))
                 }
+                // Nothing was sent: credentials could not be had, for one.
+                SdkError::DispatchFailure(failure) if !failure.is_io() && !failure.is_timeout() => {
+                    let why = format!(
+                        "{what} failed before anything was sent: see whether the credentials have \
+                         expired, and log in again"
+                    );
+                    let error = SdkError::<InvokeError, HttpResponse>::DispatchFailure(failure);
+                    Ended::Rejected(Error::rejected(why).with_source(error))
+                }
                 error => Ended::Lost(aws::error(&what, error)),
             },
             (_, Some(500..)) => Ended::Lost(aws::error(&what, error)),
@@ -156,7 +166,8 @@ fn was_not_sent(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// The time to bill, as the function measured it.
 pub(super) fn computed(platform: &Platform, timing: &Timing) -> Option<Duration> {
-    let seconds = timing.init_s.unwrap_or(0.0) + timing.handler_s;
+    // What comes before the process counts, and after its answer, is a few milliseconds.
+    let seconds = timing.init_s.unwrap_or(0.0) + timing.handler_s + UNSEEN_S;
     Some(platform.billed(Duration::try_from_secs_f64(seconds).ok()?))
 }
 

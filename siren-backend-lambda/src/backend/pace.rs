@@ -28,6 +28,8 @@ struct State {
     gap: Duration,
     /// When the next launch may be.
     next: Time,
+    /// When it was last asked.
+    now: Time,
     /// When the gap last grew.
     grown: Option<Time>,
 }
@@ -36,6 +38,7 @@ impl Pace {
     /// When the caller may launch; nobody else may at that moment, if there is a gap.
     pub(super) fn turn(&self, now: Time) -> Time {
         let state = &mut *self.0.lock();
+        state.now = state.now.max(now);
         let turn = now.max(state.next);
         state.next = turn + state.gap;
         turn
@@ -55,10 +58,17 @@ impl Pace {
     /// An invocation was answered.
     pub(super) fn answered(&self) {
         let state = &mut *self.0.lock();
+        let before = state.gap;
         state.gap = match state.gap / 2 {
             gap if gap < FIRST => Duration::ZERO,
             gap => gap,
         };
+        // Turns that were given out at the larger gap lie too far ahead: what follows comes sooner.
+        let ahead = state.next.since(state.now);
+        let share = state.gap.as_secs_f64() / before.as_secs_f64().max(1e-9);
+        if before > Duration::ZERO {
+            state.next = state.now + ahead.mul_f64(share.min(1.0));
+        }
     }
 }
 

@@ -87,7 +87,7 @@ async fn without_a_report_the_bill_is_what_the_function_measured() {
     let timing = Timing { init_s: Some(0.25), handler_s: 0.5001, ..Timing::default() };
     let lambda = backend(&answer(200, "x: y", &report(timing)), Duration::ZERO).await;
     let completion = lambda.invoke(invocation()).await;
-    assert_eq!(completion.billed, Some(Duration::from_millis(751)));
+    assert_eq!(completion.billed, Some(Duration::from_millis(761)));
     let tally = lambda.bills();
     assert_eq!((tally.invocations, tally.reported, tally.computed), (1, 0, 1));
 }

@@ -1,8 +1,9 @@
 //! Versions of the function, one for each memory size and timeout that is asked for.
 //!
 //! Memory and timeout belong to a version, and cannot be given with an invocation. So each pair is a
-//! version of its own, under an alias such as `m512-t120`, published when it is first asked for and
-//! reused for as long as the code is the same.
+//! version of its own, under an alias such as `m512-t120-1f3c20aa`, published when it is first asked for
+//! and reused. The last part is of the code: a deployment in the middle of a job changes nothing of what
+//! the job invokes.
 
 mod clean;
 
@@ -16,6 +17,7 @@ use aws_sdk_lambda::types::{LastUpdateStatus, State};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use parking_lot::Mutex;
 use siren_core::{Clock, Error, ErrorKind, Result};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::aws;
 use crate::clock::WallClock;
@@ -49,8 +51,9 @@ struct Size {
 }
 
 impl Size {
-    fn alias(self) -> String {
-        format!("m{}-t{}", self.memory_mb, self.timeout.as_secs())
+    fn alias(self, code: &str) -> String {
+        let code = xxh3_64(code.as_bytes()) >> 32;
+        format!("m{}-t{}-{code:08x}", self.memory_mb, self.timeout.as_secs())
     }
 
     fn is_of(self, version: &GetFunctionConfigurationOutput) -> bool {
@@ -62,10 +65,11 @@ impl Size {
 /// Whether a name is one that this module gives to aliases.
 fn is_ours(alias: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    alias
-        .strip_prefix('m')
-        .and_then(|rest| rest.split_once("-t"))
-        .is_some_and(|(memory, timeout)| number(memory) && number(timeout))
+    let code = |text: &str| text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parts = alias.strip_prefix('m').and_then(|rest| rest.split_once("-t"));
+    parts
+        .and_then(|(memory, rest)| Some((memory, rest.split_once('-')?)))
+        .is_some_and(|(memory, (timeout, of))| number(memory) && number(timeout) && code(of))
 }
 
 impl Versions {
@@ -83,7 +87,7 @@ impl Versions {
     /// The alias of the version with this memory and timeout, which is published if there is none.
     pub(super) async fn alias(&self, memory_mb: u32, timeout: Duration) -> Result<String> {
         let size = Size { memory_mb, timeout };
-        let alias = size.alias();
+        let alias = size.alias(&self.code);
         if self.ready.lock().contains(&alias) {
             return Ok(alias);
         }
@@ -97,11 +101,8 @@ impl Versions {
 
     async fn provide(&self, size: Size, alias: &str) -> Result<()> {
         let there = self.version_of(alias).await?;
-        if let Some(version) = &there {
-            let version = self.configuration(Some(version)).await?;
-            if version.code_sha256() == Some(&self.code) && size.is_of(&version) {
-                return Ok(());
-            }
+        if self.fits(size, there.as_deref()).await? {
+            return Ok(());
         }
         let version = self.publish(size).await?;
         let what = || format!("pointing the alias {alias} of {} to a version", self.function);
@@ -114,20 +115,26 @@ impl Versions {
                 })
                 .await
             }
+            // It may be there by now: another driver's, which is looked at below, and not waited for.
             None => {
-                self.again(|| async {
-                    let create = self.client.create_alias().function_name(&self.function);
-                    let create = create.name(alias).function_version(&version);
-                    create.send().await.map(drop).map_err(|error| refused(&what(), error))
-                })
-                .await
+                let create = self.client.create_alias().function_name(&self.function);
+                let create = create.name(alias).function_version(&version).send().await;
+                create.map(drop).map_err(|error| refused(&what(), error))
             }
         };
         match pointed {
-            // Another driver was faster.
-            Err(error) if self.version_of(alias).await? != Some(version) => Err(error),
+            Err(error) if !self.fits(size, self.version_of(alias).await?.as_deref()).await? => {
+                Err(error)
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a version has this size, and the code that was connected to.
+    async fn fits(&self, size: Size, version: Option<&str>) -> Result<bool> {
+        let Some(version) = version else { return Ok(false) };
+        let version = self.configuration(Some(version)).await?;
+        Ok(version.code_sha256() == Some(&self.code) && size.is_of(&version))
     }
 
     /// The version that an alias points to.
@@ -162,7 +169,8 @@ impl Versions {
             let published = self
                 .again(|| async {
                     let publish = self.client.publish_version().function_name(&self.function);
-                    let publish = publish.code_sha256(&self.code).description(size.alias());
+                    let publish =
+                        publish.code_sha256(&self.code).description(size.alias(&self.code));
                     publish.send().await.map_err(|error| match error.code() {
                         Some("InvalidParameterValueException" | "PreconditionFailedException") => {
                             self.other_code().with_source(error)
@@ -278,11 +286,13 @@ mod tests {
     #[test]
     fn only_our_aliases_are_ours() {
         let size = Size { memory_mb: 512, timeout: Duration::from_secs(120) };
-        assert_eq!(size.alias(), "m512-t120");
-        for ours in ["m512-t120", "m10240-t900"] {
+        assert_ne!(size.alias("one"), size.alias("another"));
+        for ours in [size.alias("one").as_str(), "m512-t120-0123abcd", "m10240-t900-00000000"] {
             assert!(is_ours(ours), "{ours}");
         }
-        for other in ["live", "m-t", "m512", "m512-t", "m5x-t3", "am512-t120", "m512-t120-old"] {
+        for other in
+            ["live", "m-t", "m512", "m512-t", "m5x-t3", "am512-t120", "m512-t120-old", "m512-t120"]
+        {
             assert!(!is_ours(other), "{other}");
         }
     }

@@ -132,9 +132,9 @@ mod tests {
 
     #[test]
     fn this_workspace_is_read() {
-        let error = bootstrap(&metadata().unwrap(), "siren-backend-lambda").err();
-        if let Some(error) = error {
-            assert!(error.message().contains("binary"), "{error}");
-        }
+        let metadata = metadata().unwrap();
+        bootstrap(&metadata, "siren-lenet-function").unwrap();
+        let error = bootstrap(&metadata, "no-such-package").unwrap_err();
+        assert!(error.message().contains("no-such-package"), "{error}");
     }
 }

@@ -18,12 +18,15 @@ use siren_hsp::objects::Objects;
 use siren_hsp::{ObjectStore, ShardWorker};
 
 use super::context::{FunctionContext, NoData};
-use super::machine::{Machine, panicked, peak_memory};
+use super::machine::{Machine, forget_peak, panicked, peak_memory};
 use crate::S3Objects;
 use crate::clock::WallClock;
 use crate::data::PackedData;
 use crate::payload::{self, Ask, Description, Job, Reply, Request, Response, Timing};
 use crate::stored;
+
+/// How long a request waits for the last step of an earlier one.
+const LATE: Duration = Duration::from_secs(1);
 
 /// How long before the platform ends an invocation its worker is stopped, so that the answer still
 /// gets out.
@@ -115,8 +118,12 @@ impl Handler {
             request = payload::read(&bytes, "the stored request")?;
         }
         match request.ask {
-            Ask::Describe => {
+            Ask::Describe { bucket, store } => {
                 told.name = "describe".into();
+                // Before anything is paid for: it may list and read there, or says what is missing.
+                let objects = self.objects(&bucket);
+                objects.list(&format!("{store}/"), None).await?;
+                objects.get_range(&format!("{store}/state"), 0..1).await?;
                 Ok(Reply::Description(self.description.clone()))
             }
             Ask::Run(job) => {
@@ -134,12 +141,18 @@ impl Handler {
 
     /// Runs the worker, until its time is nearly up.
     async fn run(&self, job: &Job, deadline: Time, told: &mut Told) -> Result<WorkerReport> {
+        let patient = self.machine.clock.now() + LATE;
+        while self.machine.is_busy() && self.machine.clock.now() < patient {
+            // An environment is frozen between requests, and a step that was late needs a moment more.
+            self.machine.clock.sleep_until(self.machine.clock.now() + LATE / 20).await;
+        }
         if self.machine.is_busy() {
             // A step of an earlier invocation never ended, and cannot be ended by anything else.
             println!("a step of an earlier invocation still runs: this environment is given up");
             std::process::exit(1);
         }
         let invocation = &job.invocation;
+        forget_peak();
         let cpu = ProcessTime::now();
         self.check_layout(job)?;
         let objects = self.objects(&job.bucket);

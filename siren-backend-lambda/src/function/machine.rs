@@ -60,6 +60,12 @@ pub(super) fn peak_memory() -> u64 {
     peak_in(&status).unwrap_or(0)
 }
 
+/// Begins to measure the peak anew, where the system lets a process do so: an environment that is used
+/// again would otherwise report what an earlier invocation needed.
+pub(super) fn forget_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
 /// The high-water mark in the text of `/proc/self/status`.
 fn peak_in(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -12,7 +12,8 @@ use futures::future::{BoxFuture, FusedFuture};
 use futures::stream::FuturesUnordered;
 use siren_core::{
     Aggregation, Allocation, Clock, Completion, EpochPlan, Error, ErrorKind, Invocation, Platform,
-    Requests, Result, Role, Sealed, Seed, StopReason, Stream, Tally, Time, Usd, WorkerReport,
+    Requests, Result, Role, Sealed, Seed, StopReason, StoreCosts, Stream, Tally, Time, Usd,
+    WorkerReport,
 };
 
 use super::forecast::{Fit, Forecast, Part, Terms};
@@ -32,11 +33,20 @@ pub(super) struct Ended {
     pub(super) end: Option<End>,
 }
 
+/// The most often that an epoch is looked at for somebody who watches, where shared storage is paid for.
+pub const GLANCES: i32 = 60;
+
+/// The first time between two such looks, and by what it grows from one to the next: so that 60 of them
+/// suffice for hours.
+const GLANCE: Duration = Duration::from_secs(5);
+const SELDOM: f64 = 1.1;
+
 /// An invocation under way.
 struct Launch {
     /// Its shard, or the number of the aggregator.
     shard: u32,
     memory_mb: u32,
+    request_cap: Requests,
     reservation: Reservation,
     /// Where it starts.
     position: u64,
@@ -175,7 +185,13 @@ impl<'a> EpochRun<'a> {
         };
         state.attempts += 1;
         state.from = position;
-        let launch = Launch { shard, memory_mb: state.memory_mb, reservation, position };
+        let launch = Launch {
+            shard,
+            memory_mb: state.memory_mb,
+            request_cap: terms.request_cap,
+            reservation,
+            position,
+        };
         let running = self.start(launch, invocation, delay);
         self.running.push(running);
     }
@@ -202,7 +218,11 @@ impl<'a> EpochRun<'a> {
     pub(super) async fn run(mut self) -> Result<Ended> {
         let interval = self.trainer.observer.as_ref().and_then(|o| o.interval());
         let mut ahead = self.trainer.prepare_ahead(self.plan.epoch + 1, self.timeout);
+        // A glance at a store that is paid for costs about as much as a push: there are few of them.
+        let paid = self.trainer.parts.store.costs() != StoreCosts::default();
+        let interval = interval.map(|interval| if paid { interval.max(GLANCE) } else { interval });
         let mut tick = interval.map(|interval| self.launched + interval);
+        let mut glances = 0;
         let stop = self.trainer.stop.clone();
         let backend = Arc::clone(&self.trainer.parts.backend);
         let clock = backend.clock();
@@ -235,7 +255,13 @@ impl<'a> EpochRun<'a> {
                 () = &mut ahead, if !ahead.is_terminated() => {}
                 () = at(clock, tick) => {
                     self.progress().await;
-                    tick = interval.map(|interval| clock.now() + interval);
+                    glances += 1;
+                    let later = match paid {
+                        true if glances >= GLANCES => None,
+                        true => interval.map(|interval| interval.mul_f64(SELDOM.powi(glances))),
+                        false => interval,
+                    };
+                    tick = later.map(|later| clock.now() + later);
                 }
             }
         }
@@ -249,16 +275,13 @@ impl<'a> EpochRun<'a> {
         completion: Option<Completion>,
         now: Time,
     ) -> Result<()> {
-        let Launch { shard, memory_mb, reservation, position } = launch;
+        let Launch { shard, memory_mb, request_cap, reservation, position } = launch;
         let Some(Completion { billed, result }) = completion else {
             self.trainer.ledger.settle(reservation, Some(Usd::ZERO));
             return Ok(());
         };
         let platform = &self.trainer.platform;
-        let costs = self.trainer.parts.store.costs();
-        let asks = costs.pull + costs.push + costs.start + costs.wait;
-        let free = asks + self.trainer.parts.train.costs() == Requests::NONE;
-        let actual = charge(platform, memory_mb, billed, &result, free);
+        let actual = charge(platform, memory_mb, billed, &result, request_cap);
         self.cost += self.trainer.ledger.settle(reservation, actual);
         let state = &mut self.shards[shard as usize];
         state.ended = Some(now);
@@ -457,20 +480,20 @@ fn no_headway() -> Error {
     Error::new(ErrorKind::DeadlineExceeded, "the invocation ended before its first update")
 }
 
-/// What an invocation costs, if that is known. The requests of one that failed are unknown, unless it
-/// was `free` to make any.
+/// What an invocation costs, if that is known. One that failed may have made as many requests as it was
+/// allowed to.
 fn charge(
     platform: &Platform,
     memory_mb: u32,
     billed: Option<Duration>,
     result: &Result<WorkerReport>,
-    free: bool,
+    request_cap: Requests,
 ) -> Option<Usd> {
     let billed = billed?;
     let requests = match result {
         // It was refused before it began.
         Err(_) if billed.is_zero() => return Some(Usd::ZERO),
-        Err(_) => free.then_some(Requests::NONE)?,
+        Err(_) => request_cap,
         Ok(report) => report.requests,
     };
     Some(platform.invocation_cost(memory_mb, billed, requests))

@@ -284,7 +284,7 @@ impl Trainer {
     }
 
     /// What the driver's own part in an epoch costs at the most.
-    fn driver_at_most(&self, plan: &EpochPlan) -> Usd {
+    pub(super) fn driver_at_most(&self, plan: &EpochPlan) -> Usd {
         let tally = self.parts.backend.tally_at_most(plan, self.job.parameters);
         self.platform.tally_cost(tally)
     }
@@ -297,15 +297,17 @@ impl Trainer {
         let per_worker = plan.batches().div_ceil(u64::from(workers.max(1)));
         let price = |batches: u64, time: Option<Duration>| {
             let cap = self.request_cap(&plan, batches);
-            let billed = platform.billed(time.unwrap_or_default()) + platform.limits.init;
+            let time = platform.enforced(time.unwrap_or_default());
+            let billed = platform.billed(time) + platform.limits.init;
             platform.invocation_cost(memory_mb, billed, cap)
         };
         let forecast = &self.forecast;
         let expected = forecast.batches(platform, memory_mb, per_worker);
-        let (crew, crew_second) = self.crew_price(self.aggregation(&plan));
+        let aggregation = self.aggregation(&plan);
+        let crew = self.crew_terms(aggregation, expected.unwrap_or_default()).reservation;
         let whole = price(per_worker, expected) * f64::from(workers)
-            + crew
-            + crew_second * expected.unwrap_or_default().as_secs_f64();
+            + crew * f64::from(aggregation.aggregators)
+            + self.driver_at_most(&plan) * 2.0;
         let least = price(
             self.config.local_steps,
             forecast.cycle(platform, memory_mb).map(|cycle| cycle.mul_f64(HEADWAY)),

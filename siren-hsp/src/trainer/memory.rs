@@ -58,6 +58,27 @@ impl Trainer {
         async move { backend.prepare(memory_mb, timeout).await }.boxed().fuse()
     }
 
+    /// Refuses a budget that does not even pay for what the driver reads before the first epoch.
+    ///
+    /// # Errors
+    ///
+    /// Budget, with what an epoch of the driver may cost.
+    pub(super) fn pays_for_driver(&self) -> Result<()> {
+        let plan = self.config.plan(0, self.layout, self.parts.train.len(), 1);
+        let (driver, left) = (self.driver_at_most(&plan), self.ledger.left());
+        if left.is_some_and(|left| left < driver) {
+            return Err(Error::new(
+                ErrorKind::Budget,
+                format!(
+                    "the driver's own part of an epoch, its requests and what leaves the region, may cost \
+                     {driver}, and {} is left of the budget: give more, or run the driver in the region",
+                    left.unwrap_or_default()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
     /// What the backend counted since the driver's part was last paid for.
     pub(super) fn since_settled(&mut self) -> Tally {
         let now = self.parts.backend.tally();

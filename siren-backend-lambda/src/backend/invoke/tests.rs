@@ -26,7 +26,6 @@ fn refusal(status: u16, code: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_lost() {
     for begun in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"] {
         let ended = answered(begun).await;
         let Ended::Lost(error) = ended else { panic!("not lost after {begun:?}") };

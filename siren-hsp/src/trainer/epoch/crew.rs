@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use siren_core::{
-    Aggregation, Completion, Error, ErrorKind, Invocation, Requests, Result, Role, Usd,
-};
+use siren_core::{Aggregation, Completion, Error, ErrorKind, Invocation, Result, Role, Usd};
 
 use super::{EpochRun, GRACE, Launch, Running, at, charge};
 use crate::trainer::Event;
@@ -74,7 +72,8 @@ impl EpochRun<'_> {
         state.attempts += 1;
         self.crew.held += reservation.amount();
         let memory_mb = self.crew.aggregation.memory_mb;
-        let launch = Launch { shard: aggregator, memory_mb, reservation, position: 0 };
+        let request_cap = terms.request_cap;
+        let launch = Launch { shard: aggregator, memory_mb, request_cap, reservation, position: 0 };
         let running = self.start(launch, invocation, delay);
         self.crew.running.push(running);
     }
@@ -188,15 +187,13 @@ impl EpochRun<'_> {
         launch: Launch,
         completion: Option<Completion>,
     ) -> Option<Result<siren_core::WorkerReport>> {
-        let Launch { memory_mb, reservation, .. } = launch;
-        let requests_per_second = self.crew.aggregation.requests_per_second;
+        let Launch { memory_mb, request_cap, reservation, .. } = launch;
         self.crew.held = self.crew.held - reservation.amount();
         let Some(Completion { billed, result }) = completion else {
             self.trainer.ledger.settle(reservation, Some(Usd::ZERO));
             return None;
         };
-        let free = requests_per_second == Requests::NONE;
-        let actual = charge(&self.trainer.platform, memory_mb, billed, &result, free);
+        let actual = charge(&self.trainer.platform, memory_mb, billed, &result, request_cap);
         let spent = self.trainer.ledger.settle(reservation, actual);
         self.cost += spent;
         self.crew.cost += spent;
