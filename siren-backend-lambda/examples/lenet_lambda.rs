@@ -155,13 +155,18 @@ async fn train(flags: Flags, site: Site) -> Result<ExitCode> {
     Ok(exit)
 }
 
-/// What suits functions, where the flags do not say: four of them, and a push for every eight batches, since
-/// each push and pull costs as much as a quarter of a second of a function.
+/// What suits functions, where the flags do not say: four of them, and a push for every two batches. More
+/// batches for each push cost less and learn less: for a model as small as this one, requests are most of
+/// what is paid. Updates are twice as stale as in memory, since they wait for an aggregator, and staleness is
+/// momentum of its own.
 fn defaults(flags: Flags) -> Flags {
+    let workers = flags.workers.unwrap_or(4);
+    let momentum = (1.0 - 0.2 * workers as f32).max(0.0);
     Flags {
-        workers: flags.workers.or(Some(4)),
+        workers: Some(workers),
+        momentum: flags.momentum.or(Some(momentum)),
         memory_mb: flags.memory_mb.map(snapped).or(Some(MEMORY_MB)),
-        local_steps: flags.local_steps.or(Some(8)),
+        local_steps: flags.local_steps.or(Some(2)),
         ..flags
     }
 }
