@@ -160,14 +160,23 @@ async fn what_leaves_the_region_and_what_the_driver_asks_is_in_the_bill() {
 #[tokio::test]
 async fn a_run_that_has_to_pay_for_its_driver_never_overspends() {
     let mut ended = [0; 2];
-    for cents in 1..20 {
-        let budget = 0.002 * f64::from(cents);
+    for step in 2..20 {
+        let budget = 0.002 * f64::from(step);
         let (trained, _) = train(0, false, Fixed::new(2, 256), epochs(4, Some(budget))).await;
         let outcome = trained.unwrap().outcome;
         assert!(outcome.cost.dollars() <= budget, "{} of {budget}", outcome.cost);
         ended[usize::from(outcome.reason == StopReason::Budget)] += 1;
     }
     assert!(ended.iter().all(|&runs| runs > 2), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_budget_below_what_the_driver_reads_is_refused_before_anything_is_read() {
+    let (trained, swarm) = train(0, false, Fixed::new(2, 256), epochs(4, Some(0.003))).await;
+    let error = trained.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Budget);
+    assert!(error.message().contains("give more"), "{error}");
+    assert!(swarm.invoked.lock().is_empty());
 }
 
 #[tokio::test]
