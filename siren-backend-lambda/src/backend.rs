@@ -123,10 +123,7 @@ impl Lambda {
 
     /// The next memory size that functions have, in MB.
     pub fn snap(&self, memory_mb: u32) -> u32 {
-        let limits = &self.platform.limits;
-        let (min, step) = (limits.memory_min_mb, limits.memory_step_mb.max(1));
-        let above = memory_mb.clamp(min, limits.memory_max_mb) - min;
-        (min + above.div_ceil(step) * step).min(limits.memory_max_mb)
+        self.platform.memory_at_least(memory_mb)
     }
 
     /// Publishes the version of the function that invocations of this memory and timeout need, unless

@@ -70,7 +70,7 @@ pub trait Backend: Send + Sync {
     }
 
     /// What an epoch of this plan, its barriers included, adds to the [`tally`](Self::tally) at the most,
-    /// with so many parameters and so many vectors that the update rule keeps.
+    /// with a model of so many parameters.
     fn tally_at_most(&self, plan: &EpochPlan, parameters: u64) -> Tally {
         let _ = (plan, parameters);
         Tally::default()

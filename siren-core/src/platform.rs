@@ -212,6 +212,15 @@ impl Platform {
         Ok(())
     }
 
+    /// The least memory size with at least so much, in MB, or the largest there is.
+    pub fn memory_at_least(&self, memory_mb: u32) -> u32 {
+        let limits = &self.limits;
+        let (min, max) = (limits.memory_min_mb, limits.memory_max_mb.max(limits.memory_min_mb));
+        let step = limits.memory_step_mb.max(1);
+        let above = (memory_mb.clamp(min, max) - min).div_ceil(step);
+        min + above.min((max - min) / step) * step
+    }
+
     /// The timeout that the platform enforces for an invocation that may take `timeout`: an invocation that
     /// does not stop by itself is billed until then.
     pub fn enforced(&self, timeout: Duration) -> Duration {

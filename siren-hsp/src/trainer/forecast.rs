@@ -165,12 +165,8 @@ impl Trainer {
     /// The aggregators that an epoch needs, of a memory size that the platform has.
     pub(super) fn aggregation(&self, plan: &EpochPlan) -> Aggregation {
         let aggregation = self.parts.store.aggregation(plan);
-        let limits = &self.platform.limits;
-        let (min, max) = (limits.memory_min_mb, limits.memory_max_mb.max(limits.memory_min_mb));
-        let step = limits.memory_step_mb.max(1);
-        let memory = aggregation.memory_mb.clamp(min, max) - min;
-        let memory = memory.div_ceil(step) * step;
-        Aggregation { memory_mb: min + memory.min((max - min) / step * step), ..aggregation }
+        let memory_mb = self.platform.memory_at_least(aggregation.memory_mb);
+        Aggregation { memory_mb, ..aggregation }
     }
 
     /// The terms of each aggregator beside workers that may take `timeout`.

@@ -16,10 +16,7 @@ impl Trainer {
     ///
     /// Out of memory when there is no more.
     pub(super) fn more_than(&self, memory_mb: u32) -> Result<u32> {
-        let limits = &self.platform.limits;
-        let (min, step) = (limits.memory_min_mb, limits.memory_step_mb.max(1));
-        let most = min + (limits.memory_max_mb.max(min) - min) / step * step;
-        if memory_mb >= most {
+        if memory_mb >= self.platform.memory_at_least(u32::MAX) {
             return Err(Error::new(
                 ErrorKind::OutOfMemory,
                 format!(
@@ -29,8 +26,7 @@ impl Trainer {
                 ),
             ));
         }
-        let twice = memory_mb.saturating_mul(2).saturating_sub(min).div_ceil(step) * step + min;
-        Ok(twice.min(most))
+        Ok(self.platform.memory_at_least(memory_mb.saturating_mul(2)))
     }
 
     /// Remembers that workers need more memory than this, in this epoch and all later ones.
