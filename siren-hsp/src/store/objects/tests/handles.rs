@@ -273,3 +273,41 @@ fn a_worker_reports_the_requests_that_it_made() {
         assert!(exact.within(most), "{exact:?}, at most {most:?}");
     });
 }
+
+/// A pull asks for the state and for the parts that changed, and for nothing else.
+#[test]
+fn a_pull_asks_only_for_parts_that_change() {
+    block_on(async {
+        let (parts, plan) = (3, plan(Synchrony::Hybrid, UpdateRule::Sgd));
+        let world = World::new(parts);
+        let _driver = world.driver(&plan).await;
+        let (worker, other) = (world.handle(), world.handle());
+        let mut replica = Replica::new();
+        let pull = async |replica: &mut Replica| {
+            let before = world.objects.count();
+            let pulled = worker.pull(0, replica, 0).await.unwrap();
+            (world.objects.count() - before, pulled.copied)
+        };
+        let session = 2;
+        assert_eq!(pull(&mut replica).await, (session + 1 + u64::from(parts), DIM));
+        assert_eq!(pull(&mut replica).await, (1, 0), "nothing has happened");
+        other.push(&update(&plan, 1, 0, &gradient(1, 0))).await.unwrap();
+        assert_eq!(pull(&mut replica).await, (1, 0), "nobody has applied it yet");
+
+        // Every aggregator has its share of requests, which ends after the first update.
+        let handle = world.handle();
+        let context = Bench::new(&world, &handle);
+        for number in 0..parts {
+            let cap = Requests { writes: 12, reads: 14 };
+            handle.aggregate(&invocation(&plan, number, cap), &context).await.unwrap();
+        }
+        assert_eq!(pull(&mut replica).await, (1 + u64::from(parts), DIM));
+        assert_eq!(pull(&mut replica).await, (1, 0), "all of it is here");
+
+        // What was pushed by this handle will change all parts, so that they are asked for at once.
+        worker.push(&update(&plan, 0, 0, &gradient(0, 0))).await.unwrap();
+        assert_eq!(pull(&mut replica).await, (1 + u64::from(parts), 0));
+        // Another replica has nothing.
+        assert_eq!(pull(&mut Replica::new()).await, (1 + u64::from(parts), DIM));
+    });
+}
