@@ -34,6 +34,8 @@ enum Command {
     Up(Up),
     /// Show what is there.
     Status(Where),
+    /// Remove the versions of earlier code, when no job runs that began with it.
+    Clean(Where),
     /// Remove everything.
     Down(Down),
     /// Print the least policy of the person who deploys and trains.
@@ -106,6 +108,7 @@ async fn main() -> ExitCode {
     let done = match Flags::parse().command {
         Command::Up(flags) => up(flags).await,
         Command::Status(place) => status(&place).await,
+        Command::Clean(place) => clean(&place).await,
         Command::Down(flags) => down(&flags).await,
         Command::Policy => {
             println!("{:#}", operator_policy());
@@ -170,6 +173,12 @@ async fn up(flags: Up) -> Result<()> {
 
 async fn status(place: &Where) -> Result<()> {
     println!("{}", place.open(place.settings()).await?.status().await?);
+    Ok(())
+}
+
+async fn clean(place: &Where) -> Result<()> {
+    let (aliases, versions) = place.open(place.settings()).await?.clean().await?;
+    println!("removed {versions} versions of earlier code and {aliases} of their names");
     Ok(())
 }
 

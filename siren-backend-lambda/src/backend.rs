@@ -10,7 +10,7 @@ mod loopback;
 mod pace;
 mod report;
 mod settings;
-mod versions;
+pub(crate) mod versions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -140,16 +140,6 @@ impl Lambda {
     pub async fn publish(&self, memory_mb: u32, timeout: Duration) -> Result<String> {
         self.platform.check_memory(memory_mb)?;
         self.versions.alias(memory_mb, self.platform.enforced(timeout)).await
-    }
-
-    /// Deletes the versions of earlier code, and the aliases that this backend made for them; how many
-    /// aliases and versions that were.
-    ///
-    /// # Errors
-    ///
-    /// Rejected when it is not permitted; transient ones of the platform.
-    pub async fn clean(&self) -> Result<(usize, usize)> {
-        self.versions.clean().await
     }
 
     /// The request for an invocation; where it is too large for a payload it is left in the bucket, under

@@ -37,6 +37,7 @@ mod settings;
 mod status;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::time::Duration;
 
@@ -228,6 +229,31 @@ impl Deployment {
             removal.note(Resource::Role(names.role.clone()), role.ours);
         }
         Ok(removal)
+    }
+
+    /// Deletes the versions of earlier code that drivers published, with their aliases, and says how many
+    /// aliases and versions these were. A job that began before the code changed still invokes them, and
+    /// fails: call this when none runs. An alias of another's making keeps its version.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when there is no function that carries this deployment's tags; and whatever AWS answers.
+    /// What was deleted before stays so: call it again.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future stops between two requests: call it again.
+    pub async fn clean(&self) -> Result<(usize, usize)> {
+        let name = &self.planned().function;
+        match function::look(&self.lambda, &self.planned()).await? {
+            Some(function) if function.ours => {
+                versions::clean(&self.lambda, name, &function.code_sha256).await
+            }
+            _ => Err(Error::rejected(format!(
+                "there is no function {name} of this deployment: set it up first, or name another \
+                 deployment"
+            ))),
+        }
     }
 
     /// The names of its parts: its bucket too, where it has one.

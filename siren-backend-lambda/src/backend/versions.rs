@@ -5,8 +5,6 @@
 //! and reused. The last part is of the code: a deployment in the middle of a job changes nothing of what
 //! the job invokes.
 
-mod clean;
-
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -63,7 +61,7 @@ impl Size {
 }
 
 /// Whether a name is one that this module gives to aliases.
-fn is_ours(alias: &str) -> bool {
+pub(crate) fn is_ours(alias: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let code = |text: &str| text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let parts = alias.strip_prefix('m').and_then(|rest| rest.split_once("-t"));

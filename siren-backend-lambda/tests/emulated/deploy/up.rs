@@ -73,6 +73,31 @@ async fn versions_of_other_sizes_are_not_undone() {
 }
 
 #[tokio::test]
+async fn versions_of_earlier_code_are_removed_unless_somebody_named_them() {
+    let account = Account::new(9).await;
+    let deployment = account.named("siren").await;
+    let refused = deployment.clean().await.unwrap_err();
+    assert!(refused.message().contains("no function siren"), "{}", refused.chain());
+    let publish = async |number: u8, alias: &str| {
+        deployment.up(&code(number)).await.unwrap();
+        let publish = account.lambda().publish_version().function_name("siren");
+        let version = publish.send().await.unwrap().version.unwrap();
+        let create = account.lambda().create_alias().function_name("siren").name(alias);
+        create.function_version(version).send().await.unwrap();
+    };
+    publish(1, "m512-t120-0123abcd").await;
+    publish(2, "live").await;
+    publish(3, "m512-t120-89abcdef").await;
+    assert_eq!(deployment.clean().await.unwrap(), (1, 1));
+    let function = deployment.status().await.unwrap().function.unwrap();
+    let mut left: Vec<_> = function.aliases.iter().map(|alias| alias.name.as_str()).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["live", "m512-t120-89abcdef"]);
+    assert_eq!(function.versions.len(), 2);
+    assert_eq!(deployment.clean().await.unwrap(), (0, 0));
+}
+
+#[tokio::test]
 async fn the_bucket_is_private_and_runs_expire() {
     let account = Account::new(4).await;
     let settings = Settings { expire_days: 9, ..Settings::default() };

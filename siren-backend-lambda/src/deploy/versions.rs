@@ -1,0 +1,64 @@
+//! Removing versions that nobody needs any more.
+
+use std::collections::HashSet;
+
+use aws_sdk_lambda::Client;
+use siren_core::Result;
+
+use super::answer::unless;
+use crate::aws;
+use crate::backend::versions::is_ours;
+
+/// Deletes the aliases of the driver's making that point to other code than this, and the versions of
+/// other code that no alias points to; how many aliases and versions these were.
+pub(super) async fn clean(client: &Client, function: &str, code: &str) -> Result<(usize, usize)> {
+    let what = format!("cleaning up the versions of {function}");
+    let old = old_versions(client, function, code, &what).await?;
+    let mut needed = HashSet::new();
+    let mut aliases = Vec::new();
+    let mut pages = client.list_aliases().function_name(function).into_paginator().send();
+    while let Some(page) = pages.next().await {
+        for alias in page.map_err(|error| aws::error(&what, error))?.aliases() {
+            let name = alias.name().unwrap_or_default().to_owned();
+            let version = alias.function_version().unwrap_or_default().to_owned();
+            if is_ours(&name) && old.contains(&version) {
+                aliases.push(name);
+            } else {
+                needed.insert(version);
+            }
+        }
+    }
+    for alias in &aliases {
+        let delete = client.delete_alias().function_name(function).name(alias).send().await;
+        unless(delete, &["ResourceNotFoundException"], &what)?;
+    }
+    let versions: Vec<&String> = old.difference(&needed).collect();
+    for version in &versions {
+        let delete = client.delete_function().function_name(function).qualifier(*version);
+        unless(delete.send().await, &["ResourceNotFoundException"], &what)?;
+    }
+    Ok((aliases.len(), versions.len()))
+}
+
+/// The published versions of other code.
+async fn old_versions(
+    client: &Client,
+    function: &str,
+    code: &str,
+    what: &str,
+) -> Result<HashSet<String>> {
+    let mut old = HashSet::new();
+    let list = client.list_versions_by_function().function_name(function);
+    let mut pages = list.into_paginator().send();
+    while let Some(page) = pages.next().await {
+        for version in page.map_err(|error| aws::error(what, error))?.versions() {
+            if let (Some(number), Some(of)) = (version.version(), version.code_sha256())
+                && number != "$LATEST"
+                && of != code
+            {
+                old.insert(number.to_owned());
+            }
+        }
+    }
+    Ok(old)
+}
