@@ -8,8 +8,8 @@ use siren_core::{Error, ErrorKind, Result};
 
 use super::Architecture;
 
-/// Builds the only binary of a package of the workspace in this folder, in release, with cargo-lambda,
-/// and returns where it is. Blocks for as long as compiling takes; cargo prints what it does.
+/// Builds the only binary of a package of the workspace in this folder with cargo-lambda, as its profile
+/// for releases says and stripped, and returns where it is. Blocks for as long as compiling takes; cargo prints what it does.
 ///
 /// # Errors
 ///
@@ -31,6 +31,9 @@ pub fn build(package: &str, architecture: Architecture) -> Result<PathBuf> {
     }
     let mut command = Command::new("cargo");
     command.args(["lambda", "build", "--release", "--output-format", "binary"]);
+    // Of its own accord it would have a panic end the process: then nobody could say what the workload
+    // panicked with, and the environment would have to start anew.
+    command.arg("--disable-optimizations").env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
     command.args(["--package", package]);
     command.arg(match architecture {
         Architecture::Arm64 => "--arm64",
