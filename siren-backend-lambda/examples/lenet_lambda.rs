@@ -60,6 +60,10 @@ struct Site {
     /// This program runs in the bucket's region, so that nothing it reads leaves it
     #[arg(long)]
     inside: bool,
+    /// How often an aggregator looks for updates, such as 200ms: sooner costs more, and updates are less
+    /// stale
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "200ms")]
+    pace: Duration,
     /// Do not ask before money is spent
     #[arg(long)]
     yes: bool,
@@ -106,7 +110,7 @@ async fn train(flags: Flags, site: Site) -> Result<ExitCode> {
     let sdk = aws.config().await?;
     let (function, bucket) = names(&sdk, &site).await?;
     let objects = S3Objects::new(&sdk, &bucket, "");
-    let options = options(&config, &workload, flags.allocation().workers);
+    let options = options(&config, &workload, flags.allocation().workers, site.pace);
     let lambda = Lambda::connect(Settings {
         options,
         inside: site.inside,
@@ -156,12 +160,12 @@ async fn train(flags: Flags, site: Site) -> Result<ExitCode> {
 }
 
 /// What suits functions, where the flags do not say: four of them, and a push for every two batches. More
-/// batches for each push cost less and learn less: for a model as small as this one, requests are most of
-/// what is paid. Updates are twice as stale as in memory, since they wait for an aggregator, and staleness is
-/// momentum of its own.
+/// batches for each push cost less and learn less: for a model as small as this one, requests are half of
+/// what is paid. Updates wait for an aggregator, and are more stale than in memory; staleness is momentum of
+/// its own (Mitliagkas et al., "Asynchrony begets momentum", 2016).
 fn defaults(flags: Flags) -> Flags {
     let workers = flags.workers.unwrap_or(4);
-    let momentum = (1.0 - 0.2 * workers as f32).max(0.0);
+    let momentum = (1.0 - 0.15 * workers as f32).max(0.0);
     Flags {
         workers: Some(workers),
         momentum: flags.momentum.or(Some(momentum)),
@@ -225,6 +229,7 @@ fn options(
     config: &Config,
     workload: &Arc<BurnWorkload<DigitLearner>>,
     workers: u32,
+    pace: Duration,
 ) -> ObjectOptions {
     let steps = steps::LENET;
     let work = Work::Gradient { examples: config.batch_size };
@@ -234,6 +239,7 @@ fn options(
     ObjectOptions {
         parts: ObjectOptions::parts_for(workload.dim(), workers, cycle),
         cycle,
+        pace,
         ..ObjectOptions::default()
     }
 }
