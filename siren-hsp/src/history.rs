@@ -97,6 +97,11 @@ impl History {
         self.write(line)
     }
 
+    /// Whether an earlier part of the run has written some of it.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.resume
+    }
+
     /// Whether the first line is written.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun

@@ -76,7 +76,8 @@ pub struct Trained {
     pub record: RunRecord,
     /// The parameters at the last barrier.
     pub values: Vec<f32>,
-    /// Whether an epoch was launched at all; otherwise no file was written.
+    /// Whether an epoch was launched at all, by this run or the one that it goes on with; otherwise no
+    /// file was written.
     pub started: bool,
 }
 

@@ -30,6 +30,10 @@ impl Trainer {
     /// Ends a run: the record, the files, the scheduler, the observer.
     pub(super) fn finish(mut self, snapshot: Snapshot, end: End) -> Result<Trained> {
         let (reason, detail) = end;
+        if self.history.goes_on() && !self.history.has_begun() {
+            // There is nothing left to do, but the driver may have been killed before it wrote that down.
+            self.history.begin(&Line::Started { epoch: snapshot.sealed_epochs })?;
+        }
         let initial =
             self.initial.unwrap_or(Evaluation { loss: f64::NAN, accuracy: None, auc: None });
         // What the driver has done since the last barrier: there is nothing left to hold it back for.
