@@ -11,7 +11,7 @@ use super::keys::Cuts;
 /// (hpides/skyrise, arXiv 2501.07771).
 const BANDWIDTH: u64 = 75_000_000;
 
-/// The most parts: keys have room for more, but a pull reads all of them.
+/// The most parts: keys have room for more, but a pull may have to read all of them.
 const MOST_PARTS: u32 = 4_096;
 
 /// How an [`ObjectStore`](super::ObjectStore) works. All handles of a store should have the same.
@@ -19,7 +19,7 @@ const MOST_PARTS: u32 = 4_096;
 #[serde(default, deny_unknown_fields)]
 pub struct ObjectOptions {
     /// Into how many parts the parameters are cut, when they are first put into the store; each is read
-    /// by every pull, and belongs to one aggregator at a time. [`parts_for`](Self::parts_for) says how
+    /// by every pull after it has changed, and belongs to one aggregator at a time. [`parts_for`](Self::parts_for) says how
     /// many a swarm needs.
     pub parts: u32,
     /// Whether this handle applies updates by itself, whenever somebody wants to see them. Then there
@@ -83,7 +83,7 @@ impl ObjectOptions {
         let polls = (1.0 / self.poll.as_secs_f64().max(1e-3)).ceil() as u64;
         StoreCosts {
             push: Requests { writes: 1, reads: 0 },
-            // The state and all parts.
+            // The state and all parts, at most.
             pull: reads(1 + parts),
             wait: reads(polls.min(8) * (1 + parts)),
             // Listing what was pushed, and another look at everything.

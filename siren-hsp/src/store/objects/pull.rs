@@ -9,7 +9,7 @@ use siren_core::{Clock, Error, ErrorKind, Pulled, Replica, Result};
 use super::ObjectStore;
 use super::head::{Meta, pull_len};
 use super::part::missing;
-use super::session::{Seen, Session};
+use super::session::{Seen, Session, View};
 use super::state::{fenced, floor, not_open};
 use crate::objects::Fetched;
 
@@ -22,6 +22,25 @@ struct Found {
     stamp: u64,
     /// Its bytes, and where the parameters start, unless the replica has them.
     bytes: Option<(Vec<u8>, usize)>,
+}
+
+/// What a pull has of the parts so far.
+struct Gathering {
+    /// The generation that they are of.
+    of: u64,
+    found: Vec<Option<Found>>,
+    /// Whether they were asked for before.
+    again: bool,
+}
+
+/// What reading the parts came to.
+enum Gathered {
+    /// They have what is asked of them.
+    All,
+    /// Some of them have not.
+    Short,
+    /// They are of another epoch than the one that is known.
+    Outdated,
 }
 
 /// What asking for a part came to.
@@ -41,67 +60,81 @@ impl ObjectStore {
     ) -> Result<Pulled> {
         let mut delays = Delays::new(self.options.poll);
         let mut since = None;
-        let mut gathered: Option<(u64, Vec<Option<Found>>)> = None;
+        let mut gathered = None;
         loop {
             if self.options.inline {
                 self.step().await?;
             }
             let session = self.session(epoch).await?;
-            if session.floor() < progress {
-                // The state is smaller than the parts, and goes ahead of them.
-                let view = self.read(&self.calls).await?.ok_or_else(|| not_open(epoch))?;
+            // The state is smaller than the parts, and goes ahead of them.
+            let ahead = match session.floor() < progress {
+                true => Some(self.read(&self.calls).await?.ok_or_else(|| not_open(epoch))?),
+                false => None,
+            };
+            if let Some(view) = &ahead {
                 view.state.current(epoch)?;
-                if session.floor() >= progress {
-                    continue;
-                }
-            } else {
-                let is_first = since.is_none();
-                let found = match &mut gathered {
-                    Some((generation, found)) if *generation == session.generation => found,
-                    other => &mut other.insert((session.generation, session.have(replica))).1,
+            }
+            if session.floor() >= progress {
+                let mut gathering = match gathered.take() {
+                    Some(Gathering { of, found, .. }) if of == session.generation => {
+                        Gathering { of, found, again: true }
+                    }
+                    _ => Gathering::of(&session, replica),
                 };
-                let wants = |found: &Option<Found>, marks: &[u64]| {
-                    found.as_ref().is_none_or(|found| {
-                        let is_short = is_first || session.reached(&found.meta) < progress;
-                        is_short && !session.holds(&found.meta, marks)
-                    })
-                };
-                // Parts of which it is known that they change are asked for together with the state,
-                // others only if the state says so.
-                let known = self.marks(&session);
-                let early: Vec<bool> = found.iter().map(|found| wants(found, &known)).collect();
-                let (view, answers) =
-                    futures::try_join!(self.read(&self.calls), self.ask(&session, found, &early))?;
-                let view = view.ok_or_else(|| not_open(epoch))?;
-                let open = view.state.current(epoch)?;
-                if open.generation != session.generation {
-                    continue;
-                }
-                take(found, answers)?;
-                let late: Vec<bool> = early
-                    .iter()
-                    .zip(found.iter())
-                    .map(|(&early, found)| !early && wants(found, &open.marks))
-                    .collect();
-                let answers = self.ask(&session, found, &late).await?;
-                take(found, answers)?;
-                let found = || found.iter().flatten();
-                if found().any(|found| found.meta.generation > session.generation) {
-                    // Of the next epoch: the state that was read is not the last one.
-                    continue;
-                }
-                if found().any(|found| session.is_of(&found.meta) && found.meta.closed) {
-                    return Err(fenced(epoch));
-                }
-                if found().all(|found| session.reached(&found.meta) >= progress) {
-                    let waited = since.map_or(Duration::ZERO, |since| self.clock.now() - since);
-                    let found: Vec<&Found> = found().collect();
-                    return Ok(Pulled { waited, ..copy(&session, &found, replica)? });
+                match self.gather(&session, ahead, &mut gathering, progress).await? {
+                    Gathered::All => {
+                        let waited = since.map_or(Duration::ZERO, |since| self.clock.now() - since);
+                        return Ok(Pulled { waited, ..copy(&session, &gathering.found, replica)? });
+                    }
+                    Gathered::Outdated => continue,
+                    Gathered::Short => gathered = Some(gathering),
                 }
             }
             since.get_or_insert(self.clock.now());
             delays.wait(&*self.clock).await;
         }
+    }
+
+    /// Reads what has changed: parts of which it is known that they change together with the state,
+    /// unless it was read `ahead`, and others only if the state says so.
+    async fn gather(
+        &self,
+        session: &Session,
+        ahead: Option<View>,
+        gathering: &mut Gathering,
+        progress: u64,
+    ) -> Result<Gathered> {
+        let epoch = session.plan.epoch;
+        let state = async {
+            match ahead {
+                Some(view) => Ok(Some(view)),
+                None => self.read(&self.calls).await,
+            }
+        };
+        let early = gathering.wanted(session, &self.marks(session), progress);
+        let (view, answers) = futures::try_join!(state, self.ask(session, gathering, &early))?;
+        let view = view.ok_or_else(|| not_open(epoch))?;
+        let open = view.state.current(epoch)?;
+        if open.generation != session.generation {
+            return Ok(Gathered::Outdated);
+        }
+        gathering.take(answers)?;
+        let mut late = gathering.wanted(session, &open.marks, progress);
+        late.retain(|part| !early.contains(part));
+        let answers = self.ask(session, gathering, &late).await?;
+        gathering.take(answers)?;
+        let metas = || gathering.found.iter().flatten().map(|found| &found.meta);
+        if metas().any(|meta| meta.generation > session.generation) {
+            // Of the next epoch: the state that was read is not the last one.
+            return Ok(Gathered::Outdated);
+        }
+        if metas().any(|meta| session.is_of(meta) && meta.closed) {
+            return Err(fenced(epoch));
+        }
+        Ok(match metas().all(|meta| session.reached(meta) >= progress) {
+            true => Gathered::All,
+            false => Gathered::Short,
+        })
     }
 
     /// Batches of each shard that are known to be applied sooner or later: what the last state said, and
@@ -115,17 +148,15 @@ impl ObjectStore {
         pushed.enumerate().map(|(shard, pushed)| pushed.max(marks(shard))).collect()
     }
 
-    /// Asks for the parts that are `wanted`, where they are not as they were found.
+    /// Asks for these parts, where they are not as they were found.
     async fn ask(
         &self,
         session: &Session,
-        found: &[Option<Found>],
-        wanted: &[bool],
+        gathering: &Gathering,
+        parts: &[usize],
     ) -> Result<Vec<(usize, Answer)>> {
-        let mut asked = Vec::new();
-        for (part, found) in found.iter().enumerate().filter(|&(part, _)| wanted[part]) {
-            asked.push((part, found.as_ref().map_or(0, |found| found.stamp)));
-        }
+        let stamp = |part: usize| gathering.found[part].as_ref().map_or(0, |found| found.stamp);
+        let asked: Vec<(usize, u64)> = parts.iter().map(|&part| (part, stamp(part))).collect();
         stream::iter(asked)
             .map(|(part, has)| async move { Ok((part, self.find(session, part, has).await?)) })
             .buffered(AT_ONCE)
@@ -165,36 +196,50 @@ impl ObjectStore {
     }
 }
 
-/// Puts what was answered in the place of what was found before.
-fn take(found: &mut [Option<Found>], answers: Vec<(usize, Answer)>) -> Result<()> {
-    for (part, answer) in answers {
-        match answer {
-            Answer::Changed(changed) => found[part] = Some(changed),
-            Answer::Same => {}
-            Answer::Missing => return Err(missing(part)),
-        }
+impl Gathering {
+    /// What a replica has of the parts, as far as this handle knows them.
+    fn of(session: &Session, replica: &Replica) -> Self {
+        let cuts = session.cuts;
+        let has_all = replica.values.len() == cuts.dim && replica.versions.len() == cuts.parts;
+        let seen = session.seen.lock();
+        let have = seen.iter().enumerate().map(|(part, seen)| {
+            let Seen { meta, .. } = seen.as_ref().filter(|_| has_all)?;
+            let stamp = session.stamp(meta);
+            let found = Found { meta: Arc::clone(meta), stamp, bytes: None };
+            (stamp == replica.versions[part]).then_some(found)
+        });
+        Self { of: session.generation, found: have.collect(), again: false }
     }
-    Ok(())
+
+    /// The parts to ask for when these batches are known to be applied sooner or later. After a wait,
+    /// parts that had reached the progress are as good as they were.
+    fn wanted(&self, session: &Session, marks: &[u64], progress: u64) -> Vec<usize> {
+        let is_wanted = |found: &Found| {
+            let may_be_old = !self.again || session.reached(&found.meta) < progress;
+            may_be_old && !session.holds(&found.meta, marks)
+        };
+        let parts = self.found.iter().enumerate();
+        let wanted = parts.filter(|(_, found)| found.as_ref().is_none_or(is_wanted));
+        wanted.map(|(part, _)| part).collect()
+    }
+
+    /// Puts what was answered in the place of what was found before.
+    fn take(&mut self, answers: Vec<(usize, Answer)>) -> Result<()> {
+        for (part, answer) in answers {
+            match answer {
+                Answer::Changed(found) => self.found[part] = Some(found),
+                Answer::Same if self.found[part].is_some() => {}
+                Answer::Same | Answer::Missing => return Err(missing(part)),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Session {
     /// Names a state of a part of this lineage among those of all lineages.
     fn stamp(&self, meta: &Meta) -> u64 {
         (self.lineage << 40) + meta.sequence
-    }
-
-    /// The parts that a replica has, as far as this handle knows them.
-    fn have(&self, replica: &Replica) -> Vec<Option<Found>> {
-        let has_all =
-            replica.values.len() == self.cuts.dim && replica.versions.len() == self.cuts.parts;
-        let seen = self.seen.lock();
-        let have = seen.iter().enumerate().map(|(part, seen)| {
-            let Seen { meta, .. } = seen.as_ref().filter(|_| has_all)?;
-            let stamp = self.stamp(meta);
-            let found = Found { meta: Arc::clone(meta), stamp, bytes: None };
-            (stamp == replica.versions[part]).then_some(found)
-        });
-        have.collect()
     }
 
     /// Whether a part has begun with this epoch.
@@ -232,7 +277,7 @@ fn ends_early(part: usize) -> Error {
 }
 
 /// Copies the parts that the replica does not have.
-fn copy(session: &Session, found: &[&Found], replica: &mut Replica) -> Result<Pulled> {
+fn copy(session: &Session, found: &[Option<Found>], replica: &mut Replica) -> Result<Pulled> {
     let cuts = session.cuts;
     if replica.versions.len() != cuts.parts {
         replica.forget();
@@ -240,7 +285,10 @@ fn copy(session: &Session, found: &[&Found], replica: &mut Replica) -> Result<Pu
     }
     replica.values.resize(cuts.dim, 0.0);
     let mut copied = 0;
+    let mut version = u64::MAX;
     for (part, found) in found.iter().enumerate() {
+        let Some(found) = found else { return Err(missing(part)) };
+        version = version.min(found.meta.version);
         if let Some((bytes, at)) = &found.bytes {
             let range = cuts.range(part);
             let values = &mut replica.values[range.clone()];
@@ -251,7 +299,6 @@ fn copy(session: &Session, found: &[&Found], replica: &mut Replica) -> Result<Pu
             copied += range.len();
         }
     }
-    let version = found.iter().map(|found| found.meta.version).min().unwrap_or_default();
     Ok(Pulled { version, copied, waited: Duration::ZERO })
 }
 

@@ -11,7 +11,7 @@ use siren_core::{
 
 use super::super::keys::Keys;
 use super::super::payload;
-use super::support::{Bench, DIM, World, again, gradient, invocation, plan, update};
+use super::support::{Bench, DIM, World, again, gradient, invocation, plan, update, yield_now};
 use crate::objects::Objects;
 use crate::{MemoryStore, ShardWorker};
 
@@ -274,7 +274,7 @@ fn a_worker_reports_the_requests_that_it_made() {
     });
 }
 
-/// A pull asks for the state and for the parts that changed, and for nothing else.
+/// A pull asks for the state and for the parts that change, and for nothing else.
 #[test]
 fn a_pull_asks_only_for_parts_that_change() {
     block_on(async {
@@ -282,32 +282,88 @@ fn a_pull_asks_only_for_parts_that_change() {
         let world = World::new(parts);
         let _driver = world.driver(&plan).await;
         let (worker, other) = (world.handle(), world.handle());
-        let mut replica = Replica::new();
         let pull = async |replica: &mut Replica| {
             let before = world.objects.count();
             let pulled = worker.pull(0, replica, 0).await.unwrap();
             (world.objects.count() - before, pulled.copied)
         };
-        let session = 2;
-        assert_eq!(pull(&mut replica).await, (session + 1 + u64::from(parts), DIM));
-        assert_eq!(pull(&mut replica).await, (1, 0), "nothing has happened");
-        other.push(&update(&plan, 1, 0, &gradient(1, 0))).await.unwrap();
-        assert_eq!(pull(&mut replica).await, (1, 0), "nobody has applied it yet");
-
-        // Every aggregator has its share of requests, which ends after the first update.
+        // What aggregators may ask for ends after one update.
         let handle = world.handle();
         let context = Bench::new(&world, &handle);
-        for number in 0..parts {
+        let aggregate = async |number: u32| {
             let cap = Requests { writes: 12, reads: 14 };
             handle.aggregate(&invocation(&plan, number, cap), &context).await.unwrap();
-        }
-        assert_eq!(pull(&mut replica).await, (1 + u64::from(parts), DIM));
+        };
+        let mut replica = Replica::new();
+        let session = 2;
+        assert_eq!(pull(&mut replica).await, (session + 1 + 3, DIM));
+        assert_eq!(pull(&mut replica).await, (1, 0), "nothing has happened");
+        other.push(&update(&plan, 1, 0, &gradient(1, 0))).await.unwrap();
+        assert_eq!(pull(&mut replica).await, (1, 0), "nobody has counted it yet");
+        aggregate(0).await;
+        assert_eq!(pull(&mut replica).await, (1 + 3, 3), "one part has it, the others will");
+        aggregate(1).await;
+        assert_eq!(pull(&mut replica).await, (1 + 2, 3), "two parts do not have it");
+        aggregate(2).await;
+        assert_eq!(pull(&mut replica).await, (1 + 1, 4), "one does not");
         assert_eq!(pull(&mut replica).await, (1, 0), "all of it is here");
 
         // What was pushed by this handle will change all parts, so that they are asked for at once.
         worker.push(&update(&plan, 0, 0, &gradient(0, 0))).await.unwrap();
-        assert_eq!(pull(&mut replica).await, (1 + u64::from(parts), 0));
-        // Another replica has nothing.
-        assert_eq!(pull(&mut Replica::new()).await, (1 + u64::from(parts), DIM));
+        assert_eq!(pull(&mut replica).await, (1 + 3, 0));
+        // Another replica of the same handle has nothing, and takes nothing from the first.
+        let mut second = Replica::new();
+        assert_eq!(pull(&mut second).await, (1 + 3, DIM));
+        for number in 0..parts {
+            aggregate(number).await;
+        }
+        assert_eq!(pull(&mut second).await, (1 + 3, DIM));
+        assert_eq!(pull(&mut replica).await, (1 + 3, DIM), "seen by the handle, not by this one");
+        assert_eq!(replica.values, second.values);
+        let sum = |i: usize| i as f32 - 0.5 * (gradient(0, 0)[i] + gradient(1, 0)[i]);
+        assert_eq!(replica.values, (0..DIM).map(sum).collect::<Vec<_>>());
+    });
+}
+
+/// A pull that waits for one part does not read the others again, nor the state twice in one look.
+#[test]
+fn a_pull_that_waits_reads_what_is_short() {
+    block_on(async {
+        let plan = plan(Synchrony::Bulk, UpdateRule::Sgd);
+        let world = World::new(2);
+        let driver = world.driver(&plan).await;
+        let (worker, handle) = (world.handle(), world.handle());
+        let context = Bench::new(&world, &handle);
+        let aggregate = async |number: u32| {
+            let cap = Requests { writes: 14, reads: 20 };
+            handle.aggregate(&invocation(&plan, number, cap), &context).await.unwrap();
+        };
+        let mut replica = Replica::new();
+        worker.pull(0, &mut replica, 0).await.unwrap();
+        for shard in 0..plan.shards {
+            world.handle().push(&update(&plan, shard, 0, &gradient(shard, 0))).await.unwrap();
+        }
+        aggregate(0).await;
+        let keys = Keys::new("run").unwrap();
+        let lineage = driver.read(&driver.calls).await.unwrap().unwrap().state.lineage.unwrap();
+        let (first, second) = (keys.head(lineage, 0), keys.head(lineage, 1));
+        world.objects.read.lock().clear();
+        let times =
+            |key: &str| world.objects.read.lock().iter().filter(|read| *read == key).count();
+        let waiting = async {
+            let pulled = worker.pull(0, &mut replica, 1).await.unwrap();
+            assert_eq!((pulled.copied, pulled.version), (DIM, 1));
+        };
+        let helping = async {
+            while times(&second) < 4 {
+                yield_now().await;
+            }
+            let (state, short) = (times(&keys.state()), times(&second));
+            // One more may be under way.
+            assert!(state == short || state == short + 1, "{state} and {short}");
+            aggregate(1).await;
+        };
+        join(waiting, helping).await;
+        assert_eq!(times(&first), 1, "it has what is waited for");
     });
 }

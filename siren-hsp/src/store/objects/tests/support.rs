@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use siren_core::{
     Clock, Context, DataSource, EpochPlan, Error, ErrorKind, Gradient, Invocation, ParameterStore,
     Replica, Requests, Result, Role, Seed, Snapshot, Synchrony, Task, Time, Update, UpdateId,
@@ -57,6 +58,8 @@ pub(super) struct Slow {
     /// Answers to lose, of requests that had their effect: every fifth one, as long as this lasts.
     pub(super) lose: AtomicU64,
     count: AtomicU64,
+    /// What was read, by its key.
+    pub(super) read: Mutex<Vec<String>>,
     pub(super) fired: AtomicU64,
 }
 
@@ -94,6 +97,7 @@ impl Slow {
 #[async_trait]
 impl Objects for Slow {
     async fn get(&self, key: &str, known: Option<&Tag>) -> Result<Fetched> {
+        self.read.lock().push(key.into());
         self.call(self.inner.get(key, known)).await
     }
 
