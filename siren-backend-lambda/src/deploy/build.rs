@@ -32,8 +32,14 @@ pub fn build(package: &str, architecture: Architecture) -> Result<PathBuf> {
     let mut command = Command::new("cargo");
     command.args(["lambda", "build", "--release", "--output-format", "binary"]);
     // Of its own accord it would have a panic end the process: then nobody could say what the workload
-    // panicked with, and the environment would have to start anew.
+    // panicked with, and the environment would have to start anew. What else it would do: all but the
+    // link-time optimisation, which takes longer than it is worth.
     command.arg("--disable-optimizations").env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
+    let cpu = match architecture {
+        Architecture::Arm64 => "neoverse-n1",
+        Architecture::X86_64 => "haswell",
+    };
+    command.args(["--config", &format!("build.rustflags=['-Ctarget-cpu={cpu}']")]);
     command.args(["--package", package]);
     command.arg(match architecture {
         Architecture::Arm64 => "--arm64",
