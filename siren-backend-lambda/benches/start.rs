@@ -1,5 +1,5 @@
-//! What passes in a function before its worker works: the start of its process, from a request to its
-//! worker, and the first pull.
+//! What passes in a function before its worker works: the start of its process, and from a request to its
+//! worker; and a step of that worker, which pulls and pushes.
 //!
 //! Deploys a small function to the server that `SIREN_TEST_MINISTACK` names, and removes it again;
 //! `tests/emulators.sh` shows how to start the server. On AWS a start also has the sandbox's and the download's
@@ -79,12 +79,13 @@ async fn measure(config: &SdkConfig, deployment: &Deployment) -> Result<()> {
         let job = Job { bucket, store, options, data, invocation };
         let request = payload::write(&Request::new(Ask::Run(Box::new(job))), "the request")?;
         let sent = client.invoke().function_name(function).qualifier(alias);
-        let answer = sent.payload(Blob::new(request)).send().await.expect("the server invokes");
+        let answer = sent.payload(Blob::new(request)).send().await;
+        let answer = answer.map_err(|error| Error::rejected("cannot invoke").with_source(error))?;
         let answer = answer.payload.unwrap_or_default();
         let Response { reply, timing, .. } = payload::read(answer.as_ref(), "the answer")?;
         match reply {
             Reply::Report(report) => Ok::<_, Error>((report, timing)),
-            other => panic!("no report: {other:?}"),
+            other => Err(Error::rejected(format!("no report: {other:?}"))),
         }
     };
     let (mut alias, mut position) = (String::new(), 0);
@@ -103,8 +104,10 @@ async fn measure(config: &SdkConfig, deployment: &Deployment) -> Result<()> {
     say("INIT, clients and connection", cold.iter().filter_map(|timing| timing.init_s));
     say("request to worker, cold, with the data's index", cold.iter().map(|cold| cold.start_s));
     say("request to worker, warm", warm.iter().map(|(_, timing)| timing.start_s));
-    let step = |report: &WorkerReport| report.fetch.as_secs_f64() / report.updates as f64;
-    say("batch and pull, warm", warm.iter().map(|(report, _)| step(report)));
+    let step = |report: &WorkerReport| {
+        (report.fetch + report.compute + report.update).as_secs_f64() / report.updates as f64
+    };
+    say("a step, warm: pull, batch, gradient, push", warm.iter().map(|(report, _)| step(report)));
     Ok(())
 }
 

@@ -3,10 +3,11 @@
 //! ```text
 //! cargo run -p siren-backend-lambda --example deploy -- up --package siren-lenet-function
 //! cargo run -p siren-backend-lambda --example deploy -- status
+//! cargo run -p siren-backend-lambda --example deploy -- clean
 //! cargo run -p siren-backend-lambda --example deploy -- down
 //! ```
 //!
-//! `up` and `down` say what they will do and ask first. With `--endpoint` they talk to another server,
+//! `up`, `clean` and `down` say what they will do and ask first. With `--endpoint` they talk to another server,
 //! such as an emulator. `policy` prints the least that the person must be allowed who uses this.
 
 use std::io::{BufRead, IsTerminal, Write};
@@ -35,7 +36,7 @@ enum Command {
     /// Show what is there.
     Status(Where),
     /// Remove the versions of earlier code, when no job runs that began with it.
-    Clean(Where),
+    Clean(Clean),
     /// Remove everything.
     Down(Down),
     /// Print the least policy of the person who deploys and trains.
@@ -92,6 +93,15 @@ struct Up {
 }
 
 #[derive(Args)]
+struct Clean {
+    #[command(flatten)]
+    place: Where,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Args)]
 struct Down {
     #[command(flatten)]
     place: Where,
@@ -108,7 +118,7 @@ async fn main() -> ExitCode {
     let done = match Flags::parse().command {
         Command::Up(flags) => up(flags).await,
         Command::Status(place) => status(&place).await,
-        Command::Clean(place) => clean(&place).await,
+        Command::Clean(flags) => clean(&flags).await,
         Command::Down(flags) => down(&flags).await,
         Command::Policy => {
             println!("{:#}", operator_policy());
@@ -176,8 +186,20 @@ async fn status(place: &Where) -> Result<()> {
     Ok(())
 }
 
-async fn clean(place: &Where) -> Result<()> {
-    let (aliases, versions) = place.open(place.settings()).await?.clean().await?;
+async fn clean(Clean { place, yes }: &Clean) -> Result<()> {
+    let deployment = place.open(place.settings()).await?;
+    let status = deployment.status().await?;
+    println!("{status}");
+    let function = status.function.as_ref().filter(|function| function.ours);
+    if function.is_some_and(|function| function.versions.iter().all(|version| version.current)) {
+        println!("there is nothing to remove");
+        return Ok(());
+    }
+    println!(
+        "to do: remove versions of earlier code, and their names; a job that still runs with them fails"
+    );
+    go_on(*yes)?;
+    let (aliases, versions) = deployment.clean().await?;
     println!("removed {versions} versions of earlier code and {aliases} of their names");
     Ok(())
 }

@@ -246,9 +246,7 @@ impl Deployment {
     pub async fn clean(&self) -> Result<(usize, usize)> {
         let name = &self.planned().function;
         match function::look(&self.lambda, &self.planned()).await? {
-            Some(function) if function.ours => {
-                versions::clean(&self.lambda, name, &function.code_sha256).await
-            }
+            Some(function) if function.ours => versions::clean(&self.lambda, name).await,
             _ => Err(Error::rejected(format!(
                 "there is no function {name} of this deployment: set it up first, or name another \
                  deployment"

@@ -165,7 +165,7 @@ if [[ $# == 0 || $1 == programs ]]; then
         [[ -z $twice && $(sealed "$work/killed") -ge 4 ]] &&
             grep -q '"event":"finished","reason":"epochs"' "$work/killed/history.jsonl"
     }
-    down() { deploy clean && deploy down --yes && deploy status | grep -q 'nothing exists'; }
+    down() { deploy clean --yes && deploy down --yes && deploy status | grep -q 'nothing exists'; }
     for step in up trains goes_on down; do
         if "$step"; then
             echo "test programs::$step ... ok"

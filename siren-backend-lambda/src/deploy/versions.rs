@@ -9,11 +9,11 @@ use super::answer::unless;
 use crate::aws;
 use crate::backend::versions::is_ours;
 
-/// Deletes the aliases of the driver's making that point to other code than this, and the versions of
-/// other code that no alias points to; how many aliases and versions these were.
-pub(super) async fn clean(client: &Client, function: &str, code: &str) -> Result<(usize, usize)> {
+/// Deletes the aliases of the driver's making that point to other code than the latest, and the versions
+/// of other code that no alias points to; how many aliases and versions these were.
+pub(super) async fn clean(client: &Client, function: &str) -> Result<(usize, usize)> {
     let what = format!("cleaning up the versions of {function}");
-    let old = old_versions(client, function, code, &what).await?;
+    let old = old_versions(client, function, &what).await?;
     let mut needed = HashSet::new();
     let mut aliases = Vec::new();
     let mut pages = client.list_aliases().function_name(function).into_paginator().send();
@@ -25,6 +25,9 @@ pub(super) async fn clean(client: &Client, function: &str, code: &str) -> Result
                 aliases.push(name);
             } else {
                 needed.insert(version);
+                let routed =
+                    alias.routing_config().and_then(|all| all.additional_version_weights());
+                needed.extend(routed.into_iter().flatten().map(|(version, _)| version.clone()));
             }
         }
     }
@@ -40,25 +43,22 @@ pub(super) async fn clean(client: &Client, function: &str, code: &str) -> Result
     Ok((aliases.len(), versions.len()))
 }
 
-/// The published versions of other code.
-async fn old_versions(
-    client: &Client,
-    function: &str,
-    code: &str,
-    what: &str,
-) -> Result<HashSet<String>> {
-    let mut old = HashSet::new();
+/// The published versions of other code than the latest, all from one list: code that is deployed
+/// meanwhile is not taken for old.
+async fn old_versions(client: &Client, function: &str, what: &str) -> Result<HashSet<String>> {
+    let (mut latest, mut published) = (None, Vec::new());
     let list = client.list_versions_by_function().function_name(function);
     let mut pages = list.into_paginator().send();
     while let Some(page) = pages.next().await {
         for version in page.map_err(|error| aws::error(what, error))?.versions() {
-            if let (Some(number), Some(of)) = (version.version(), version.code_sha256())
-                && number != "$LATEST"
-                && of != code
-            {
-                old.insert(number.to_owned());
+            match (version.version(), version.code_sha256()) {
+                (Some("$LATEST"), code) => latest = code.map(str::to_owned),
+                (Some(number), Some(code)) => published.push((number.to_owned(), code.to_owned())),
+                _ => {}
             }
         }
     }
-    Ok(old)
+    let Some(latest) = latest else { return Ok(HashSet::new()) };
+    let old = published.into_iter().filter(|(_, code)| *code != latest);
+    Ok(old.map(|(number, _)| number).collect())
 }

@@ -18,7 +18,7 @@ pub(in crate::deploy) struct Function {
     pub(super) runtime: String,
     pub(super) handler: String,
     pub(super) environment: HashMap<String, String>,
-    pub(in crate::deploy) code_sha256: String,
+    pub(super) code_sha256: String,
     pub(super) architecture: Option<Architecture>,
     pub(super) memory_mb: u32,
     pub(super) timeout: Duration,
