@@ -160,7 +160,7 @@ async fn train(flags: Flags, site: Site) -> Result<ExitCode> {
 }
 
 /// What suits functions, where the flags do not say: four of them, and a push for every two batches. More
-/// batches for each push cost less and learn less: for a model as small as this one, requests are half of
+/// batches for each push cost less and learn less: for a model as small as this one, requests are most of
 /// what is paid. Updates wait for an aggregator, and are more stale than in memory; staleness is momentum of
 /// its own (Mitliagkas et al., "Asynchrony begets momentum", 2016).
 fn defaults(flags: Flags) -> Flags {

@@ -120,7 +120,7 @@ impl ObjectStore {
         }
         gathering.take(answers)?;
         let mut late = gathering.wanted(session, &open.marks, progress);
-        late.retain(|part| !early.contains(part));
+        late.retain(|part| early.binary_search(part).is_err());
         let answers = self.ask(session, gathering, &late).await?;
         gathering.take(answers)?;
         let metas = || gathering.found.iter().flatten().map(|found| &found.meta);
