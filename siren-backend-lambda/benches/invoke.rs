@@ -3,12 +3,13 @@
 //! The functions are a loopback server that answers after a second, so that what is measured is the
 //! driver: whether all invocations really are under way at once, each on a connection of its own.
 
+#[path = "../tests/emulated/config.rs"]
+mod config;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region};
-use aws_sdk_s3::config::Credentials;
 use siren_backend_lambda::payload::{self, Description, Reply, Response, Timing};
 use siren_backend_lambda::{Lambda, Settings};
 use siren_backend_local::WallClock;
@@ -39,12 +40,7 @@ async fn measure() {
             tokio::spawn(Arc::clone(&serving).serve(stream));
         }
     });
-    let config = aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("000000000000", "test", None, None, "bench"))
-        .endpoint_url(endpoint)
-        .load()
-        .await;
+    let config = config::config(&endpoint).await;
     let workload = workload();
     let settings = Settings::new(config, "function", "bucket", "run", "data", &workload);
     let lambda = Lambda::connect(settings).await.unwrap();

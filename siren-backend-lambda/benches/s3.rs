@@ -6,13 +6,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
+#[path = "../tests/emulated/config.rs"]
+mod config;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use aws_config::{BehaviorVersion, Region};
-use aws_sdk_s3::config::Credentials;
 use criterion::{Criterion, criterion_group, criterion_main};
 use siren_backend_lambda::S3Objects;
 use siren_backend_local::WallClock;
@@ -30,7 +31,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Parameters of a LeNet.
 const DIM: usize = 431_080;
 
-/// Cycles of each kind, the kinds taking turns.
+/// Requests of each kind, the kinds taking turns.
 const CYCLES: u64 = 40;
 
 fn plan() -> EpochPlan {
@@ -65,12 +66,7 @@ struct Bench {
 
 impl Bench {
     async fn new(address: &str) -> Self {
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("000000000000", "test", None, None, "bench"))
-            .endpoint_url(address)
-            .load()
-            .await;
+        let config = config::config(address).await;
         let settings = aws_sdk_s3::config::Builder::from(&config).force_path_style(true);
         let bucket = format!("siren-bench-{}", std::process::id());
         let client = aws_sdk_s3::Client::from_conf(settings.build());

@@ -5,14 +5,15 @@
 //! `tests/emulators.sh` shows how to start the server. On AWS a start also has the sandbox's and the download's
 //! time, which are not ours.
 
+#[path = "../tests/emulated/config.rs"]
+mod config;
 #[path = "../tests/emulated/problem.rs"]
 mod problem;
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::SdkConfig;
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_s3::config::Credentials;
 use problem::{LeastSquares, WIDTH};
 use siren_backend_lambda::data::{PackedData, pack};
 use siren_backend_lambda::deploy::{self, Architecture, Artefact, Deployment};
@@ -35,12 +36,7 @@ const EXAMPLES: usize = 16_384;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let address = std::env::var("SIREN_TEST_MINISTACK").expect("set SIREN_TEST_MINISTACK");
-    let config = aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("000000000000", "test", None, None, "bench"))
-        .endpoint_url(address)
-        .load()
-        .await;
+    let config = config::config(&address).await;
     let name = format!("siren-bench-{}", std::process::id());
     let settings = deploy::Settings { name, ..deploy::Settings::default() };
     let deployment = Deployment::open(&config, settings).await?;

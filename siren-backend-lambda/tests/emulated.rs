@@ -1,6 +1,8 @@
 //! Tests against real servers: MiniStack, and SeaweedFS as a second, independent S3. `emulators.sh`
 //! beside this file starts both. Without them the tests fail.
 
+#[path = "emulated/config.rs"]
+mod config;
 #[path = "emulated/data.rs"]
 mod data;
 #[path = "emulated/deploy/mod.rs"]

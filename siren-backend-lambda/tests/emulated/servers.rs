@@ -3,11 +3,12 @@
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_s3::config::Credentials;
+use aws_config::SdkConfig;
 use siren_backend_lambda::S3Objects;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
+
+pub(crate) use crate::config::config;
 
 /// The runtime of all tests, so that connections outlive each of them.
 pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
@@ -57,16 +58,6 @@ pub(crate) fn bucket() -> String {
 pub(crate) fn fresh() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// How a server at this address is reached.
-pub(crate) async fn config(address: &str) -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("000000000000", "test", None, None, "test"))
-        .endpoint_url(address)
-        .load()
-        .await
 }
 
 /// A client of its own.

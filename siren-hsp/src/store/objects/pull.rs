@@ -60,7 +60,7 @@ impl ObjectStore {
     ) -> Result<Pulled> {
         let mut delays = Delays::new(self.options.poll);
         let mut since = None;
-        let mut gathered = None;
+        let mut gathered: Option<Gathering> = None;
         loop {
             if self.options.inline {
                 self.step().await?;
@@ -75,19 +75,17 @@ impl ObjectStore {
                 view.state.current(epoch)?;
             }
             if session.floor() >= progress {
-                let mut gathering = match gathered.take() {
-                    Some(Gathering { of, found, .. }) if of == session.generation => {
-                        Gathering { of, found, again: true }
-                    }
-                    _ => Gathering::of(&session, replica),
-                };
+                let mut gathering = gathered
+                    .take()
+                    .filter(|gathering| gathering.of == session.generation)
+                    .unwrap_or_else(|| Gathering::of(&session, replica));
                 match self.gather(&session, ahead, &mut gathering, progress).await? {
                     Gathered::All => {
                         let waited = since.map_or(Duration::ZERO, |since| self.clock.now() - since);
                         return Ok(Pulled { waited, ..copy(&session, &gathering.found, replica)? });
                     }
                     Gathered::Outdated => continue,
-                    Gathered::Short => gathered = Some(gathering),
+                    Gathered::Short => gathered = Some(Gathering { again: true, ..gathering }),
                 }
             }
             since.get_or_insert(self.clock.now());

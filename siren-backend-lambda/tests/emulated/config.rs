@@ -1,0 +1,14 @@
+//! How a server is reached.
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::Credentials;
+
+/// How a server at this address is reached.
+pub(crate) async fn config(address: &str) -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("000000000000", "test", None, None, "test"))
+        .endpoint_url(address)
+        .load()
+        .await
+}
