@@ -16,7 +16,7 @@ use aggregation::results::{is_measuring, median, write};
 use criterion::{Criterion, SamplingMode};
 use serde::Serialize;
 use siren::data::MemorySource;
-use siren::{Config, Fixed, Layout, Stop, Synchrony};
+use siren::{Config, FixedScheduler, Layout, StopRules, SyncMode};
 
 /// Microseconds, from launch to seal.
 #[derive(Serialize)]
@@ -24,7 +24,7 @@ struct Row {
     what: &'static str,
     workers: u32,
     batches: u64,
-    synchrony: Synchrony,
+    synchrony: SyncMode,
     us_per_epoch: f64,
     us_per_invocation: f64,
     us_per_step: f64,
@@ -38,19 +38,19 @@ fn epochs(
     runtime: &tokio::runtime::Runtime,
     workers: u32,
     batches: u64,
-    synchrony: Synchrony,
+    synchrony: SyncMode,
 ) -> Vec<f64> {
     let workload = Arc::new(Empty(Layout::flat("nothing", 1).unwrap()));
     let train = MemorySource::new(vec![0; batches as usize], 1).unwrap();
     let config = Config {
         batch_size: 1,
-        synchrony,
-        stop: Stop { epochs: EPOCHS, ..Stop::default() },
+        sync_mode: synchrony,
+        stop: StopRules { epochs: EPOCHS, ..StopRules::default() },
         evaluate_threads: Some(1),
         ..Config::default()
     };
     runtime.block_on(async {
-        let scheduler = Fixed::new(workers, 1_769);
+        let scheduler = FixedScheduler::new(workers, 1_769);
         let trainer = siren::local(workload, Arc::new(train), None, scheduler, config).unwrap();
         let record = trainer.run().await.unwrap().record;
         assert!(record.epochs.iter().all(|epoch| epoch.complete && epoch.workers == workers));
@@ -69,15 +69,15 @@ fn main() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut rows = Vec::new();
     for (what, workers, batches, synchrony) in [
-        ("an epoch", 1, 1, Synchrony::Hybrid),
-        ("an invocation", 1_000, 1_000, Synchrony::Hybrid),
-        ("an invocation", 1_000, 1_000, Synchrony::Bulk),
-        ("a step", 1, 2_000, Synchrony::Hybrid),
-        ("a step", 2, 2_000, Synchrony::Hybrid),
-        ("a step", 2, 2_000, Synchrony::Bulk),
-        ("a step", 64, 2_000, Synchrony::Hybrid),
-        ("a step", 64, 2_000, Synchrony::Bulk),
-        ("a step", 64, 2_000, Synchrony::Stale { bound: 1 }),
+        ("an epoch", 1, 1, SyncMode::Hybrid),
+        ("an invocation", 1_000, 1_000, SyncMode::Hybrid),
+        ("an invocation", 1_000, 1_000, SyncMode::Bulk),
+        ("a step", 1, 2_000, SyncMode::Hybrid),
+        ("a step", 2, 2_000, SyncMode::Hybrid),
+        ("a step", 2, 2_000, SyncMode::Bulk),
+        ("a step", 64, 2_000, SyncMode::Hybrid),
+        ("a step", 64, 2_000, SyncMode::Bulk),
+        ("a step", 64, 2_000, SyncMode::Stale { bound: 1 }),
     ] {
         let mut times = Vec::new();
         let mut group = criterion.benchmark_group(what);

@@ -23,7 +23,7 @@ use aggregation::swarm::{Swarm, on_threads};
 use aggregation::table::{self, Row};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use siren::kernel::{self, TopK};
-use siren::{Clock, Entry, Gradient, Replica, Seed, SparseSlice, Synchrony, UpdateRule};
+use siren::{Clock, Entry, Gradient, Optimizer, Replica, Seed, SparseSlice, SyncMode};
 use siren_backend_local::WallClock;
 
 const LENET: usize = 431_080;
@@ -31,28 +31,28 @@ const TEN_MILLION: usize = 10_000_000;
 const SIZES: [usize; 4] = [10_000, 61_706, LENET, TEN_MILLION];
 const THREADS: usize = 2;
 
-const SGD: UpdateRule = UpdateRule::Sgd;
-const MOMENTUM: UpdateRule = UpdateRule::Momentum { momentum: 0.9 };
-const ADAM: UpdateRule = UpdateRule::ADAM;
+const SGD: Optimizer = Optimizer::Sgd;
+const MOMENTUM: Optimizer = Optimizer::Momentum { momentum: 0.9 };
+const ADAM: Optimizer = Optimizer::ADAM;
 
-fn name(rule: UpdateRule) -> &'static str {
-    match rule {
-        UpdateRule::Momentum { .. } => "momentum",
-        UpdateRule::Adam { .. } => "adam",
+fn name(optimizer: Optimizer) -> &'static str {
+    match optimizer {
+        Optimizer::Momentum { .. } => "momentum",
+        Optimizer::Adam { .. } => "adam",
         _ => "sgd",
     }
 }
 
 /// Bytes that a push must read and write, for each parameter.
-fn push_bytes(rule: UpdateRule) -> usize {
+fn push_bytes(optimizer: Optimizer) -> usize {
     // The gradient is read; parameters and slots are read and written.
-    4 + 8 * (1 + rule.slots())
+    4 + 8 * (1 + optimizer.state_vectors())
 }
 
 /// A cell of the table under measurement.
 struct Cell<'a> {
     bench: &'a str,
-    rule: &'static str,
+    optimizer: &'static str,
     parameters: usize,
     workers: usize,
     /// Bytes for each parameter.
@@ -78,7 +78,7 @@ impl Bench {
         let mut pairs = Vec::new();
         let mut group = self.criterion.benchmark_group(cell.bench);
         group.sampling_mode(SamplingMode::Flat).throughput(Throughput::Bytes(bytes as u64));
-        let id = format!("{}/{}/workers", cell.rule, cell.parameters);
+        let id = format!("{}/{}/workers", cell.optimizer, cell.parameters);
         group.bench_function(BenchmarkId::new(id, cell.workers), |bencher| {
             bencher.iter_custom(|iterations| {
                 let mut total = Duration::ZERO;
@@ -113,7 +113,7 @@ impl Bench {
         let rate = |seconds: Vec<f64>| bytes as f64 / median(seconds) / 1e9;
         self.rows.push(Row {
             bench: cell.bench.into(),
-            rule: cell.rule,
+            rule: cell.optimizer,
             parameters: cell.parameters,
             workers: cell.workers,
             gb_per_s: rate(pairs.iter().map(|pair| pair.0).collect()),
@@ -124,17 +124,18 @@ impl Bench {
     }
 
     /// Workers that push dense updates, all from one gradient.
-    fn push(&mut self, rule: UpdateRule, parameters: usize, workers: usize) {
+    fn push(&mut self, optimizer: Optimizer, parameters: usize, workers: usize) {
         let gradient = numbers(parameters);
-        let swarm = Swarm::new(rule, Synchrony::Hybrid, parameters, workers);
+        let swarm = Swarm::new(optimizer, SyncMode::Hybrid, parameters, workers);
         let threads = workers.min(THREADS);
-        let bares: Vec<_> = (0..threads).map(|_| Mutex::new(Bare::new(rule, parameters))).collect();
+        let bares: Vec<_> =
+            (0..threads).map(|_| Mutex::new(Bare::new(optimizer, parameters))).collect();
         let cell = Cell {
             bench: "push",
-            rule: name(rule),
+            optimizer: name(optimizer),
             parameters,
             workers,
-            bytes: push_bytes(rule),
+            bytes: push_bytes(optimizer),
             against: "bare loops",
         };
         self.cell(
@@ -156,11 +157,11 @@ impl Bench {
     /// Many workers on two threads against two workers.
     fn crowd(&mut self, parameters: usize, workers: usize) {
         let gradient = numbers(parameters);
-        let many = Swarm::new(SGD, Synchrony::Hybrid, parameters, workers);
-        let two = Swarm::new(SGD, Synchrony::Hybrid, parameters, THREADS);
+        let many = Swarm::new(SGD, SyncMode::Hybrid, parameters, workers);
+        let two = Swarm::new(SGD, SyncMode::Hybrid, parameters, THREADS);
         let cell = Cell {
             bench: "push, crowded",
-            rule: "sgd",
+            optimizer: "sgd",
             parameters,
             workers,
             bytes: push_bytes(SGD),
@@ -176,14 +177,14 @@ impl Bench {
 
     /// Workers that pull, everything being new.
     fn pull(&mut self, parameters: usize, workers: usize) {
-        let swarm = Swarm::new(SGD, Synchrony::Hybrid, parameters, workers);
+        let swarm = Swarm::new(SGD, SyncMode::Hybrid, parameters, workers);
         let threads = workers.min(THREADS);
         let bare = Bare::new(SGD, parameters);
         let replicas: Vec<_> = (0..workers).map(|_| Mutex::new(Replica::new())).collect();
         let copies: Vec<_> = (0..threads).map(|_| Mutex::new(vec![0.0; parameters])).collect();
         let cell = Cell {
             bench: "pull",
-            rule: "-",
+            optimizer: "-",
             parameters,
             workers,
             bytes: 8,
@@ -216,12 +217,12 @@ impl Bench {
     /// One worker's cycle without its gradient: pull and push.
     fn push_and_pull(&mut self, parameters: usize) {
         let gradient = numbers(parameters);
-        let swarm = Swarm::new(SGD, Synchrony::Hybrid, parameters, 1);
+        let swarm = Swarm::new(SGD, SyncMode::Hybrid, parameters, 1);
         let mut bare = Bare::new(SGD, parameters);
         let (mut replica, mut copy) = (Replica::new(), vec![0.0; parameters]);
         let cell = Cell {
             bench: "push and pull",
-            rule: "sgd",
+            optimizer: "sgd",
             parameters,
             workers: 1,
             bytes: push_bytes(SGD) + 8,
@@ -249,17 +250,17 @@ impl Bench {
         );
     }
 
-    /// A round of bulk synchrony, all of whose updates one thread pushes, against copies of all updates,
+    /// A round of bulk mode, all of whose updates one thread pushes, against copies of all updates,
     /// one mean and one push.
     fn bulk(&mut self, parameters: usize, workers: usize) {
         let gradient = numbers(parameters);
-        let swarm = Swarm::new(SGD, Synchrony::Bulk, parameters, workers);
+        let swarm = Swarm::new(SGD, SyncMode::Bulk, parameters, workers);
         let mut bare = Bare::new(SGD, parameters);
         let mut kept = vec![vec![0.0; parameters]; workers];
         let mut mean = vec![0.0; parameters];
         let cell = Cell {
             bench: "bulk round",
-            rule: "sgd",
+            optimizer: "sgd",
             parameters,
             workers,
             // Each update is read, written and read again.
@@ -296,7 +297,7 @@ impl Bench {
         let [ours, bare] = &mut out;
         let cell = Cell {
             bench: "mean of 16",
-            rule: "-",
+            optimizer: "-",
             parameters,
             workers: 1,
             bytes: 4 * 17,
@@ -325,8 +326,8 @@ impl Bench {
         let entries = one_in_a_hundred(parameters);
         let sparse = Gradient::Sparse(SparseSlice::new(parameters, &entries).unwrap());
         let (dense, swarm) = (
-            Swarm::new(SGD, Synchrony::Hybrid, parameters, 1),
-            Swarm::new(SGD, Synchrony::Hybrid, parameters, 1),
+            Swarm::new(SGD, SyncMode::Hybrid, parameters, 1),
+            Swarm::new(SGD, SyncMode::Hybrid, parameters, 1),
         );
         let mut replicas = [Replica::new(), Replica::new()];
         let [one, two] = &mut replicas;
@@ -344,7 +345,7 @@ impl Bench {
         };
         let cell = Cell {
             bench: if pulled { "top 1 %, push and pull" } else { "top 1 %, push" },
-            rule: "sgd",
+            optimizer: "sgd",
             parameters,
             workers: 1,
             // What a dense one would move, so that rates compare.
@@ -368,7 +369,7 @@ impl Bench {
         let mut top_k = TopK::default();
         let cell = Cell {
             bench: "top 1 %, selection",
-            rule: "-",
+            optimizer: "-",
             parameters,
             workers: 1,
             bytes: 8,
@@ -389,11 +390,11 @@ impl Bench {
     /// many such fit into a push.
     fn bookkeeping(&mut self, parameters: usize) {
         let gradient = numbers(parameters);
-        let swarm = Swarm::new(SGD, Synchrony::Hybrid, parameters, 1);
-        let one = Swarm::new(SGD, Synchrony::Hybrid, 1, 1);
+        let swarm = Swarm::new(SGD, SyncMode::Hybrid, parameters, 1);
+        let one = Swarm::new(SGD, SyncMode::Hybrid, 1, 1);
         let cell = Cell {
             bench: "push, but for the pass",
-            rule: "sgd",
+            optimizer: "sgd",
             parameters,
             workers: 1,
             // What the whole push moves, so that rates compare.
@@ -499,9 +500,9 @@ fn usual(bench: &mut Bench) {
     bench.push(SGD, LENET, 8);
     bench.push(SGD, LENET, 64);
     bench.push(SGD, TEN_MILLION, 64);
-    for rule in [MOMENTUM, ADAM] {
-        bench.push(rule, LENET, 1);
-        bench.push(rule, TEN_MILLION, 1);
+    for optimizer in [MOMENTUM, ADAM] {
+        bench.push(optimizer, LENET, 1);
+        bench.push(optimizer, TEN_MILLION, 1);
     }
     bench.crowd(LENET, 64);
     bench.pull(LENET, 1);
@@ -515,12 +516,12 @@ fn usual(bench: &mut Bench) {
     bench.select(LENET);
 }
 
-/// Every size, rule and number of workers.
+/// Every size, optimizer and number of workers.
 fn all(bench: &mut Bench) {
     for parameters in SIZES {
         for workers in [1, 2, 8, 64] {
-            for rule in [SGD, MOMENTUM, ADAM] {
-                bench.push(rule, parameters, workers);
+            for optimizer in [SGD, MOMENTUM, ADAM] {
+                bench.push(optimizer, parameters, workers);
             }
             bench.pull(parameters, workers);
         }

@@ -18,8 +18,8 @@ use cpu_time::ProcessTime;
 use serde::Serialize;
 use siren::data::MemorySource;
 use siren::{
-    Backend, Batch, Config, Fixed, Layout, Local, Machine, MemoryStore, Metrics, Parts, Result,
-    Seed, ShardWorker, StepTime, Stop, Trainer, Usd, Workload,
+    Backend, Batch, Config, FixedScheduler, Layout, Local, Machine, MemoryStore, Metrics, Result,
+    Seed, ShardWorker, StepTime, StopRules, Trainer, TrainerParts, Usd, Workload,
 };
 use siren_backend_sim::{Measuring, SimBackend, measure};
 
@@ -101,8 +101,8 @@ impl Job {
     fn config(self) -> Config {
         Config {
             batch_size: self.batch_size,
-            rate: 1e-6.into(),
-            stop: Stop { epochs: 2, ..Stop::default() },
+            learning_rate: 1e-6.into(),
+            stop: StopRules { epochs: 2, ..StopRules::default() },
             evaluate_threads: Some(1),
             ..Config::default()
         }
@@ -134,14 +134,14 @@ fn parts(
     store: Arc<dyn siren::ParameterStore>,
     backend: Arc<dyn Backend>,
     workers: u32,
-) -> Parts {
+) -> TrainerParts {
     let memory_mb = backend.platform().limits.memory_min_mb.max(1_769);
-    let scheduler = Box::new(Fixed::new(workers, memory_mb));
-    Parts { workload, train, held_out: None, store, backend, scheduler }
+    let scheduler = Box::new(FixedScheduler::new(workers, memory_mb));
+    TrainerParts { workload, train, held_out: None, store, backend, scheduler }
 }
 
 /// The time of all epochs, in seconds.
-fn epochs(trained: Result<siren::Trained>) -> f64 {
+fn epochs(trained: Result<siren::TrainingResult>) -> f64 {
     trained.unwrap().record.epochs.iter().map(|epoch| epoch.elapsed_s).sum()
 }
 

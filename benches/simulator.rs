@@ -17,7 +17,8 @@ use criterion::{Criterion, SamplingMode};
 use serde::Serialize;
 use siren::data::MemorySource;
 use siren::{
-    Config, Fixed, Layout, MemoryStore, Parts, Seed, ShardWorker, Stop, Synchrony, Trainer,
+    Config, FixedScheduler, Layout, MemoryStore, Seed, ShardWorker, StopRules, SyncMode, Trainer,
+    TrainerParts,
 };
 use siren_backend_sim::{Keeping, SimBackend, Simulation};
 use siren_core::StepTime;
@@ -26,7 +27,7 @@ use siren_core::StepTime;
 struct Row {
     workers: u32,
     pushes: u64,
-    synchrony: Synchrony,
+    synchrony: SyncMode,
     seconds: f64,
     us_per_push: f64,
     us_per_event: f64,
@@ -36,7 +37,7 @@ struct Row {
 const EVENTS: f64 = 4.0;
 
 /// Runs one epoch; what it leaves is looked at.
-fn epoch(workers: u32, pushes: u64, synchrony: Synchrony) {
+fn epoch(workers: u32, pushes: u64, synchrony: SyncMode) {
     let workload = Arc::new(Empty(Layout::flat("nothing", 1).unwrap()));
     let store = Arc::new(MemoryStore::initialised(&*workload, 1).unwrap());
     let data = Arc::new(MemorySource::new(vec![0; pushes as usize], 1).unwrap());
@@ -50,17 +51,17 @@ fn epoch(workers: u32, pushes: u64, synchrony: Synchrony) {
     let sim = Arc::new(sim.unwrap());
     let config = Config {
         batch_size: 1,
-        synchrony,
-        stop: Stop { epochs: 1, ..Stop::default() },
+        sync_mode: synchrony,
+        stop: StopRules { epochs: 1, ..StopRules::default() },
         ..Config::default()
     };
-    let parts = Parts {
+    let parts = TrainerParts {
         workload,
         train: sim.data(),
         held_out: None,
         store: sim.store(),
         backend: sim.clone(),
-        scheduler: Box::new(Fixed::new(workers, 1_769)),
+        scheduler: Box::new(FixedScheduler::new(workers, 1_769)),
     };
     let record = sim.run(Trainer::new(parts, config).unwrap().run()).unwrap().unwrap().record;
     assert_eq!(record.epochs[0].updates, pushes);
@@ -74,9 +75,9 @@ fn main() {
         .configure_from_args();
     let large = if is_measuring() { 1_000_000 } else { 10_000 };
     let cells = [
-        (1_000, 100_000.min(large), Synchrony::Hybrid),
-        (1_000, large, Synchrony::Hybrid),
-        (1_000, 10_000.min(large), Synchrony::Bulk),
+        (1_000, 100_000.min(large), SyncMode::Hybrid),
+        (1_000, large, SyncMode::Hybrid),
+        (1_000, 10_000.min(large), SyncMode::Bulk),
     ];
     let mut rows = Vec::new();
     for (workers, pushes, synchrony) in cells {

@@ -11,8 +11,8 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rand_distr::{Distribution, Normal};
 use siren::{
     Batch, Config, DataSource, Error, Event, Layout, Local, MemoryStore, Metrics, Observer,
-    ParameterStore, Parts, Result, Schedule, Seed, ShardWorker, Stop, Stream, TensorSpec, Trainer,
-    UpdateRule, Workload,
+    Optimizer, ParameterStore, PhasedScheduler, Result, Seed, ShardWorker, StopRules, Stream,
+    TensorSpec, Trainer, TrainerParts, Workload,
 };
 
 /// Points on two spirals with a little noise: x, y, and which spiral, as three `f32`.
@@ -153,7 +153,7 @@ struct Lines;
 
 impl Observer for Lines {
     fn event(&mut self, event: &Event<'_>) {
-        if let Event::Sealed(epoch) = event {
+        if let Event::EpochSummary(epoch) = event {
             println!(
                 "epoch {:2}: {:2} workers  loss {:.4}  accuracy {:.1} %",
                 epoch.epoch,
@@ -177,14 +177,15 @@ async fn main() -> Result<()> {
         Arc::new(MemoryStore::initialised(&*workload, seed.get())?);
     let worker = Arc::new(ShardWorker::new(workload.clone()));
     let backend = Arc::new(Local::new(worker, store.clone(), train.clone())?);
-    let scheduler = Box::new(Schedule::new(16, 4, 1, 512));
+    let scheduler = Box::new(PhasedScheduler::new(16, 4, 1, 512));
 
-    let parts = Parts { workload, train, held_out: Some(held_out), store, backend, scheduler };
+    let parts =
+        TrainerParts { workload, train, held_out: Some(held_out), store, backend, scheduler };
     let config = Config {
         batch_size: 50,
-        rule: UpdateRule::ADAM,
-        rate: 0.01.into(),
-        stop: Stop { epochs: 12, target_loss: Some(0.05), ..Stop::default() },
+        optimizer: Optimizer::ADAM,
+        learning_rate: 0.01.into(),
+        stop: StopRules { epochs: 12, target_loss: Some(0.05), ..StopRules::default() },
         ..Config::default()
     };
     let trained = Trainer::new(parts, config)?.with_observer(Lines).run().await?;

@@ -16,11 +16,13 @@ use siren_burn::burn::module::{Module, ModuleMapper, Param};
 use siren_burn::burn::prelude::*;
 use siren_burn::burn::tensor::Gradients;
 use siren_burn::{BurnWorkload, Learner};
-use siren_core::{Batch, Clock, DataSource, Error, ErrorKind, Result, UpdateRule, file};
+use siren_core::{Batch, Clock, DataSource, Error, ErrorKind, Optimizer, Result, file};
 use siren_examples::lenet::DigitLearner;
 use siren_examples::{mnist, run};
 use siren_hsp::data::MemorySource;
-use siren_hsp::{Config, Fixed, MemoryStore, Parts, ShardWorker, Stop, Trainer};
+use siren_hsp::{
+    Config, FixedScheduler, MemoryStore, ShardWorker, StopRules, Trainer, TrainerParts,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -135,13 +137,13 @@ async fn siren(data: &MemorySource, images: u64, workers: u32, threads: usize) -
     let store = Arc::new(MemoryStore::initialised(&*workload, 1)?);
     let worker = Arc::new(ShardWorker::new(workload.clone()));
     let backend = Arc::new(Local::with_threads(worker, store.clone(), train.clone(), threads)?);
-    let scheduler = Box::new(Fixed::new(workers, 1_769));
-    let parts = Parts { workload, train, held_out: None, store, backend, scheduler };
+    let scheduler = Box::new(FixedScheduler::new(workers, 1_769));
+    let parts = TrainerParts { workload, train, held_out: None, store, backend, scheduler };
     let config = Config {
         batch_size: BATCH,
-        rule: UpdateRule::Sgd,
-        rate: 0.01.into(),
-        stop: Stop { epochs: 2, ..Stop::default() },
+        optimizer: Optimizer::Sgd,
+        learning_rate: 0.01.into(),
+        stop: StopRules { epochs: 2, ..StopRules::default() },
         ..Config::default()
     };
     let trained = Trainer::new(parts, config)?.run().await?;

@@ -54,7 +54,8 @@ async fn main() -> Result<()> {
     let (train, test) = MemorySource::from_floats(&points, FEATURES + 1)?.split(16_000)?;
     let workload = Arc::new(Logistic(Layout::flat("weights", FEATURES)?));
     let (train, test) = (Arc::new(train), Some(Arc::new(test) as _));
-    let trainer = siren::local(workload, train, test, Fixed::new(4, 1_769), Config::default())?;
+    let trainer =
+        siren::local(workload, train, test, FixedScheduler::new(4, 1_769), Config::default())?;
     println!("{:#?}", trainer.run().await?.outcome);
     Ok(())
 }

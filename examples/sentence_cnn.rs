@@ -11,11 +11,11 @@ use std::sync::Arc;
 use clap::Parser;
 use siren_burn::BurnWorkload;
 use siren_core::{DataSource, Result, Seed, StopReason, Workload};
-use siren_examples::flags::{self, Rule};
+use siren_examples::flags::{self, OptimizerName};
 use siren_examples::sentences::reviews::{self, FOLDS, HeldOut, Review, Reviews};
 use siren_examples::sentences::{RECORD, SentenceLearner};
 use siren_examples::{Flags, preview, run, steps};
-use siren_hsp::Trained;
+use siren_hsp::TrainingResult;
 
 /// burn allocates large tensors in every step, and this allocator keeps them at hand.
 #[global_allocator]
@@ -43,8 +43,8 @@ fn defaults(flags: &Flags) -> Flags {
     Flags {
         epochs: Some(4),
         batch_size: Some(batch_size),
-        rule: Some(Rule::Adam),
-        lr: (flags.rule != Some(Rule::Momentum)).then_some(lr),
+        optimizer: Some(OptimizerName::Adam),
+        learning_rate: (flags.optimizer != Some(OptimizerName::Momentum)).then_some(lr),
         weight_decay: Some(0.0001),
         ..Flags::default()
     }
@@ -98,7 +98,7 @@ async fn one(
     reviews: Vec<Review>,
     held_out: HeldOut,
     flags: &Flags,
-) -> Result<Trained> {
+) -> Result<TrainingResult> {
     let seed = Seed::new(flags.config(name).seed);
     let reviews = Reviews::new(reviews, seed, held_out, flags.train_size)?;
     let learner = SentenceLearner::new(reviews.vocabulary.len());

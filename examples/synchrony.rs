@@ -1,4 +1,4 @@
-//! Hybrid, stale and bulk synchrony on simulated Lambda: loss against time with 1, 10, 100 and 1,000
+//! Hybrid, stale and bulk mode on simulated Lambda: loss against time with 1, 10, 100 and 1,000
 //! functions, of which some straggle. Each has the learning rate that suits it.
 //!
 //! `cargo run --release --example synchrony`
@@ -10,13 +10,13 @@ use std::sync::Arc;
 use clap::Parser;
 use serde::Serialize;
 use siren_backend_sim::Simulation;
-use siren_core::{Result, StepTime, Synchrony};
-use siren_examples::flags::synchrony;
+use siren_core::{Result, StepTime, SyncMode};
+use siren_examples::flags::sync_mode;
 use siren_examples::lab::rows::{self, Row, digits};
 use siren_examples::lab::{Job, Run, on_all_cores};
 use siren_examples::run;
 use siren_examples::tables::{self, Clicks};
-use siren_hsp::{Config, Fixed, Stop};
+use siren_hsp::{Config, FixedScheduler, StopRules};
 use siren_linear::SparseLogisticRegression;
 use siren_report::Sheet;
 use siren_report::chart::{Axis, Chart, Series};
@@ -41,7 +41,7 @@ const TARGET: f64 = 0.125;
 /// The same for half of the data and fewer epochs.
 const QUICK_TARGET: f64 = 0.135;
 
-/// Bulk, stale and hybrid synchrony on simulated functions.
+/// Bulk, stale and hybrid mode on simulated functions.
 #[derive(Parser)]
 struct Command {
     /// The folder for synchrony.json, report.html and the figures
@@ -60,9 +60,9 @@ struct Command {
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,10,100,1000")]
     workers: Vec<u32>,
     /// What to compare: hybrid, bulk, stale=N
-    #[arg(long, value_name = "SYNCHRONY,...", value_delimiter = ',', value_parser = synchrony)]
+    #[arg(long, value_name = "SYNCHRONY,...", value_delimiter = ',', value_parser = sync_mode)]
     #[arg(default_value = "bulk,stale=2,hybrid")]
-    synchrony: Vec<Synchrony>,
+    synchrony: Vec<SyncMode>,
     /// One learning rate for all, instead of the one that suits each
     #[arg(long, value_name = "RATE")]
     rate: Option<f32>,
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Cell {
     workers: u32,
-    synchrony: Synchrony,
+    synchrony: SyncMode,
     rate: f32,
 }
 
@@ -88,9 +88,9 @@ struct Cell {
 struct Compared {
     #[serde(flatten)]
     row: Row,
-    synchrony: Synchrony,
+    synchrony: SyncMode,
     rate: f32,
-    /// Pushes that counted; under bulk synchrony the mean of a round's is one update.
+    /// Pushes that counted; under bulk mode the mean of a round's is one update.
     pushes: u64,
     /// Seconds until the barrier from which on the loss is at most the target; nothing if it never is.
     to_target_s: Option<f64>,
@@ -170,20 +170,20 @@ const HEADER: [&str; 12] = [
     "waited in rounds, s", "at barriers, s", "staleness", "cost, $",
 ];
 
-fn name(synchrony: Synchrony) -> String {
+fn name(synchrony: SyncMode) -> String {
     match synchrony {
-        Synchrony::Hybrid => "hybrid".into(),
-        Synchrony::Bulk => "bulk".into(),
-        Synchrony::Stale { bound } => format!("stale, bound {bound}"),
+        SyncMode::Hybrid => "hybrid".into(),
+        SyncMode::Bulk => "bulk".into(),
+        SyncMode::Stale { bound } => format!("stale, bound {bound}"),
         other => format!("{other:?}"),
     }
 }
 
 /// The rates to try, each twice as large as the one before, or four times when it is to be quick. Bulk
 /// applies the mean of n gradients and the others their sum, so that its rate may be n times as large.
-fn rates(workers: u32, synchrony: Synchrony, quick: bool) -> Vec<f32> {
+fn rates(workers: u32, synchrony: SyncMode, quick: bool) -> Vec<f32> {
     let (least, most) = match synchrony {
-        Synchrony::Bulk if workers > 1 => (-3, 4),
+        SyncMode::Bulk if workers > 1 => (-3, 4),
         _ => (-9, -2),
     };
     (least..=most).step_by(if quick { 2 } else { 1 }).map(|power| 2_f32.powi(power)).collect()
@@ -206,7 +206,7 @@ fn compare(command: &Command) -> Result<()> {
             run: "synchrony".into(),
             seed: command.seed,
             batch_size: BATCH_SIZE,
-            stop: Stop { epochs, ..Stop::default() },
+            stop: StopRules { epochs, ..StopRules::default() },
             evaluate_threads: Some(1),
             ..Config::default()
         },
@@ -225,7 +225,7 @@ fn compare(command: &Command) -> Result<()> {
         let svg = chart.to_svg()?;
         siren_core::file::replace(&file, |to| to.write_all(svg.as_bytes()))?;
     }
-    let sheet = Sheet::new("Bulk, stale and hybrid synchrony on simulated functions");
+    let sheet = Sheet::new("Bulk, stale and hybrid mode on simulated functions");
     let mut sheet = sheet.text(about).table(HEADER, lines);
     for pair in charts.chunks(2) {
         sheet = sheet.charts(pair)?;
@@ -244,7 +244,7 @@ fn runs(
     target: f64,
 ) -> Result<Vec<Compared>> {
     let workers = command.workers.iter();
-    let pairs: Vec<(u32, Synchrony, Vec<f32>)> = workers
+    let pairs: Vec<(u32, SyncMode, Vec<f32>)> = workers
         .flat_map(|&n| command.synchrony.iter().map(move |&synchrony| (n, synchrony)))
         .map(|(n, synchrony)| match command.rate {
             Some(rate) => (n, synchrony, vec![rate]),
@@ -259,9 +259,9 @@ fn runs(
         .collect();
     let mut all = on_all_cores(&cells, |&cell| {
         let mut job = job.clone();
-        job.config.synchrony = cell.synchrony;
-        job.config.rate = cell.rate.into();
-        let run = job.on_lambda(Fixed::new(cell.workers, MEMORY_MB), simulation)?;
+        job.config.sync_mode = cell.synchrony;
+        job.config.learning_rate = cell.rate.into();
+        let run = job.on_lambda(FixedScheduler::new(cell.workers, MEMORY_MB), simulation)?;
         Ok(Compared::new(cell, run, target))
     })?
     .into_iter();

@@ -18,7 +18,7 @@ use siren_examples::lab::scheduled::{By, Scheduled, Terms};
 use siren_examples::lab::{self, Run};
 use siren_examples::run;
 use siren_examples::testbed::{Contest, Size, contests};
-use siren_hsp::Fixed;
+use siren_hsp::FixedScheduler;
 use siren_report::Sheet;
 use siren_report::chart::{Axis, Chart, Series};
 
@@ -169,7 +169,7 @@ impl<'a> Held<'a> {
         if alike.config != contest.with(&contest.job, STATIC.workers).config {
             self.tell("the same as schedulers train");
             let Allocation { workers, memory_mb } = STATIC;
-            let run = alike.on_lambda(Fixed::new(workers, memory_mb), self.simulation)?;
+            let run = alike.on_lambda(FixedScheduler::new(workers, memory_mb), self.simulation)?;
             self.add("Lambda, the same as schedulers train", &run);
         }
         let mut rented = Vec::new();
@@ -225,7 +225,8 @@ impl<'a> Held<'a> {
         for &workers in searched {
             self.tell(&format!("{workers} functions on a part of the data"));
             let job = self.contest.with(part, workers);
-            let run = job.on_lambda(Fixed::new(workers, STATIC.memory_mb), self.simulation)?;
+            let run =
+                job.on_lambda(FixedScheduler::new(workers, STATIC.memory_mb), self.simulation)?;
             if run.is_done() {
                 passes.push(Passes { workers, epochs: run.record.epochs.len() as u64 });
             }
@@ -268,7 +269,7 @@ impl<'a> Held<'a> {
         let Allocation { workers, memory_mb } = allocation;
         self.tell(&format!("{workers} functions of {memory_mb} MB"));
         let job = self.contest.with(&self.contest.job, workers);
-        let run = job.on_lambda(Fixed::new(workers, memory_mb), self.simulation)?;
+        let run = job.on_lambda(FixedScheduler::new(workers, memory_mb), self.simulation)?;
         self.known.push((allocation, run.clone()));
         Ok(run)
     }
@@ -313,7 +314,7 @@ impl<'a> Held<'a> {
         let cycle = model.epoch(allocation, false).cycle_s;
         let cycle = Duration::try_from_secs_f64(cycle).unwrap_or_default();
         let job = contest.with(&contest.job, workers);
-        job.over_objects(Fixed::new(workers, memory_mb), simulation, workers, cycle)
+        job.over_objects(FixedScheduler::new(workers, memory_mb), simulation, workers, cycle)
     }
 }
 

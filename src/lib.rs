@@ -26,7 +26,7 @@
 //! paper "Distributed Machine Learning with a Serverless Architecture" (Wang, Niu, Li, INFOCOM 2019),
 //! which calls its system SIREN.
 //!
-//! What workers wait for in between is a value, [`Synchrony`]: nothing, one another in every round
+//! What workers wait for in between is a value, [`SyncMode`]: nothing, one another in every round
 //! (bulk), or who is too many rounds behind (stale). [`Compression`] leaves out what is small.
 //!
 //! # Example
@@ -36,11 +36,11 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use siren::{Config, DataSource, Fixed, Result, Workload};
+//! use siren::{Config, DataSource, FixedScheduler, Result, Workload};
 //!
 //! # async fn example(workload: Arc<dyn Workload>, train: Arc<dyn DataSource>,
 //! # test: Arc<dyn DataSource>) -> Result<()> {
-//! let scheduler = Fixed::new(4, 1_769); // four workers of 1,769 MB
+//! let scheduler = FixedScheduler::new(4, 1_769); // four workers of 1,769 MB
 //! let trainer = siren::local(workload, train, Some(test), scheduler, Config::default())?;
 //! let trained = trainer.run().await?;
 //! println!("{}: loss {}", trained.outcome.reason, trained.outcome.loss);
@@ -53,10 +53,11 @@
 pub use async_trait::async_trait;
 pub use siren_core::*;
 pub use siren_hsp::{
-    CasStore, Checkpoint, Config, Decay, EpochRecord, Evaluation, Event, Fixed, Ledger, Line,
-    MemoryStore, ObjectOptions, ObjectStore, Observer, OutcomeRecord, Parts, Rate, Reservation,
-    Retry, RunRecord, SCHEMA, Schedule, Setting, ShardWorker, Stop, StopHandle, Trained, Trainer,
-    data, evaluate, kernel, objects, preview, read_history,
+    CasStore, Checkpoint, Config, EpochRecord, Evaluation, Event, FixedScheduler, HistoryEvent,
+    LearningRate, Ledger, LrDecay, MemoryStore, ObjectOptions, ObjectStore, Observer,
+    OutcomeRecord, PhasedScheduler, Reservation, Retry, RunInfo, RunRecord, SCHEMA, ShardWorker,
+    StopHandle, StopRules, Trainer, TrainerParts, TrainingResult, data, evaluate, kernel, objects,
+    preview, read_history,
 };
 
 #[cfg(feature = "lambda")]

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Config, DataSource, Local, MemoryStore, Parts, Result, Scheduler, ShardWorker, Trainer,
+    Config, DataSource, Local, MemoryStore, Result, Scheduler, ShardWorker, Trainer, TrainerParts,
     Workload,
 };
 
@@ -21,6 +21,7 @@ pub fn local(
     let store = Arc::new(MemoryStore::initialised(&*workload, config.seed)?);
     let worker = Arc::new(ShardWorker::new(Arc::clone(&workload)));
     let backend = Arc::new(Local::new(worker, store.clone(), Arc::clone(&train))?);
-    let parts = Parts { workload, train, held_out, store, backend, scheduler: Box::new(scheduler) };
+    let parts =
+        TrainerParts { workload, train, held_out, store, backend, scheduler: Box::new(scheduler) };
     Trainer::new(parts, config)
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use siren::objects::{Fetched, Listed, MemoryObjects, Objects, Tag, Written};
 use siren::{
-    Backend, Clock, Completion, Config, Error, ErrorKind, Fixed, Invocation, Local, MemoryStore,
-    ObjectOptions, ObjectStore, Parts, Platform, Result, Role, Scheduler, ShardWorker, Stop,
-    StopReason, Synchrony, Task, Trainer, Usd, Work, async_trait,
+    Backend, Clock, Completion, ComputeTask, Config, Error, ErrorKind, FixedScheduler, Invocation,
+    Local, MemoryStore, ObjectOptions, ObjectStore, Platform, Result, Role, Scheduler, ShardWorker,
+    StopReason, StopRules, SyncMode, Trainer, TrainerParts, Usd, Work, async_trait,
 };
 use siren_backend_local::WallClock;
 use support::{FEATURES, Linear, quick, rows};
@@ -48,7 +48,7 @@ impl Backend for Watched {
         self.inner.platform()
     }
 
-    async fn compute(&self, work: Work, task: Task) -> Result<Duration> {
+    async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration> {
         self.inner.compute(work, task).await
     }
 
@@ -106,7 +106,7 @@ async fn parts(
     scheduler: impl Scheduler + 'static,
     platform: Platform,
     fault: Option<(Fault, u64)>,
-) -> (Parts, Arc<Watched>) {
+) -> (TrainerParts, Arc<Watched>) {
     parts_over(Arc::new(MemoryObjects::new()), parts, scheduler, platform, fault).await
 }
 
@@ -117,7 +117,7 @@ async fn parts_over(
     scheduler: impl Scheduler + 'static,
     platform: Platform,
     fault: Option<(Fault, u64)>,
-) -> (Parts, Arc<Watched>) {
+) -> (TrainerParts, Arc<Watched>) {
     let (workload, train) = (Linear::new(), rows(400));
     let store = ObjectStore::new(objects, Arc::new(WallClock::new()), "run", FEATURES).unwrap();
     let store = Arc::new(store.with_options(options(parts)));
@@ -134,7 +134,7 @@ async fn parts_over(
         aggregators: AtomicU64::new(0),
         billed: AtomicU64::new(0),
     });
-    let parts = Parts {
+    let parts = TrainerParts {
         workload,
         held_out: Some(train.clone()),
         train,
@@ -191,18 +191,20 @@ impl Objects for Flaky {
 }
 
 fn config(epochs: u64) -> Config {
-    Config { batch_size: 10, stop: Stop { epochs, ..Stop::default() }, ..quick() }
+    Config { batch_size: 10, stop: StopRules { epochs, ..StopRules::default() }, ..quick() }
 }
 
-/// Under bulk synchrony a run on objects ends with the bits of one in memory.
+/// Under bulk mode a run on objects ends with the bits of one in memory.
 #[tokio::test]
 async fn a_run_on_objects_equals_one_in_memory_to_the_last_bit() {
-    let config = Config { synchrony: Synchrony::Bulk, ..config(2) };
-    let (on_objects, backend) = parts(3, Fixed::new(4, 1_769), Platform::local(), None).await;
+    let config = Config { sync_mode: SyncMode::Bulk, ..config(2) };
+    let (on_objects, backend) =
+        parts(3, FixedScheduler::new(4, 1_769), Platform::local(), None).await;
     let trained = Trainer::new(on_objects, config.clone()).unwrap().run().await.unwrap();
     let (workload, train) = (Linear::new(), rows(400));
     let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
-    let (in_memory, _, _) = support::parts_on(workload, store, train, Fixed::new(4, 1_769), []);
+    let (in_memory, _, _) =
+        support::parts_on(workload, store, train, FixedScheduler::new(4, 1_769), []);
     let expected = Trainer::new(in_memory, config).unwrap().run().await.unwrap();
     assert_eq!(trained.values, expected.values);
     assert_eq!(backend.aggregators.load(Ordering::Relaxed), 6, "three in each of two epochs");
@@ -218,10 +220,10 @@ async fn a_run_on_objects_equals_one_in_memory_to_the_last_bit() {
 /// Storage that fails now and then, under the driver, the workers and the aggregators, changes nothing.
 #[tokio::test]
 async fn a_run_on_objects_that_fail_is_the_same_run() {
-    let config = Config { synchrony: Synchrony::Bulk, ..config(2) };
+    let config = Config { sync_mode: SyncMode::Bulk, ..config(2) };
     let flaky = Flaky { inner: MemoryObjects::new(), count: AtomicU64::new(0), budget: 60 };
     let flaky = Arc::new(flaky);
-    let fixed = || Fixed::new(4, 1_769);
+    let fixed = || FixedScheduler::new(4, 1_769);
     let (faulty, _) = parts_over(flaky.clone(), 2, fixed(), Platform::local(), None).await;
     let trained = Trainer::new(faulty, config.clone()).unwrap().run().await.unwrap();
     assert!(flaky.count.load(Ordering::Relaxed) > 7 * 60, "every fault fired");
@@ -235,14 +237,15 @@ async fn a_run_on_objects_that_fail_is_the_same_run() {
 #[tokio::test]
 async fn an_aggregator_that_fails_is_launched_again() {
     for fault in [Fault::Throttled, Fault::Lost, Fault::Cut] {
-        for synchrony in [Synchrony::Hybrid, Synchrony::Bulk] {
-            let config = Config { synchrony, ..config(1) };
+        for sync_mode in [SyncMode::Hybrid, SyncMode::Bulk] {
+            let config = Config { sync_mode, ..config(1) };
             let faults = Some((fault, 3));
-            let (parts, backend) = parts(2, Fixed::new(4, 1_769), Platform::local(), faults).await;
+            let (parts, backend) =
+                parts(2, FixedScheduler::new(4, 1_769), Platform::local(), faults).await;
             let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
             assert_eq!(trained.outcome.reason, StopReason::Epochs, "{:?}", trained.outcome);
             let epoch = &trained.record.epochs[0];
-            assert_eq!((epoch.batches, epoch.complete), (40, true), "{fault:?}, {synchrony:?}");
+            assert_eq!((epoch.batches, epoch.complete), (40, true), "{fault:?}, {sync_mode:?}");
             // A cut one may have been in time for the seal.
             assert!(backend.fired.load(Ordering::Relaxed) >= 2, "{fault:?}");
             assert!(matches!(fault, Fault::Cut) || epoch.aggregator_retries >= 2, "{epoch:?}");
@@ -253,8 +256,8 @@ async fn an_aggregator_that_fails_is_launched_again() {
 #[tokio::test]
 async fn an_aggregator_that_always_fails_ends_the_run_with_its_error() {
     let faults = Some((Fault::Throttled, u64::MAX));
-    let config = Config { synchrony: Synchrony::Bulk, ..config(1) };
-    let (parts, _) = parts(1, Fixed::new(2, 1_769), Platform::local(), faults).await;
+    let config = Config { sync_mode: SyncMode::Bulk, ..config(1) };
+    let (parts, _) = parts(1, FixedScheduler::new(2, 1_769), Platform::local(), faults).await;
     let error = Trainer::new(parts, config).unwrap().run().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Throttled);
     assert!(error.message().contains("aggregator 0 of epoch 0 failed 10 times"), "{error}");
@@ -270,12 +273,13 @@ async fn runs_with_aggregators_overspend_nothing() {
     for run in 0..40_u32 {
         // From what does not pay for a single update to what pays for everything.
         let budget = 10_f64.powf(-5.0 + 0.1 * f64::from(run));
-        let stop = Stop { epochs: 2, budget: Some(Usd::new(budget)), ..Stop::default() };
-        let synchrony = [Synchrony::Hybrid, Synchrony::Bulk][run as usize % 2];
-        let config = Config { stop, synchrony, ..config(2) };
+        let stop = StopRules { epochs: 2, budget: Some(Usd::new(budget)), ..StopRules::default() };
+        let sync_mode = [SyncMode::Hybrid, SyncMode::Bulk][run as usize % 2];
+        let config = Config { stop, sync_mode, ..config(2) };
         let fault = [None, Some((Fault::Lost, 1)), Some((Fault::Cut, 2))][run as usize % 3];
         let workers = 1 + run % 5;
-        let made = parts(1 + run % 2, Fixed::new(workers, 512), platform.clone(), fault).await;
+        let made =
+            parts(1 + run % 2, FixedScheduler::new(workers, 512), platform.clone(), fault).await;
         let (parts, backend) = made;
         let trained = match Trainer::new(parts, config).unwrap().run().await {
             Ok(trained) => trained,
@@ -296,7 +300,7 @@ async fn runs_with_aggregators_overspend_nothing() {
 async fn aggregators_count_among_the_invocations_that_run_at_once() {
     let mut platform = Platform::local();
     platform.limits.concurrency = 5;
-    let (parts, _) = parts(2, Fixed::new(5, 1_769), platform, None).await;
+    let (parts, _) = parts(2, FixedScheduler::new(5, 1_769), platform, None).await;
     let trained = Trainer::new(parts, config(1)).unwrap().run().await.unwrap();
     let epoch = &trained.record.epochs[0];
     assert_eq!((epoch.workers_asked, epoch.workers, epoch.aggregators), (5, 3, 2));

@@ -7,18 +7,18 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use siren::{
-    Batch, Config, Context, ErrorKind, Event, Fixed, Invocation, Layout, Local, MemoryStore,
-    Metrics, Observer, Parts, Result, Seed, ShardWorker, Stop, StopReason, Synchrony, Trainer,
-    Worker, WorkerReport, Workload, async_trait,
+    Batch, Config, Context, ErrorKind, Event, FixedScheduler, Invocation, Layout, Local,
+    MemoryStore, Metrics, Observer, Result, Seed, ShardWorker, StopReason, StopRules, SyncMode,
+    Trainer, TrainerParts, Worker, WorkerReport, Workload, async_trait,
 };
 use support::{Fault, Linear, Short, parts, parts_on, quick, rows};
 
 /// A run with this worker.
-fn around(worker: impl Worker + 'static, scheduler: Fixed) -> Parts {
+fn around(worker: impl Worker + 'static, scheduler: FixedScheduler) -> TrainerParts {
     let (workload, train) = (Linear::new(), rows(1_000));
     let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
     let backend = Local::new(Arc::new(worker), store.clone(), train.clone()).unwrap();
-    Parts {
+    TrainerParts {
         workload,
         held_out: None,
         train,
@@ -29,13 +29,13 @@ fn around(worker: impl Worker + 'static, scheduler: Fixed) -> Parts {
 }
 
 fn one_epoch() -> Config {
-    Config { batch_size: 10, stop: Stop { epochs: 1, ..Stop::default() }, ..quick() }
+    Config { batch_size: 10, stop: StopRules { epochs: 1, ..StopRules::default() }, ..quick() }
 }
 
 #[tokio::test]
 async fn every_batch_counts_once_whatever_becomes_of_its_worker() {
     for fault in [Fault::Throttled, Fault::AnswerLost, Fault::StopsEarly, Fault::Dies] {
-        let (parts, backend, _) = parts(rows(1_000), Fixed::new(4, 1_769), [fault; 6]);
+        let (parts, backend, _) = parts(rows(1_000), FixedScheduler::new(4, 1_769), [fault; 6]);
         let trained = Trainer::new(parts, one_epoch()).unwrap().run().await.unwrap();
         let epoch = &trained.record.epochs[0];
         assert_eq!((epoch.batches, epoch.updates, epoch.complete), (100, 100, true), "{fault:?}");
@@ -66,13 +66,13 @@ impl Worker for Pieces {
 async fn a_shard_that_goes_on_elsewhere_counts_every_batch_once() {
     let seen = Arc::new(AtomicU32::new(0));
     let worker = Pieces { inner: ShardWorker::new(Linear::new()), seen: seen.clone() };
-    let parts = around(worker, Fixed::new(1, 128));
+    let parts = around(worker, FixedScheduler::new(1, 128));
     let trained = Trainer::new(parts, one_epoch()).unwrap().run().await.unwrap();
     let epoch = &trained.record.epochs[0];
     assert_eq!((epoch.batches, epoch.updates), (100, 100));
     assert_eq!(seen.load(Ordering::Relaxed), 4);
     // The same parameters as without interruption: nothing was lost, repeated or reordered.
-    let (parts, _, _) = support::parts(rows(1_000), Fixed::new(1, 1_769), []);
+    let (parts, _, _) = support::parts(rows(1_000), FixedScheduler::new(1, 1_769), []);
     let whole = Trainer::new(parts, one_epoch()).unwrap().run().await.unwrap();
     assert_eq!(trained.values, whole.values);
 }
@@ -116,11 +116,12 @@ impl Workload for Accident {
     }
 }
 
-fn accident(what: What, on: fn(u32) -> bool) -> (Parts, Arc<MemoryStore>) {
+fn accident(what: What, on: fn(u32) -> bool) -> (TrainerParts, Arc<MemoryStore>) {
     let workload = Accident { inner: Linear::new(), calls: AtomicU32::new(0), on, what };
     let store = Arc::new(MemoryStore::initialised(&workload, 0).unwrap());
     let workload = Arc::new(workload);
-    let (parts, _, store) = parts_on(workload, store, rows(1_000), Fixed::new(4, 1_769), []);
+    let (parts, _, store) =
+        parts_on(workload, store, rows(1_000), FixedScheduler::new(4, 1_769), []);
     (parts, store)
 }
 
@@ -147,7 +148,7 @@ async fn a_gradient_that_is_not_finite_ends_the_run_and_spares_the_checkpoint() 
     let folder = tempfile::tempdir().unwrap();
     let (parts, store) = accident(What::NotANumber, |call| call == 250);
     let config = Config { out: Some(folder.path().into()), ..one_epoch() };
-    let config = Config { stop: Stop { epochs: 5, ..Stop::default() }, ..config };
+    let config = Config { stop: StopRules { epochs: 5, ..StopRules::default() }, ..config };
     let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
     let outcome = &trained.outcome;
     assert_eq!((outcome.reason, outcome.epochs), (StopReason::Diverged, 2));
@@ -174,7 +175,7 @@ impl Observer for StopIn {
 #[tokio::test]
 async fn a_request_to_stop_settles_the_money_and_keeps_the_last_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    let (parts, backend, store) = parts(rows(1_000), Fixed::new(4, 1_769), []);
+    let (parts, backend, store) = parts(rows(1_000), FixedScheduler::new(4, 1_769), []);
     let config = Config { out: Some(folder.path().into()), ..quick() };
     let trainer = Trainer::new(parts, config).unwrap();
     let asked = Arc::new(AtomicBool::new(false));
@@ -211,19 +212,23 @@ impl Workload for Slow {
     }
 }
 
-fn slow(examples: usize, workers: u32) -> Parts {
+fn slow(examples: usize, workers: u32) -> TrainerParts {
     let workload = Slow(Linear::new());
     let store = Arc::new(MemoryStore::initialised(&workload, 0).unwrap());
-    parts_on(Arc::new(workload), store, rows(examples), Fixed::new(workers, 1_769), []).0
+    parts_on(Arc::new(workload), store, rows(examples), FixedScheduler::new(workers, 1_769), []).0
 }
 
 #[tokio::test]
 async fn a_time_limit_cuts_the_epoch_short_and_keeps_what_was_done() {
     // Also in the last epoch that was asked for.
-    let stop = Stop { wall_time: Some(Duration::from_millis(300)), epochs: 1, ..Stop::default() };
+    let stop = StopRules {
+        time_limit: Some(Duration::from_millis(300)),
+        epochs: 1,
+        ..StopRules::default()
+    };
     let config = Config { batch_size: 1, stop, ..quick() };
     let trained = Trainer::new(slow(2_000, 2), config).unwrap().run().await.unwrap();
-    assert_eq!(trained.outcome.reason, StopReason::WallTime);
+    assert_eq!(trained.outcome.reason, StopReason::TimeLimit);
     let epoch = &trained.record.epochs[0];
     assert!(!epoch.complete && epoch.batches > 0 && epoch.batches < 2_000, "{}", epoch.batches);
     assert!(epoch.loss < trained.record.initial.loss);
@@ -235,7 +240,7 @@ async fn a_time_limit_cuts_the_epoch_short_and_keeps_what_was_done() {
 /// their timeouts.
 #[tokio::test]
 async fn many_workers_on_two_threads_all_finish_without_a_budget() {
-    let stop = Stop { epochs: 3, ..Stop::default() };
+    let stop = StopRules { epochs: 3, ..StopRules::default() };
     let config = Config { batch_size: 1, stop, ..quick() };
     let trained = Trainer::new(slow(130, 64), config).unwrap().run().await.unwrap();
     assert_eq!(trained.outcome.reason, StopReason::Epochs);
@@ -249,7 +254,7 @@ async fn many_workers_on_two_threads_all_finish_without_a_budget() {
 #[tokio::test]
 async fn long_local_steps_in_short_shards_do_not_confuse_the_forecast() {
     let config = Config { local_steps: 1_000, batch_size: 10, ..quick() };
-    let (parts, _, _) = parts(rows(400), Fixed::new(4, 1_769), []);
+    let (parts, _, _) = parts(rows(400), FixedScheduler::new(4, 1_769), []);
     let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
     assert_eq!((trained.outcome.reason, trained.outcome.epochs), (StopReason::Epochs, 10));
     assert!(trained.record.epochs.iter().all(|epoch| epoch.complete && epoch.updates == 4));
@@ -274,17 +279,17 @@ impl Worker for Liar {
 
 #[tokio::test]
 async fn a_finished_report_is_not_believed() {
-    let synchronies = [Synchrony::Hybrid, Synchrony::Bulk, Synchrony::Stale { bound: 1 }];
-    for (synchrony, lies) in synchronies.into_iter().flat_map(|s| [(s, 1), (s, 4)]) {
+    let synchronies = [SyncMode::Hybrid, SyncMode::Bulk, SyncMode::Stale { bound: 1 }];
+    for (sync_mode, lies) in synchronies.into_iter().flat_map(|s| [(s, 1), (s, 4)]) {
         let worker = Liar { inner: ShardWorker::new(Linear::new()), lies: AtomicI32::new(lies) };
-        let parts = around(worker, Fixed::new(4, 1_769));
+        let parts = around(worker, FixedScheduler::new(4, 1_769));
         // Nobody may wait for a shard that counts as done.
-        let stop = Stop { wall_time: Some(Duration::from_secs(30)), ..one_epoch().stop };
-        let config = Config { synchrony, stop, ..one_epoch() };
+        let stop = StopRules { time_limit: Some(Duration::from_secs(30)), ..one_epoch().stop };
+        let config = Config { sync_mode, stop, ..one_epoch() };
         let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
         let epoch = &trained.record.epochs[0];
         let seen = (epoch.batches, epoch.complete, epoch.retries);
-        assert_eq!(seen, (100, true, lies as u32), "{synchrony:?}");
+        assert_eq!(seen, (100, true, lies as u32), "{sync_mode:?}");
     }
 }
 
@@ -301,10 +306,10 @@ impl Worker for Idler {
 
 #[tokio::test]
 async fn a_worker_that_never_does_what_it_says_ends_the_run() {
-    for synchrony in [Synchrony::Hybrid, Synchrony::Bulk, Synchrony::Stale { bound: 1 }] {
-        let config = Config { synchrony, ..one_epoch() };
-        let trainer = Trainer::new(around(Idler, Fixed::new(4, 1_769)), config).unwrap();
+    for sync_mode in [SyncMode::Hybrid, SyncMode::Bulk, SyncMode::Stale { bound: 1 }] {
+        let config = Config { sync_mode, ..one_epoch() };
+        let trainer = Trainer::new(around(Idler, FixedScheduler::new(4, 1_769)), config).unwrap();
         let error = trainer.run().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Worker, "{synchrony:?}: {}", error.chain());
+        assert_eq!(error.kind(), ErrorKind::Worker, "{sync_mode:?}: {}", error.chain());
     }
 }

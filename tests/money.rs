@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use rand_distr::{Distribution, Uniform};
 use siren::{
-    Config, Fixed, Local, MemoryStore, Parts, Platform, Seed, ShardWorker, Stop, StopReason,
-    Trainer, Usd,
+    Config, FixedScheduler, Local, MemoryStore, Platform, Seed, ShardWorker, StopReason, StopRules,
+    Trainer, TrainerParts, Usd,
 };
 use support::{Fault, Linear, parts, quick, rows};
 
@@ -32,11 +32,11 @@ async fn a_thousand_random_runs_with_failing_workers_overspend_nothing() {
         let config = Config {
             seed: run,
             batch_size: 1 + (draw() * 60.0) as u64,
-            stop: Stop { epochs: 2, budget: Some(Usd::new(budget)), ..Stop::default() },
+            stop: StopRules { epochs: 2, budget: Some(Usd::new(budget)), ..StopRules::default() },
             ..quick()
         };
         let workers = 1 + (draw() * 6.0) as u32;
-        let (parts, backend, _) = parts(rows(60), Fixed::new(workers, memory), faults);
+        let (parts, backend, _) = parts(rows(60), FixedScheduler::new(workers, memory), faults);
         let outcome = match Trainer::new(parts, config).unwrap().run().await {
             Ok(trained) => trained.outcome,
             Err(error) => panic!("run {run}: {}", error.chain()),
@@ -56,11 +56,11 @@ async fn a_thousand_random_runs_with_failing_workers_overspend_nothing() {
 async fn a_budget_for_nothing_runs_nothing_and_says_what_would_do() {
     let folder = tempfile::tempdir().unwrap();
     let config = Config {
-        stop: Stop { budget: Some(Usd::new(1e-7)), ..Stop::default() },
+        stop: StopRules { budget: Some(Usd::new(1e-7)), ..StopRules::default() },
         out: Some(folder.path().into()),
         ..quick()
     };
-    let (parts, backend, _) = parts(rows(500), Fixed::new(4, 1_769), []);
+    let (parts, backend, _) = parts(rows(500), FixedScheduler::new(4, 1_769), []);
     let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
     let outcome = trained.outcome;
     assert_eq!((outcome.reason, outcome.epochs), (StopReason::Budget, 0));
@@ -80,15 +80,15 @@ async fn fewer_workers_run_when_the_money_does_not_pay_for_all() {
     let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
     let worker = Arc::new(ShardWorker::new(workload.clone()));
     let backend = Local::new(worker, store.clone(), train.clone()).unwrap();
-    let parts = Parts {
+    let parts = TrainerParts {
         workload,
         held_out: None,
         train,
         store,
         backend: Arc::new(backend.with_platform(platform)),
-        scheduler: Box::new(Fixed::new(100, 1_769)),
+        scheduler: Box::new(FixedScheduler::new(100, 1_769)),
     };
-    let stop = Stop { budget: Some(budget), epochs: 1, ..Stop::default() };
+    let stop = StopRules { budget: Some(budget), epochs: 1, ..StopRules::default() };
     let config = Config { batch_size: 4, stop, ..quick() };
     let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
     let epoch = &trained.record.epochs[0];

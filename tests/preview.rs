@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use siren::data::MemorySource;
-use siren::preview::{Preview, Subject};
+use siren::preview::{Preview, PreviewInput};
 use siren::{
-    Batch, Config, Fixed, Layout, MemoryStore, Metrics, Parts, Result, RunRecord, Seed,
-    ShardWorker, StepTime, Stop, StopReason, Synchrony, Trainer, Usd, Workload,
+    Batch, Config, FixedScheduler, Layout, MemoryStore, Metrics, Result, RunRecord, Seed,
+    ShardWorker, StepTime, StopReason, StopRules, SyncMode, Trainer, TrainerParts, Usd, Workload,
 };
 use siren_backend_sim::{Keeping, SimBackend, Simulation};
 use siren_core::platform::Tail;
@@ -45,7 +45,7 @@ struct Case {
     workers: u32,
     memory_mb: u32,
     local_steps: u64,
-    synchrony: Synchrony,
+    sync_mode: SyncMode,
     parameters: usize,
     batches: u64,
     /// Seconds for a batch at one vCPU.
@@ -56,7 +56,7 @@ const CASE: Case = Case {
     workers: 1,
     memory_mb: 1_769,
     local_steps: 1,
-    synchrony: Synchrony::Hybrid,
+    sync_mode: SyncMode::Hybrid,
     parameters: 10,
     batches: 100,
     batch_s: 0.01,
@@ -72,8 +72,8 @@ impl Case {
         Config {
             batch_size: 1,
             local_steps: self.local_steps,
-            synchrony: self.synchrony,
-            stop: Stop { epochs: EPOCHS, budget, ..Stop::default() },
+            sync_mode: self.sync_mode,
+            stop: StopRules { epochs: EPOCHS, budget, ..StopRules::default() },
             ..Config::default()
         }
     }
@@ -92,9 +92,10 @@ impl Case {
     }
 
     fn preview(&self, budget: Option<Usd>) -> Preview {
-        let subject = Subject::new(self.parameters as u64, self.batches, self.batches * EXAMPLE)
-            .with_workers([self.workers])
-            .with_memory([self.memory_mb]);
+        let subject =
+            PreviewInput::new(self.parameters as u64, self.batches, self.batches * EXAMPLE)
+                .with_workers([self.workers])
+                .with_memory([self.memory_mb]);
         let Simulation { profile, step, .. } = self.simulation();
         Preview::new(&self.config(budget), &subject, &profile, &step).unwrap()
     }
@@ -112,13 +113,13 @@ impl Case {
             Seed::new(seed),
         );
         let sim = Arc::new(sim.unwrap());
-        let parts = Parts {
+        let parts = TrainerParts {
             workload,
             train: sim.data(),
             held_out: None,
             store: sim.store(),
             backend: sim.clone(),
-            scheduler: Box::new(Fixed::new(self.workers, self.memory_mb)),
+            scheduler: Box::new(FixedScheduler::new(self.workers, self.memory_mb)),
         };
         let trainer = Trainer::new(parts, self.config(budget)).unwrap();
         sim.run(trainer.run()).unwrap().unwrap().record
@@ -174,7 +175,7 @@ fn models_of_400_000_parameters_take_and_cost_what_was_expected() {
 
 #[test]
 fn rounds_take_and_cost_what_was_expected() {
-    let bulk = Case { synchrony: Synchrony::Bulk, ..CASE };
+    let bulk = Case { sync_mode: SyncMode::Bulk, ..CASE };
     compare(Case { workers: 10, batches: 400, ..bulk });
     compare(Case { workers: 100, memory_mb: 256, local_steps: 4, batches: 2_000, ..bulk });
 }

@@ -6,28 +6,29 @@ use std::path::Path;
 use std::sync::Arc;
 
 use siren::{
-    Checkpoint, Config, ErrorKind, Fixed, Layout, Line, MemoryStore, Metrics, Result, Seed, Stop,
-    StopReason, Trained, Trainer, UpdateRule, Usd, Workload, read_history,
+    Checkpoint, Config, ErrorKind, FixedScheduler, HistoryEvent, Layout, MemoryStore, Metrics,
+    Optimizer, Result, Seed, StopReason, StopRules, Trainer, TrainingResult, Usd, Workload,
+    read_history,
 };
 use support::{FEATURES, parts, parts_on, quick, rows};
 
 fn config(folder: &Path, epochs: u64) -> Config {
     Config {
-        rule: UpdateRule::ADAM,
-        rate: 0.02.into(),
-        stop: Stop { epochs, ..Stop::default() },
+        optimizer: Optimizer::ADAM,
+        learning_rate: 0.02.into(),
+        stop: StopRules { epochs, ..StopRules::default() },
         out: Some(folder.into()),
         ..quick()
     }
 }
 
-async fn start(config: Config) -> Trained {
-    let (parts, _, _) = parts(rows(500), Fixed::new(1, 1_769), []);
+async fn start(config: Config) -> TrainingResult {
+    let (parts, _, _) = parts(rows(500), FixedScheduler::new(1, 1_769), []);
     Trainer::new(parts, config).unwrap().run().await.unwrap()
 }
 
-async fn resume(config: Config) -> Result<Trained> {
-    let (parts, _, _) = parts(rows(500), Fixed::new(1, 1_769), []);
+async fn resume(config: Config) -> Result<TrainingResult> {
+    let (parts, _, _) = parts(rows(500), FixedScheduler::new(1, 1_769), []);
     let folder = config.out.clone().unwrap();
     Trainer::resume(parts, config, Checkpoint::load(folder)?)?.run().await
 }
@@ -53,7 +54,7 @@ async fn money_that_was_reserved_when_the_driver_died_counts_as_spent() {
     let before = start(config(folder.path(), 2)).await;
     let path = folder.path().join("history.jsonl");
     let mut text = std::fs::read_to_string(&path).unwrap();
-    let died = Line::Reserved { epoch: 2, usd: 0.5 };
+    let died = HistoryEvent::Reserved { epoch: 2, usd: 0.5 };
     text.push_str(&serde_json::to_string(&died).unwrap());
     text.push('\n');
     std::fs::write(&path, text).unwrap();
@@ -63,7 +64,7 @@ async fn money_that_was_reserved_when_the_driver_died_counts_as_spent() {
     assert!(after.outcome.cost > before.outcome.cost + Usd::new(0.5));
     assert!(after.outcome.cost < before.outcome.cost + Usd::new(0.501));
     // What is left of the budget knows of it, too.
-    config.stop = Stop { epochs: 4, budget: Some(Usd::new(0.5)), ..Stop::default() };
+    config.stop = StopRules { epochs: 4, budget: Some(Usd::new(0.5)), ..StopRules::default() };
     let broke = resume(config).await.unwrap();
     assert_eq!((broke.outcome.reason, broke.outcome.epochs), (StopReason::Budget, 3));
     assert!(read_history(&path).unwrap().len() > 5);
@@ -91,14 +92,15 @@ async fn a_checkpoint_of_another_model_or_rule_is_refused() {
     // As many parameters, by another name.
     let other = Other(Layout::flat("others", FEATURES).unwrap());
     let store = Arc::new(MemoryStore::initialised(&other, 0).unwrap());
-    let (parts, _, _) = parts_on(Arc::new(other), store, rows(500), Fixed::new(1, 1_769), []);
+    let (parts, _, _) =
+        parts_on(Arc::new(other), store, rows(500), FixedScheduler::new(1, 1_769), []);
     let checkpoint = Checkpoint::load(folder.path()).unwrap();
     let error = Trainer::resume(parts, config(folder.path(), 2), checkpoint).err().unwrap();
     assert!(error.message().contains("another model"), "{error}");
 
-    let plain = Config { rule: UpdateRule::Sgd, ..config(folder.path(), 2) };
+    let plain = Config { optimizer: Optimizer::Sgd, ..config(folder.path(), 2) };
     let error = resume(plain).await.unwrap_err();
-    assert!(error.message().contains("update rule"), "{error}");
+    assert!(error.message().contains("optimizer"), "{error}");
 }
 
 #[tokio::test]
@@ -134,7 +136,7 @@ async fn an_out_folder_that_cannot_be_written_to_is_named_before_anything_runs()
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "in the way").unwrap();
-    let (parts, backend, _) = parts(rows(500), Fixed::new(1, 1_769), []);
+    let (parts, backend, _) = parts(rows(500), FixedScheduler::new(1, 1_769), []);
     let error = Trainer::new(parts, config(&file.join("out"), 1)).err().unwrap();
     assert!(error.message().contains("cannot make the folder"), "{error}");
     assert_eq!(backend.billed.total(), 0.0);

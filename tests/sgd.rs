@@ -3,20 +3,24 @@
 mod support;
 
 use siren::{
-    Batch, Config, DataSource, Decay, Fixed, Rate, Seed, Stop, Stream, Trainer, UpdateRule,
-    Workload,
+    Batch, Config, DataSource, FixedScheduler, LearningRate, LrDecay, Optimizer, Seed, StopRules,
+    Stream, Trainer, Workload,
 };
 use support::{Linear, parts, plan, quick, rows};
 
 async fn trained(config: Config) -> Vec<f32> {
-    let (parts, _, _) = parts(rows(1_003), Fixed::new(1, 1_769), []);
+    let (parts, _, _) = parts(rows(1_003), FixedScheduler::new(1, 1_769), []);
     Trainer::new(parts, config).unwrap().run().await.unwrap().values
 }
 
 #[tokio::test]
 async fn one_worker_and_one_local_step_equal_a_plain_sgd_loop_to_the_last_bit() {
-    let rate = Rate { base: 0.05, decay: Decay::Exponential { factor: 0.5 }, warmup: 0 };
-    let config = Config { rate, stop: Stop { epochs: 3, ..Stop::default() }, ..quick() };
+    let rate = LearningRate { base: 0.05, decay: LrDecay::Exponential { factor: 0.5 }, warmup: 0 };
+    let config = Config {
+        learning_rate: rate,
+        stop: StopRules { epochs: 3, ..StopRules::default() },
+        ..quick()
+    };
     let (workload, data) = (Linear::new(), rows(1_003));
 
     let mut params = workload.init(Seed::new(0).split(Stream::Init, &[])).unwrap();
@@ -29,7 +33,7 @@ async fn one_worker_and_one_local_step_equal_a_plain_sgd_loop_to_the_last_bit() 
             let batch = Batch::new((range.end - range.start) as usize, &bytes);
             workload.gradient(&params, &batch, Seed::new(0), &mut gradient).unwrap();
             for (p, g) in params.iter_mut().zip(&gradient) {
-                *p -= plan.rate * g;
+                *p -= plan.learning_rate * g;
             }
         }
     }
@@ -49,17 +53,18 @@ async fn one_worker_with_local_steps_stays_close_to_plain_sgd() {
 
 #[tokio::test]
 async fn every_rule_learns_with_many_workers() {
-    for (rule, rate) in [
-        (UpdateRule::Sgd, 0.05),
-        (UpdateRule::Momentum { momentum: 0.5 }, 0.02),
-        (UpdateRule::ADAM, 0.05),
+    for (optimizer, rate) in [
+        (Optimizer::Sgd, 0.05),
+        (Optimizer::Momentum { momentum: 0.5 }, 0.02),
+        (Optimizer::ADAM, 0.05),
     ] {
         for workers in [1, 3, 16] {
-            let config = Config { rule, rate: rate.into(), clip_norm: Some(50.0), ..quick() };
-            let (parts, _, _) = parts(rows(2_000), Fixed::new(workers, 1_769), []);
+            let config =
+                Config { optimizer, learning_rate: rate.into(), clip_norm: Some(50.0), ..quick() };
+            let (parts, _, _) = parts(rows(2_000), FixedScheduler::new(workers, 1_769), []);
             let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
             let loss = trained.outcome.loss;
-            assert!(loss < 0.02, "{rule:?} with {workers} workers ends at {loss}");
+            assert!(loss < 0.02, "{optimizer:?} with {workers} workers ends at {loss}");
             let epoch = &trained.record.epochs[9];
             assert_eq!((epoch.updates, epoch.batches, epoch.complete), (63, 63, true));
             // Of single epochs that are this short, a busy machine may run the workers in turn.
@@ -71,7 +76,7 @@ async fn every_rule_learns_with_many_workers() {
 
 #[tokio::test]
 async fn more_workers_than_batches_are_cut_to_the_batches() {
-    let (parts, _, _) = parts(rows(100), Fixed::new(64, 512), []);
+    let (parts, _, _) = parts(rows(100), FixedScheduler::new(64, 512), []);
     let config = Config { batch_size: 30, ..quick() };
     let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
     let epoch = &trained.record.epochs[0];

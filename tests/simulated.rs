@@ -9,9 +9,9 @@ use rand_distr::{Distribution as _, Uniform};
 use siren::data::MemorySource;
 use siren::platform::{Distribution, Profile};
 use siren::{
-    Allocation, Backend, Config, Fixed, Job, Machine, MemoryStore, Observation, Parts, Requests,
-    Result, Retry, Scheduler, Seed, ShardWorker, StepTime, Stop, StopReason, Synchrony, Trained,
-    Trainer, Usd,
+    Allocation, Backend, Config, FixedScheduler, Job, Machine, MemoryStore, Observation, Requests,
+    Result, Retry, Scheduler, Seed, ShardWorker, StepTime, StopReason, StopRules, SyncMode,
+    Trainer, TrainerParts, TrainingResult, Usd,
 };
 use siren_backend_sim::{Bill, Fault, Faults, Keeping, SimBackend, Simulation};
 use support::{Linear, rows};
@@ -31,18 +31,18 @@ impl Case {
         Self {
             simulation: Simulation::lambda(StepTime::per_example(1e-4)),
             config: Config {
-                stop: Stop { epochs: 2, ..Stop::default() },
+                stop: StopRules { epochs: 2, ..StopRules::default() },
                 evaluate_threads: Some(1),
                 ..Config::default()
             },
-            scheduler: Box::new(Fixed::new(workers, memory_mb)),
+            scheduler: Box::new(FixedScheduler::new(workers, memory_mb)),
             train: rows(1_003),
             threads: 1,
             seed: 5,
         }
     }
 
-    fn run(self) -> (Result<Trained>, Bill) {
+    fn run(self) -> (Result<TrainingResult>, Bill) {
         let workload = Linear::new();
         let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
         let worker = Arc::new(ShardWorker::new(workload.clone()));
@@ -54,7 +54,7 @@ impl Case {
             Seed::new(self.seed),
         );
         let sim = Arc::new(sim.unwrap().with_threads(self.threads).unwrap());
-        let parts = Parts {
+        let parts = TrainerParts {
             workload,
             train: sim.data(),
             held_out: Some(rows(100)),
@@ -66,19 +66,19 @@ impl Case {
         (trained, sim.bill())
     }
 
-    fn trained(self) -> Trained {
+    fn trained(self) -> TrainingResult {
         self.run().0.unwrap()
     }
 }
 
 #[test]
 fn two_runs_are_the_same_byte_for_byte_whatever_the_threads() {
-    for synchrony in [Synchrony::Hybrid, Synchrony::Bulk, Synchrony::Stale { bound: 1 }] {
+    for sync_mode in [SyncMode::Hybrid, SyncMode::Bulk, SyncMode::Stale { bound: 1 }] {
         let records = [1, 1, 2, 5].map(|threads| {
             let folder = tempfile::tempdir().unwrap();
             let mut case = Case::new(7, 512);
             case.threads = threads;
-            case.config.synchrony = synchrony;
+            case.config.sync_mode = sync_mode;
             case.config.evaluate_threads = Some(threads);
             case.config.out = Some(folder.path().into());
             case.simulation.faults = Faults {
@@ -93,7 +93,7 @@ fn two_runs_are_the_same_byte_for_byte_whatever_the_threads() {
             std::fs::read(folder.path().join("run.json")).unwrap()
         });
         for record in &records {
-            assert!(record == &records[0], "{synchrony:?}: two runs leave different records");
+            assert!(record == &records[0], "{sync_mode:?}: two runs leave different records");
         }
     }
     let another = |seed| {
@@ -109,7 +109,7 @@ fn one_simulated_worker_learns_the_same_as_a_local_one_to_the_last_bit() {
     for local_steps in [1, 3] {
         let config = Config {
             local_steps,
-            stop: Stop { epochs: 3, ..Stop::default() },
+            stop: StopRules { epochs: 3, ..StopRules::default() },
             evaluate_threads: Some(1),
             ..Config::default()
         };
@@ -119,7 +119,7 @@ fn one_simulated_worker_learns_the_same_as_a_local_one_to_the_last_bit() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let local = runtime.block_on(async {
             let (workload, train) = (Linear::new(), rows(1_003));
-            let scheduler = Fixed::new(1, 1_769);
+            let scheduler = FixedScheduler::new(1, 1_769);
             let trainer =
                 siren::local(workload, train, Some(rows(100)), scheduler, config).unwrap();
             trainer.run().await.unwrap()
@@ -207,14 +207,14 @@ fn three_bills_are_what_they_are_by_hand() {
 
 #[test]
 fn no_worker_is_cut_short_in_the_first_epoch_because_storage_is_slow() {
-    for synchrony in [Synchrony::Hybrid, Synchrony::Bulk] {
+    for sync_mode in [SyncMode::Hybrid, SyncMode::Bulk] {
         let mut case = Case::new(4, 1_769);
         case.config.batch_size = 4;
-        case.config.synchrony = synchrony;
+        case.config.sync_mode = sync_mode;
         case.config.stop.epochs = 1;
         let epoch = case.trained().record.epochs.remove(0);
         assert!(epoch.elapsed_s > 5.0, "storage answers too fast to tell: {} s", epoch.elapsed_s);
-        assert_eq!(epoch.retries, 0, "{synchrony:?}");
+        assert_eq!(epoch.retries, 0, "{sync_mode:?}");
     }
 }
 
@@ -231,15 +231,16 @@ fn a_machine_bills_its_time_once_however_many_workers_share_it() {
         StepTime::per_example(1e-3),
     );
     let sim = Arc::new(sim.unwrap());
-    let parts = Parts {
+    let parts = TrainerParts {
         workload,
         train: sim.data(),
         held_out: None,
         store,
         backend: sim.clone(),
-        scheduler: Box::new(Fixed::new(8, machine.memory_mb)),
+        scheduler: Box::new(FixedScheduler::new(8, machine.memory_mb)),
     };
-    let config = Config { stop: Stop { epochs: 3, ..Stop::default() }, ..Config::default() };
+    let config =
+        Config { stop: StopRules { epochs: 3, ..StopRules::default() }, ..Config::default() };
     let trained = sim.run(Trainer::new(parts, config).unwrap().run()).unwrap().unwrap();
     // 1,024 examples of 1 ms on two vCPUs, three times.
     let elapsed: f64 = trained.record.epochs.iter().map(|epoch| epoch.elapsed_s).sum();
@@ -253,7 +254,7 @@ fn a_machine_bills_its_time_once_however_many_workers_share_it() {
 fn survives(faults: Faults, workers: u32) {
     let case = |faults: &Faults| {
         let mut case = Case::new(workers, 512);
-        case.config.synchrony = Synchrony::Bulk;
+        case.config.sync_mode = SyncMode::Bulk;
         case.config.stop.epochs = 5;
         case.config.retry = Retry { attempts: 20, ..Retry::default() };
         case.simulation.faults = faults.clone();
@@ -307,12 +308,12 @@ fn ten_thousand_random_runs_with_faults_overspend_nothing() {
         case.config = Config {
             seed: run,
             batch_size: 1 + (draw() * 30.0) as u64,
-            synchrony: match (draw() * 3.0) as u32 {
-                0 => Synchrony::Bulk,
-                1 => Synchrony::Stale { bound: 1 },
-                _ => Synchrony::Hybrid,
+            sync_mode: match (draw() * 3.0) as u32 {
+                0 => SyncMode::Bulk,
+                1 => SyncMode::Stale { bound: 1 },
+                _ => SyncMode::Hybrid,
             },
-            stop: Stop { epochs: 2, budget: Some(Usd::new(budget)), ..Stop::default() },
+            stop: StopRules { epochs: 2, budget: Some(Usd::new(budget)), ..StopRules::default() },
             retry: Retry { attempts: 10, ..Retry::default() },
             ..case.config
         };
@@ -372,14 +373,14 @@ async fn outside_of_a_run_an_invocation_is_refused() {
     let keeping = Keeping::Ideal(store);
     let sim = SimBackend::functions(worker, keeping, train, simulation, Seed::new(0)).unwrap();
     let sim = Arc::new(sim);
-    assert_eq!(sim.data().costs(), Requests { reads: 1, writes: 0 });
-    let parts = Parts {
+    assert_eq!(sim.data().request_costs(), Requests { reads: 1, writes: 0 });
+    let parts = TrainerParts {
         workload,
         train: sim.data(),
         held_out: None,
         store: sim.store(),
         backend: sim.clone(),
-        scheduler: Box::new(Fixed::new(1, 512)),
+        scheduler: Box::new(FixedScheduler::new(1, 512)),
     };
     let error = Trainer::new(parts, Config::default()).unwrap().run().await.unwrap_err();
     assert!(error.chain().contains("SimBackend::run"), "{}", error.chain());

@@ -9,9 +9,9 @@ use std::time::Duration;
 use siren::data::MemorySource;
 use siren::objects::{MemoryObjects, Objects};
 use siren::{
-    Batch, CasStore, Clock, Config, Fixed, Layout, Metrics, ObjectOptions, ObjectStore, Parts,
-    Result, Retry, Seed, ShardWorker, Snapshot, StepTime, Stop, StopReason, Synchrony, Trained,
-    Trainer, Workload,
+    Batch, CasStore, Clock, Config, FixedScheduler, Layout, Metrics, ObjectOptions, ObjectStore,
+    Result, Retry, Seed, ShardWorker, Snapshot, StepTime, StopReason, StopRules, SyncMode, Trainer,
+    TrainerParts, TrainingResult, Workload,
 };
 use siren_backend_sim::{Bill, Fault, Faults, Keeping, OpenStore, SimBackend, Simulation};
 use support::{Linear, rows};
@@ -48,7 +48,7 @@ fn train(
     config: Config,
     simulation: Simulation,
     threads: usize,
-) -> (Result<Trained>, Bill) {
+) -> (Result<TrainingResult>, Bill) {
     let objects: Arc<dyn Objects> = Arc::new(MemoryObjects::new());
     let sim = SimBackend::functions(
         Arc::new(ShardWorker::new(workload.clone())),
@@ -59,13 +59,13 @@ fn train(
     );
     let sim = Arc::new(sim.unwrap().with_threads(threads).unwrap());
     let initial = workload.init(Seed::new(config.seed).split(siren::Stream::Init, &[])).unwrap();
-    let parts = Parts {
+    let parts = TrainerParts {
         workload,
         train: sim.data(),
         held_out: None,
         store: sim.store(),
         backend: sim.clone(),
-        scheduler: Box::new(Fixed::new(workers, 1_769)),
+        scheduler: Box::new(FixedScheduler::new(workers, 1_769)),
     };
     let trained = sim.run(async {
         sim.store().restore(&Snapshot::initial(initial)).await?;
@@ -89,19 +89,19 @@ fn one_object(dim: usize) -> OpenStore {
 
 fn quick() -> Config {
     Config {
-        stop: Stop { epochs: 2, ..Stop::default() },
+        stop: StopRules { epochs: 2, ..StopRules::default() },
         retry: Retry { attempts: 20, ..Retry::default() },
         evaluate_threads: Some(1),
         ..Config::default()
     }
 }
 
-/// Under bulk synchrony what is learned depends on nothing but the seed: not on the store, its latencies
+/// Under bulk mode what is learned depends on nothing but the seed: not on the store, its latencies
 /// or the faults.
 #[test]
 fn faults_of_storage_and_of_aggregators_change_nothing_that_is_learned() {
     let workload = Linear::new();
-    let config = Config { synchrony: Synchrony::Bulk, ..quick() };
+    let config = Config { sync_mode: SyncMode::Bulk, ..quick() };
     let run = |faults: Faults| {
         let simulation = Simulation { faults, ..Simulation::lambda(StepTime::per_example(1e-3)) };
         let open = object_store(5, ObjectOptions { parts: 2, ..ObjectOptions::default() });
@@ -114,7 +114,7 @@ fn faults_of_storage_and_of_aggregators_change_nothing_that_is_learned() {
     let ideal = {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let scheduler = Fixed::new(4, 1_769);
+            let scheduler = FixedScheduler::new(4, 1_769);
             let trainer =
                 siren::local(workload.clone(), rows(1_003), None, scheduler, config.clone());
             trainer.unwrap().run().await.unwrap()
@@ -167,7 +167,7 @@ fn rates(workers: u32, dim: usize, steps: u32, seconds: f64, open: OpenStore) ->
     simulation.profile.platform.limits.concurrency = 1_200;
     let config = Config {
         batch_size: 1,
-        stop: Stop { epochs: 1, ..Stop::default() },
+        stop: StopRules { epochs: 1, ..StopRules::default() },
         retry: Retry { attempts: 1_000, ..Retry::default() },
         ..Config::default()
     };
@@ -190,7 +190,7 @@ fn one_object_replaced_by_compare_and_swap_saturates_whatever_the_number_of_work
     }
 }
 
-/// As many aggregators as the rule gives. At the barrier all wait for the slowest worker, and then for
+/// As many aggregators as the optimizer gives. At the barrier all wait for the slowest worker, and then for
 /// what is left to be applied: some seconds, however long the epoch was.
 #[test]
 fn the_object_store_keeps_up_with_160_workers_of_lenets_size() {

@@ -5,8 +5,8 @@ mod support;
 use std::sync::Arc;
 
 use siren::{
-    Batch, Compression, Config, Fixed, Layout, MemoryStore, Metrics, Result, Seed, SparseGradient,
-    Stop, Synchrony, Trainer, UpdateRule, Workload,
+    Batch, Compression, Config, FixedScheduler, Layout, MemoryStore, Metrics, Optimizer, Result,
+    Seed, SparseGradient, StopRules, SyncMode, Trainer, Workload,
 };
 use siren_core::conformance::{workload, workload_tests};
 use support::{Linear, parts, parts_on, quick, rows};
@@ -53,7 +53,8 @@ workload_tests!(
 
 async fn trained(workload: Arc<dyn Workload>, config: Config, workers: u32) -> Vec<f32> {
     let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
-    let (parts, _, _) = parts_on(workload, store, rows(1_003), Fixed::new(workers, 1_769), []);
+    let (parts, _, _) =
+        parts_on(workload, store, rows(1_003), FixedScheduler::new(workers, 1_769), []);
     Trainer::new(parts, config).unwrap().run().await.unwrap().values
 }
 
@@ -61,17 +62,18 @@ async fn trained(workload: Arc<dyn Workload>, config: Config, workers: u32) -> V
 /// and in rounds.
 #[tokio::test]
 async fn sparse_gradients_train_to_the_same_bits_as_dense_ones() {
-    let momentum = UpdateRule::Momentum { momentum: 0.5 };
-    for (rule, local_steps, synchrony, workers) in [
-        (UpdateRule::Sgd, 1, Synchrony::Hybrid, 1),
-        (UpdateRule::Sgd, 3, Synchrony::Hybrid, 1),
-        (momentum, 1, Synchrony::Hybrid, 1),
-        (UpdateRule::Sgd, 2, Synchrony::Bulk, 2),
+    let momentum = Optimizer::Momentum { momentum: 0.5 };
+    for (optimizer, local_steps, sync_mode, workers) in [
+        (Optimizer::Sgd, 1, SyncMode::Hybrid, 1),
+        (Optimizer::Sgd, 3, SyncMode::Hybrid, 1),
+        (momentum, 1, SyncMode::Hybrid, 1),
+        (Optimizer::Sgd, 2, SyncMode::Bulk, 2),
     ] {
-        let config = Config { rule, local_steps, synchrony, rate: 0.02.into(), ..quick() };
+        let config =
+            Config { optimizer, local_steps, sync_mode, learning_rate: 0.02.into(), ..quick() };
         let dense = trained(Linear::new(), config.clone(), workers).await;
         let sparse = trained(Arc::new(Sparse(Linear::new())), config, workers).await;
-        assert_eq!(dense, sparse, "{rule:?}, {local_steps} local steps, {synchrony:?}");
+        assert_eq!(dense, sparse, "{optimizer:?}, {local_steps} local steps, {sync_mode:?}");
     }
 }
 
@@ -111,18 +113,18 @@ impl Workload for Slope {
 /// What top-k leaves out comes later: after an epoch everything has been applied, exactly once.
 #[tokio::test]
 async fn top_k_leaves_nothing_out_of_an_epoch() {
-    let runs = [Synchrony::Hybrid, Synchrony::Bulk]
+    let runs = [SyncMode::Hybrid, SyncMode::Bulk]
         .map(|s| [(s, 1, 1), (s, 3, 1), (s, 4, 1), (s, 2, 4), (s, 4, 3), (s, 64, 1), (s, 4, 100)]);
-    for (synchrony, workers, local_steps) in runs.into_iter().flatten() {
+    for (sync_mode, workers, local_steps) in runs.into_iter().flatten() {
         let workload = Arc::new(Slope(Layout::flat("weights", Slope::DIM).unwrap()));
         // Dense, no gradient is clipped: its norm is 19.6, and nothing that is kept may be either.
         let config = Config {
-            rate: 1.0.into(),
+            learning_rate: 1.0.into(),
             clip_norm: Some(20.0),
-            synchrony,
+            sync_mode,
             local_steps,
             batch_size: 10,
-            stop: Stop { epochs: 1, ..Stop::default() },
+            stop: StopRules { epochs: 1, ..StopRules::default() },
             ..quick()
         };
         let dense = trained(workload.clone(), config.clone(), workers).await;
@@ -131,10 +133,10 @@ async fn top_k_leaves_nothing_out_of_an_epoch() {
         let sparse = trained(workload, config, workers).await;
         for (sparse, dense) in sparse.iter().zip(dense) {
             // Under bulk the shortest batch, three examples of ten, weighs less.
-            let close = 0.01 * dense.abs() * f32::from(synchrony == Synchrony::Bulk) + 1e-3;
+            let close = 0.01 * dense.abs() * f32::from(sync_mode == SyncMode::Bulk) + 1e-3;
             assert!(
                 (sparse - dense).abs() <= close,
-                "{sparse}, not {dense}: {synchrony:?}, {workers} workers, {local_steps} local steps"
+                "{sparse}, not {dense}: {sync_mode:?}, {workers} workers, {local_steps} local steps"
             );
         }
     }
@@ -142,16 +144,16 @@ async fn top_k_leaves_nothing_out_of_an_epoch() {
 
 #[tokio::test]
 async fn top_k_learns_with_many_workers() {
-    for synchrony in [Synchrony::Hybrid, Synchrony::Bulk] {
+    for sync_mode in [SyncMode::Hybrid, SyncMode::Bulk] {
         let config = Config {
             compression: Compression::TopK { share: 0.2 },
-            rate: 0.05.into(),
+            learning_rate: 0.05.into(),
             clip_norm: Some(50.0),
-            synchrony,
+            sync_mode,
             ..quick()
         };
-        let (parts, _, _) = parts(rows(2_000), Fixed::new(4, 1_769), []);
+        let (parts, _, _) = parts(rows(2_000), FixedScheduler::new(4, 1_769), []);
         let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
-        assert!(trained.outcome.loss < 0.02, "{synchrony:?} ends at {}", trained.outcome.loss);
+        assert!(trained.outcome.loss < 0.02, "{sync_mode:?} ends at {}", trained.outcome.loss);
     }
 }

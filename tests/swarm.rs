@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use siren::{
-    Allocation, Backend, Clock, Completion, Config, EpochPlan, Error, ErrorKind, Fixed, Invocation,
-    Line, Local, MemoryStore, Parts, Platform, Requests, Result, Schedule, Scheduler, ShardWorker,
-    Stop, StopReason, Tally, Task, Trained, Trainer, Usd, Work, async_trait, read_history,
+    Allocation, Backend, Clock, Completion, ComputeTask, Config, DriverUsage, EpochPlan, Error,
+    ErrorKind, FixedScheduler, HistoryEvent, Invocation, Local, MemoryStore, PhasedScheduler,
+    Platform, Requests, Result, Scheduler, ShardWorker, StopReason, StopRules, Trainer,
+    TrainerParts, TrainingResult, Usd, Work, async_trait, read_history,
 };
 use support::{Linear, quick, rows};
 
@@ -38,19 +39,19 @@ impl Backend for Swarm {
         self.inner.platform()
     }
 
-    async fn compute(&self, work: Work, task: Task) -> Result<Duration> {
+    async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration> {
         self.inner.compute(work, task).await
     }
 
-    fn tally(&self) -> Tally {
+    fn driver_usage(&self) -> DriverUsage {
         let barriers = self.barriers.load(Ordering::Relaxed);
         let requests = Requests { reads: 10 * barriers, writes: barriers };
-        Tally { egress_bytes: EGRESS * barriers, requests, computed_bills: 0 }
+        DriverUsage { egress_bytes: EGRESS * barriers, requests, computed_bills: 0 }
     }
 
-    fn tally_at_most(&self, _: &EpochPlan, _: u64) -> Tally {
+    fn max_driver_usage(&self, _: &EpochPlan, _: u64) -> DriverUsage {
         let requests = Requests { reads: 10, writes: 1 };
-        Tally { egress_bytes: EGRESS, requests, computed_bills: 0 }
+        DriverUsage { egress_bytes: EGRESS, requests, computed_bills: 0 }
     }
 
     async fn prepare(&self, memory_mb: u32, _: Duration) {
@@ -84,7 +85,7 @@ async fn train(
     hangs: bool,
     scheduler: impl Scheduler + 'static,
     config: Config,
-) -> (siren::Result<Trained>, Arc<Swarm>) {
+) -> (siren::Result<TrainingResult>, Arc<Swarm>) {
     let (workload, train) = (Linear::new(), rows(400));
     let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
     let worker = Arc::new(ShardWorker::new(workload.clone()));
@@ -100,7 +101,7 @@ async fn train(
         barriers: AtomicU64::new(0),
         hangs,
     });
-    let parts = Parts {
+    let parts = TrainerParts {
         workload,
         held_out: Some(train.clone()),
         train,
@@ -112,13 +113,13 @@ async fn train(
 }
 
 fn epochs(epochs: u64, budget: Option<f64>) -> Config {
-    let stop = Stop { epochs, budget: budget.map(Usd::new), ..Stop::default() };
+    let stop = StopRules { epochs, budget: budget.map(Usd::new), ..StopRules::default() };
     Config { batch_size: 20, stop, ..quick() }
 }
 
 #[tokio::test]
 async fn a_function_out_of_memory_gets_twice_as_much_and_later_epochs_begin_there() {
-    let (trained, swarm) = train(900, false, Fixed::new(2, 256), epochs(2, None)).await;
+    let (trained, swarm) = train(900, false, FixedScheduler::new(2, 256), epochs(2, None)).await;
     let record = trained.unwrap().record;
     assert!(record.epochs.iter().all(|epoch| epoch.complete));
     assert!(record.epochs[0].retries >= 2, "{:?}", record.epochs[0]);
@@ -136,7 +137,7 @@ async fn a_function_out_of_memory_gets_twice_as_much_and_later_epochs_begin_ther
 
 #[tokio::test]
 async fn a_function_out_of_memory_at_the_largest_size_ends_the_run_and_says_what_to_do() {
-    let (trained, _) = train(u32::MAX, false, Fixed::new(1, 6_016), epochs(1, None)).await;
+    let (trained, _) = train(u32::MAX, false, FixedScheduler::new(1, 6_016), epochs(1, None)).await;
     let error = trained.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutOfMemory);
     assert!(error.message().contains("make the batches or the model smaller"), "{error}");
@@ -144,7 +145,7 @@ async fn a_function_out_of_memory_at_the_largest_size_ends_the_run_and_says_what
 
 #[tokio::test]
 async fn what_leaves_the_region_and_what_the_driver_asks_is_in_the_bill() {
-    let (trained, _) = train(0, false, Fixed::new(1, 256), epochs(3, None)).await;
+    let (trained, _) = train(0, false, FixedScheduler::new(1, 256), epochs(3, None)).await;
     let record = trained.unwrap().record;
     // 40 MB at $0.09 a GB, and the requests.
     let each = 0.0036 + 10.0 * 0.4e-6 + 5e-6;
@@ -162,7 +163,8 @@ async fn a_run_that_has_to_pay_for_its_driver_never_overspends() {
     let mut ended = [0; 2];
     for step in 2..20 {
         let budget = 0.002 * f64::from(step);
-        let (trained, _) = train(0, false, Fixed::new(2, 256), epochs(4, Some(budget))).await;
+        let (trained, _) =
+            train(0, false, FixedScheduler::new(2, 256), epochs(4, Some(budget))).await;
         let outcome = trained.unwrap().outcome;
         assert!(outcome.cost.dollars() <= budget, "{} of {budget}", outcome.cost);
         ended[usize::from(outcome.reason == StopReason::Budget)] += 1;
@@ -172,7 +174,8 @@ async fn a_run_that_has_to_pay_for_its_driver_never_overspends() {
 
 #[tokio::test]
 async fn a_budget_below_what_the_driver_reads_is_refused_before_anything_is_read() {
-    let (trained, swarm) = train(0, false, Fixed::new(2, 256), epochs(4, Some(0.003))).await;
+    let (trained, swarm) =
+        train(0, false, FixedScheduler::new(2, 256), epochs(4, Some(0.003))).await;
     let error = trained.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Budget);
     assert!(error.message().contains("give more"), "{error}");
@@ -185,7 +188,7 @@ async fn what_hangs_is_reserved_for_as_long_as_the_platform_lets_it() {
     // A function of 1,024 MB for 40 s, and what two barriers of the driver cost.
     let budget = 0.000_016_67 * 41.0 + 0.0075 + 0.001;
     let config = Config { out: Some(folder.path().into()), ..epochs(1, Some(budget)) };
-    let (trained, swarm) = train(0, true, Fixed::new(1, 1_024), config).await;
+    let (trained, swarm) = train(0, true, FixedScheduler::new(1, 1_024), config).await;
     let cost = match trained {
         Ok(trained) => trained.outcome.cost.dollars(),
         Err(_) => 0.0,
@@ -196,7 +199,7 @@ async fn what_hangs_is_reserved_for_as_long_as_the_platform_lets_it() {
     let reserved: Vec<f64> = lines
         .iter()
         .filter_map(|line| match line {
-            Line::Reserved { usd, .. } => Some(*usd),
+            HistoryEvent::Reserved { usd, .. } => Some(*usd),
             _ => None,
         })
         .collect();
@@ -207,7 +210,7 @@ async fn what_hangs_is_reserved_for_as_long_as_the_platform_lets_it() {
 #[tokio::test]
 async fn what_comes_next_is_made_ready_while_an_epoch_runs() {
     let sizes = [256, 512, 1_024].map(|memory_mb| Allocation { workers: 2, memory_mb });
-    let schedule = Schedule { first: sizes[0], between: sizes[1], last: sizes[2] };
+    let schedule = PhasedScheduler { first: sizes[0], between: sizes[1], last: sizes[2] };
     let (trained, swarm) = train(0, false, schedule, epochs(3, None)).await;
     trained.unwrap();
     assert_eq!(*swarm.prepared.lock(), [512, 1_024]);

@@ -5,22 +5,26 @@ use std::hint::black_box;
 use std::ops::Range;
 
 use pulp::Arch;
-use siren::UpdateRule;
+use siren::Optimizer;
 
 pub(crate) const RATE: f32 = 1e-6;
 
-/// Parameters and what a rule keeps beside them, as whole vectors.
+/// Parameters and what a optimizer keeps beside them, as whole vectors.
 pub(crate) struct Bare {
-    rule: UpdateRule,
+    optimizer: Optimizer,
     values: Vec<f32>,
     slots: Vec<Vec<f32>>,
 }
 
 impl Bare {
-    pub(crate) fn new(rule: UpdateRule, parameters: usize) -> Self {
+    pub(crate) fn new(optimizer: Optimizer, parameters: usize) -> Self {
         // Written to, so that the pages are there.
         let vector = || vec![1.0; parameters];
-        Self { rule, values: vector(), slots: (0..rule.slots()).map(|_| vector()).collect() }
+        Self {
+            optimizer,
+            values: vector(),
+            slots: (0..optimizer.state_vectors()).map(|_| vector()).collect(),
+        }
     }
 
     pub(crate) fn push(&mut self, gradient: &[f32]) {
@@ -38,19 +42,19 @@ impl Bare {
         let arch = Arch::new();
         let values = &mut self.values[range.clone()];
         let gradient = &gradient[range.clone()];
-        match (self.rule, self.slots.as_mut_slice()) {
-            (UpdateRule::Sgd, []) => arch.dispatch(|| sgd(values, gradient)),
-            (UpdateRule::Momentum { momentum }, [velocity]) => {
+        match (self.optimizer, self.slots.as_mut_slice()) {
+            (Optimizer::Sgd, []) => arch.dispatch(|| sgd(values, gradient)),
+            (Optimizer::Momentum { momentum }, [velocity]) => {
                 let velocity = &mut velocity[range];
                 arch.dispatch(|| heavy_ball(values, velocity, gradient, momentum));
             }
-            (UpdateRule::Adam { beta1, beta2, epsilon }, [first, second]) => {
+            (Optimizer::Adam { beta1, beta2, epsilon }, [first, second]) => {
                 let (first, second) = (&mut first[range.clone()], &mut second[range]);
                 // Rate and root are corrections of the bias, after very many updates.
                 let numbers = black_box([beta1, beta2, epsilon, RATE, 1.0]);
                 arch.dispatch(|| adam(values, first, second, gradient, numbers));
             }
-            (rule, _) => unreachable!("{rule:?} has no bare loop"),
+            (optimizer, _) => unreachable!("{optimizer:?} has no bare loop"),
         }
     }
 

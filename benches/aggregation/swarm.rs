@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use siren::{
-    Clock, Compression, EpochPlan, Gradient, MemoryStore, ParameterStore, Receipt, Replica, Seed,
-    Synchrony, Update, UpdateId, UpdateRule,
+    Clock, Compression, EpochPlan, Gradient, MemoryStore, Optimizer, ParameterStore, PushOutcome,
+    Replica, Seed, SyncMode, Update, UpdateId,
 };
 use siren_backend_local::WallClock;
 
@@ -21,8 +21,8 @@ pub(crate) struct Swarm {
 
 impl Swarm {
     pub(crate) fn new(
-        rule: UpdateRule,
-        synchrony: Synchrony,
+        optimizer: Optimizer,
+        sync_mode: SyncMode,
         parameters: usize,
         workers: usize,
     ) -> Self {
@@ -36,11 +36,11 @@ impl Swarm {
             batch_size: 1,
             shards: workers as u32,
             local_steps: 1,
-            rule,
-            rate: RATE,
+            optimizer,
+            learning_rate: RATE,
             weight_decay: 0.0,
             clip_norm: None,
-            synchrony,
+            sync_mode,
             compression: Compression::None,
         };
         block_on(store.open(&plan)).unwrap();
@@ -62,7 +62,7 @@ impl Swarm {
     pub(crate) fn push(&self, worker: usize, gradient: Gradient<'_>) {
         let position = self.positions[worker].fetch_add(1, Ordering::Relaxed);
         let pushed = block_on(self.store.push(&self.update(worker, position, gradient)));
-        assert_eq!(pushed.unwrap(), Receipt::Accepted);
+        assert_eq!(pushed.unwrap(), PushOutcome::Accepted);
     }
 
     pub(crate) fn pull(&self, replica: &mut Replica) {

@@ -71,11 +71,11 @@ ROWS = [
 ]
 
 
-def siren(round, bench, rule, parameters, column, size):
+def siren(round, bench, optimizer, parameters, column, size):
     for row in json.load(open(f"{log}/{round}.json")):
-        if (row["bench"], row["rule"], row["parameters"], row["workers"]) == (bench, rule, parameters, 1):
+        if (row["bench"], row["optimizer"], row["parameters"], row["workers"]) == (bench, optimizer, parameters, 1):
             return size * parameters / row[column] / 1e9
-    sys.exit(f"round {round}: the bench has no row {bench}, {rule}, {parameters}")
+    sys.exit(f"round {round}: the bench has no row {bench}, {optimizer}, {parameters}")
 
 
 def peer(round, program, name):
@@ -90,8 +90,8 @@ def time(us):
 
 
 table = []
-for work, parameters, bench, rule, column, size, label, program, line in ROWS:
-    ours = [siren(r, bench, rule, parameters, column, size) for r in range(1, rounds + 1)]
+for work, parameters, bench, optimizer, column, size, label, program, line in ROWS:
+    ours = [siren(r, bench, optimizer, parameters, column, size) for r in range(1, rounds + 1)]
     theirs = [peer(r, program, f"{line}_{parameters}") for r in range(1, rounds + 1)]
     table.append({
         "work": work,

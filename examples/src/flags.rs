@@ -8,14 +8,14 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use siren_core::{Allocation, Compression, Error, Result, Synchrony, UpdateRule, Usd};
-use siren_hsp::{Checkpoint, Config, Decay, Rate, Stop};
+use siren_core::{Allocation, Compression, Error, Optimizer, Result, SyncMode, Usd};
+use siren_hsp::{Checkpoint, Config, LearningRate, LrDecay, StopRules};
 
 use crate::schedulers::{self, Kind, Turns};
 
 /// How updates are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub enum Rule {
+pub enum OptimizerName {
     /// SGD with momentum, or without if that is 0
     Momentum,
     /// Adam with the usual constants
@@ -52,11 +52,11 @@ pub struct Flags {
     pub batch_size: Option<u64>,
     /// The learning rate, which falls along half a cosine to a tenth in the last epoch [default: 0.05,
     /// or 0.0002 with Adam]
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
-    pub lr: Option<f32>,
+    #[arg(long, alias = "lr", value_name = "RATE", allow_negative_numbers = true)]
+    pub learning_rate: Option<f32>,
     /// How updates are applied [default: momentum, or adam for more than ten workers]
-    #[arg(long, value_name = "RULE")]
-    pub rule: Option<Rule>,
+    #[arg(long, value_name = "OPTIMIZER")]
+    pub optimizer: Option<OptimizerName>,
     /// Momentum of the updates; 0 is plain SGD [default: 0.9 for one worker, 0.1 less for each more that
     /// does not wait for the others]
     #[arg(long, value_name = "M", allow_negative_numbers = true)]
@@ -72,8 +72,8 @@ pub struct Flags {
     pub local_steps: Option<u64>,
     /// What workers wait for in an epoch: nothing (hybrid), one another in every round (bulk), or who is
     /// more than N rounds behind (stale=N) [default: hybrid]
-    #[arg(long, value_name = "SYNCHRONY", value_parser = synchrony)]
-    pub synchrony: Option<Synchrony>,
+    #[arg(long, value_name = "MODE", value_parser = sync_mode)]
+    pub sync_mode: Option<SyncMode>,
     /// Push only this share of a gradient's entries, the largest ones; the others are kept for later
     /// [default: all]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
@@ -124,17 +124,17 @@ pub struct Flags {
     pub quiet: bool,
 }
 
-/// Reads a synchrony: hybrid, bulk or stale=N.
+/// Reads a synchronisation mode: hybrid, bulk or stale=N.
 ///
 /// # Errors
 ///
 /// What it may be instead.
-pub fn synchrony(text: &str) -> Result<Synchrony, String> {
+pub fn sync_mode(text: &str) -> Result<SyncMode, String> {
     match text.split_once('=') {
-        None if text == "hybrid" => Ok(Synchrony::Hybrid),
-        None if text == "bulk" => Ok(Synchrony::Bulk),
+        None if text == "hybrid" => Ok(SyncMode::Hybrid),
+        None if text == "bulk" => Ok(SyncMode::Bulk),
         Some(("stale", bound)) => match bound.parse() {
-            Ok(bound) => Ok(Synchrony::Stale { bound }),
+            Ok(bound) => Ok(SyncMode::Stale { bound }),
             Err(_) => Err(format!("{bound:?} is no number of rounds: give 0 or more")),
         },
         _ => Err("give hybrid, bulk or stale=N".into()),
@@ -201,13 +201,13 @@ impl Flags {
             },
             epochs: self.epochs.or(others.epochs),
             batch_size: self.batch_size.or(others.batch_size),
-            lr: self.lr.or(others.lr),
-            rule: self.rule.or(others.rule),
+            learning_rate: self.learning_rate.or(others.learning_rate),
+            optimizer: self.optimizer.or(others.optimizer),
             momentum: self.momentum.or(others.momentum),
             clip_norm: self.clip_norm.or(others.clip_norm),
             weight_decay: self.weight_decay.or(others.weight_decay),
             local_steps: self.local_steps.or(others.local_steps),
-            synchrony: self.synchrony.or(others.synchrony),
+            sync_mode: self.sync_mode.or(others.sync_mode),
             top_k: self.top_k.or(others.top_k),
             target_loss: self.target_loss.or(others.target_loss),
             budget: self.budget.or(others.budget),
@@ -263,15 +263,15 @@ impl Flags {
         self.threads.unwrap_or_else(cores)
     }
 
-    fn synchrony(&self) -> Synchrony {
-        self.synchrony.unwrap_or_default()
+    fn sync_mode(&self) -> SyncMode {
+        self.sync_mode.unwrap_or_default()
     }
 
     /// Workers whose updates meet in the parameters without having seen one another: all but under bulk
     /// synchrony, where a round is one update.
     fn asynchronous(&self) -> u32 {
-        match self.synchrony() {
-            Synchrony::Bulk => 1,
+        match self.sync_mode() {
+            SyncMode::Bulk => 1,
             _ => self.most_workers().max(1),
         }
     }
@@ -281,12 +281,12 @@ impl Flags {
         self.asynchronous() > 10
     }
 
-    fn rule(&self) -> UpdateRule {
-        let rule = if self.crowded() { Rule::Adam } else { Rule::Momentum };
-        match (self.rule.unwrap_or(rule), self.momentum()) {
-            (Rule::Adam, _) => UpdateRule::ADAM,
-            (Rule::Momentum, 0.0) => UpdateRule::Sgd,
-            (Rule::Momentum, momentum) => UpdateRule::Momentum { momentum },
+    fn optimizer(&self) -> Optimizer {
+        let optimizer = if self.crowded() { OptimizerName::Adam } else { OptimizerName::Momentum };
+        match (self.optimizer.unwrap_or(optimizer), self.momentum()) {
+            (OptimizerName::Adam, _) => Optimizer::ADAM,
+            (OptimizerName::Momentum, 0.0) => Optimizer::Sgd,
+            (OptimizerName::Momentum, momentum) => Optimizer::Momentum { momentum },
         }
     }
 
@@ -298,7 +298,11 @@ impl Flags {
     }
 
     fn rate(&self) -> f32 {
-        self.lr.unwrap_or(if self.rule() == UpdateRule::ADAM { 0.000_2 } else { 0.05 })
+        self.learning_rate.unwrap_or(if self.optimizer() == Optimizer::ADAM {
+            0.000_2
+        } else {
+            0.05
+        })
     }
 
     /// What the trainer is told.
@@ -309,16 +313,20 @@ impl Flags {
             seed: self.seed.unwrap_or(1),
             batch_size: self.batch_size.unwrap_or(if self.crowded() { 8 } else { 64 }),
             local_steps: self.local_steps.unwrap_or(1),
-            synchrony: self.synchrony(),
+            sync_mode: self.sync_mode(),
             compression: self.top_k.map_or(Compression::None, |share| Compression::TopK { share }),
             clip_norm: Some(self.clip_norm.unwrap_or(1.0)),
             weight_decay: self.weight_decay.unwrap_or(0.0),
-            rule: self.rule(),
-            rate: Rate { base: self.rate(), decay: Decay::Cosine { epochs, last: 0.1 }, warmup: 0 },
-            stop: Stop {
+            optimizer: self.optimizer(),
+            learning_rate: LearningRate {
+                base: self.rate(),
+                decay: LrDecay::Cosine { epochs, last: 0.1 },
+                warmup: 0,
+            },
+            stop: StopRules {
                 epochs,
                 target_loss: self.target_loss,
-                wall_time: self.time_limit,
+                time_limit: self.time_limit,
                 budget: self.budget.map(Usd::new),
             },
             labels: serde_json::to_string(self)

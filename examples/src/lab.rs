@@ -19,8 +19,8 @@ use siren_core::{
 };
 use siren_hsp::objects::{MemoryObjects, Objects};
 use siren_hsp::{
-    Config, EpochRecord, Fixed, MemoryStore, ObjectOptions, ObjectStore, Parts, RunRecord,
-    ShardWorker, Trainer,
+    Config, EpochRecord, FixedScheduler, MemoryStore, ObjectOptions, ObjectStore, RunRecord,
+    ShardWorker, Trainer, TrainerParts,
 };
 
 /// The name of a store over objects.
@@ -138,7 +138,7 @@ impl Job {
         let worker = Arc::new(ShardWorker::new(Arc::clone(&self.workload)));
         let data = Arc::clone(&self.train);
         let sim = SimBackend::machine(worker, store, data, machine.clone(), self.step)?;
-        let scheduler = Fixed::new(machine.vcpus, machine.memory_mb);
+        let scheduler = FixedScheduler::new(machine.vcpus, machine.memory_mb);
         let (record, _) = self.train(sim, scheduler)?;
         let time_s = time(&record);
         let cost = machine.bill(Duration::try_from_secs_f64(time_s).unwrap_or_default());
@@ -151,7 +151,7 @@ impl Job {
         scheduler: impl Scheduler + 'static,
     ) -> Result<(RunRecord, Bill)> {
         let sim = Arc::new(sim.with_threads(self.threads)?);
-        let parts = Parts {
+        let parts = TrainerParts {
             workload: Arc::clone(&self.workload),
             train: sim.data(),
             held_out: Some(Arc::clone(&self.test)),

@@ -2,7 +2,7 @@
 
 use siren_core::{Profile, Result, StepTime};
 use siren_hsp::Config;
-use siren_hsp::preview::{Preview, Subject};
+use siren_hsp::preview::{Preview, PreviewInput};
 
 /// Prints what the job of `config` would take and cost on AWS Lambda for a number of allocations: a model
 /// of so many parameters, on so many examples of `data_bytes` in all, which computes as `step` says.
@@ -17,7 +17,7 @@ pub fn print(
     data_bytes: u64,
     step: &StepTime,
 ) -> Result<()> {
-    let subject = Subject::new(parameters, examples, data_bytes);
+    let subject = PreviewInput::new(parameters, examples, data_bytes);
     println!("{}", Preview::new(config, &subject, &Profile::aws_lambda(), step)?);
     Ok(())
 }

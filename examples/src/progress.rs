@@ -73,9 +73,9 @@ impl Observer for Progress {
                     );
                 }
             }
-            Event::Launched { epoch, allocation, batches, rate } if !self.quiet => {
+            Event::Launched { epoch, allocation, batches, learning_rate } if !self.quiet => {
                 let head = format!(
-                    "epoch {}/{}: {} workers of {} MB, rate {rate:.4}",
+                    "epoch {}/{}: {} workers of {} MB, rate {learning_rate:.4}",
                     epoch + 1,
                     self.epochs,
                     allocation.workers,
@@ -115,7 +115,7 @@ impl Observer for Progress {
                     bar.set_message("evaluating");
                 }
             }
-            Event::Sealed(record) if !self.quiet => {
+            Event::EpochSummary(record) if !self.quiet => {
                 if let Some(bar) = self.bar.take() {
                     bar.finish_and_clear();
                 }

@@ -8,7 +8,7 @@ use siren_backend_local::Local;
 use siren_backend_sim::{Keeping, SimBackend, Simulation};
 use siren_core::{DataSource, Error, Result, Seed, StepTime, StopReason, Workload};
 use siren_hsp::{
-    Checkpoint, Config, MemoryStore, Parts, ShardWorker, StopHandle, Trained, Trainer,
+    Checkpoint, Config, MemoryStore, ShardWorker, StopHandle, Trainer, TrainerParts, TrainingResult,
 };
 
 use crate::progress::Progress;
@@ -32,7 +32,7 @@ pub struct Subject {
 /// # Errors
 ///
 /// As [`Trainer::run`]; when the simulation cannot be read.
-pub async fn train(name: &str, flags: &Flags, subject: Subject) -> Result<Trained> {
+pub async fn train(name: &str, flags: &Flags, subject: Subject) -> Result<TrainingResult> {
     let Subject { workload, train, held_out, step } = subject;
     let config = flags.config(name);
     config.check(train.len())?;
@@ -45,7 +45,7 @@ pub async fn train(name: &str, flags: &Flags, subject: Subject) -> Result<Traine
         let backend =
             Local::with_threads(worker, store.clone(), Arc::clone(&train), flags.threads())?;
         let backend = Arc::new(backend);
-        let parts = Parts { workload, train, held_out, store, backend, scheduler };
+        let parts = TrainerParts { workload, train, held_out, store, backend, scheduler };
         return drive(name, flags, parts, config).await;
     }
     let simulation = flags.simulation.as_ref().map(Simulation::read).transpose()?;
@@ -59,7 +59,7 @@ pub async fn train(name: &str, flags: &Flags, subject: Subject) -> Result<Traine
     let sim = SimBackend::functions(worker, keeping, train, simulation, seed)?;
     let sim = Arc::new(sim.with_threads(flags.threads())?);
     let (train, store, backend) = (sim.data(), sim.store(), sim.clone());
-    let parts = Parts { workload, train, held_out, store, backend, scheduler };
+    let parts = TrainerParts { workload, train, held_out, store, backend, scheduler };
     let running = drive(name, flags, parts, config);
     tokio::task::block_in_place(|| sim.run(running))?
 }
@@ -70,7 +70,12 @@ pub async fn train(name: &str, flags: &Flags, subject: Subject) -> Result<Traine
 /// # Errors
 ///
 /// As [`train`].
-pub async fn drive(name: &str, flags: &Flags, parts: Parts, config: Config) -> Result<Trained> {
+pub async fn drive(
+    name: &str,
+    flags: &Flags,
+    parts: TrainerParts,
+    config: Config,
+) -> Result<TrainingResult> {
     let progress = Progress::new(flags.quiet, parts.train.len());
     let trainer = trainer(name, flags, parts, config)?.with_observer(progress);
     let interrupt = tokio::spawn(stop_on_interrupt(trainer.stop_handle()));
@@ -80,7 +85,7 @@ pub async fn drive(name: &str, flags: &Flags, parts: Parts, config: Config) -> R
 }
 
 /// A new trainer, or one that goes on where the flags say.
-fn trainer(name: &str, flags: &Flags, parts: Parts, config: Config) -> Result<Trainer> {
+fn trainer(name: &str, flags: &Flags, parts: TrainerParts, config: Config) -> Result<Trainer> {
     let Some(folder) = &flags.resume else {
         return Trainer::new(parts, config);
     };
@@ -111,7 +116,7 @@ async fn stop_on_interrupt(stop: StopHandle) {
 /// # Errors
 ///
 /// When the report cannot be written.
-pub fn summarise(trained: &Trained, folder: &Path, command: &str) -> Result<ExitCode> {
+pub fn summarise(trained: &TrainingResult, folder: &Path, command: &str) -> Result<ExitCode> {
     let outcome = &trained.outcome;
     if outcome.epochs == 0 && outcome.reason == StopReason::Budget {
         return Err(Error::rejected(outcome.detail.clone().unwrap_or_default()));
@@ -127,7 +132,7 @@ pub fn summarise(trained: &Trained, folder: &Path, command: &str) -> Result<Exit
     );
     let percent = |share: f64| format!("{:.2} %", share * 100.0);
     let estimate =
-        if record.setting.platform.estimated { " at AWS Lambda's prices, an estimate" } else { "" };
+        if record.info.platform.estimated { " at AWS Lambda's prices, an estimate" } else { "" };
     println!("  epochs    {}", outcome.epochs);
     println!("  loss      {:.4} (before: {:.4})", outcome.loss, record.initial.loss);
     if let Some(accuracy) = outcome.accuracy {
@@ -145,7 +150,7 @@ pub fn summarise(trained: &Trained, folder: &Path, command: &str) -> Result<Exit
     let more = match outcome.reason {
         StopReason::Interrupted => Some(""),
         StopReason::Budget => Some(" --budget MORE"),
-        StopReason::WallTime => Some(" --time-limit LONGER"),
+        StopReason::TimeLimit => Some(" --time-limit LONGER"),
         _ => None,
     };
     if let (Some(more), true) = (more, trained.started) {
@@ -154,7 +159,10 @@ pub fn summarise(trained: &Trained, folder: &Path, command: &str) -> Result<Exit
     Ok(match outcome.reason {
         StopReason::Interrupted => ExitCode::from(130),
         StopReason::Diverged => {
-            eprintln!("the last good checkpoint is in {}; try a smaller --lr", folder.display());
+            eprintln!(
+                "the last good checkpoint is in {}; try a smaller --learning-rate",
+                folder.display()
+            );
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,

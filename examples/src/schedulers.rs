@@ -8,7 +8,7 @@ use siren_core::platform::EpochShape;
 use siren_core::{Allocation, DataSource, Error, Platform, Profile, Result, Scheduler, StepTime};
 use siren_drl::agent::Agent;
 use siren_drl::{Adaptive, Bounds, JobModel};
-use siren_hsp::{Config, Fixed, Schedule};
+use siren_hsp::{Config, FixedScheduler, PhasedScheduler};
 
 use crate::Flags;
 
@@ -137,7 +137,7 @@ impl Belief {
         match kind {
             Kind::Fixed => {
                 Allocation { workers, memory_mb }.check(platform)?;
-                Ok(Box::new(Fixed::new(workers, memory_mb)))
+                Ok(Box::new(FixedScheduler::new(workers, memory_mb)))
             }
             Kind::Schedule => {
                 let Some(Turns([first, between, last])) = flags.schedule else {
@@ -149,7 +149,7 @@ impl Belief {
                 for workers in [first, between, last] {
                     Allocation { workers, memory_mb }.check(platform)?;
                 }
-                Ok(Box::new(Schedule::new(first, between, last, memory_mb)))
+                Ok(Box::new(PhasedScheduler::new(first, between, last, memory_mb)))
             }
             Kind::Planner => {
                 let model = self.model(flags, config, parameters, train).await?;

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use siren_burn::BurnWorkload;
-use siren_core::{Allocation, Result, Seed, UpdateRule, Workload};
+use siren_core::{Allocation, Optimizer, Result, Seed, Workload};
 use siren_drl::Bounds;
-use siren_hsp::{Config, Decay, Rate, Stop};
+use siren_hsp::{Config, LearningRate, LrDecay, StopRules};
 use siren_linear::SparseLogisticRegression;
 
 use crate::lab::Job;
@@ -85,8 +85,8 @@ pub fn contests(size: &Size) -> Result<Vec<Contest>> {
     Ok(vec![lenet(size)?, sentences(size)?, linear(size)?])
 }
 
-fn stop(epochs: u64, target: f64) -> Stop {
-    Stop { epochs, target_loss: Some(target), ..Stop::default() }
+fn stop(epochs: u64, target: f64) -> StopRules {
+    StopRules { epochs, target_loss: Some(target), ..StopRules::default() }
 }
 
 /// LeNet, as `lenet_mnist` trains it: momentum for few workers, Adam in small batches for many. A push
@@ -96,8 +96,8 @@ fn lenet_config(workers: u32) -> Config {
     Config {
         batch_size: if few { 64 } else { 16 },
         local_steps: if few { 4 } else { 8 },
-        rule: if few { UpdateRule::Sgd } else { UpdateRule::ADAM },
-        rate: if few { 0.05.into() } else { 0.000_3.into() },
+        optimizer: if few { Optimizer::Sgd } else { Optimizer::ADAM },
+        learning_rate: if few { 0.05.into() } else { 0.000_3.into() },
         clip_norm: Some(1.0),
         ..Config::default()
     }
@@ -149,10 +149,10 @@ fn sentences_config(workers: u32) -> Config {
     Config {
         batch_size: if few { 50 } else { 8 },
         local_steps: if few { 2 } else { 4 },
-        rule: UpdateRule::ADAM,
-        rate: Rate {
+        optimizer: Optimizer::ADAM,
+        learning_rate: LearningRate {
             base: if few { 0.003 } else { 0.000_5 },
-            decay: Decay::Cosine { epochs: 8, last: 0.1 },
+            decay: LrDecay::Cosine { epochs: 8, last: 0.1 },
             warmup: 0,
         },
         clip_norm: Some(1.0),
@@ -196,7 +196,7 @@ fn linear_config(workers: u32) -> Config {
     Config {
         batch_size: 32,
         local_steps: 8,
-        rate: (0.6 / workers.max(6) as f32).min(0.12).into(),
+        learning_rate: (0.6 / workers.max(6) as f32).min(0.12).into(),
         ..Config::default()
     }
 }

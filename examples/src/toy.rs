@@ -6,7 +6,7 @@ use std::time::Duration;
 use siren_backend_sim::Simulation;
 use siren_core::{Allocation, Machine, Result, Scheduler, Usd};
 use siren_drl::Bounds;
-use siren_hsp::{Config, Fixed, Schedule, Stop};
+use siren_hsp::{Config, FixedScheduler, PhasedScheduler, StopRules};
 
 use crate::lab::rows::{self, Row};
 use crate::lab::scheduled::{By, Scheduled, Terms};
@@ -74,8 +74,8 @@ impl Toy {
         job.config = Config {
             batch_size: setting.batch_size,
             local_steps: setting.local_steps,
-            rate: setting.rate.into(),
-            stop: Stop { epochs, target_loss: Some(self.target), ..Stop::default() },
+            learning_rate: setting.rate.into(),
+            stop: StopRules { epochs, target_loss: Some(self.target), ..StopRules::default() },
             ..job.config
         };
         job
@@ -84,7 +84,7 @@ impl Toy {
     /// The same number of functions in every epoch: the runs of all settings that reach the target.
     fn constant(&self, functions: u32) -> Result<Vec<Found>> {
         let runs = on_all_cores(&self.settings, |&setting| {
-            let scheduler = Fixed::new(functions, MEMORY_MB);
+            let scheduler = FixedScheduler::new(functions, MEMORY_MB);
             let run = self.at(setting, PATIENCE).on_lambda(scheduler, &self.simulation)?;
             Ok(run.is_done().then_some(Found { setting, run }))
         })?;
@@ -99,7 +99,7 @@ impl Toy {
             // The last epoch has to be known: the fewest epochs that suffice.
             for epochs in 2..=LONGEST_SCHEDULE {
                 let [first, between, last] = functions;
-                let scheduler = Schedule::new(first, between, last, MEMORY_MB);
+                let scheduler = PhasedScheduler::new(first, between, last, MEMORY_MB);
                 let run = self.at(setting, epochs).on_lambda(scheduler, &self.simulation)?;
                 if run.is_done() {
                     runs.push(Found { setting, run });
@@ -223,13 +223,13 @@ impl Toy {
         }
         // The same over objects on S3, where somebody has to apply what is pushed.
         if let Some(found) = best(&twenty) {
-            let scheduler = Fixed::new(20, MEMORY_MB);
+            let scheduler = FixedScheduler::new(20, MEMORY_MB);
             story.over_objects(self, name, "20 functions, over objects", found, scheduler, 20)?;
         }
         if let Some(found) = &found {
             let of = |at: usize| found.run.record.epochs.get(at).map_or(1, |epoch| epoch.workers);
             let last = found.run.record.epochs.len().saturating_sub(1);
-            let scheduler = Schedule::new(of(0), of(1.min(last)), of(last), MEMORY_MB);
+            let scheduler = PhasedScheduler::new(of(0), of(1.min(last)), of(last), MEMORY_MB);
             let what = "best schedule found, over objects";
             story.over_objects(self, name, what, found, scheduler, of(0))?;
         }

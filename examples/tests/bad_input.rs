@@ -95,7 +95,7 @@ fn a_rate_that_diverges_ends_the_run_and_spares_the_checkpoint() {
     let output = example("lenet_mnist").args(flags).output().unwrap();
     let text = said(&output);
     assert!(!output.status.success(), "{text}");
-    assert!(text.contains("diverged") && text.contains("smaller --lr"), "{text}");
+    assert!(text.contains("diverged") && text.contains("smaller --learning-rate"), "{text}");
     assert!(siren_hsp::Checkpoint::load(folder.path()).unwrap().epochs().is_empty());
 }
 
@@ -187,5 +187,5 @@ fn folders_that_cannot_be_used_are_named() {
     refused(&["--resume", resume], &["checkpoint", "checksum"]);
     assert_eq!(std::fs::read(&path).unwrap(), bad, "the file is as it was");
     std::fs::write(&path, &good).unwrap();
-    refused(&["--resume", resume, "--momentum", "0"], &["update rule"]);
+    refused(&["--resume", resume, "--momentum", "0"], &["optimizer"]);
 }

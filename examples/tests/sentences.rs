@@ -124,9 +124,9 @@ fn help_shows_the_defaults_of_each_example() {
     };
     let (lenet, sentences) = (help("lenet_mnist"), help("sentence_cnn"));
     assert_eq!(of(&lenet, "epochs"), "3");
-    assert!(of(&lenet, "rule").starts_with("momentum, or adam"));
+    assert!(of(&lenet, "optimizer").starts_with("momentum, or adam"));
     assert_eq!(of(&sentences, "epochs"), "4");
-    assert_eq!(of(&sentences, "rule"), "adam");
+    assert_eq!(of(&sentences, "optimizer"), "adam");
     assert_eq!(of(&sentences, "weight-decay"), "0.0001");
     assert_eq!(of(&sentences, "seed"), "1");
 }

@@ -14,8 +14,8 @@ use siren_backend_lambda::payload::{self, Description, Reply, Response, Timing};
 use siren_backend_lambda::{Lambda, Settings};
 use siren_backend_local::WallClock;
 use siren_core::{
-    Backend, Clock, Compression, EpochPlan, Invocation, Requests, Role, Seed, Synchrony,
-    UpdateRule, WorkerReport, Workload,
+    Backend, Clock, Compression, EpochPlan, Invocation, Optimizer, Requests, Role, Seed, SyncMode,
+    WorkerReport, Workload,
 };
 use siren_linear::LogisticRegression;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -81,11 +81,11 @@ fn invocation(workload: &dyn Workload, shard: u32) -> Invocation {
             batch_size: 10,
             shards: AT_ONCE,
             local_steps: 1,
-            rule: UpdateRule::Sgd,
-            rate: 0.1,
+            optimizer: Optimizer::Sgd,
+            learning_rate: 0.1,
             weight_decay: 0.0,
             clip_norm: None,
-            synchrony: Synchrony::Hybrid,
+            sync_mode: SyncMode::Hybrid,
             compression: Compression::None,
         },
         role: Role::Shard,

@@ -18,8 +18,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use siren_backend_lambda::S3Objects;
 use siren_backend_local::WallClock;
 use siren_core::{
-    Compression, EpochPlan, Gradient, ParameterStore as _, Replica, Seed, Snapshot, Synchrony,
-    Update, UpdateId, UpdateRule,
+    Compression, EpochPlan, Gradient, Optimizer, ParameterStore as _, Replica, Seed, Snapshot,
+    SyncMode, Update, UpdateId,
 };
 use siren_hsp::objects::Objects as _;
 use siren_hsp::{ObjectStore, kernel};
@@ -44,11 +44,11 @@ fn plan() -> EpochPlan {
         batch_size: 1,
         shards: 1,
         local_steps: 1,
-        rule: UpdateRule::Sgd,
-        rate: 0.5,
+        optimizer: Optimizer::Sgd,
+        learning_rate: 0.5,
         weight_decay: 0.0,
         clip_norm: None,
-        synchrony: Synchrony::Hybrid,
+        sync_mode: SyncMode::Hybrid,
         compression: Compression::None,
     }
 }

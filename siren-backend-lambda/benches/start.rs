@@ -20,8 +20,8 @@ use siren_backend_lambda::deploy::{self, Architecture, Artefact, Deployment};
 use siren_backend_lambda::payload::{self, Ask, Job, Reply, Request, Response};
 use siren_backend_lambda::{Lambda, Settings};
 use siren_core::{
-    Compression, EpochPlan, Error, Invocation, ParameterStore as _, Requests, Result, Role, Seed,
-    Synchrony, UpdateRule, WorkerReport, Workload as _,
+    Compression, EpochPlan, Error, Invocation, Optimizer, ParameterStore as _, Requests, Result,
+    Role, Seed, SyncMode, WorkerReport, Workload as _,
 };
 use siren_hsp::data::MemorySource;
 
@@ -126,11 +126,11 @@ fn plan(layout: u64) -> EpochPlan {
         batch_size: 1,
         shards: 1,
         local_steps: 1,
-        rule: UpdateRule::Sgd,
-        rate: 1e-3,
+        optimizer: Optimizer::Sgd,
+        learning_rate: 1e-3,
         weight_decay: 0.0,
         clip_norm: None,
-        synchrony: Synchrony::Hybrid,
+        sync_mode: SyncMode::Hybrid,
         compression: Compression::None,
     }
 }

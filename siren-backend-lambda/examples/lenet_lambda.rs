@@ -20,8 +20,8 @@ use siren_burn::BurnWorkload;
 use siren_core::{Backend, DataSource, Error, ErrorKind, Profile, Result, Work, Workload};
 use siren_examples::lenet::{DigitLearner, RECORD};
 use siren_examples::{Flags, mnist, run, schedulers, steps};
-use siren_hsp::preview::{Preview, Subject};
-use siren_hsp::{Checkpoint, Config, ObjectOptions, Parts};
+use siren_hsp::preview::{Preview, PreviewInput};
+use siren_hsp::{Checkpoint, Config, ObjectOptions, TrainerParts};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -132,7 +132,7 @@ async fn train(flags: Flags, site: Site) -> Result<ExitCode> {
     let functions = Flags { simulate: true, ..flags.clone() };
     let scheduler = belief.scheduler(&functions, &config, workload.dim(), &train).await?;
     let lambda = Arc::new(lambda);
-    let parts = Parts {
+    let parts = TrainerParts {
         workload: workload.clone(),
         // The same images as those that were uploaded, without asking the bucket for them.
         train: Arc::new(PackedData::open(&packed).await?),
@@ -256,11 +256,11 @@ fn preview(
     let allocation = flags.allocation();
     allocation.check(platform)?;
     let plan = config.plan(0, 0, images, allocation.workers);
-    let subject = Subject::new(parameters, images, images * RECORD as u64)
+    let subject = PreviewInput::new(parameters, images, images * RECORD as u64)
         .with_workers([allocation.workers])
         .with_memory([allocation.memory_mb])
         .with_store(Arc::new(lambda.store()?))
-        .with_driver(lambda.tally_at_most(&plan, parameters));
+        .with_driver(lambda.max_driver_usage(&plan, parameters));
     let profile = Profile { platform: platform.clone(), ..Profile::aws_lambda() };
     println!("{}", Preview::new(config, &subject, &profile, &steps::LENET)?);
     println!(

@@ -24,8 +24,8 @@ use pace::Pace;
 pub use report::Report;
 pub use settings::Settings;
 use siren_core::{
-    Backend, Clock, Completion, EpochPlan, Error, ErrorKind, Invocation, Platform, Profile,
-    Requests, Result, Role, Stream, Tally, Task, Work, WorkerReport,
+    Backend, Clock, Completion, ComputeTask, DriverUsage, EpochPlan, Error, ErrorKind, Invocation,
+    Platform, Profile, Requests, Result, Role, Stream, Work, WorkerReport,
 };
 use siren_hsp::ObjectStore;
 use siren_hsp::objects::Objects;
@@ -46,7 +46,7 @@ const ANSWER: u64 = 8 << 10;
 const LOG: u64 = 5_500;
 
 /// How often a trainer looks at an open epoch whose store is paid for.
-const GLANCES: u64 = siren_hsp::GLANCES as u64;
+const MAX_PROGRESS_POLLS: u64 = siren_hsp::MAX_PROGRESS_POLLS as u64;
 
 /// Runs workers as invocations of a function on AWS Lambda.
 ///
@@ -238,7 +238,7 @@ impl Backend for Lambda {
     }
 
     /// Two reads and a write, as S3 and a function's network are on the average.
-    fn exchange(&self) -> Duration {
+    fn expected_exchange_time(&self) -> Duration {
         let Profile { storage, network, .. } = Profile::default();
         let ms = 2.0 * storage.get_ms.mean() + storage.put_ms.mean() + 3.0 * storage.tail_ms.mean();
         let bytes = self.settings.dim as u64 * 4;
@@ -247,28 +247,30 @@ impl Backend for Lambda {
         Duration::try_from_secs_f64(ms / 1e3 + read + write).unwrap_or_default()
     }
 
-    fn tally(&self) -> Tally {
+    fn driver_usage(&self) -> DriverUsage {
         let (traffic, bills) = (self.objects.traffic(), self.bills());
         let egress_bytes = match self.settings.inside {
             true => 0,
             false => traffic.received + bills.received + bills.invocations * LOG,
         };
-        Tally { requests: traffic.requests, egress_bytes, computed_bills: bills.computed }
+        DriverUsage { requests: traffic.requests, egress_bytes, computed_bills: bills.computed }
     }
 
-    /// The parameters and what the update rule keeps, read once at the barrier, as often again as reads are
+    /// The parameters and what the optimizer keeps, read once at the barrier, as often again as reads are
     /// tried again; what glances at the open epoch take; and an answer of each invocation.
-    fn tally_at_most(&self, plan: &EpochPlan, parameters: u64) -> Tally {
-        let vectors = 1 + plan.rule.slots() as u64;
+    fn max_driver_usage(&self, plan: &EpochPlan, parameters: u64) -> DriverUsage {
+        let vectors = 1 + plan.optimizer.state_vectors() as u64;
         let shards = u64::from(plan.shards);
         let answers = (shards + 4) * (ANSWER + LOG);
         // What a glance lists is not applied yet: a few updates of each shard.
-        let egress = parameters * 4 * vectors * 2 + answers + GLANCES * (ANSWER + shards * 1_000);
+        let egress =
+            parameters * 4 * vectors * 2 + answers + MAX_PROGRESS_POLLS * (ANSWER + shards * 1_000);
         let parts = u64::from(self.settings.options.parts.max(1));
-        let glances = Requests { writes: GLANCES, reads: GLANCES * (4 + 4 * shards) };
+        let glances =
+            Requests { writes: MAX_PROGRESS_POLLS, reads: MAX_PROGRESS_POLLS * (4 + 4 * shards) };
         let requests = Requests { writes: 16 + 2 * parts, reads: 64 + 4 * parts } + glances;
         let egress_bytes = if self.settings.inside { 0 } else { egress };
-        Tally { requests, egress_bytes, computed_bills: 0 }
+        DriverUsage { requests, egress_bytes, computed_bills: 0 }
     }
 
     async fn prepare(&self, memory_mb: u32, timeout: Duration) {
@@ -276,7 +278,7 @@ impl Backend for Lambda {
         let _ = self.publish(memory_mb, timeout).await;
     }
 
-    async fn compute(&self, _: Work, task: Task) -> Result<Duration> {
+    async fn compute(&self, _: Work, task: ComputeTask) -> Result<Duration> {
         let clock = self.clock;
         let (done, ran) = oneshot::channel();
         std::thread::spawn(move || {

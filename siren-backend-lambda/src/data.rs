@@ -141,7 +141,7 @@ impl DataSource for PackedData {
         self.header.examples
     }
 
-    fn costs(&self) -> Requests {
+    fn request_costs(&self) -> Requests {
         match self.place {
             Place::File { .. } => Requests::NONE,
             Place::Object { .. } => Requests { reads: 1, writes: 0 },

@@ -10,7 +10,7 @@ use siren_core::{Error, ErrorKind, Invocation, Result, WorkerReport};
 use siren_hsp::ObjectOptions;
 
 /// The number of this format. A function answers no other.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The largest payload of a synchronous invocation, either way, in bytes. Source: the quotas of Lambda.
 pub const MOST: usize = 6 * 1024 * 1024;
@@ -140,7 +140,7 @@ pub struct Timing {
     /// Seconds from the request to the reply.
     pub handler_s: f64,
     /// The longest heap and stacks, in bytes.
-    pub peak_memory: u64,
+    pub peak_memory_bytes: u64,
 }
 
 impl Response {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use siren_core::{
-    Backend, Clock, Completion, Context, DataSource, Error, ErrorKind, Invocation, ParameterStore,
-    Platform, Result, Task, Work, Worker,
+    Backend, Clock, Completion, ComputeTask, Context, DataSource, Error, ErrorKind, Invocation,
+    ParameterStore, Platform, Result, Work, Worker,
 };
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
@@ -93,7 +93,7 @@ impl Backend for Local {
         workers.min(self.threads)
     }
 
-    async fn compute(&self, _: Work, task: Task) -> Result<Duration> {
+    async fn compute(&self, _: Work, task: ComputeTask) -> Result<Duration> {
         // Not on the workers' threads: those are theirs, and an evaluation has threads of its own.
         let clock = self.machine.clock;
         let (done, ran) = oneshot::channel();
@@ -117,7 +117,7 @@ impl Backend for Local {
         let clock = self.machine.clock;
         let meter = Arc::new(Meter::new(clock.now()));
         let mut store = Arc::clone(&self.machine.store);
-        if invocation.plan.synchrony.waits() {
+        if invocation.plan.sync_mode.waits() {
             store = Arc::new(MeteredStore {
                 inner: store,
                 clock,

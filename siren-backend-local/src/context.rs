@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use siren_core::{
-    Clock, Context, DataSource, Error, ErrorKind, ParameterStore, Result, Task, Usage, Work,
+    Clock, ComputeTask, Context, DataSource, Error, ErrorKind, ParameterStore, Result, Usage, Work,
 };
 
 use crate::WallClock;
-use crate::meter::{Meter, peak_memory};
+use crate::meter::{Meter, peak_memory_bytes};
 use crate::pool::Pool;
 
 /// What all invocations of a backend share.
@@ -62,12 +62,12 @@ impl Context for LocalContext {
     fn usage(&self) -> Usage {
         Usage {
             cpu: self.meter.cpu(),
-            peak_memory: peak_memory() / u64::from(self.workers.max(1)),
+            peak_memory_bytes: peak_memory_bytes() / u64::from(self.workers.max(1)),
             shared: true,
         }
     }
 
-    async fn compute(&self, _: Work, task: Task) -> Result<Duration> {
+    async fn compute(&self, _: Work, task: ComputeTask) -> Result<Duration> {
         if self.time_left().is_zero() {
             return Err(Error::new(
                 ErrorKind::DeadlineExceeded,

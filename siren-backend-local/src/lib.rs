@@ -6,7 +6,7 @@
 //!
 //! The bill is an estimate: a worker's execution (its waits for a permit left out), at AWS Lambda's
 //! price, stretched by how much slower a function of less than 1,769 MB would be; no request fees.
-//! A wait for other workers, under bulk or stale synchrony, is billed where every worker has a thread of
+//! A wait for other workers, under bulk or stale mode, is billed where every worker has a thread of
 //! its own; with more workers than threads it is mostly a wait for threads, and is left out too.
 //! The timeout of an invocation is a limit on that billed time.
 

@@ -81,7 +81,7 @@ impl Drop for Pause<'_> {
 }
 
 /// The largest memory that this process has held, in bytes; zero where the system does not say.
-pub(crate) fn peak_memory() -> u64 {
+pub(crate) fn peak_memory_bytes() -> u64 {
     #[cfg(unix)]
     {
         use nix::sys::resource::{UsageWho, getrusage};
@@ -112,7 +112,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn the_peak_is_some_megabytes() {
-        let peak = peak_memory();
+        let peak = peak_memory_bytes();
         assert!(peak > 1 << 20 && peak < 1 << 40, "{peak}");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cpu_time::ThreadTime;
 use parking_lot::{Condvar, Mutex};
-use siren_core::{Clock, Error, ErrorKind, Result, Task};
+use siren_core::{Clock, ComputeTask, Error, ErrorKind, Result};
 use tokio::sync::oneshot;
 
 use crate::WallClock;
@@ -47,7 +47,7 @@ impl std::fmt::Debug for Queue {
 }
 
 struct Queued {
-    task: Task,
+    task: ComputeTask,
     meter: Arc<Meter>,
     done: oneshot::Sender<Result<Ran>>,
 }
@@ -74,7 +74,7 @@ impl Pool {
     }
 
     /// Runs a task when its turn comes. Dropping the future forgets one that has not started.
-    pub(crate) async fn run(&self, task: Task, meter: Arc<Meter>) -> Result<Ran> {
+    pub(crate) async fn run(&self, task: ComputeTask, meter: Arc<Meter>) -> Result<Ran> {
         let (done, result) = oneshot::channel();
         let _queued = meter.pause(self.shared.clock);
         self.shared.queue.lock().tasks.push_back(Queued { task, meter: Arc::clone(&meter), done });

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use siren_core::{
-    Aggregation, Clock, Context, EpochPlan, Invocation, ParameterStore, Pulled, Receipt, Replica,
-    Requests, Result, Sealed, Snapshot, Status, StoreCosts, Update, WorkerReport,
+    Aggregation, Clock, Context, EpochPlan, EpochSummary, Invocation, ParameterStore, PullOutcome,
+    PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot, Status, Update, WorkerReport,
 };
 
 use crate::WallClock;
@@ -26,7 +26,7 @@ pub(crate) struct MeteredStore {
 
 #[async_trait]
 impl ParameterStore for MeteredStore {
-    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<Pulled> {
+    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<PullOutcome> {
         let mut pull = self.inner.pull(epoch, replica, progress);
         if progress == 0 {
             return pull.await;
@@ -54,8 +54,8 @@ impl ParameterStore for MeteredStore {
         self.inner.dim()
     }
 
-    fn costs(&self) -> StoreCosts {
-        self.inner.costs()
+    fn request_costs(&self) -> RequestCosts {
+        self.inner.request_costs()
     }
 
     fn requests(&self) -> Option<Requests> {
@@ -78,11 +78,11 @@ impl ParameterStore for MeteredStore {
         self.inner.open(plan).await
     }
 
-    async fn push(&self, update: &Update<'_>) -> Result<Receipt> {
+    async fn push(&self, update: &Update<'_>) -> Result<PushOutcome> {
         self.inner.push(update).await
     }
 
-    async fn seal(&self, epoch: u64) -> Result<Sealed> {
+    async fn seal(&self, epoch: u64) -> Result<EpochSummary> {
         self.inner.seal(epoch).await
     }
 

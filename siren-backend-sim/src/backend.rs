@@ -15,8 +15,9 @@ use futures::FutureExt;
 use machine::Rented;
 use parking_lot::Mutex;
 use siren_core::{
-    Backend, Clock, Completion, DataSource, Error, ErrorKind, Invocation, Machine, ParameterStore,
-    Platform, Requests, Result, Role, Seed, StepTime, Task, Usd, Work, Worker, WorkerReport,
+    Backend, Clock, Completion, ComputeTask, DataSource, Error, ErrorKind, Invocation, Machine,
+    ParameterStore, Platform, Requests, Result, Role, Seed, StepTime, Usd, Work, Worker,
+    WorkerReport,
 };
 use siren_hsp::objects::Objects;
 
@@ -220,7 +221,7 @@ impl Backend for SimBackend {
         }
     }
 
-    fn exchange(&self) -> Duration {
+    fn expected_exchange_time(&self) -> Duration {
         match &self.shared.place {
             Place::Functions(functions) => functions.exchange(self.shared.parameters),
             Place::Machine(_) => Duration::ZERO,
@@ -228,7 +229,7 @@ impl Backend for SimBackend {
     }
 
     /// The driver's mathematics takes no virtual time.
-    async fn compute(&self, work: Work, task: Task) -> Result<Duration> {
+    async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration> {
         catch_unwind(AssertUnwindSafe(task)).map_err(|payload| panicked(&*payload))?;
         Ok(seconds(self.shared.one_vcpu(work)))
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use siren_core::{
-    Clock, Context, DataSource, Error, ErrorKind, ParameterStore, Result, Task, Time, Usage, Work,
+    Clock, ComputeTask, Context, DataSource, Error, ErrorKind, ParameterStore, Result, Time, Usage,
+    Work,
 };
 
 use crate::clock::VirtualClock;
@@ -59,12 +60,12 @@ impl Context for SimContext {
     fn usage(&self) -> Usage {
         Usage {
             cpu: *self.cpu.lock(),
-            peak_memory: self.memory,
+            peak_memory_bytes: self.memory,
             shared: self.speed.permits.is_some(),
         }
     }
 
-    async fn compute(&self, work: Work, task: Task) -> Result<Duration> {
+    async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration> {
         if self.time_left().is_zero() {
             return Err(Error::new(
                 ErrorKind::DeadlineExceeded,

@@ -21,7 +21,7 @@ impl DataSource for SimData {
         self.inner.len()
     }
 
-    fn costs(&self) -> Requests {
+    fn request_costs(&self) -> Requests {
         Requests { reads: 1, writes: 0 }
     }
 

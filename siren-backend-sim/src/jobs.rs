@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use siren_core::{Error, ErrorKind, Result, Task, Time};
+use siren_core::{ComputeTask, Error, ErrorKind, Result, Time};
 
 /// Tasks that take less real time than this are not worth waking a thread for.
 const WORTH_A_THREAD: Duration = Duration::from_micros(30);
@@ -36,7 +36,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    waiting: BTreeMap<Key, Task>,
+    waiting: BTreeMap<Key, ComputeTask>,
     /// Under way on helpers; nothing, or what it panicked with, once it is done.
     running: BTreeMap<Key, Option<Outcome>>,
     sequence: u64,
@@ -70,7 +70,7 @@ impl Jobs {
     }
 
     /// Hands in a task whose result is needed at `time`.
-    pub(crate) fn submit(&self, time: Time, task: Task) -> Job {
+    pub(crate) fn submit(&self, time: Time, task: ComputeTask) -> Job {
         let mut queue = self.shared.queue.lock();
         queue.sequence += 1;
         let key = (time, queue.sequence);
@@ -146,7 +146,7 @@ impl Queue {
 
 impl Shared {
     #[expect(clippy::disallowed_methods, reason = "decides where a task runs, not what comes out")]
-    fn run(&self, task: Task) -> Outcome {
+    fn run(&self, task: ComputeTask) -> Outcome {
         let started = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(task));
         let took = started.elapsed();

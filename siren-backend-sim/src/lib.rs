@@ -10,7 +10,7 @@
 //! ```
 //! # use std::sync::Arc;
 //! # use siren_core::{Batch, Layout, Metrics, Result, Seed, StepTime, Workload};
-//! # use siren_hsp::{Config, Fixed, MemoryStore, Parts, ShardWorker, Trainer, data::MemorySource};
+//! # use siren_hsp::{Config, FixedScheduler, MemoryStore, TrainerParts, ShardWorker, Trainer, data::MemorySource};
 //! use siren_backend_sim::{Keeping, SimBackend, Simulation};
 //! # struct Mean(Layout);
 //! # impl Workload for Mean {
@@ -35,13 +35,13 @@
 //!     Simulation::lambda(StepTime::per_example(1e-4)),
 //!     Seed::new(1),
 //! )?);
-//! let parts = Parts {
+//! let parts = TrainerParts {
 //!     workload,
 //!     train: sim.data(),
 //!     held_out: None,
 //!     store: sim.store(),
 //!     backend: sim.clone(),
-//!     scheduler: Box::new(Fixed::new(50, 512)),
+//!     scheduler: Box::new(FixedScheduler::new(50, 512)),
 //! };
 //! let trained = sim.run(Trainer::new(parts, Config::default())?.run())??;
 //! println!("{} for {}", trained.outcome.loss, trained.outcome.cost);

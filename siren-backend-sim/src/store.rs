@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use siren_core::{
-    Aggregation, Clock, Context, EpochPlan, Invocation, ParameterStore, Pulled, Receipt, Replica,
-    Requests, Result, Sealed, Snapshot, Status, StoreCosts, Update, WorkerReport, wire,
+    Aggregation, Clock, Context, EpochPlan, EpochSummary, Invocation, ParameterStore, PullOutcome,
+    PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot, Status, Update, WorkerReport,
+    wire,
 };
 
 use crate::link::{Link, Request};
@@ -25,11 +26,11 @@ impl ParameterStore for SimStore {
         self.inner.dim()
     }
 
-    fn costs(&self) -> StoreCosts {
-        StoreCosts {
+    fn request_costs(&self) -> RequestCosts {
+        RequestCosts {
             push: Requests { writes: 1, reads: 0 },
             pull: Requests { writes: 0, reads: 1 },
-            ..StoreCosts::default()
+            ..RequestCosts::default()
         }
     }
 
@@ -45,7 +46,7 @@ impl ParameterStore for SimStore {
         self.inner.aggregate(invocation, context).await
     }
 
-    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<Pulled> {
+    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<PullOutcome> {
         let Some(link) = &self.link else {
             return self.inner.pull(epoch, replica, progress).await;
         };
@@ -61,24 +62,24 @@ impl ParameterStore for SimStore {
         let copied = (early + pulled.copied).min(self.dim());
         link.receive(copied as u64 * 4).await;
         link.answer().await?;
-        Ok(Pulled { copied, waited, ..pulled })
+        Ok(PullOutcome { copied, waited, ..pulled })
     }
 
-    async fn push(&self, update: &Update<'_>) -> Result<Receipt> {
+    async fn push(&self, update: &Update<'_>) -> Result<PushOutcome> {
         let Some(link) = &self.link else {
             return self.inner.push(update).await;
         };
         link.request(Request::Put, wire::encoded_len(&update.gradient) as u64).await?;
-        let receipt = self.inner.push(update).await?;
+        let push_outcome = self.inner.push(update).await?;
         link.answer().await?;
-        Ok(receipt)
+        Ok(push_outcome)
     }
 
     async fn open(&self, plan: &EpochPlan) -> Result<()> {
         self.inner.open(plan).await
     }
 
-    async fn seal(&self, epoch: u64) -> Result<Sealed> {
+    async fn seal(&self, epoch: u64) -> Result<EpochSummary> {
         self.inner.seal(epoch).await
     }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Clock, EpochPlan, Invocation, Platform, Requests, Result, Task, Work, WorkerReport};
+use crate::{
+    Clock, ComputeTask, EpochPlan, Invocation, Platform, Requests, Result, Work, WorkerReport,
+};
 
 /// How an invocation ended.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ pub struct Completion {
 
 /// What a backend counts beside invocations: the driver's own part in an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Tally {
+pub struct DriverUsage {
     /// Requests that the driver makes of shared storage.
     pub requests: Requests,
     /// Bytes that leave the platform's region, since the driver is outside.
@@ -30,7 +32,7 @@ pub struct Tally {
     pub computed_bills: u64,
 }
 
-impl std::ops::Sub for Tally {
+impl std::ops::Sub for DriverUsage {
     type Output = Self;
     /// What is beyond `rhs`.
     fn sub(self, rhs: Self) -> Self {
@@ -60,20 +62,20 @@ pub trait Backend: Send + Sync {
     /// What one pull and one push are expected to take beyond computing, the fetch of one batch
     /// included, before anything was measured: for the first forecast. Where parameters and data are at
     /// hand, nothing.
-    fn exchange(&self) -> Duration {
+    fn expected_exchange_time(&self) -> Duration {
         Duration::ZERO
     }
 
     /// What was counted so far: it only grows. Nothing by default, where the driver is not billed.
-    fn tally(&self) -> Tally {
-        Tally::default()
+    fn driver_usage(&self) -> DriverUsage {
+        DriverUsage::default()
     }
 
-    /// What an epoch of this plan, its barriers included, adds to the [`tally`](Self::tally) at the most,
+    /// What an epoch of this plan, its barriers included, adds to the [`tally`](Self::driver_usage) at the most,
     /// with a model of so many parameters.
-    fn tally_at_most(&self, plan: &EpochPlan, parameters: u64) -> Tally {
+    fn max_driver_usage(&self, plan: &EpochPlan, parameters: u64) -> DriverUsage {
         let _ = (plan, parameters);
-        Tally::default()
+        DriverUsage::default()
     }
 
     /// Makes ready what invocations with so much memory and such a timeout need, ahead of them; nothing by
@@ -92,7 +94,7 @@ pub trait Backend: Send + Sync {
     /// # Cancellation
     ///
     /// Dropping the future forgets the task; one that runs already runs to its end.
-    async fn compute(&self, work: Work, task: Task) -> Result<Duration>;
+    async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration>;
 
     /// Runs one invocation to its end, or at most for its timeout.
     ///

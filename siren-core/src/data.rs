@@ -21,7 +21,7 @@ pub trait DataSource: Send + Sync {
     }
 
     /// What one fetch asks of shared storage, at the most; nothing by default.
-    fn costs(&self) -> Requests {
+    fn request_costs(&self) -> Requests {
         Requests::NONE
     }
 

@@ -31,38 +31,40 @@ pub mod file;
 mod layout;
 mod metrics;
 mod money;
+mod optimizer;
 mod plan;
 pub mod platform;
-mod rule;
 mod scheduler;
 pub mod seconds;
 mod seed;
 mod store;
-mod synchrony;
+mod sync_mode;
 mod update;
 pub mod wire;
 mod worker;
 mod workload;
 
-pub use backend::{Backend, Completion, Tally};
+pub use backend::{Backend, Completion, DriverUsage};
 pub use clock::{Clock, Time};
 pub use data::{Batch, DataSource};
 pub use error::{Error, ErrorKind, Result};
 pub use layout::{Layout, TensorSpec};
 pub use metrics::Metrics;
 pub use money::{Requests, Usd};
+pub use optimizer::{Compression, Optimizer};
 pub use plan::EpochPlan;
 pub use platform::{Limits, Machine, Platform, Prices, Profile, StepTime};
-pub use rule::{Compression, UpdateRule};
 pub use scheduler::{
     Allocation, Job, Observation, Outcome, Phases, Scheduler, StopReason, Utilisation,
 };
 pub use seed::{Seed, Stream};
 pub use store::{
-    Aggregation, ParameterStore, Pulled, Receipt, Replica, Sealed, Snapshot, Staleness, Status,
-    StoreCosts, Watermark,
+    Aggregation, EpochSummary, ParameterStore, PullOutcome, PushOutcome, Replica, RequestCosts,
+    Snapshot, Staleness, Status, Watermark,
 };
-pub use synchrony::Synchrony;
+pub use sync_mode::SyncMode;
 pub use update::{Entry, Gradient, SparseGradient, SparseSlice, Update, UpdateId};
-pub use worker::{Context, Invocation, Role, Task, Usage, Work, Worker, WorkerReport, compute};
+pub use worker::{
+    ComputeTask, Context, Invocation, Role, Usage, Work, Worker, WorkerReport, compute,
+};
 pub use workload::Workload;

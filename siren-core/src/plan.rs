@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rand::seq::SliceRandom;
 
-use crate::{Compression, Error, Result, Seed, Stream, Synchrony, UpdateRule};
+use crate::{Compression, Error, Optimizer, Result, Seed, Stream, SyncMode};
 
 /// One epoch, fixed from `open` to `seal`: its batches, their order, how they are cut into shards,
 /// and how updates are applied.
@@ -31,9 +31,9 @@ pub struct EpochPlan {
     /// Batches that one push covers.
     pub local_steps: u64,
     /// How updates are applied.
-    pub rule: UpdateRule,
+    pub optimizer: Optimizer,
     /// The learning rate of the epoch.
-    pub rate: f32,
+    pub learning_rate: f32,
     /// Weight decay: this times the parameters is added to the gradient.
     pub weight_decay: f32,
     /// Gradients whose Euclidean norm exceeds this are scaled down to it; an update of k batches
@@ -41,7 +41,7 @@ pub struct EpochPlan {
     /// store leaves updates as they are: what was kept for later is not to be clipped away.
     pub clip_norm: Option<f32>,
     /// What workers wait for between the barriers.
-    pub synchrony: Synchrony,
+    pub sync_mode: SyncMode,
     /// What workers leave out of an update.
     #[serde(default)]
     pub compression: Compression,
@@ -81,10 +81,10 @@ impl EpochPlan {
                 self.batches()
             ));
         }
-        if !self.rate.is_finite() || self.rate < 0.0 {
+        if !self.learning_rate.is_finite() || self.learning_rate < 0.0 {
             return reject(format!(
                 "the learning rate is {}: give a finite number, 0 or more",
-                self.rate
+                self.learning_rate
             ));
         }
         if !self.weight_decay.is_finite() || self.weight_decay < 0.0 {
@@ -101,7 +101,7 @@ impl EpochPlan {
             ));
         }
         self.compression.check()?;
-        self.rule.check()
+        self.optimizer.check()
     }
 
     /// The number of batches.
@@ -182,11 +182,11 @@ mod tests {
             batch_size,
             shards,
             local_steps: 1,
-            rule: UpdateRule::Sgd,
-            rate: 0.1,
+            optimizer: Optimizer::Sgd,
+            learning_rate: 0.1,
             weight_decay: 0.0,
             clip_norm: None,
-            synchrony: Synchrony::Hybrid,
+            sync_mode: SyncMode::Hybrid,
             compression: Compression::None,
         }
     }
@@ -229,7 +229,7 @@ mod tests {
             ("batch size", EpochPlan { batch_size: 101, ..good.clone() }),
             ("workers", EpochPlan { shards: 0, ..good.clone() }),
             ("local steps", EpochPlan { local_steps: 0, ..good.clone() }),
-            ("learning rate", EpochPlan { rate: f32::NAN, ..good.clone() }),
+            ("learning rate", EpochPlan { learning_rate: f32::NAN, ..good.clone() }),
             ("weight decay", EpochPlan { weight_decay: -1.0, ..good.clone() }),
             ("clipping norm", EpochPlan { clip_norm: Some(0.0), ..good.clone() }),
             ("top-k share", EpochPlan { compression: top(0.0), ..good.clone() }),

@@ -15,7 +15,7 @@ pub use machine::Machine;
 pub use profile::{Cpu, Network, Profile, Starts, Storage};
 pub use step::StepTime;
 
-use crate::{Error, Requests, Result, Tally, Usd};
+use crate::{DriverUsage, Error, Requests, Result, Usd};
 
 /// What a platform permits.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -263,7 +263,7 @@ impl Platform {
     }
 
     /// The bill for the driver's own part.
-    pub fn tally_cost(&self, tally: Tally) -> Usd {
+    pub fn tally_cost(&self, tally: DriverUsage) -> Usd {
         self.requests_cost(tally.requests)
             + self.prices.egress_gb * (tally.egress_bytes as f64 / 1e9)
     }
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_gigabyte_that_leaves_the_region_costs_nine_cents() {
-        let tally = Tally { egress_bytes: 2_000_000_000, ..Tally::default() };
+        let tally = DriverUsage { egress_bytes: 2_000_000_000, ..DriverUsage::default() };
         let usd = Platform::aws_lambda().tally_cost(tally);
         assert!((usd.dollars() - 0.18).abs() < 1e-12, "{usd}");
         assert_eq!(Platform::local().tally_cost(tally), Usd::ZERO);

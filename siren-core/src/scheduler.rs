@@ -100,7 +100,7 @@ pub enum StopReason {
     /// All epochs were run.
     Epochs,
     /// The time allowed was used up.
-    WallTime,
+    TimeLimit,
     /// The money left does not pay for more.
     Budget,
     /// Somebody asked it to stop.
@@ -114,7 +114,7 @@ impl std::fmt::Display for StopReason {
         f.write_str(match self {
             Self::TargetLoss => "target loss reached",
             Self::Epochs => "all epochs done",
-            Self::WallTime => "time limit reached",
+            Self::TimeLimit => "time limit reached",
             Self::Budget => "budget used up",
             Self::Interrupted => "interrupted",
             Self::Diverged => "diverged",
@@ -155,7 +155,7 @@ pub trait Scheduler: Send {
 
     /// What it expects to ask for before `epoch`, if it knows that already: so that a backend can prepare
     /// it while the epoch before runs. It may ask for something else then.
-    fn upcoming(&self, job: &Job, epoch: u64) -> Option<Allocation> {
+    fn predict_allocation(&self, job: &Job, epoch: u64) -> Option<Allocation> {
         let _ = (job, epoch);
         None
     }

@@ -8,7 +8,7 @@ use crate::{Context, EpochPlan, Error, Invocation, Requests, Result, Update, Wor
 
 /// What became of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Receipt {
+pub enum PushOutcome {
     /// Durable, and counted once.
     Accepted,
     /// It had been accepted before: nothing changed.
@@ -39,7 +39,7 @@ impl Replica {
 
 /// What a pull did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pulled {
+pub struct PullOutcome {
     /// A lower bound of the updates that every pulled block holds: what a gradient computed on the
     /// replica carries as its version.
     pub version: u64,
@@ -73,7 +73,7 @@ pub struct Staleness {
 
 /// What a sealed epoch consists of. It alone says what counted.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Sealed {
+pub struct EpochSummary {
     /// The epoch.
     pub epoch: u64,
     /// The number of updates that the parameters hold, over all epochs.
@@ -84,7 +84,7 @@ pub struct Sealed {
     pub staleness: Staleness,
 }
 
-impl Sealed {
+impl EpochSummary {
     /// The mean training loss over the examples that counted; NaN if none did.
     pub fn mean_loss(&self) -> f64 {
         let (examples, loss) =
@@ -118,14 +118,14 @@ pub struct Snapshot {
     pub version: u64,
     /// The parameters.
     pub values: Vec<f32>,
-    /// What the update rule keeps, a vector of the parameters' length for each slot.
-    pub slots: Vec<Vec<f32>>,
+    /// What the optimizer keeps, a vector of the parameters' length for each slot.
+    pub optimizer_state: Vec<Vec<f32>>,
 }
 
 impl Snapshot {
     /// The state before the first epoch.
     pub fn initial(values: Vec<f32>) -> Self {
-        Self { sealed_epochs: 0, version: 0, values, slots: Vec::new() }
+        Self { sealed_epochs: 0, version: 0, values, optimizer_state: Vec::new() }
     }
 
     /// Refuses a state that no store may be in: slots of other lengths than the parameters, or
@@ -135,13 +135,15 @@ impl Snapshot {
     ///
     /// Rejected or diverged, saying which entry.
     pub fn check(&self) -> Result<()> {
-        if self.values.is_empty() || self.slots.iter().any(|s| s.len() != self.values.len()) {
+        if self.values.is_empty()
+            || self.optimizer_state.iter().any(|s| s.len() != self.values.len())
+        {
             return Err(Error::rejected(
                 "the snapshot's vectors are empty or of different lengths: take it from a store or \
                  a checkpoint",
             ));
         }
-        let vectors = std::iter::once(&self.values).chain(&self.slots);
+        let vectors = std::iter::once(&self.values).chain(&self.optimizer_state);
         for (vector, values) in vectors.enumerate() {
             if let Some(entry) = values.iter().position(|v| !v.is_finite()) {
                 return Err(Error::new(
@@ -156,7 +158,7 @@ impl Snapshot {
 
 /// What a store asks of shared storage, so that money can be reserved before a launch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StoreCosts {
+pub struct RequestCosts {
     /// Requests of one push, at the most.
     pub push: Requests,
     /// Requests of one pull that waits for nobody, at the most.
@@ -190,7 +192,7 @@ pub struct Aggregation {
 /// at a shard starts at the watermark, nothing is lost or counted twice, and memory does not grow.
 ///
 /// The *version* of the parameters is the number of updates that they hold, over all epochs. Under
-/// [`Synchrony::Bulk`](crate::Synchrony::Bulk) a shard's updates are kept until every unfinished shard
+/// [`SyncMode::Bulk`](crate::SyncMode::Bulk) a shard's updates are kept until every unfinished shard
 /// has pushed its own of the same round; the mean of them all, weighted by examples, is then applied as
 /// one update. Each is clipped on its own.
 ///
@@ -202,8 +204,8 @@ pub trait ParameterStore: Send + Sync {
     fn dim(&self) -> usize;
 
     /// What pushes and pulls ask of shared storage; nothing by default.
-    fn costs(&self) -> StoreCosts {
-        StoreCosts::default()
+    fn request_costs(&self) -> RequestCosts {
+        RequestCosts::default()
     }
 
     /// The aggregators that an epoch needs; none by default.
@@ -233,7 +235,7 @@ pub trait ParameterStore: Send + Sync {
 
     /// Requests that this handle of the store has made of shared storage so far, where it counts them
     /// for one invocation alone: then that is what its bill says, and otherwise what
-    /// [`costs`](Self::costs) allows.
+    /// [`request_costs`](Self::request_costs) allows.
     fn requests(&self) -> Option<Requests> {
         None
     }
@@ -260,7 +262,7 @@ pub trait ParameterStore: Send + Sync {
     /// # Cancellation
     ///
     /// Safe at any point: the replica stays consistent per block.
-    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<Pulled>;
+    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<PullOutcome>;
 
     /// Adds an update. Ok means durable and counted at most once, not yet visible to everybody. An
     /// update that loses the race with `seal` changes nothing, whether its push returned Ok or
@@ -269,11 +271,11 @@ pub trait ParameterStore: Send + Sync {
     /// # Errors
     ///
     /// Fenced when the epoch is sealed; conflict when the epoch is not open, the update lies above the
-    /// watermark, or, under bulk synchrony, it belongs to a later round than the one that goes on;
+    /// watermark, or, under bulk mode, it belongs to a later round than the one that goes on;
     /// diverged when the loss or the norm is not finite (refused before anything is
     /// touched); rejected when it does not fit the plan. Looked at in this order: the epoch, the fit,
     /// what is finite, the watermark; so a duplicate that comes after the seal is fenced.
-    async fn push(&self, update: &Update<'_>) -> Result<Receipt>;
+    async fn push(&self, update: &Update<'_>) -> Result<PushOutcome>;
 
     /// Closes an epoch: every block has then applied exactly what the report says. A round of bulk
     /// synchrony that is not complete is applied as the mean of what has come. Idempotent: a
@@ -282,7 +284,7 @@ pub trait ParameterStore: Send + Sync {
     /// # Errors
     ///
     /// Conflict when the epoch is neither open nor the last one sealed.
-    async fn seal(&self, epoch: u64) -> Result<Sealed>;
+    async fn seal(&self, epoch: u64) -> Result<EpochSummary>;
 
     /// Where the store is in its run. The watermarks include every push that returned Ok before.
     ///
@@ -291,7 +293,7 @@ pub trait ParameterStore: Send + Sync {
     /// Transient ones of shared storage.
     async fn status(&self) -> Result<Status>;
 
-    /// The parameters and what the update rule keeps.
+    /// The parameters and what the optimizer keeps.
     ///
     /// # Errors
     ///

@@ -37,7 +37,7 @@ pub struct Update<'a> {
 }
 
 /// A vector of the parameters' length. The two forms mean the same: a sparse one is the dense one in
-/// which all other entries are zero, whatever the update rule makes of zeros.
+/// which all other entries are zero, whatever the optimizer makes of zeros.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Gradient<'a> {
     /// All entries.

@@ -65,7 +65,7 @@ pub struct WorkerReport {
     /// Time spent pulling and pushing, without the wait: P^U.
     pub update: Duration,
     /// Time spent waiting in pulls for the progress of other workers: none under
-    /// [`Synchrony::Hybrid`](crate::Synchrony::Hybrid).
+    /// [`SyncMode::Hybrid`](crate::SyncMode::Hybrid).
     pub wait: Duration,
     /// Whether it stopped while it waited for others, who took so long that no time would have been
     /// left: its shard is not done, and that is no fault of its own.
@@ -84,12 +84,12 @@ pub struct Usage {
     /// CPU time.
     pub cpu: Duration,
     /// The largest memory held, in bytes.
-    pub peak_memory: u64,
-    /// Whether `peak_memory` is a share of a process that several workers live in.
+    pub peak_memory_bytes: u64,
+    /// Whether `peak_memory_bytes` is a share of a process that several workers live in.
     pub shared: bool,
 }
 
-/// How much mathematics a [`Task`] does: what a simulated platform charges for.
+/// How much mathematics a [`ComputeTask`] does: what a simulated platform charges for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Work {
@@ -111,7 +111,7 @@ pub enum Work {
 }
 
 /// Mathematics to run: see [`Context::compute`].
-pub type Task = Box<dyn FnOnce() + Send>;
+pub type ComputeTask = Box<dyn FnOnce() + Send>;
 
 /// Everything that a worker may touch.
 #[async_trait]
@@ -144,7 +144,7 @@ pub trait Context: Send + Sync {
     /// # Cancellation
     ///
     /// Dropping the future forgets the task; one that runs already runs to its end.
-    async fn compute(&self, work: Work, task: Task) -> Result<Duration>;
+    async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration>;
 }
 
 /// Runs `task` by [`Context::compute`] and returns what it returned, and how long it ran.

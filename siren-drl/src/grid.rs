@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use siren_core::{Allocation, Error, ErrorKind, Result, Seed};
-use siren_hsp::Fixed;
+use siren_hsp::FixedScheduler;
 
 use crate::choice::{memory_sizes, worker_counts};
 use crate::model::{At, Chance};
@@ -63,8 +63,8 @@ impl Static {
     }
 
     /// A scheduler that allocates it.
-    pub fn scheduler(&self) -> Fixed {
-        Fixed::new(self.allocation.workers, self.allocation.memory_mb)
+    pub fn scheduler(&self) -> FixedScheduler {
+        FixedScheduler::new(self.allocation.workers, self.allocation.memory_mb)
     }
 
     /// Whether it meets a demand.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use siren_core::{Error, ErrorKind, Observation, Platform, Result, Usd};
-use siren_hsp::{Checkpoint, Config, EpochRecord, Line, RunRecord, read_history};
+use siren_hsp::{Checkpoint, Config, EpochRecord, HistoryEvent, RunRecord, read_history};
 
 use crate::state::State;
 
@@ -63,7 +63,8 @@ impl RunHistory {
             ));
         }
         let lines = if lines.exists() { read_history(lines)? } else { Vec::new() };
-        let under_way = !lines.is_empty() && !matches!(lines.last(), Some(Line::Finished(_)));
+        let under_way =
+            !lines.is_empty() && !matches!(lines.last(), Some(HistoryEvent::Finished(_)));
         // What lies beside the history of a run that is under way is an earlier one's.
         if whole.exists() && !under_way {
             return record(&whole).map(Self::from);
@@ -71,7 +72,7 @@ impl RunHistory {
         // A run that was killed between an epoch's line and its checkpoint ran that epoch again.
         let mut epochs = BTreeMap::new();
         for line in lines {
-            if let Line::Epoch(epoch) = line {
+            if let HistoryEvent::Epoch(epoch) = line {
                 epochs.insert(epoch.epoch, *epoch);
             }
         }
@@ -89,8 +90,8 @@ impl RunHistory {
     /// Adds a run of the same workload.
     pub fn push(&mut self, record: RunRecord) {
         self.runs.push(Run {
-            parameters: Some(record.setting.parameters),
-            platform: Some(record.setting.platform),
+            parameters: Some(record.info.parameters),
+            platform: Some(record.info.platform),
             config: Some(record.config),
             initial: Some(record.initial.loss),
             epochs: record.epochs,
@@ -177,7 +178,7 @@ pub(crate) fn observed(after: &Observation, cost_usd: f64) -> Option<EpochRecord
         workers: allocation.workers,
         workers_asked: allocation.workers,
         memory_mb: allocation.memory_mb,
-        rate: 0.0,
+        learning_rate: 0.0,
         loss,
         accuracy: None,
         auc: None,

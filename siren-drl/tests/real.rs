@@ -7,12 +7,13 @@ use rand_distr::{Distribution, StandardNormal};
 use siren_backend_sim::{Bill, Keeping, SimBackend, Simulation};
 use siren_core::platform::{EpochShape, Profile};
 use siren_core::{
-    Allocation, Job, Observation, Requests, Result, Scheduler, Seed, StepTime, StoreCosts, Usd,
+    Allocation, Job, Observation, RequestCosts, Requests, Result, Scheduler, Seed, StepTime, Usd,
 };
 use siren_drl::{Adaptive, At, Chance, Dynamics, Fit, JobModel, Planner, RunHistory};
 use siren_hsp::data::MemorySource;
 use siren_hsp::{
-    Config, EpochRecord, MemoryStore, Parts, RunRecord, ShardWorker, Stop, Trained, Trainer,
+    Config, EpochRecord, MemoryStore, RunRecord, ShardWorker, StopRules, Trainer, TrainerParts,
+    TrainingResult,
 };
 use siren_linear::LogisticRegression;
 
@@ -54,8 +55,8 @@ fn config(out: Option<PathBuf>, epochs: u64) -> Config {
     Config {
         batch_size: 20,
         local_steps: 4,
-        rate: 0.02.into(),
-        stop: Stop { epochs, target_loss: Some(0.01), ..Stop::default() },
+        learning_rate: 0.02.into(),
+        stop: StopRules { epochs, target_loss: Some(0.01), ..StopRules::default() },
         evaluate_threads: Some(1),
         out,
         ..Config::default()
@@ -66,7 +67,7 @@ fn run(turns: &[(u32, u32)], config: Config, seed: u64) -> RunRecord {
     run_by(Box::new(Turns(turns.to_vec())), config, seed).0.record
 }
 
-fn run_by(scheduler: Box<dyn Scheduler>, config: Config, seed: u64) -> (Trained, Bill) {
+fn run_by(scheduler: Box<dyn Scheduler>, config: Config, seed: u64) -> (TrainingResult, Bill) {
     let workload = Arc::new(LogisticRegression::new(FEATURES).unwrap());
     let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
     let worker = Arc::new(ShardWorker::new(workload.clone()));
@@ -74,7 +75,7 @@ fn run_by(scheduler: Box<dyn Scheduler>, config: Config, seed: u64) -> (Trained,
     let (train, keeping) = (points(EXAMPLES, 1), Keeping::Ideal(store));
     let sim = SimBackend::functions(worker, keeping, train, simulation, Seed::new(seed)).unwrap();
     let sim = Arc::new(sim);
-    let parts = Parts {
+    let parts = TrainerParts {
         workload,
         train: sim.data(),
         held_out: Some(points(2_000, 2)),
@@ -94,10 +95,10 @@ fn lambda() -> Profile {
 }
 
 fn predicted() -> JobModel {
-    let one = StoreCosts {
+    let one = RequestCosts {
         pull: Requests { reads: 1, writes: 0 },
         push: Requests { reads: 0, writes: 1 },
-        ..StoreCosts::default()
+        ..RequestCosts::default()
     };
     let bytes = (FEATURES as u64 + 1) * 4;
     let shape = EpochShape {
@@ -109,7 +110,7 @@ fn predicted() -> JobModel {
         push_bytes: bytes + 32,
         pull: one.pull,
         push: one.push,
-        synchrony: Default::default(),
+        sync_mode: Default::default(),
     };
     JobModel::predicted(&lambda(), &shape, &STEP)
 }

@@ -2,7 +2,7 @@
 //!
 //! Format, version 1, all numbers little-endian: the magic `SIRENCKP`, the version (u32), the length
 //! of the header (u64), the header (JSON), then the vectors the header counts, each of `dim` f32:
-//! the parameters, and the update rule's slots; last, the XXH3 (64 bits) of everything before it.
+//! the parameters, and the optimizer's slots; last, the XXH3 (64 bits) of everything before it.
 
 use std::io::Write;
 use std::path::Path;
@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::{Config, EpochRecord, Evaluation};
 
 const MAGIC: &[u8; 8] = b"SIRENCKP";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The state of a run at a barrier: everything that is needed to go on from there.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub(crate) struct Header {
     sealed_epochs: u64,
     version: u64,
     dim: u64,
-    slots: u64,
+    optimizer_state: u64,
 }
 
 impl Header {
@@ -62,7 +62,7 @@ impl Header {
             sealed_epochs: snapshot.sealed_epochs,
             version: snapshot.version,
             dim: snapshot.values.len() as u64,
-            slots: snapshot.slots.len() as u64,
+            optimizer_state: snapshot.optimizer_state.len() as u64,
         }
     }
 }
@@ -132,7 +132,7 @@ impl Checkpoint {
             to.write_all(&(text.len() as u64).to_le_bytes())?;
             to.write_all(&text)?;
             let mut chunk = Vec::new();
-            for vector in std::iter::once(&snapshot.values).chain(&snapshot.slots) {
+            for vector in std::iter::once(&snapshot.values).chain(&snapshot.optimizer_state) {
                 for part in vector.chunks(4_096) {
                     chunk.clear();
                     chunk.extend(part.iter().flat_map(|x| x.to_le_bytes()));
@@ -168,8 +168,9 @@ impl Checkpoint {
         let header: Header =
             serde_json::from_slice(text).map_err(|error| format!("its header is bad: {error}"))?;
         let dim = header.dim as usize;
-        let expected =
-            (header.slots as usize).checked_add(1).and_then(|n| n.checked_mul(dim)?.checked_mul(4));
+        let expected = (header.optimizer_state as usize)
+            .checked_add(1)
+            .and_then(|n| n.checked_mul(dim)?.checked_mul(4));
         if dim == 0 || expected != Some(vectors.len()) {
             return Err("its vectors are not as long as its header says".into());
         }
@@ -181,7 +182,7 @@ impl Checkpoint {
             sealed_epochs: header.sealed_epochs,
             version: header.version,
             values: vectors.next().unwrap_or_default(),
-            slots: vectors.collect(),
+            optimizer_state: vectors.collect(),
         };
         snapshot.check().map_err(|error| error.to_string())?;
         Ok(Self { header, snapshot })

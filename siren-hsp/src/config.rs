@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use siren_core::{Compression, EpochPlan, Error, Result, Synchrony, UpdateRule, Usd};
+use siren_core::{Compression, EpochPlan, Error, Optimizer, Result, SyncMode, Usd};
 
-use crate::{Rate, Retry};
+use crate::{LearningRate, Retry};
 
 /// How to train. Every field has a default, so that `..Config::default()` completes a literal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,20 +21,20 @@ pub struct Config {
     /// Batches that one push covers: a worker takes so many plain SGD steps on its own copy.
     pub local_steps: u64,
     /// How updates are applied.
-    pub rule: UpdateRule,
+    pub optimizer: Optimizer,
     /// The learning rate.
-    pub rate: Rate,
+    pub learning_rate: LearningRate,
     /// Weight decay: this times the parameters is added to the gradient.
     pub weight_decay: f32,
     /// Longer gradients are scaled down to this Euclidean norm.
     pub clip_norm: Option<f32>,
     /// What workers wait for between the barriers.
-    pub synchrony: Synchrony,
+    pub sync_mode: SyncMode,
     /// What workers leave out of an update.
     #[serde(default)]
     pub compression: Compression,
     /// When to stop.
-    pub stop: Stop,
+    pub stop: StopRules,
     /// How failed invocations are tried again.
     pub retry: Retry,
     /// Whatever the program wants to find again in the checkpoint and the record.
@@ -49,7 +49,7 @@ pub struct Config {
 
 /// When a run ends: at the first of these.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stop {
+pub struct StopRules {
     /// After this many epochs, those before a resume included.
     pub epochs: u64,
     /// When the held-out loss is at most this (the training loss, where nothing is held out).
@@ -57,15 +57,15 @@ pub struct Stop {
     /// When this much time has passed since the first launch, evaluation included. An epoch that is
     /// under way is cut short.
     #[serde(with = "siren_core::seconds::optional")]
-    pub wall_time: Option<Duration>,
+    pub time_limit: Option<Duration>,
     /// Before more than this would be spent.
     pub budget: Option<Usd>,
 }
 
-impl Default for Stop {
+impl Default for StopRules {
     /// After ten epochs.
     fn default() -> Self {
-        Self { epochs: 10, target_loss: None, wall_time: None, budget: None }
+        Self { epochs: 10, target_loss: None, time_limit: None, budget: None }
     }
 }
 
@@ -77,13 +77,13 @@ impl Default for Config {
             seed: 0,
             batch_size: 32,
             local_steps: 1,
-            rule: UpdateRule::Sgd,
-            rate: 0.1.into(),
+            optimizer: Optimizer::Sgd,
+            learning_rate: 0.1.into(),
             weight_decay: 0.0,
             clip_norm: None,
-            synchrony: Synchrony::Hybrid,
+            sync_mode: SyncMode::Hybrid,
             compression: Compression::None,
-            stop: Stop::default(),
+            stop: StopRules::default(),
             retry: Retry::default(),
             labels: BTreeMap::new(),
             out: None,
@@ -99,7 +99,7 @@ impl Config {
     ///
     /// Rejected, naming the setting and the remedy.
     pub fn check(&self, examples: u64) -> Result<()> {
-        self.rate.check()?;
+        self.learning_rate.check()?;
         self.plan(0, 0, examples, 1).check()?;
         if self.stop.epochs == 0 {
             return Err(Error::rejected("the number of epochs is 0: give at least 1"));
@@ -131,11 +131,11 @@ impl Config {
             batch_size: self.batch_size,
             shards,
             local_steps: self.local_steps,
-            rule: self.rule,
-            rate: self.rate.at(epoch),
+            optimizer: self.optimizer,
+            learning_rate: self.learning_rate.at(epoch),
             weight_decay: self.weight_decay,
             clip_norm: self.clip_norm,
-            synchrony: self.synchrony,
+            sync_mode: self.sync_mode,
             compression: self.compression,
         }
     }
@@ -148,11 +148,11 @@ mod tests {
     #[test]
     fn a_config_survives_json() {
         let config = Config {
-            rule: UpdateRule::ADAM,
-            stop: Stop {
-                wall_time: Some(Duration::from_millis(1_500)),
+            optimizer: Optimizer::ADAM,
+            stop: StopRules {
+                time_limit: Some(Duration::from_millis(1_500)),
                 budget: Some(Usd::new(0.25)),
-                ..Stop::default()
+                ..StopRules::default()
             },
             ..Config::default()
         };
@@ -164,14 +164,14 @@ mod tests {
     fn each_bad_setting_is_named() {
         let good = Config::default;
         let stop = |stop| Config { stop, ..good() };
-        let budget = |usd| Stop { budget: Some(Usd::new(usd)), ..Stop::default() };
+        let budget = |usd| StopRules { budget: Some(Usd::new(usd)), ..StopRules::default() };
         let cases: [(&str, Config); 7] = [
-            ("epochs", stop(Stop { epochs: 0, ..Stop::default() })),
+            ("epochs", stop(StopRules { epochs: 0, ..StopRules::default() })),
             ("budget", stop(budget(f64::NAN))),
             ("budget", stop(budget(-1.0))),
-            ("learning rate", Config { rate: (-0.1).into(), ..good() }),
+            ("learning rate", Config { learning_rate: (-0.1).into(), ..good() }),
             ("batch size", Config { batch_size: 1_001, ..good() }),
-            ("momentum", Config { rule: UpdateRule::Momentum { momentum: 1.0 }, ..good() }),
+            ("momentum", Config { optimizer: Optimizer::Momentum { momentum: 1.0 }, ..good() }),
             ("evaluation threads", Config { evaluate_threads: Some(0), ..good() }),
         ];
         for (name, bad) in cases {

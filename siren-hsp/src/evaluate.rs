@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use siren_core::{Batch, DataSource, Error, ErrorKind, Metrics, Result, Task, Work, Workload};
+use siren_core::{
+    Batch, ComputeTask, DataSource, Error, ErrorKind, Metrics, Result, Work, Workload,
+};
 use tokio::sync::oneshot;
 
 /// Examples that are evaluated in one go.
@@ -43,7 +45,7 @@ pub(crate) async fn evaluate_by<F: Future<Output = Result<()>>>(
     params: Arc<[f32]>,
     data: &dyn DataSource,
     threads: Option<usize>,
-    run: impl Fn(Work, Task) -> F,
+    run: impl Fn(Work, ComputeTask) -> F,
 ) -> Result<Metrics> {
     let threads = threads
         .or_else(|| std::thread::available_parallelism().map(NonZeroUsize::get).ok())

@@ -6,7 +6,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-pub use record::{EpochRecord, Evaluation, Line, OutcomeRecord, RunRecord, SCHEMA, Setting};
+pub use record::{
+    EpochRecord, Evaluation, HistoryEvent, OutcomeRecord, RunInfo, RunRecord, SCHEMA,
+};
 use siren_core::{Error, ErrorKind, Result, Usd};
 
 /// The lines of a `history.jsonl`. A last line that was cut off by a crash is left out.
@@ -14,7 +16,7 @@ use siren_core::{Error, ErrorKind, Result, Usd};
 /// # Errors
 ///
 /// Other when the file cannot be read, corrupt when a line in the middle is not a known event.
-pub fn read_history(path: impl AsRef<Path>) -> Result<Vec<Line>> {
+pub fn read_history(path: impl AsRef<Path>) -> Result<Vec<HistoryEvent>> {
     let path = path.as_ref();
     let text = std::fs::read(path).map_err(|error| {
         Error::new(ErrorKind::Other, format!("cannot read the history {}", path.display()))
@@ -39,17 +41,17 @@ pub fn read_history(path: impl AsRef<Path>) -> Result<Vec<Line>> {
 
 /// The money that a history accounts for: what was settled, and what was reserved and never
 /// settled, because the driver died meanwhile.
-pub(crate) fn spent(lines: &[Line]) -> Usd {
+pub(crate) fn spent(lines: &[HistoryEvent]) -> Usd {
     let (mut settled, mut open) = (0.0, 0.0);
     for line in lines {
         match line {
             // Whatever an earlier driver left open, it will not settle any more.
-            Line::Started { .. } => {
+            HistoryEvent::Started { .. } => {
                 settled += open;
                 open = 0.0;
             }
-            Line::Reserved { usd, .. } => open += usd,
-            Line::Settled { usd, .. } => {
+            HistoryEvent::Reserved { usd, .. } => open += usd,
+            HistoryEvent::Settled { usd, .. } => {
                 settled += usd;
                 open = 0.0;
             }
@@ -80,7 +82,7 @@ impl History {
 
     /// Writes the first line: after the whole lines of the history to go on with, or in place of
     /// whatever is there.
-    pub(crate) fn begin(&mut self, line: &Line) -> Result<()> {
+    pub(crate) fn begin(&mut self, line: &HistoryEvent) -> Result<()> {
         self.begun = true;
         if let Some((file, path)) = &mut self.file {
             let mut keep = 0;
@@ -108,7 +110,7 @@ impl History {
     }
 
     /// Appends a line, which outlives this process when this returns. Nothing before the first one.
-    pub(crate) fn write(&mut self, line: &Line) -> Result<()> {
+    pub(crate) fn write(&mut self, line: &HistoryEvent) -> Result<()> {
         let (Some((file, path)), true) = (&mut self.file, self.begun) else {
             return Ok(());
         };
@@ -132,12 +134,12 @@ fn cannot_write(path: &Path, error: std::io::Error) -> Error {
 mod tests {
     use super::*;
 
-    fn reserved(usd: f64) -> Line {
-        Line::Reserved { epoch: 0, usd }
+    fn reserved(usd: f64) -> HistoryEvent {
+        HistoryEvent::Reserved { epoch: 0, usd }
     }
 
-    fn settled(usd: f64) -> Line {
-        Line::Settled { epoch: 0, usd }
+    fn settled(usd: f64) -> HistoryEvent {
+        HistoryEvent::Settled { epoch: 0, usd }
     }
 
     #[test]
@@ -148,7 +150,8 @@ mod tests {
             Usd::new(4.5)
         );
         // A driver dies, the next one settles its own money and is stopped before a barrier.
-        let (started, again) = (Line::Started { epoch: 0 }, Line::Started { epoch: 0 });
+        let (started, again) =
+            (HistoryEvent::Started { epoch: 0 }, HistoryEvent::Started { epoch: 0 });
         let lines = [started, reserved(3.0), again, reserved(2.0), settled(1.0)];
         assert_eq!(spent(&lines), Usd::new(4.0));
     }

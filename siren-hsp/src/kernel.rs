@@ -1,16 +1,16 @@
-//! What is done to vectors: update rules, sums and norms, in one pass each over plain slices.
+//! What is done to vectors: optimizers, sums and norms, in one pass each over plain slices.
 //!
 //! The loops are plain; `pulp` compiles each of them for the widest vectors that it knows, and runs
 //! the one that this machine has. Nothing is fused (a multiplication and an addition stay two roundings)
 //! and no sum is reordered, so that every instruction set gives the same bits. Memory bounds the loops
 //! anyway.
 
-mod rule;
+mod optimizer;
 mod top_k;
 mod vector;
 
+pub use optimizer::{Step, clip_scale};
 use pulp::Arch;
-pub use rule::{Step, clip_scale};
 pub use top_k::TopK;
 pub use vector::{add, descend, squared_norm, squared_norm_of, weighted_sum};
 

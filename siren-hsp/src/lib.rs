@@ -12,26 +12,28 @@ pub mod data;
 mod evaluate;
 mod history;
 pub mod kernel;
+mod learning_rate;
 mod ledger;
 pub mod objects;
 pub mod preview;
-mod rate;
 mod retry;
-mod schedule;
+mod schedulers;
 mod store;
 mod trainer;
 mod worker;
 
 pub use checkpoint::Checkpoint;
-pub use config::{Config, Stop};
+pub use config::{Config, StopRules};
 pub use evaluate::evaluate;
 pub use history::{
-    EpochRecord, Evaluation, Line, OutcomeRecord, RunRecord, SCHEMA, Setting, read_history,
+    EpochRecord, Evaluation, HistoryEvent, OutcomeRecord, RunInfo, RunRecord, SCHEMA, read_history,
 };
+pub use learning_rate::{LearningRate, LrDecay};
 pub use ledger::{Ledger, Reservation};
-pub use rate::{Decay, Rate};
 pub use retry::Retry;
-pub use schedule::{Fixed, Schedule};
+pub use schedulers::{FixedScheduler, PhasedScheduler};
 pub use store::{CasStore, MemoryStore, ObjectOptions, ObjectStore};
-pub use trainer::{Event, GLANCES, Observer, Parts, StopHandle, Trained, Trainer};
+pub use trainer::{
+    Event, MAX_PROGRESS_POLLS, Observer, StopHandle, Trainer, TrainerParts, TrainingResult,
+};
 pub use worker::ShardWorker;

@@ -6,17 +6,17 @@
 //!
 //! ```
 //! use siren_core::{Profile, StepTime, Usd};
-//! use siren_hsp::preview::{Preview, Subject};
-//! use siren_hsp::{Config, Stop};
+//! use siren_hsp::preview::{Preview, PreviewInput};
+//! use siren_hsp::{Config, StopRules};
 //!
 //! let config = Config {
 //!     batch_size: 64,
 //!     local_steps: 8,
-//!     stop: Stop { epochs: 10, budget: Some(Usd::new(0.5)), ..Stop::default() },
+//!     stop: StopRules { epochs: 10, budget: Some(Usd::new(0.5)), ..StopRules::default() },
 //!     ..Config::default()
 //! };
 //! // LeNet on the digits: parameters, examples, bytes of all examples.
-//! let subject = Subject::new(431_080, 60_000, 60_000 * 785);
+//! let subject = PreviewInput::new(431_080, 60_000, 60_000 * 785);
 //! let preview =
 //!     Preview::new(&config, &subject, &Profile::aws_lambda(), &StepTime::per_example(0.8e-3))?;
 //! println!("{preview}");
@@ -33,9 +33,9 @@
 //! - No invocation fails, and the evaluation at the barrier, which the driver does, takes no time and costs
 //!   nothing.
 //! - Times are means over many runs; a single epoch waits for its own stragglers.
-//! - Under bulk synchrony, and under stale synchrony with bound 0, each round takes as long as the
-//!   slowest worker does, and waits are paid for. Under stale synchrony with a larger bound nobody is
-//!   taken to wait, as under hybrid synchrony: a lower bound of time and cost.
+//! - Under bulk mode, and under stale mode with bound 0, each round takes as long as the
+//!   slowest worker does, and waits are paid for. Under stale mode with a larger bound nobody is
+//!   taken to wait, as under hybrid mode: a lower bound of time and cost.
 //! - Aggregators run, and are paid for, from the launch of an epoch to its end.
 
 mod grid;
@@ -47,7 +47,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use siren_core::platform::{EpochEstimate, EpochShape, Profile};
 use siren_core::{
-    Aggregation, Allocation, EpochPlan, Error, Requests, Result, StepTime, StoreCosts, Tally, Usd,
+    Aggregation, Allocation, DriverUsage, EpochPlan, Error, RequestCosts, Requests, Result,
+    StepTime, Usd,
 };
 
 use crate::Config;
@@ -58,7 +59,7 @@ pub type Aggregators = Arc<dyn Fn(&EpochPlan) -> Aggregation + Send + Sync>;
 
 /// What is trained and on what, and which allocations are looked at.
 #[derive(Clone)]
-pub struct Subject {
+pub struct PreviewInput {
     /// The number of parameters.
     pub parameters: u64,
     /// The number of training examples.
@@ -74,15 +75,15 @@ pub struct Subject {
     /// a worker does not fit into.
     pub memory_mb: Vec<u32>,
     /// Requests of one pull and one push.
-    pub store: StoreCosts,
+    pub store: RequestCosts,
     /// The aggregators that each epoch needs; none by default.
     pub aggregators: Aggregators,
     /// What the driver's own part adds to each epoch: see
-    /// [`Backend::tally_at_most`](siren_core::Backend::tally_at_most).
-    pub driver: Tally,
+    /// [`Backend::max_driver_usage`](siren_core::Backend::max_driver_usage).
+    pub driver: DriverUsage,
 }
 
-impl Subject {
+impl PreviewInput {
     /// Training of so many parameters on so many examples, of `data_bytes` in all, over a store that
     /// needs a GET for each pull, a PUT for each push, and no aggregators.
     pub fn new(parameters: u64, examples: u64, data_bytes: u64) -> Self {
@@ -92,13 +93,13 @@ impl Subject {
             data_bytes,
             workers: Vec::new(),
             memory_mb: Vec::new(),
-            store: StoreCosts {
+            store: RequestCosts {
                 pull: Requests { reads: 1, writes: 0 },
                 push: Requests { reads: 0, writes: 1 },
-                ..StoreCosts::default()
+                ..RequestCosts::default()
             },
             aggregators: Arc::new(|_| Aggregation::default()),
-            driver: Tally::default(),
+            driver: DriverUsage::default(),
         }
     }
 
@@ -117,13 +118,13 @@ impl Subject {
     /// Counts the requests of this store, and the aggregators that it needs.
     #[must_use]
     pub fn with_store(self, store: Arc<dyn siren_core::ParameterStore>) -> Self {
-        let costs = store.costs();
+        let costs = store.request_costs();
         Self { store: costs, aggregators: Arc::new(move |plan| store.aggregation(plan)), ..self }
     }
 
     /// Counts the driver's own part in each epoch: its requests, and the bytes that leave the region.
     #[must_use]
-    pub fn with_driver(self, driver: Tally) -> Self {
+    pub fn with_driver(self, driver: DriverUsage) -> Self {
         Self { driver, ..self }
     }
 
@@ -199,7 +200,7 @@ impl Preview {
     /// allocation that the platform does not have or a worker does not fit into.
     pub fn new(
         config: &Config,
-        subject: &Subject,
+        subject: &PreviewInput,
         profile: &Profile,
         step: &StepTime,
     ) -> Result<Self> {
@@ -248,7 +249,7 @@ impl Preview {
 
 fn row(
     config: &Config,
-    subject: &Subject,
+    subject: &PreviewInput,
     profile: &Profile,
     step: &StepTime,
     allocation: Allocation,

@@ -13,19 +13,19 @@ use std::time::Duration;
 pub use event::{Event, Observer, StopHandle};
 pub(crate) use forecast::Forecast;
 use siren_core::{
-    Allocation, Backend, DataSource, Error, ErrorKind, Job, Outcome, ParameterStore, Platform,
-    Result, Scheduler, Seed, Snapshot, StopReason, Stream, Tally, Time, Usd, Workload,
+    Allocation, Backend, DataSource, DriverUsage, Error, ErrorKind, Job, Outcome, ParameterStore,
+    Platform, Result, Scheduler, Seed, Snapshot, StopReason, Stream, Time, Usd, Workload,
 };
 
 use crate::checkpoint::{Checkpoint, Header};
 use crate::history::{self, History};
-use crate::{Config, EpochRecord, Evaluation, Ledger, Line, RunRecord, read_history};
-pub use epoch::GLANCES;
+use crate::{Config, EpochRecord, Evaluation, HistoryEvent, Ledger, RunRecord, read_history};
+pub use epoch::MAX_PROGRESS_POLLS;
 use epoch::{Ended, EpochRun};
 use forecast::Fit;
 
 /// What a run is made of.
-pub struct Parts {
+pub struct TrainerParts {
     /// What is learned.
     pub workload: Arc<dyn Workload>,
     /// The training data: the same that the backend's workers read.
@@ -44,7 +44,7 @@ pub struct Parts {
 /// Trains by Hybrid Synchronous Parallel SGD. For every epoch: allocate, reserve money, open, launch
 /// all workers, collect, seal, settle, evaluate, observe, checkpoint.
 pub struct Trainer {
-    parts: Parts,
+    parts: TrainerParts,
     config: Config,
     job: Job,
     layout: u64,
@@ -59,7 +59,7 @@ pub struct Trainer {
     /// Functions with less memory than this have run out of it.
     least_memory_mb: u32,
     /// What the backend had counted when the driver's part was last paid for.
-    settled: Tally,
+    settled: DriverUsage,
     /// The state to start from, when the run is resumed.
     resumed: Option<Snapshot>,
     /// Time that earlier parts of a resumed run took.
@@ -69,7 +69,7 @@ pub struct Trainer {
 
 /// What a run leaves behind.
 #[derive(Debug)]
-pub struct Trained {
+pub struct TrainingResult {
     /// How the run ended.
     pub outcome: Outcome,
     /// The whole run: the content of `run.json`.
@@ -88,7 +88,7 @@ impl Trainer {
     ///
     /// Rejected when a setting cannot work, naming it and the remedy; other when the out folder
     /// cannot be written to.
-    pub fn new(parts: Parts, config: Config) -> Result<Self> {
+    pub fn new(parts: TrainerParts, config: Config) -> Result<Self> {
         Self::build(parts, config, None)
     }
 
@@ -97,8 +97,8 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new); rejected also when the checkpoint is of another model or update rule.
-    pub fn resume(parts: Parts, config: Config, checkpoint: Checkpoint) -> Result<Self> {
+    /// As [`new`](Self::new); rejected also when the checkpoint is of another model or optimizer.
+    pub fn resume(parts: TrainerParts, config: Config, checkpoint: Checkpoint) -> Result<Self> {
         let layout = parts.workload.layout().hash();
         let Checkpoint { header, snapshot } = checkpoint;
         if header.layout != layout || snapshot.values.len() != parts.workload.dim() {
@@ -111,19 +111,25 @@ impl Trainer {
                 parts.workload.dim(),
             )));
         }
-        if !snapshot.slots.is_empty() && snapshot.slots.len() != config.rule.slots() {
+        if !snapshot.optimizer_state.is_empty()
+            && snapshot.optimizer_state.len() != config.optimizer.state_vectors()
+        {
             return Err(Error::rejected(format!(
-                "the checkpoint was made with the update rule {:?}, which keeps {} vectors, but the \
-                 run has {:?}: resume with the same rule",
-                header.config.rule,
-                snapshot.slots.len(),
-                config.rule,
+                "the checkpoint was made with the optimizer {:?}, which keeps {} vectors, but the \
+                 run has {:?}: resume with the same optimizer",
+                header.config.optimizer,
+                snapshot.optimizer_state.len(),
+                config.optimizer,
             )));
         }
         Self::build(parts, config, Some((header, snapshot)))
     }
 
-    fn build(parts: Parts, config: Config, resumed: Option<(Header, Snapshot)>) -> Result<Self> {
+    fn build(
+        parts: TrainerParts,
+        config: Config,
+        resumed: Option<(Header, Snapshot)>,
+    ) -> Result<Self> {
         let (examples, dim) = (parts.train.len(), parts.workload.dim());
         config.check(examples)?;
         if parts.store.dim() != dim {
@@ -167,7 +173,7 @@ impl Trainer {
             platform: platform.clone(),
         };
         let started = parts.backend.clock().now();
-        let settled = parts.backend.tally();
+        let settled = parts.backend.driver_usage();
         let mut trainer = Self {
             layout: parts.workload.layout().hash(),
             ledger: Ledger::new(config.stop.budget, paid),
@@ -223,7 +229,7 @@ impl Trainer {
     /// # Cancellation
     ///
     /// Dropping the future abandons the run at the last checkpoint; its money stays reserved.
-    pub async fn run(mut self) -> Result<Trained> {
+    pub async fn run(mut self) -> Result<TrainingResult> {
         self.started = self.now();
         self.pays_for_driver()?;
         let mut snapshot = self.place_store().await?;
@@ -268,7 +274,7 @@ impl Trainer {
     fn begin(&mut self, snapshot: &Snapshot, initial: &Evaluation) -> Result<()> {
         // In this order: a crash in between leaves a checkpoint that can be resumed.
         self.save(snapshot)?;
-        self.history.begin(&Line::Started { epoch: snapshot.sealed_epochs })?;
+        self.history.begin(&HistoryEvent::Started { epoch: snapshot.sealed_epochs })?;
         let job = self.job.clone();
         self.tell(&Event::Started { job: &job, initial, epoch: snapshot.sealed_epochs });
         Ok(())
@@ -324,10 +330,10 @@ impl Trainer {
         self.forecast = forecast;
         if record.batches > 0 {
             *loss = measured.loss;
-            self.history.write(&Line::Epoch(Box::new(record.clone())))?;
+            self.history.write(&HistoryEvent::Epoch(Box::new(record.clone())))?;
             self.epochs.push(record.clone());
             self.save(snapshot)?;
-            self.tell(&Event::Sealed(&record));
+            self.tell(&Event::EpochSummary(&record));
         }
         Ok(match self.end_before(epoch + 1, *loss) {
             reached @ Some((StopReason::TargetLoss | StopReason::Diverged, _)) => reached,
@@ -381,8 +387,8 @@ impl Trainer {
         if epoch >= stop.epochs {
             return Some((StopReason::Epochs, None));
         }
-        if stop.wall_time.is_some_and(|limit| self.elapsed() >= limit) {
-            return Some((StopReason::WallTime, None));
+        if stop.time_limit.is_some_and(|limit| self.elapsed() >= limit) {
+            return Some((StopReason::TimeLimit, None));
         }
         self.stop.is_stopped().then_some((StopReason::Interrupted, None))
     }

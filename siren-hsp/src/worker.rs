@@ -9,9 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use siren_core::{
-    Compression, Context, EpochPlan, Error, ErrorKind, Invocation, Pulled, Receipt, Replica,
-    Requests, Result, Role, Seed, Time, Update, UpdateId, Work, Worker, WorkerReport, Workload,
-    compute,
+    Compression, Context, EpochPlan, Error, ErrorKind, Invocation, PullOutcome, PushOutcome,
+    Replica, Requests, Result, Role, Seed, Time, Update, UpdateId, Work, Worker, WorkerReport,
+    Workload, compute,
 };
 use step::{BatchStep, Buffers, check_dim};
 
@@ -97,7 +97,7 @@ impl Worker for ShardWorker {
             batches: self.batches(plan, invocation.shard),
             prefetched: None,
             waited: Duration::ZERO,
-            asked: context.store().costs().start,
+            asked: context.store().request_costs().start,
             before: context.store().requests(),
             report: WorkerReport {
                 position: invocation.position,
@@ -183,22 +183,22 @@ impl Run<'_> {
 
     /// Whether time and requests are left for one more cycle.
     fn may_go_on(&self) -> bool {
-        let costs = self.context.store().costs();
-        let fetches = self.context.data().costs() * self.invocation.plan.local_steps;
+        let costs = self.context.store().request_costs();
+        let fetches = self.context.data().request_costs() * self.invocation.plan.local_steps;
         let requests = self.requests() + costs.pull + costs.push + fetches;
         self.has_time() && requests.within(self.invocation.request_cap)
     }
 
     /// What a pull asks for while it waits for others.
     fn requests_of_wait(&self, waited: Duration) -> Requests {
-        self.context.store().costs().wait * waited.as_secs_f64().ceil() as u64
+        self.context.store().request_costs().wait * waited.as_secs_f64().ceil() as u64
     }
 
     /// Pull, gradients of `length` batches, push; nothing if the pull has to wait for others until the
     /// time is up.
     async fn round(&mut self, mut buffers: Buffers, length: u64) -> Result<Option<Buffers>> {
         let plan = &self.invocation.plan;
-        let progress = plan.synchrony.progress(plan.updates(self.report.position));
+        let progress = plan.sync_mode.progress(plan.updates(self.report.position));
         let (started, left) = (self.now(), self.context.time_left());
         let pulled = self.pull(&mut buffers.replica, progress).await?;
         let elapsed = self.now() - started;
@@ -222,7 +222,7 @@ impl Run<'_> {
         &mut self,
         mut buffers: Buffers,
         length: u64,
-        pulled: Pulled,
+        pulled: PullOutcome,
     ) -> Result<Buffers> {
         let plan = &self.invocation.plan;
         let position = self.report.position;
@@ -236,7 +236,7 @@ impl Run<'_> {
                 seed: plan.gradient_seed(batch),
                 index,
                 of: length,
-                rate: plan.rate,
+                rate: plan.learning_rate,
                 clip_norm: plan.clip_norm,
                 compression: plan.compression,
                 flush: plan.leaves_nothing_out(plan.updates(position)),
@@ -283,7 +283,7 @@ impl Run<'_> {
         let data = self.context.data();
         let mut requests = Requests::NONE;
         let fetch = || {
-            requests += data.costs();
+            requests += data.request_costs();
             let (allowed, range) = (self.allows(requests), range.clone());
             async move {
                 allowed?;
@@ -296,12 +296,12 @@ impl Run<'_> {
 
     /// Brings the replica up to date, again if the store asks for fewer requests or does not answer.
     /// Nothing when others take so long that no time would be left for the cycle.
-    async fn pull(&mut self, replica: &mut Replica, progress: u64) -> Result<Option<Pulled>> {
+    async fn pull(&mut self, replica: &mut Replica, progress: u64) -> Result<Option<PullOutcome>> {
         let store = self.context.store();
         let (clock, seed, retry) = (self.context.clock(), self.seed(), self.worker.retry);
         let mut tried = 1;
         loop {
-            self.asked += store.costs().pull;
+            self.asked += store.request_costs().pull;
             self.allows(Requests::NONE)?;
             let pull = store.pull(self.invocation.plan.epoch, replica, progress);
             let pulled = match progress {
@@ -385,16 +385,16 @@ impl Run<'_> {
         let (clock, seed) = (self.context.clock(), self.seed());
         let mut requests = Requests::NONE;
         let push = || {
-            requests += store.costs().push;
+            requests += store.request_costs().push;
             let allowed = self.allows(requests);
             async move {
                 allowed?;
                 store.push(update).await
             }
         };
-        let receipt = self.worker.retry.call(clock, seed, push).await;
+        let push_outcome = self.worker.retry.call(clock, seed, push).await;
         self.asked += requests;
-        if receipt? == Receipt::Accepted {
+        if push_outcome? == PushOutcome::Accepted {
             self.report.updates += 1;
         }
         Ok(())

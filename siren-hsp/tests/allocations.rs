@@ -3,8 +3,8 @@
 use allocation_counter::measure;
 use futures::FutureExt;
 use siren_core::{
-    Compression, Entry, EpochPlan, Gradient, ParameterStore, Receipt, Replica, Seed, SparseSlice,
-    Synchrony, Update, UpdateId, UpdateRule,
+    Compression, Entry, EpochPlan, Gradient, Optimizer, ParameterStore, PushOutcome, Replica, Seed,
+    SparseSlice, SyncMode, Update, UpdateId,
 };
 use siren_hsp::MemoryStore;
 
@@ -30,9 +30,11 @@ fn pushes_and_pulls_allocate_nothing_once_warm() {
     let entries: Vec<Entry> =
         (0..DIM as u32).step_by(9).map(|index| Entry { index, value: 0.5 }).collect();
     let sparse = Gradient::Sparse(SparseSlice::new(DIM, &entries).unwrap());
-    let rules = [UpdateRule::Sgd, UpdateRule::Momentum { momentum: 0.5 }, UpdateRule::ADAM];
-    let synchronies = [Synchrony::Hybrid, Synchrony::Stale { bound: 1 }, Synchrony::Bulk];
-    for (rule, synchrony) in rules.into_iter().flat_map(|rule| synchronies.map(|s| (rule, s))) {
+    let rules = [Optimizer::Sgd, Optimizer::Momentum { momentum: 0.5 }, Optimizer::ADAM];
+    let synchronies = [SyncMode::Hybrid, SyncMode::Stale { bound: 1 }, SyncMode::Bulk];
+    for (optimizer, sync_mode) in
+        rules.into_iter().flat_map(|optimizer| synchronies.map(|s| (optimizer, s)))
+    {
         for gradient in [Gradient::Dense(&dense), sparse] {
             let store = MemoryStore::new(vec![0.0; DIM]).unwrap();
             let plan = EpochPlan {
@@ -44,11 +46,11 @@ fn pushes_and_pulls_allocate_nothing_once_warm() {
                 batch_size: 1,
                 shards: SHARDS,
                 local_steps: 1,
-                rule,
-                rate: 1e-3,
+                optimizer,
+                learning_rate: 1e-3,
                 weight_decay: 0.0,
                 clip_norm: Some(1.0),
-                synchrony,
+                sync_mode,
                 compression: Compression::None,
             };
             store.open(&plan).now_or_never().unwrap().unwrap();
@@ -62,11 +64,11 @@ fn pushes_and_pulls_allocate_nothing_once_warm() {
                 squared_norm: 2.0,
                 gradient,
             };
-            let name = format!("{rule:?}, {synchrony:?}, {} entries", gradient.stored());
+            let name = format!("{optimizer:?}, {sync_mode:?}, {} entries", gradient.stored());
             for round in 0..10 {
                 for shard in 0..SHARDS {
                     let warm = round > 0;
-                    let progress = synchrony.progress(round);
+                    let progress = sync_mode.progress(round);
                     let (pulled, pushed);
                     if warm {
                         pulled = call(&format!("a pull ({name})"), || {
@@ -80,7 +82,7 @@ fn pushes_and_pulls_allocate_nothing_once_warm() {
                         pushed = store.push(&update).now_or_never().unwrap();
                     }
                     pulled.unwrap();
-                    assert_eq!(pushed.unwrap(), Receipt::Accepted);
+                    assert_eq!(pushed.unwrap(), PushOutcome::Accepted);
                 }
             }
         }

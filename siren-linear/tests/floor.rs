@@ -6,7 +6,8 @@ use std::sync::Arc;
 use siren_backend_local::Local;
 use siren_core::{DataSource, Metrics, Result, Seed, Workload};
 use siren_hsp::{
-    Config, Decay, Fixed, MemoryStore, Parts, Rate, ShardWorker, Stop, Trainer, evaluate,
+    Config, FixedScheduler, LearningRate, LrDecay, MemoryStore, ShardWorker, StopRules, Trainer,
+    TrainerParts, evaluate,
 };
 use siren_linear::{
     LogisticRegression, SparseLogisticRegression, SparseTable, Standardisation, csv, libsvm,
@@ -26,9 +27,15 @@ async fn trained(
     let store = Arc::new(MemoryStore::initialised(&*workload, config.seed)?);
     let worker = Arc::new(ShardWorker::new(workload.clone()));
     let backend = Arc::new(Local::new(worker, store.clone(), train.clone())?);
-    let scheduler = Box::new(Fixed::new(2, 1_769));
-    let parts =
-        Parts { workload: workload.clone(), train, held_out: None, store, backend, scheduler };
+    let scheduler = Box::new(FixedScheduler::new(2, 1_769));
+    let parts = TrainerParts {
+        workload: workload.clone(),
+        train,
+        held_out: None,
+        store,
+        backend,
+        scheduler,
+    };
     let trained = Trainer::new(parts, config)?.run().await?;
     evaluate(workload, trained.values.into(), test, None).await
 }
@@ -37,8 +44,12 @@ async fn trained(
 fn config(rate: f32) -> Config {
     Config {
         batch_size: 64,
-        rate: Rate { base: rate, decay: Decay::Cosine { epochs: 5, last: 0.1 }, warmup: 0 },
-        stop: Stop { epochs: 5, ..Stop::default() },
+        learning_rate: LearningRate {
+            base: rate,
+            decay: LrDecay::Cosine { epochs: 5, last: 0.1 },
+            warmup: 0,
+        },
+        stop: StopRules { epochs: 5, ..StopRules::default() },
         ..Config::default()
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn page(record: &RunRecord) -> Result<Markup> {
                         }
                         section {
                             h2 { "Platform" }
-                            (tables::platform(&record.setting.platform))
+                            (tables::platform(&record.info.platform))
                         }
                     }
                 }
@@ -52,7 +52,7 @@ pub(crate) fn page(record: &RunRecord) -> Result<Markup> {
 }
 
 fn headline(record: &RunRecord) -> Markup {
-    let (setting, outcome) = (&record.setting, &record.outcome);
+    let (setting, outcome) = (&record.info, &record.outcome);
     let (tone, sign, words) = reason(outcome);
     let evaluating: f64 = record.epochs.iter().map(|epoch| epoch.evaluate_s).sum();
     let retries: u64 = record.epochs.iter().map(|epoch| u64::from(epoch.retries)).sum();
@@ -143,7 +143,7 @@ fn reason(outcome: &OutcomeRecord) -> (&'static str, &'static str, String) {
     let (tone, sign, words) = match outcome.reason {
         StopReason::TargetLoss => ("good", "✓", "Reached the target loss."),
         StopReason::Epochs => ("good", "✓", "Ran all epochs."),
-        StopReason::WallTime => ("early", "■", "Stopped when the time allowed was used up."),
+        StopReason::TimeLimit => ("early", "■", "Stopped when the time allowed was used up."),
         StopReason::Budget => ("early", "■", "Stopped when the money left did not pay for more."),
         StopReason::Interrupted => ("early", "■", "Stopped because somebody asked."),
         StopReason::Diverged => ("bad", "✕", "Stopped because training diverged."),
@@ -158,7 +158,7 @@ fn charts(record: &RunRecord) -> Result<Markup> {
             section { p .empty { "No epoch was sealed, so there is nothing to draw." } }
         });
     }
-    let kept = if record.setting.held_out > 0 {
+    let kept = if record.info.held_out > 0 {
         "The loss on the held-out examples is measured after each epoch; that of training is the mean over \
          the epoch's batches."
     } else {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use rand_distr::{Distribution, StandardNormal};
 use siren::data::MemorySource;
 use siren::{
-    Backend, Batch, Clock, Completion, Config, Context, DataSource, EpochPlan, Error, ErrorKind,
-    Invocation, Layout, Local, MemoryStore, Metrics, ParameterStore, Parts, Platform, Result,
-    Retry, Scheduler, Seed, ShardWorker, Task, Usage, Work, Worker, WorkerReport, Workload,
+    Backend, Batch, Clock, Completion, ComputeTask, Config, Context, DataSource, EpochPlan, Error,
+    ErrorKind, Invocation, Layout, Local, MemoryStore, Metrics, ParameterStore, Platform, Result,
+    Retry, Scheduler, Seed, ShardWorker, TrainerParts, Usage, Work, Worker, WorkerReport, Workload,
     async_trait,
 };
 use tokio::sync::Mutex;
@@ -110,11 +110,11 @@ pub fn plan(
         batch_size: config.batch_size,
         shards,
         local_steps: config.local_steps,
-        rule: config.rule,
-        rate: config.rate.at(epoch),
+        optimizer: config.optimizer,
+        learning_rate: config.learning_rate.at(epoch),
         weight_decay: config.weight_decay,
         clip_norm: config.clip_norm,
-        synchrony: config.synchrony,
+        sync_mode: config.sync_mode,
         compression: config.compression,
     }
 }
@@ -174,7 +174,7 @@ impl Context for Short<'_> {
         self.inner.usage()
     }
 
-    async fn compute(&self, work: Work, task: Task) -> Result<Duration> {
+    async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration> {
         self.left.fetch_sub(1, Ordering::Relaxed);
         self.inner.compute(work, task).await
     }
@@ -251,7 +251,7 @@ impl Backend for Faulty {
         self.inner.platform()
     }
 
-    async fn compute(&self, work: Work, task: Task) -> Result<Duration> {
+    async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration> {
         self.inner.compute(work, task).await
     }
 
@@ -307,7 +307,7 @@ impl Backend for Forgetful {
         self.inner.platform()
     }
 
-    async fn compute(&self, work: Work, task: Task) -> Result<Duration> {
+    async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration> {
         self.inner.compute(work, task).await
     }
 
@@ -324,7 +324,7 @@ pub fn parts(
     train: Arc<MemorySource>,
     scheduler: impl Scheduler + 'static,
     faults: impl IntoIterator<Item = Fault>,
-) -> (Parts, Arc<Faulty>, Arc<MemoryStore>) {
+) -> (TrainerParts, Arc<Faulty>, Arc<MemoryStore>) {
     let workload = Linear::new();
     let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
     parts_on(workload, store, train, scheduler, faults)
@@ -337,11 +337,11 @@ pub fn parts_on<S: ParameterStore + 'static>(
     train: Arc<MemorySource>,
     scheduler: impl Scheduler + 'static,
     faults: impl IntoIterator<Item = Fault>,
-) -> (Parts, Arc<Faulty>, Arc<S>) {
+) -> (TrainerParts, Arc<Faulty>, Arc<S>) {
     let worker = Arc::new(Cuttable(ShardWorker::new(workload.clone())));
     let local = Local::with_threads(worker, store.clone(), train.clone(), 2).unwrap();
     let backend = Arc::new(Faulty::new(local, faults));
-    let parts = Parts {
+    let parts = TrainerParts {
         workload,
         held_out: Some(train.clone()),
         train,

@@ -70,7 +70,7 @@ impl Job {
             batches: self.train.len().div_ceil(config.batch_size),
             batch_size: config.batch_size,
             local_steps: config.local_steps,
-            synchrony: config.synchrony,
+            sync_mode: config.sync_mode,
             example_bytes,
             pull_bytes: bytes,
             push_bytes: bytes,

@@ -1,6 +1,6 @@
 use base64::Engine;
 use siren_core::{
-    Compression, EpochPlan, Requests, Seed, Synchrony, UpdateRule, WorkerReport, Workload,
+    Compression, EpochPlan, Optimizer, Requests, Seed, SyncMode, WorkerReport, Workload,
 };
 
 use super::loopback::{answer, config, described, serve, workload};
@@ -40,11 +40,11 @@ fn invocation() -> Invocation {
             batch_size: 1,
             shards: 1,
             local_steps: 1,
-            rule: UpdateRule::Sgd,
-            rate: 0.1,
+            optimizer: Optimizer::Sgd,
+            learning_rate: 0.1,
             weight_decay: 0.0,
             clip_norm: None,
-            synchrony: Synchrony::Hybrid,
+            sync_mode: SyncMode::Hybrid,
             compression: Compression::None,
         },
         role: Role::Shard,
@@ -129,6 +129,10 @@ async fn the_drivers_own_mathematics_may_panic() {
     let error = lambda.compute(work, Box::new(|| panic!("no"))).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Worker);
     lambda.compute(work, Box::new(|| ())).await.unwrap();
-    assert!(lambda.exchange() > Duration::from_millis(50), "{:?}", lambda.exchange());
+    assert!(
+        lambda.expected_exchange_time() > Duration::from_millis(50),
+        "{:?}",
+        lambda.expected_exchange_time()
+    );
     assert_eq!(lambda.platform().enforced(Duration::from_secs(31)), Duration::from_secs(120));
 }

@@ -64,7 +64,7 @@ fn what_is_packed_is_what_was_given() {
     for source in [&even() as &dyn DataSource, &stairs()] {
         let (_folder, data) = packed(source);
         let object = stored(&bytes_of(&data)).unwrap();
-        assert_eq!((data.costs().reads, object.costs().reads), (0, 1));
+        assert_eq!((data.request_costs().reads, object.request_costs().reads), (0, 1));
         for range in [0..20, 3..7, 19..20, 5..5] {
             let expected = RUNTIME.block_on(source.fetch(range.clone())).unwrap();
             assert_eq!(RUNTIME.block_on(data.fetch(range.clone())).unwrap(), expected, "{range:?}");

@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cpu_time::ProcessTime;
 use siren_core::{
-    Clock, Context, DataSource, Error, ErrorKind, ParameterStore, Result, Task, Time, Usage, Work,
+    Clock, ComputeTask, Context, DataSource, Error, ErrorKind, ParameterStore, Result, Time, Usage,
+    Work,
 };
 
-use super::machine::{Machine, peak_memory};
+use super::machine::{Machine, peak_memory_bytes};
 
 /// One invocation's view of its machine.
 pub(super) struct FunctionContext {
@@ -41,10 +42,10 @@ impl Context for FunctionContext {
     }
 
     fn usage(&self) -> Usage {
-        Usage { cpu: self.cpu.elapsed(), peak_memory: peak_memory(), shared: false }
+        Usage { cpu: self.cpu.elapsed(), peak_memory_bytes: peak_memory_bytes(), shared: false }
     }
 
-    async fn compute(&self, _: Work, task: Task) -> Result<Duration> {
+    async fn compute(&self, _: Work, task: ComputeTask) -> Result<Duration> {
         if self.time_left().is_zero() {
             return Err(Error::new(
                 ErrorKind::DeadlineExceeded,

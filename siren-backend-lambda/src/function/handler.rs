@@ -18,7 +18,7 @@ use siren_hsp::objects::Objects;
 use siren_hsp::{ObjectStore, ShardWorker};
 
 use super::context::{FunctionContext, NoData};
-use super::machine::{Machine, forget_peak, panicked, peak_memory};
+use super::machine::{Machine, forget_peak, panicked, peak_memory_bytes};
 use crate::S3Objects;
 use crate::clock::WallClock;
 use crate::data::PackedData;
@@ -105,7 +105,7 @@ impl Handler {
             init_s: self.init.lock().take().map(|init| init.as_secs_f64()),
             start_s: told.start.as_secs_f64(),
             handler_s: (clock.now() - arrived).as_secs_f64(),
-            peak_memory: peak_memory(),
+            peak_memory_bytes: peak_memory_bytes(),
         };
         println!("{}", line(&told.name, &reply, &timing));
         self.fit(Response::new(reply, timing), &told, &event.context.request_id).await
@@ -299,7 +299,7 @@ fn line(name: &str, reply: &Reply, timing: &Timing) -> String {
         ),
     };
     let init = timing.init_s.map_or_else(String::new, |init| format!(", init {init:.3} s"));
-    let Timing { start_s, handler_s, peak_memory, .. } = timing;
-    let mib = peak_memory >> 20;
+    let Timing { start_s, handler_s, peak_memory_bytes, .. } = timing;
+    let mib = peak_memory_bytes >> 20;
     format!("{name}: {ended}{init}, start {start_s:.4} s, in all {handler_s:.3} s, {mib} MiB")
 }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use siren_core::{Clock, Error, ErrorKind, Result, Task};
+use siren_core::{Clock, ComputeTask, Error, ErrorKind, Result};
 use tokio::sync::Semaphore;
 
 use crate::clock::WallClock;
@@ -28,7 +28,7 @@ impl Machine {
     }
 
     /// Runs a task, and returns how long it ran.
-    pub(super) async fn run(&self, task: Task) -> Result<Duration> {
+    pub(super) async fn run(&self, task: ComputeTask) -> Result<Duration> {
         let turn = Arc::clone(&self.turn).acquire_owned().await;
         let clock = self.clock;
         let run = move || {
@@ -55,7 +55,7 @@ pub(super) fn panicked(payload: &(dyn Any + Send)) -> Error {
 }
 
 /// The largest memory that this process has held, in bytes; zero where the system does not say.
-pub(super) fn peak_memory() -> u64 {
+pub(super) fn peak_memory_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     peak_in(&status).unwrap_or(0)
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use siren_core::{
-    Compression, EpochPlan, Requests, Role, Seed, Synchrony, UpdateRule, Usage, WorkerReport,
+    Compression, EpochPlan, Optimizer, Requests, Role, Seed, SyncMode, Usage, WorkerReport,
 };
 
 use super::*;
@@ -22,11 +22,11 @@ fn job() -> Job {
                 batch_size: 32,
                 shards: 400,
                 local_steps: 5,
-                rule: UpdateRule::ADAM,
-                rate: 0.1,
+                optimizer: Optimizer::ADAM,
+                learning_rate: 0.1,
                 weight_decay: 1e-7,
                 clip_norm: Some(1.0 / 3.0),
-                synchrony: Synchrony::Hybrid,
+                sync_mode: SyncMode::Hybrid,
                 compression: Compression::TopK { share: 0.01 },
             },
             role: Role::Aggregator,
@@ -54,10 +54,11 @@ fn a_response_survives_the_wire_to_the_last_bit() {
     let report = WorkerReport {
         position: 1 << 60,
         compute: Duration::from_nanos(999_999_999),
-        usage: Usage { cpu: Duration::from_nanos(1), peak_memory: u64::MAX, shared: false },
+        usage: Usage { cpu: Duration::from_nanos(1), peak_memory_bytes: u64::MAX, shared: false },
         ..WorkerReport::default()
     };
-    let timing = Timing { init_s: Some(0.1), start_s: 1e-3, handler_s: 1.0 / 3.0, peak_memory: 1 };
+    let timing =
+        Timing { init_s: Some(0.1), start_s: 1e-3, handler_s: 1.0 / 3.0, peak_memory_bytes: 1 };
     let response = Response::new(Reply::Report(Box::new(report)), timing);
     let bytes = write(&response, "the answer").unwrap();
     assert_eq!(read::<Response>(&bytes, "the answer").unwrap(), response);

@@ -52,13 +52,13 @@ async fn a_file_and_an_object_read_the_same(server: &'static Server) {
     for source in [&even() as &dyn DataSource, &stairs()] {
         let (file, object) = uploaded(&objects, source).await;
         assert_eq!((file.len(), file.hash()), (object.len(), object.hash()));
-        assert_eq!(object.costs(), Requests { reads: 1, writes: 0 });
+        assert_eq!(object.request_costs(), Requests { reads: 1, writes: 0 });
         for range in [0..20, 4..9, 19..20] {
             let expected = source.fetch(range.clone()).await.unwrap();
             assert_eq!(file.fetch(range.clone()).await.unwrap(), expected);
             let before = objects.traffic();
             assert_eq!(object.fetch(range).await.unwrap(), expected);
-            assert_eq!((objects.traffic() - before).requests, object.costs());
+            assert_eq!((objects.traffic() - before).requests, object.request_costs());
         }
     }
 }

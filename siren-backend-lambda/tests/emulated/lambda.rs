@@ -13,7 +13,8 @@ use siren_core::{
 };
 use siren_hsp::objects::Objects;
 use siren_hsp::{
-    Config, Fixed, MemoryStore, Parts, Retry, Schedule, ShardWorker, Stop, Trained, Trainer,
+    Config, FixedScheduler, MemoryStore, PhasedScheduler, Retry, ShardWorker, StopRules, Trainer,
+    TrainerParts, TrainingResult,
 };
 
 use crate::function::{Deployed, other_code, source};
@@ -25,15 +26,15 @@ fn trainer_config(epochs: u64) -> Config {
     Config {
         batch_size: 8,
         local_steps: 4,
-        rate: 0.03.into(),
-        stop: Stop { epochs, ..Stop::default() },
+        learning_rate: 0.03.into(),
+        stop: StopRules { epochs, ..StopRules::default() },
         retry: Retry { delay: Duration::from_millis(20), ..Retry::default() },
         ..Config::default()
     }
 }
 
-async fn train(lambda: &Arc<Lambda>, scheduler: Box<dyn Scheduler>, epochs: u64) -> Trained {
-    let parts = Parts {
+async fn train(lambda: &Arc<Lambda>, scheduler: Box<dyn Scheduler>, epochs: u64) -> TrainingResult {
+    let parts = TrainerParts {
         workload: Arc::new(LeastSquares::new()),
         train: Arc::new(lambda.data().await.unwrap()),
         held_out: Some(Arc::new(source())),
@@ -44,18 +45,18 @@ async fn train(lambda: &Arc<Lambda>, scheduler: Box<dyn Scheduler>, epochs: u64)
     Trainer::new(parts, trainer_config(epochs)).unwrap().run().await.unwrap()
 }
 
-async fn train_here(epochs: u64) -> Trained {
+async fn train_here(epochs: u64) -> TrainingResult {
     let workload: Arc<dyn Workload> = Arc::new(LeastSquares::new());
     let store = Arc::new(MemoryStore::new(vec![0.0; workload.dim()]).unwrap());
     let data = Arc::new(source());
     let worker = Arc::new(ShardWorker::new(workload.clone()));
-    let parts = Parts {
+    let parts = TrainerParts {
         backend: Arc::new(Local::with_threads(worker, store.clone(), data.clone(), 2).unwrap()),
         workload,
         train: data.clone(),
         held_out: Some(data),
         store,
-        scheduler: Box::new(Fixed::new(4, 256)),
+        scheduler: Box::new(FixedScheduler::new(4, 256)),
     };
     Trainer::new(parts, trainer_config(epochs)).unwrap().run().await.unwrap()
 }
@@ -84,9 +85,9 @@ async fn functions_learn_as_much_as_threads_here() {
     let lambda = deployed.connect("learns").await;
     let memory = |memory_mb| Allocation { workers: 4, memory_mb };
     let (first, between, last) = (memory(128), memory(192), memory(256));
-    let trained = train(&lambda, Box::new(Schedule { first, between, last }), 3).await;
+    let trained = train(&lambda, Box::new(PhasedScheduler { first, between, last }), 3).await;
     let here = train_here(3).await;
-    let loss = |trained: &Trained| trained.record.epochs.last().unwrap().loss;
+    let loss = |trained: &TrainingResult| trained.record.epochs.last().unwrap().loss;
     println!("loss on functions {}, here {}", loss(&trained), loss(&here));
     assert!(trained.record.epochs.iter().all(|epoch| epoch.batches == 64 && epoch.complete));
     for epoch in &trained.record.epochs {
@@ -147,7 +148,7 @@ async fn an_epoch_survives_a_finite_number_of_faults() {
     for (fault, count) in faults {
         deployed.add(fault, count);
     }
-    let trained = train(&lambda, Box::new(Fixed::new(4, 128)), 2).await;
+    let trained = train(&lambda, Box::new(FixedScheduler::new(4, 128)), 2).await;
     assert_eq!(deployed.left(), [""; 0], "faults that did not fire");
     for epoch in &trained.record.epochs {
         assert!(epoch.batches == 64 && epoch.complete, "{epoch:?}");
@@ -162,7 +163,7 @@ async fn a_refused_launch_takes_longer_and_does_not_fail() {
     let deployed = Deployed::new("siren-throttled").await;
     let proxy = Proxy::start(&MINISTACK, vec![Budget::new(Fault::Throttled, 1, 12)]).await;
     let lambda = deployed.connect_by(&proxy, "throttled").await;
-    let trained = train(&lambda, Box::new(Fixed::new(4, 128)), 1).await;
+    let trained = train(&lambda, Box::new(FixedScheduler::new(4, 128)), 1).await;
     assert_eq!(proxy.fired(Fault::Throttled), 12);
     let tally = lambda.bills();
     assert_eq!((tally.refused, tally.unknown()), (12, 0), "{tally:?}");

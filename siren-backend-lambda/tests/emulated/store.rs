@@ -8,7 +8,7 @@ use std::time::Duration;
 use siren_backend_lambda::S3Objects;
 use siren_backend_local::WallClock;
 use siren_core::conformance::store;
-use siren_core::{ParameterStore as _, Receipt, Replica, Requests, Snapshot};
+use siren_core::{ParameterStore as _, PushOutcome, Replica, Requests, Snapshot};
 use siren_hsp::{ObjectOptions, ObjectStore};
 
 use crate::proxy::Proxy;
@@ -96,7 +96,7 @@ async fn an_update_takes_little_more_than_its_numbers(server: &'static Server) {
         let before = objects.traffic();
         for position in 0..3 {
             let pushed = store.push(&update(&plan, 0, position, &gradient)).await.unwrap();
-            assert_eq!(pushed, Receipt::Accepted);
+            assert_eq!(pushed, PushOutcome::Accepted);
         }
         let sizes = bytes_below(server, &objects, &format!("{prefix}/run/update/")).await;
         assert_eq!(sizes.len(), 3);
@@ -123,7 +123,7 @@ async fn requests_are_counted_as_the_server_sees_them(server: &'static Server) {
     let config = servers::config(&proxy.address()).await;
     let objects = S3Objects::new(&config, &servers::bucket(), &prefix);
     let worker = handle(objects.clone(), DIM).with_options(options).exclusive();
-    let costs = worker.costs();
+    let costs = worker.request_costs();
     let so_far = || {
         let seen = proxy.requests();
         assert_eq!(worker.requests(), Some(seen), "the store's count");

@@ -8,9 +8,9 @@ use futures::future::{join, join_all};
 use siren_backend_lambda::S3Objects;
 use siren_backend_local::WallClock;
 use siren_core::{
-    Clock, Compression, Context, DataSource, EpochPlan, Gradient, Invocation, ParameterStore,
-    Replica, Requests, Result, Role, Sealed, Seed, Snapshot, Synchrony, Task, Update, UpdateId,
-    UpdateRule, Usage, Work, WorkerReport,
+    Clock, Compression, ComputeTask, Context, DataSource, EpochPlan, EpochSummary, Gradient,
+    Invocation, Optimizer, ParameterStore, Replica, Requests, Result, Role, Seed, Snapshot,
+    SyncMode, Update, UpdateId, Usage, Work, WorkerReport,
 };
 use siren_hsp::data::MemorySource;
 use siren_hsp::objects::Objects;
@@ -37,11 +37,11 @@ pub(crate) fn plan(shards: u32, each: u64) -> EpochPlan {
         batch_size: 1,
         shards,
         local_steps: 1,
-        rule: UpdateRule::Sgd,
-        rate: 0.5,
+        optimizer: Optimizer::Sgd,
+        learning_rate: 0.5,
         weight_decay: 0.0,
         clip_norm: None,
-        synchrony: Synchrony::Hybrid,
+        sync_mode: SyncMode::Hybrid,
         compression: Compression::None,
     }
 }
@@ -76,7 +76,7 @@ fn expected(plan: &EpochPlan) -> Vec<f32> {
     for shard in 0..plan.shards {
         for position in 0..plan.shard_len(shard) {
             for (value, gradient) in values.iter_mut().zip(gradient(shard, position)) {
-                *value -= plan.rate * gradient;
+                *value -= plan.learning_rate * gradient;
             }
         }
     }
@@ -158,7 +158,7 @@ impl Swarm {
 }
 
 /// Trains an epoch with two aggregators.
-async fn train(objects: S3Objects, plan: &EpochPlan) -> (Sealed, Snapshot) {
+async fn train(objects: S3Objects, plan: &EpochPlan) -> (EpochSummary, Snapshot) {
     let swarm = Swarm { objects, clock: WallClock::new() };
     let driver = swarm.handle();
     swarm.again(async || driver.restore(&initial()).await).await;
@@ -177,7 +177,7 @@ async fn train(objects: S3Objects, plan: &EpochPlan) -> (Sealed, Snapshot) {
 }
 
 #[track_caller]
-fn exact(plan: &EpochPlan, sealed: &Sealed, snapshot: &Snapshot) {
+fn exact(plan: &EpochPlan, sealed: &EpochSummary, snapshot: &Snapshot) {
     let updates = plan.batches();
     assert_eq!((sealed.version, snapshot.version), (updates, updates));
     for (shard, mark) in (0..).zip(&sealed.watermarks) {
@@ -242,7 +242,7 @@ impl Context for Bench<'_> {
         Usage::default()
     }
 
-    async fn compute(&self, _: Work, task: Task) -> Result<Duration> {
+    async fn compute(&self, _: Work, task: ComputeTask) -> Result<Duration> {
         task();
         Ok(Duration::ZERO)
     }

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use siren_core::platform::Cpu;
 use siren_core::{
-    Aggregation, Clock, Completion, Context, DataSource, EpochPlan, Error, ErrorKind, Invocation,
-    Machine, ParameterStore, Pulled, Receipt, Replica, Requests, Result, Sealed, Snapshot, Status,
-    StepTime, StoreCosts, Time, Update, Work, WorkerReport,
+    Aggregation, Clock, Completion, Context, DataSource, EpochPlan, EpochSummary, Error, ErrorKind,
+    Invocation, Machine, ParameterStore, PullOutcome, PushOutcome, Replica, RequestCosts, Requests,
+    Result, Snapshot, Status, StepTime, Time, Update, Work, WorkerReport,
 };
 use tokio::sync::Semaphore;
 
@@ -109,8 +109,8 @@ impl ParameterStore for LocalStore {
         self.inner.dim()
     }
 
-    fn costs(&self) -> StoreCosts {
-        self.inner.costs()
+    fn request_costs(&self) -> RequestCosts {
+        self.inner.request_costs()
     }
 
     fn aggregation(&self, plan: &EpochPlan) -> Aggregation {
@@ -125,7 +125,7 @@ impl ParameterStore for LocalStore {
         self.inner.aggregate(invocation, context).await
     }
 
-    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<Pulled> {
+    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<PullOutcome> {
         let asked = self.clock.now();
         let mut pulled = self.inner.pull(epoch, replica, progress).await?;
         if progress > 0 {
@@ -135,7 +135,7 @@ impl ParameterStore for LocalStore {
         Ok(pulled)
     }
 
-    async fn push(&self, update: &Update<'_>) -> Result<Receipt> {
+    async fn push(&self, update: &Update<'_>) -> Result<PushOutcome> {
         self.pass(update.gradient.stored()).await?;
         self.inner.push(update).await
     }
@@ -144,7 +144,7 @@ impl ParameterStore for LocalStore {
         self.inner.open(plan).await
     }
 
-    async fn seal(&self, epoch: u64) -> Result<Sealed> {
+    async fn seal(&self, epoch: u64) -> Result<EpochSummary> {
         self.inner.seal(epoch).await
     }
 

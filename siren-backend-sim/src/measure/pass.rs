@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use cpu_time::ThreadTime;
 use futures::FutureExt;
 use siren_core::{
-    Batch, Compression, EpochPlan, Error, ErrorKind, Gradient, ParameterStore, Replica, Result,
-    Seed, SparseGradient, Synchrony, Update, UpdateId, UpdateRule, Workload,
+    Batch, Compression, EpochPlan, Error, ErrorKind, Gradient, Optimizer, ParameterStore, Replica,
+    Result, Seed, SparseGradient, SyncMode, Update, UpdateId, Workload,
 };
 use siren_hsp::{MemoryStore, kernel};
 
@@ -59,12 +59,12 @@ impl<'a> Pass<'a> {
             batch_size: 1,
             shards: shards as u32,
             local_steps: 1,
-            rule: UpdateRule::Sgd,
+            optimizer: Optimizer::Sgd,
             // Parameters stay where a model begins, whose gradients are never unusually fast.
-            rate: 0.0,
+            learning_rate: 0.0,
             weight_decay: 0.0,
             clip_norm: None,
-            synchrony: Synchrony::Hybrid,
+            sync_mode: SyncMode::Hybrid,
             compression: Compression::None,
         };
         at_once(store.open(&plan))?;

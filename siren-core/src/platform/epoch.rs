@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::profile::Profile;
 use super::spread::Spread;
 use super::step::StepTime;
-use crate::{Allocation, Compression, EpochPlan, Requests, Synchrony, Usd, wire};
+use crate::{Allocation, Compression, EpochPlan, Requests, SyncMode, Usd, wire};
 
 /// What there is to do in an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub struct EpochShape {
     pub push: Requests,
     /// What workers wait for between the barriers.
     #[serde(default)]
-    pub synchrony: Synchrony,
+    pub sync_mode: SyncMode,
 }
 
 impl EpochShape {
@@ -55,7 +55,7 @@ impl EpochShape {
             push_bytes: push_bytes + wire::FRAME as u64,
             pull: Requests { reads: 1, writes: 0 },
             push: Requests { reads: 0, writes: 1 },
-            synchrony: plan.synchrony,
+            sync_mode: plan.sync_mode,
         }
     }
 }
@@ -112,7 +112,7 @@ impl Profile {
     /// of n, the expected largest of n sums of: the start, the latencies of all requests, rare long
     /// ones, how slow the function's CPU and its streams are.
     ///
-    /// Under bulk synchrony each round is as long as the slowest worker's; so it is under stale synchrony
+    /// Under bulk mode each round is as long as the slowest worker's; so it is under stale mode
     /// with bound 0. With a larger bound, workers are taken to wait for nobody, which is a lower bound. Where
     /// storage does not answer as many requests in a second, all take as long as it needs. A
     /// shard that takes longer than an invocation may starts again, warm. No invocation fails.
@@ -154,8 +154,8 @@ impl Profile {
         let begin = Spread::of(|z| start.at(z) / 1e3).plus(&Spread::uniform(dispatch));
         let (long_n, short_n) =
             if longer > 0 { (longer as f64, n - longer as f64) } else { (n, 0.0) };
-        let rounds = match shape.synchrony {
-            Synchrony::Bulk | Synchrony::Stale { bound: 0 } => workers > 1,
+        let rounds = match shape.sync_mode {
+            SyncMode::Bulk | SyncMode::Stale { bound: 0 } => workers > 1,
             _ => false,
         };
         let work = pace.spread(long_updates, long as f64, 1.0);

@@ -1,7 +1,7 @@
 //! Stores: a correct one, and every way to get it wrong.
 
+mod optimizer;
 pub(crate) mod reference;
-mod rule;
 
 use std::future::poll_fn;
 use std::task::Poll;

@@ -1,6 +1,6 @@
 //! Weights that are trained.
 
-use siren_core::UpdateRule;
+use siren_core::Optimizer;
 use siren_hsp::kernel::{self, Step};
 
 use super::settings::Settings;
@@ -39,7 +39,7 @@ impl Weights {
         fall: f32,
         policy: bool,
     ) {
-        let rule = UpdateRule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-5 };
+        let optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-5 };
         let parts = [
             (0..self.cut, settings.rate, policy),
             (self.cut..self.params.len(), settings.critic_rate, true),
@@ -53,7 +53,7 @@ impl Weights {
             let scale = kernel::clip_scale(Some(settings.clip_norm), 1, norm);
             let mut slots = [&mut self.first[range.clone()], &mut self.second[range.clone()]];
             *updates += 1;
-            let step = Step { rule, rate: rate * fall, scale, decay: 0.0 };
+            let step = Step { optimizer, rate: rate * fall, scale, decay: 0.0 };
             step.apply(*updates, &mut self.params[range], &mut slots, gradient);
         }
     }

@@ -23,7 +23,7 @@ fn recorded(model: &JobModel, at: At, to: Allocation, epoch: &Epoch) -> EpochRec
         workers: to.workers,
         workers_asked: to.workers,
         memory_mb: to.memory_mb,
-        rate: 0.1,
+        learning_rate: 0.1,
         loss: model.loss(at.progress + epoch.progress),
         accuracy: None,
         auc: None,

@@ -1,7 +1,7 @@
 //! The job that a workload is on a platform, before anything ran.
 
 use siren_core::platform::{EpochShape, Profile};
-use siren_core::{Allocation, Requests, StepTime, Synchrony, Work};
+use siren_core::{Allocation, Requests, StepTime, SyncMode, Work};
 
 use super::{At, Chance, Compute, Dynamics, Fees, Fetch, JobModel, Loss, Noise};
 use super::{Shards, Staleness, Start, Update};
@@ -126,8 +126,8 @@ impl JobModel {
     /// what new environments add from one.
     fn spread_as(&mut self, profile: &Profile, shape: &EpochShape, step: &StepTime) {
         let limits = &profile.platform.limits;
-        self.noise.billed = match shape.synchrony {
-            Synchrony::Bulk | Synchrony::Stale { bound: 0 } => 1.0,
+        self.noise.billed = match shape.sync_mode {
+            SyncMode::Bulk | SyncMode::Stale { bound: 0 } => 1.0,
             _ => 0.0,
         };
         let most = f64::from(limits.concurrency).min(self.shards.batches);

@@ -6,7 +6,7 @@ use siren_core::{Platform, StopReason};
 use crate::Config;
 
 /// The version of the schema that this library writes.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// A whole run: the content of `run.json`. All times are in seconds, all money in US dollars.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub struct RunRecord {
     /// The name of the run.
     pub run: String,
     /// What the workload, the data and the machine were.
-    pub setting: Setting,
+    pub info: RunInfo,
     /// What the trainer was told.
     pub config: Config,
     /// How the model was before the first epoch.
@@ -29,7 +29,7 @@ pub struct RunRecord {
 
 /// What was trained, on what, and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Setting {
+pub struct RunInfo {
     /// The number of parameters.
     pub parameters: u64,
     /// The number of training examples.
@@ -83,7 +83,7 @@ pub struct EpochRecord {
     /// Memory of each, in MB.
     pub memory_mb: u32,
     /// The learning rate.
-    pub rate: f32,
+    pub learning_rate: f32,
     /// The mean loss after the epoch: held-out, or of training where nothing is held out.
     pub loss: f64,
     /// The share of right answers, where the workload measures it.
@@ -157,7 +157,7 @@ pub struct EpochRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Line {
+pub enum HistoryEvent {
     /// A run started or was resumed at this epoch.
     Started {
         /// The next epoch.

@@ -1,9 +1,9 @@
 use std::hint::black_box;
 
 use pulp::Arch;
-use siren_core::UpdateRule;
+use siren_core::Optimizer;
 
-use super::rule::Step;
+use super::optimizer::Step;
 use super::vector::{squared_norm_on, weighted_sum_on};
 use super::*;
 
@@ -42,39 +42,39 @@ const LENGTHS: [usize; 9] = [0, 1, 7, 8, 9, 33, 2_047, 2_049, 5_003];
 
 #[test]
 fn every_instruction_set_gives_the_same_bits_as_one_entry_at_a_time() {
-    let rules = [UpdateRule::Sgd, UpdateRule::Momentum { momentum: 0.9 }, UpdateRule::ADAM];
+    let optimizers = [Optimizer::Sgd, Optimizer::Momentum { momentum: 0.9 }, Optimizer::ADAM];
     let numbers_of = [(1.0, 0.0), (0.83, 0.0), (0.83, 0.01)];
-    for (rule, (scale, decay)) in
-        rules.into_iter().flat_map(|rule| numbers_of.map(|numbers| (rule, numbers)))
+    for (optimizer, (scale, decay)) in
+        optimizers.into_iter().flat_map(|optimizer| numbers_of.map(|numbers| (optimizer, numbers)))
     {
-        let step = Step { rule, rate: 0.37, scale, decay };
+        let step = Step { optimizer, rate: 0.37, scale, decay };
         for length in LENGTHS {
             let start = numbers(length, 1);
             let gradients = [numbers(length, 2), numbers(length, 3)];
             let run = |mut apply: Apply| {
                 let mut values = start.clone();
-                let mut slots = vec![vec![0.0; length]; rule.slots()];
+                let mut optimizer_state = vec![vec![0.0; length]; optimizer.state_vectors()];
                 // One of the counts lets fade what has faded.
                 for (count, gradient) in (15..).zip(&gradients) {
-                    apply(count, &mut values, &mut slots, gradient);
+                    apply(count, &mut values, &mut optimizer_state, gradient);
                 }
-                (bits(&values), slots.iter().map(|slot| bits(slot)).collect::<Vec<_>>())
+                (bits(&values), optimizer_state.iter().map(|slot| bits(slot)).collect::<Vec<_>>())
             };
             // A slice of one entry leaves nothing to vectorise.
-            let plain = run(Box::new(move |count, values, slots, gradient| {
+            let plain = run(Box::new(move |count, values, optimizer_state, gradient| {
                 for entry in 0..black_box(values.len()) {
                     let one = entry..entry + 1;
-                    let mut slots: Vec<&mut [f32]> =
-                        slots.iter_mut().map(|slot| &mut slot[one.clone()]).collect();
+                    let mut optimizer_state: Vec<&mut [f32]> =
+                        optimizer_state.iter_mut().map(|slot| &mut slot[one.clone()]).collect();
                     let (values, gradient) = (&mut values[one.clone()], &gradient[one.clone()]);
-                    step.apply_on(Arch::Scalar, count, values, &mut slots, gradient);
+                    step.apply_on(Arch::Scalar, count, values, &mut optimizer_state, gradient);
                 }
             }));
             for arch in archs() {
-                let vector = run(Box::new(move |count, values, slots, gradient| {
-                    step.apply_on(arch, count, values, slots, gradient);
+                let vector = run(Box::new(move |count, values, optimizer_state, gradient| {
+                    step.apply_on(arch, count, values, optimizer_state, gradient);
                 }));
-                assert!(vector == plain, "{rule:?} on {length} entries, {arch:?}");
+                assert!(vector == plain, "{optimizer:?} on {length} entries, {arch:?}");
             }
         }
     }
@@ -103,7 +103,7 @@ fn sums_and_norms_are_the_same_on_every_instruction_set() {
 #[test]
 fn sparse_descent_is_that_of_the_vector() {
     for scale in [1.0, 0.83] {
-        let step = Step { rule: UpdateRule::Sgd, rate: 0.37, scale, decay: 0.0 };
+        let step = Step { optimizer: Optimizer::Sgd, rate: 0.37, scale, decay: 0.0 };
         let (start, gradient) = (numbers(99, 4), numbers(99, 5));
         let mut dense = start.clone();
         step.apply(1, &mut dense, &mut [[0.0_f32; 0]; 0], &gradient);
@@ -136,23 +136,23 @@ fn add_and_descend_are_what_they_say() {
 /// Not among the subnormal numbers, where it would stay and slow every update down.
 #[test]
 fn what_gets_no_gradient_any_more_fades_to_zero() {
-    for rule in [UpdateRule::Momentum { momentum: 0.9 }, UpdateRule::ADAM] {
-        let step = Step { rule, rate: 0.01, scale: 1.0, decay: 0.0 };
-        let mut slots = vec![vec![0.0; 9]; rule.slots()];
+    for optimizer in [Optimizer::Momentum { momentum: 0.9 }, Optimizer::ADAM] {
+        let step = Step { optimizer, rate: 0.01, scale: 1.0, decay: 0.0 };
+        let mut optimizer_state = vec![vec![0.0; 9]; optimizer.state_vectors()];
         let mut values = [1.0; 9];
-        step.apply(1, &mut values, &mut slots, &[0.5; 9]);
+        step.apply(1, &mut values, &mut optimizer_state, &[0.5; 9]);
         for count in 2..2_000 {
-            step.apply(count, &mut values, &mut slots, &[0.0; 9]);
+            step.apply(count, &mut values, &mut optimizer_state, &[0.0; 9]);
         }
-        assert_eq!(slots[0], [0.0; 9], "{rule:?}");
+        assert_eq!(optimizer_state[0], [0.0; 9], "{optimizer:?}");
     }
 }
 
 #[test]
 fn the_first_step_of_adam_has_the_length_of_the_rate() {
-    let step = Step { rule: UpdateRule::ADAM, rate: 0.01, scale: 1.0, decay: 0.0 };
-    let mut slots = [vec![0.0; 2], vec![0.0; 2]];
+    let step = Step { optimizer: Optimizer::ADAM, rate: 0.01, scale: 1.0, decay: 0.0 };
+    let mut optimizer_state = [vec![0.0; 2], vec![0.0; 2]];
     let mut values = [1.0, 1.0];
-    step.apply(1, &mut values, &mut slots, &[0.5, -3.0]);
+    step.apply(1, &mut values, &mut optimizer_state, &[0.5, -3.0]);
     assert!((values[0] - 0.99).abs() < 1e-6 && (values[1] - 1.01).abs() < 1e-6);
 }

@@ -3,7 +3,7 @@
 use siren_core::platform::Profile;
 use siren_core::{Allocation, Compression, Error, Result, StepTime};
 
-use super::Subject;
+use super::PreviewInput;
 use crate::Config;
 
 /// Workers of a grid, at the most.
@@ -12,7 +12,7 @@ const MOST: u32 = 1_000;
 /// All pairs of the numbers of workers and the memory sizes, without repetitions.
 pub(super) fn allocations(
     config: &Config,
-    subject: &Subject,
+    subject: &PreviewInput,
     profile: &Profile,
     step: &StepTime,
     batches: u64,
@@ -47,7 +47,7 @@ fn rising(most: u32) -> Vec<u32> {
 
 fn memory(
     config: &Config,
-    subject: &Subject,
+    subject: &PreviewInput,
     profile: &Profile,
     step: &StepTime,
 ) -> Result<Vec<u32>> {

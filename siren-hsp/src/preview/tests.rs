@@ -1,24 +1,24 @@
-use siren_core::{Profile, Requests, Synchrony};
+use siren_core::{Profile, Requests, SyncMode};
 
 use super::*;
-use crate::Stop;
+use crate::StopRules;
 
 fn job(budget: Option<f64>) -> Config {
     Config {
         batch_size: 64,
         local_steps: 4,
-        stop: Stop { epochs: 5, budget: budget.map(Usd::new), ..Stop::default() },
+        stop: StopRules { epochs: 5, budget: budget.map(Usd::new), ..StopRules::default() },
         ..Config::default()
     }
 }
 
-fn lenet() -> Subject {
-    Subject::new(431_080, 60_000, 60_000 * 785)
+fn lenet() -> PreviewInput {
+    PreviewInput::new(431_080, 60_000, 60_000 * 785)
 }
 
 const STEP: fn() -> StepTime = || StepTime::per_example(1e-3);
 
-fn preview(config: &Config, subject: &Subject) -> Result<Preview> {
+fn preview(config: &Config, subject: &PreviewInput) -> Result<Preview> {
     Preview::new(config, subject, &Profile::aws_lambda(), &STEP())
 }
 
@@ -47,10 +47,10 @@ fn the_fastest_is_within_the_budget_and_the_cheapest_costs_least() {
 
 #[test]
 fn the_grid_is_within_the_platform_and_the_batches() {
-    let few = Subject::new(10, 640, 0);
+    let few = PreviewInput::new(10, 640, 0);
     let few = preview(&job(None), &few).unwrap();
     assert_eq!(few.rows.iter().map(|row| row.allocation.workers).max(), Some(10));
-    let large = Subject::new(200_000_000, 60_000, 0);
+    let large = PreviewInput::new(200_000_000, 60_000, 0);
     let large = preview(&Config { local_steps: 1, ..job(None) }, &large).unwrap();
     assert!(large.rows.iter().all(|row| row.allocation.memory_mb >= 1_556));
     let given = lenet().with_workers([50, 7, 7, 5_000]).with_memory([512]);
@@ -81,7 +81,7 @@ fn aggregators_and_rounds_cost_more() {
         requests_per_second: Requests { reads: 10, writes: 5 },
     });
     let aggregated = preview(&job(None), &aggregated).unwrap();
-    let bulk = Config { synchrony: Synchrony::Bulk, ..job(None) };
+    let bulk = Config { sync_mode: SyncMode::Bulk, ..job(None) };
     let bulk = preview(&bulk, &lenet()).unwrap();
     for ((plain, aggregated), bulk) in plain.rows.iter().zip(&aggregated.rows).zip(&bulk.rows) {
         let workers = plain.allocation.workers;
@@ -108,12 +108,12 @@ fn it_is_plain_data_and_a_table() {
 fn bad_input_is_named() {
     let (good, config) = (lenet(), job(None));
     let cases = [
-        ("parameters", Subject { parameters: 0, ..good.clone() }),
-        ("examples", Subject { examples: 0, ..good.clone() }),
+        ("parameters", PreviewInput { parameters: 0, ..good.clone() }),
+        ("examples", PreviewInput { examples: 0, ..good.clone() }),
         ("number of workers is 0", good.clone().with_workers([0])),
         ("128 to 10240 MB", good.clone().with_memory([64])),
-        ("more memory", Subject::new(100_000_000, 60_000, 0).with_memory([512])),
-        ("smaller model", Subject::new(100_000_000_000, 60_000, 0)),
+        ("more memory", PreviewInput::new(100_000_000, 60_000, 0).with_memory([512])),
+        ("smaller model", PreviewInput::new(100_000_000_000, 60_000, 0)),
     ];
     for (name, bad) in cases {
         let error = preview(&config, &bad).unwrap_err();
@@ -129,9 +129,9 @@ fn bad_input_is_named() {
 #[test]
 fn what_leaves_the_region_for_the_driver_is_in_each_epoch_and_needed_once_more() {
     let subject = lenet().with_workers([4]).with_memory([1_769]);
-    let driver = Tally { egress_bytes: 1_000_000_000, ..Tally::default() };
+    let driver = DriverUsage { egress_bytes: 1_000_000_000, ..DriverUsage::default() };
     let (without, with) = (subject.clone(), subject.with_driver(driver));
-    let row = |subject: &Subject| preview(&job(None), subject).unwrap().rows.swap_remove(0);
+    let row = |subject: &PreviewInput| preview(&job(None), subject).unwrap().rows.swap_remove(0);
     let (without, with) = (row(&without), row(&with));
     let more = |of: fn(&Row) -> Usd| (of(&with) - of(&without)).dollars();
     assert!((more(|row| row.epoch_cost) - 0.09).abs() < 1e-9);

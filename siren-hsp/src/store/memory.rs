@@ -19,8 +19,8 @@ use block::Block;
 use parking_lot::{Mutex, RwLock};
 use rounds::{Kept, Rounds};
 use siren_core::{
-    EpochPlan, Error, ErrorKind, ParameterStore, Pulled, Receipt, Replica, Result, Sealed, Seed,
-    Snapshot, Staleness, Status, Stream, Synchrony, Update, Watermark, Workload,
+    EpochPlan, EpochSummary, Error, ErrorKind, ParameterStore, PullOutcome, PushOutcome, Replica,
+    Result, Seed, Snapshot, Staleness, Status, Stream, SyncMode, Update, Watermark, Workload,
 };
 use tokio::sync::Notify;
 use walk::Walks;
@@ -60,7 +60,7 @@ pub struct MemoryStore {
 /// Where the run is.
 struct Run {
     sealed_epochs: u64,
-    last: Option<Sealed>,
+    last: Option<EpochSummary>,
     open: Option<Open>,
 }
 
@@ -125,8 +125,9 @@ impl MemoryStore {
     fn put(&self, snapshot: &Snapshot) {
         for (index, block) in self.blocks.iter().enumerate() {
             let range = self.range(index);
-            let slots = snapshot.slots.iter().map(|slot| slot[range.clone()].into()).collect();
-            block.lock().put(&snapshot.values[range], slots);
+            let optimizer_state =
+                snapshot.optimizer_state.iter().map(|slot| slot[range.clone()].into()).collect();
+            block.lock().put(&snapshot.values[range], optimizer_state);
         }
         self.version.store(snapshot.version, Ordering::Release);
     }
@@ -142,7 +143,7 @@ impl MemoryStore {
         }
     }
 
-    fn copy_changed(&self, replica: &mut Replica) -> Pulled {
+    fn copy_changed(&self, replica: &mut Replica) -> PullOutcome {
         let version = self.version.load(Ordering::Acquire);
         replica.values.resize(self.dim, 0.0);
         replica.versions.resize(self.blocks.len(), 0);
@@ -155,7 +156,7 @@ impl MemoryStore {
                 copied += len;
             }
         }
-        Pulled { version, copied, waited: Duration::ZERO }
+        PullOutcome { version, copied, waited: Duration::ZERO }
     }
 }
 
@@ -195,11 +196,11 @@ impl ParameterStore for MemoryStore {
             ));
         }
         // What no round of this epoch can need is given back.
-        let bulk = plan.synchrony == Synchrony::Bulk;
+        let bulk = plan.sync_mode == SyncMode::Bulk;
         self.spare.lock().truncate(if bulk { plan.shards as usize } else { 0 });
         let version = self.version.load(Ordering::Acquire);
         for block in &self.blocks {
-            block.lock().prepare(plan.rule.slots(), version);
+            block.lock().prepare(plan.optimizer.state_vectors(), version);
         }
         run.open = Some(Open {
             plan: plan.clone(),
@@ -209,7 +210,7 @@ impl ParameterStore for MemoryStore {
         Ok(())
     }
 
-    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<Pulled> {
+    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<PullOutcome> {
         loop {
             let changed = self.progress.notified();
             tokio::pin!(changed);
@@ -222,7 +223,7 @@ impl ParameterStore for MemoryStore {
         }
     }
 
-    async fn push(&self, update: &Update<'_>) -> Result<Receipt> {
+    async fn push(&self, update: &Update<'_>) -> Result<PushOutcome> {
         let ended = {
             let run = self.run.read();
             let open = self.current(&run, update.id.epoch)?;
@@ -230,7 +231,7 @@ impl ParameterStore for MemoryStore {
             let scale = update::check(plan, self.dim, update)?;
             let shard = &mut *open.shards[update.id.shard as usize].lock();
             if update.id.position < shard.watermark.batches {
-                return Ok(Receipt::Duplicate);
+                return Ok(PushOutcome::Duplicate);
             }
             if update.id.position > shard.watermark.batches {
                 return Err(Error::new(
@@ -244,7 +245,7 @@ impl ParameterStore for MemoryStore {
             let round = plan.updates(update.id.position);
             let before;
             let mut kept = None;
-            if plan.synchrony == Synchrony::Bulk {
+            if plan.sync_mode == SyncMode::Bulk {
                 let floor = open.rounds.floor();
                 if round != floor {
                     return Err(Error::new(
@@ -279,10 +280,10 @@ impl ParameterStore for MemoryStore {
         if ended {
             self.progress.notify_waiters();
         }
-        Ok(Receipt::Accepted)
+        Ok(PushOutcome::Accepted)
     }
 
-    async fn seal(&self, epoch: u64) -> Result<Sealed> {
+    async fn seal(&self, epoch: u64) -> Result<EpochSummary> {
         let sealed = {
             let mut run = self.run.write();
             if let Some(last) = &run.last
@@ -309,7 +310,7 @@ impl ParameterStore for MemoryStore {
             let updates: u64 =
                 shards.iter().map(|shard| open.plan.updates(shard.watermark.batches)).sum();
             let stale: u64 = shards.iter().map(|shard| shard.staleness).sum();
-            let sealed = Sealed {
+            let sealed = EpochSummary {
                 epoch,
                 version: self.version.load(Ordering::Acquire),
                 watermarks: shards.iter().map(|shard| shard.watermark).collect(),
@@ -351,14 +352,14 @@ impl ParameterStore for MemoryStore {
             sealed_epochs: run.sealed_epochs,
             version: self.version.load(Ordering::Acquire),
             values: Vec::with_capacity(self.dim),
-            slots: Vec::new(),
+            optimizer_state: Vec::new(),
         };
         for block in &self.blocks {
             let block = &mut *block.lock();
-            let (values, slots) = block.state();
+            let (values, optimizer_state) = block.state();
             snapshot.values.extend_from_slice(values);
-            snapshot.slots.resize_with(slots.len(), Vec::new);
-            for (slot, into) in slots.iter().zip(&mut snapshot.slots) {
+            snapshot.optimizer_state.resize_with(optimizer_state.len(), Vec::new);
+            for (slot, into) in optimizer_state.iter().zip(&mut snapshot.optimizer_state) {
                 into.extend_from_slice(slot);
             }
         }

@@ -45,9 +45,9 @@ use parking_lot::Mutex;
 use part::Part;
 use session::{Session, View};
 use siren_core::{
-    Aggregation, Clock, Context, EpochPlan, Error, Invocation, ParameterStore, Pulled, Receipt,
-    Replica, Requests, Result, Sealed, Seed, Snapshot, Status, StoreCosts, Stream, Update,
-    WorkerReport, Workload,
+    Aggregation, Clock, Context, EpochPlan, EpochSummary, Error, Invocation, ParameterStore,
+    PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result, Seed, Snapshot, Status,
+    Stream, Update, WorkerReport, Workload,
 };
 
 use crate::objects::Objects;
@@ -149,8 +149,8 @@ impl ParameterStore for ObjectStore {
         self.dim
     }
 
-    fn costs(&self) -> StoreCosts {
-        self.options.costs(self.cuts())
+    fn request_costs(&self) -> RequestCosts {
+        self.options.request_costs(self.cuts())
     }
 
     fn requests(&self) -> Option<Requests> {
@@ -173,15 +173,15 @@ impl ParameterStore for ObjectStore {
         self.open_epoch(plan).await
     }
 
-    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<Pulled> {
+    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<PullOutcome> {
         self.pull_parts(epoch, replica, progress).await
     }
 
-    async fn push(&self, update: &Update<'_>) -> Result<Receipt> {
+    async fn push(&self, update: &Update<'_>) -> Result<PushOutcome> {
         self.push_update(update).await
     }
 
-    async fn seal(&self, epoch: u64) -> Result<Sealed> {
+    async fn seal(&self, epoch: u64) -> Result<EpochSummary> {
         self.seal_epoch(epoch).await
     }
 

@@ -49,7 +49,7 @@ pub(super) fn sum_up<'a>(
 
 /// The step by which a gradient that was clipped by `scale` is applied.
 pub(super) fn step(plan: &EpochPlan, scale: f32) -> Step {
-    Step { rule: plan.rule, rate: plan.rate, scale, decay: plan.weight_decay }
+    Step { optimizer: plan.optimizer, rate: plan.learning_rate, scale, decay: plan.weight_decay }
 }
 
 /// Refuses an update that does not fit the plan or is not finite; what clipping multiplies it by
@@ -104,7 +104,7 @@ pub(super) fn check(plan: &EpochPlan, dim: usize, update: &Update<'_>) -> Result
     // Workers that leave entries out have clipped each batch's gradient before.
     let limit = plan.clip_norm.filter(|_| plan.compression == Compression::None);
     let scale = clip_scale(limit, update.batches, update.squared_norm);
-    let length = f64::from(plan.rate) * f64::from(scale) * update.squared_norm.sqrt();
+    let length = f64::from(plan.learning_rate) * f64::from(scale) * update.squared_norm.sqrt();
     if length > f64::from(f32::MAX) {
         return diverged("the length of the update", length);
     }

@@ -11,14 +11,14 @@ use futures::StreamExt;
 use futures::future::{BoxFuture, FusedFuture};
 use futures::stream::FuturesUnordered;
 use siren_core::{
-    Aggregation, Allocation, Clock, Completion, EpochPlan, Error, ErrorKind, Invocation, Platform,
-    Requests, Result, Role, Sealed, Seed, StopReason, StoreCosts, Stream, Tally, Time, Usd,
-    WorkerReport,
+    Aggregation, Allocation, Clock, Completion, DriverUsage, EpochPlan, EpochSummary, Error,
+    ErrorKind, Invocation, Platform, RequestCosts, Requests, Result, Role, Seed, StopReason,
+    Stream, Time, Usd, WorkerReport,
 };
 
 use super::forecast::{Fit, Forecast, Part, Terms};
 use super::{End, Event, StopHandle, Trainer};
-use crate::{EpochRecord, Line, Reservation};
+use crate::{EpochRecord, HistoryEvent, Reservation};
 use crew::CrewRun;
 
 /// After the seal, how long those that still run may take to notice it before they are abandoned.
@@ -34,7 +34,7 @@ pub(super) struct Ended {
 }
 
 /// The most often that an epoch is looked at for somebody who watches, where shared storage is paid for.
-pub const GLANCES: i32 = 60;
+pub const MAX_PROGRESS_POLLS: i32 = 60;
 
 /// The first time between two such looks, and by what it grows from one to the next: so that 60 of them
 /// suffice for hours.
@@ -86,14 +86,14 @@ pub(super) struct EpochRun<'a> {
     launched: Time,
     cost: Usd,
     retries: u32,
-    sealed: Option<Sealed>,
+    sealed: Option<EpochSummary>,
     /// Set once the epoch has ended early: why the run is to end, or nothing if only the epoch does.
     end: Option<Result<Option<End>>>,
     /// Tells invocations that wait for their turn that it will not come.
     over: StopHandle,
     /// What is held back for the driver's own part, and what that was in the end.
     driver: Option<Reservation>,
-    tally: Tally,
+    tally: DriverUsage,
     driver_cost: Usd,
     /// Of its workers, as they were launched first.
     timeout: Duration,
@@ -112,7 +112,7 @@ impl<'a> EpochRun<'a> {
         let for_crew = reserve(crew.aggregation.aggregators, crew.terms)?;
         let reservations = reserve(allocation.workers, terms)?;
         let driver = trainer.ledger.reserve(driver)?;
-        trainer.history.write(&Line::Reserved {
+        trainer.history.write(&HistoryEvent::Reserved {
             epoch: plan.epoch,
             usd: for_crew
                 .iter()
@@ -129,10 +129,10 @@ impl<'a> EpochRun<'a> {
             epoch: plan.epoch,
             allocation,
             batches: plan.batches(),
-            rate: plan.rate,
+            learning_rate: plan.learning_rate,
         });
         let launched = trainer.now();
-        let limit = trainer.config.stop.wall_time;
+        let limit = trainer.config.stop.time_limit;
         let mut run = Self {
             launched,
             deadline: limit.map(|limit| launched + limit.saturating_sub(trainer.elapsed())),
@@ -140,7 +140,7 @@ impl<'a> EpochRun<'a> {
                 .map(|_| ShardRun { memory_mb: allocation.memory_mb, ..ShardRun::default() })
                 .collect(),
             driver: Some(driver),
-            tally: Tally::default(),
+            tally: DriverUsage::default(),
             driver_cost: Usd::ZERO,
             timeout: terms.timeout,
             trainer,
@@ -219,7 +219,7 @@ impl<'a> EpochRun<'a> {
         let interval = self.trainer.observer.as_ref().and_then(|o| o.interval());
         let mut ahead = self.trainer.prepare_ahead(self.plan.epoch + 1, self.timeout);
         // A glance at a store that is paid for costs about as much as a push: there are few of them.
-        let paid = self.trainer.parts.store.costs() != StoreCosts::default();
+        let paid = self.trainer.parts.store.request_costs() != RequestCosts::default();
         let interval = interval.map(|interval| if paid { interval.max(GLANCE) } else { interval });
         let mut tick = interval.map(|interval| self.launched + interval);
         let mut glances = 0;
@@ -250,14 +250,14 @@ impl<'a> EpochRun<'a> {
                     if self.end.is_some() {
                         break;
                     }
-                    self.end_early(Ok(Some((StopReason::WallTime, None)))).await?;
+                    self.end_early(Ok(Some((StopReason::TimeLimit, None)))).await?;
                 }
                 () = &mut ahead, if !ahead.is_terminated() => {}
                 () = at(clock, tick) => {
                     self.progress().await;
                     glances += 1;
                     let later = match paid {
-                        true if glances >= GLANCES => None,
+                        true if glances >= MAX_PROGRESS_POLLS => None,
                         true => interval.map(|interval| interval.mul_f64(SELDOM.powi(glances))),
                         false => interval,
                     };
@@ -324,7 +324,7 @@ impl<'a> EpochRun<'a> {
     /// Updates that the other shards must have pushed before the last one of `shard`.
     fn awaited_by(&self, shard: u32) -> u64 {
         let last = self.plan.rounds(shard).saturating_sub(1);
-        self.plan.synchrony.progress(last)
+        self.plan.sync_mode.progress(last)
     }
 
     /// Whether workers will wait for the rounds of a shard that there is no money for now: in vain, and
@@ -373,7 +373,7 @@ impl<'a> EpochRun<'a> {
                 return Err(Error::new(error.kind(), message).with_source(error));
             }
             let epoch = self.plan.epoch;
-            let line = Line::Retried { epoch, shard, attempt, error: error.chain() };
+            let line = HistoryEvent::Retried { epoch, shard, attempt, error: error.chain() };
             self.trainer.history.write(&line)?;
             self.trainer.tell(&Event::Retried { epoch, shard, attempt, error: &error });
         }
@@ -440,11 +440,11 @@ impl<'a> EpochRun<'a> {
             let Some(terms) = terms else { continue };
             let Ok(reservation) = self.trainer.ledger.reserve(terms.reservation) else { continue };
             let usd = reservation.amount().dollars();
-            self.trainer.history.write(&Line::Reserved { epoch: self.plan.epoch, usd })?;
+            self.trainer.history.write(&HistoryEvent::Reserved { epoch: self.plan.epoch, usd })?;
             let delay = match failures {
                 0 => Duration::ZERO,
                 // Others wait for it.
-                1 if self.plan.synchrony.waits() => Duration::ZERO,
+                1 if self.plan.sync_mode.waits() => Duration::ZERO,
                 tried => self.trainer.config.retry.delay(tried, self.seed(shard)),
             };
             self.shards[shard as usize].waiting = None;

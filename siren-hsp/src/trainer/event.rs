@@ -31,7 +31,7 @@ pub enum Event<'a> {
         /// Batches of the epoch.
         batches: u64,
         /// The learning rate.
-        rate: f32,
+        learning_rate: f32,
     },
     /// An epoch goes on; told now and then.
     Progress {
@@ -76,7 +76,7 @@ pub enum Event<'a> {
         epoch: u64,
     },
     /// An epoch is sealed, measured and saved.
-    Sealed(&'a EpochRecord),
+    EpochSummary(&'a EpochRecord),
     /// The run ended.
     Finished(&'a Outcome),
 }

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use siren_core::{Outcome, Result, Snapshot, Usd, file};
 
-use super::{End, Event, Trained, Trainer};
+use super::{End, Event, Trainer, TrainingResult};
 use crate::checkpoint::{Checkpoint, Header};
-use crate::{Evaluation, Line, OutcomeRecord, RunRecord, SCHEMA, Setting};
+use crate::{Evaluation, HistoryEvent, OutcomeRecord, RunInfo, RunRecord, SCHEMA};
 
 impl Trainer {
     /// Writes the checkpoint of a barrier.
@@ -28,11 +28,11 @@ impl Trainer {
     }
 
     /// Ends a run: the record, the files, the scheduler, the observer.
-    pub(super) fn finish(mut self, snapshot: Snapshot, end: End) -> Result<Trained> {
+    pub(super) fn finish(mut self, snapshot: Snapshot, end: End) -> Result<TrainingResult> {
         let (reason, detail) = end;
         if self.history.goes_on() && !self.history.has_begun() {
             // There is nothing left to do, but the driver may have been killed before it wrote that down.
-            self.history.begin(&Line::Started { epoch: snapshot.sealed_epochs })?;
+            self.history.begin(&HistoryEvent::Started { epoch: snapshot.sealed_epochs })?;
         }
         let initial =
             self.initial.unwrap_or(Evaluation { loss: f64::NAN, accuracy: None, auc: None });
@@ -42,7 +42,7 @@ impl Trainer {
         self.ledger.spend(usd);
         if usd > Usd::ZERO {
             let epoch = snapshot.sealed_epochs;
-            self.history.write(&Line::Settled { epoch, usd: usd.dollars() })?;
+            self.history.write(&HistoryEvent::Settled { epoch, usd: usd.dollars() })?;
         }
         let last = self.epochs.last();
         let outcome = Outcome {
@@ -57,7 +57,7 @@ impl Trainer {
         let record = RunRecord {
             schema: SCHEMA,
             run: self.config.run.clone(),
-            setting: Setting {
+            info: RunInfo {
                 parameters: self.job.parameters,
                 examples: self.parts.train.len(),
                 held_out: self.parts.held_out.as_ref().map_or(0, |data| data.len()),
@@ -76,13 +76,18 @@ impl Trainer {
             },
             epochs: std::mem::take(&mut self.epochs),
         };
-        self.history.write(&Line::Finished(record.outcome.clone()))?;
+        self.history.write(&HistoryEvent::Finished(record.outcome.clone()))?;
         if let (Some(folder), true) = (&self.config.out, self.history.has_begun()) {
             write_record(folder, &record)?;
         }
         self.parts.scheduler.finish(&outcome);
         self.tell(&Event::Finished(&outcome));
-        Ok(Trained { outcome, record, values: snapshot.values, started: self.history.has_begun() })
+        Ok(TrainingResult {
+            outcome,
+            record,
+            values: snapshot.values,
+            started: self.history.has_begun(),
+        })
     }
 }
 

@@ -212,8 +212,8 @@ impl Trainer {
         let cycle = self.forecast.cycle(platform, memory_mb);
         let headway = cycle.unwrap_or_default().mul_f64(HEADWAY);
         let request_cap = self.request_cap(plan, batches);
-        let wait = match plan.synchrony.waits() {
-            true => self.parts.store.costs().wait,
+        let wait = match plan.sync_mode.waits() {
+            true => self.parts.store.request_costs().wait,
             false => Requests::NONE,
         };
         let second = platform.second_cost(memory_mb);
@@ -281,7 +281,7 @@ impl Trainer {
 
     /// What the driver's own part in an epoch costs at the most.
     pub(super) fn driver_at_most(&self, plan: &EpochPlan) -> Usd {
-        let tally = self.parts.backend.tally_at_most(plan, self.job.parameters);
+        let tally = self.parts.backend.max_driver_usage(plan, self.job.parameters);
         self.platform.tally_cost(tally)
     }
 
@@ -316,10 +316,10 @@ impl Trainer {
 
     /// Requests for twice the pulls, pushes and fetches that `batches` batches need, and some more.
     fn request_cap(&self, plan: &EpochPlan, batches: u64) -> Requests {
-        let store = self.parts.store.costs();
+        let store = self.parts.store.request_costs();
         store.start
             + (store.pull + store.push) * (plan.updates(batches) * 2 + 8)
-            + self.parts.train.costs() * (batches * 2 + 8)
+            + self.parts.train.request_costs() * (batches * 2 + 8)
     }
 }
 

@@ -75,7 +75,7 @@ impl Trainer {
     pub(super) async fn probe(&self, values: &[f32]) -> Forecast {
         match self.first_gradient(values).await {
             Ok((_, took)) => {
-                let exchange = self.parts.backend.exchange();
+                let exchange = self.parts.backend.expected_exchange_time();
                 Forecast::probed(took, exchange, self.config.local_steps)
             }
             Err(_) => Forecast::default(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Fuse};
-use siren_core::{Error, ErrorKind, Result, Tally};
+use siren_core::{DriverUsage, Error, ErrorKind, Result};
 
 use super::Trainer;
 
@@ -45,7 +45,7 @@ impl Trainer {
         epoch: u64,
         timeout: Duration,
     ) -> Fuse<BoxFuture<'static, ()>> {
-        let next = self.parts.scheduler.upcoming(&self.job, epoch);
+        let next = self.parts.scheduler.predict_allocation(&self.job, epoch);
         let Some(next) = next.filter(|_| epoch < self.config.stop.epochs) else {
             return Fuse::terminated();
         };
@@ -76,8 +76,8 @@ impl Trainer {
     }
 
     /// What the backend counted since the driver's part was last paid for.
-    pub(super) fn since_settled(&mut self) -> Tally {
-        let now = self.parts.backend.tally();
+    pub(super) fn since_settled(&mut self) -> DriverUsage {
+        let now = self.parts.backend.driver_usage();
         now - std::mem::replace(&mut self.settled, now)
     }
 }

@@ -70,7 +70,7 @@ impl Path {
             all if all > 0.0 && all < 0.5e-3 => ("millionths of a dollar", 1e-6),
             _ => ("$", 1.0),
         };
-        let quantity = if record.setting.platform.estimated { "cost (estimate)" } else { "cost" };
+        let quantity = if record.info.platform.estimated { "cost (estimate)" } else { "cost" };
         Self {
             axis: Axis::new(quantity, unit).from_zero(),
             words: at.iter().map(|cost| number::dollars(*cost)).collect(),
@@ -106,7 +106,7 @@ impl Path {
 }
 
 fn loss(record: &RunRecord, title: &str, path: &Path) -> Chart {
-    let held_out = record.setting.held_out > 0;
+    let held_out = record.info.held_out > 0;
     let (after, during) = if held_out {
         ("held out", "training, mean of the epoch")
     } else {

@@ -17,7 +17,7 @@ const COLUMNS: [Column; 26] = [
     ("workers", "workers that ran", |e| count(e.workers.into())),
     ("asked", "workers that the scheduler asked for", |e| count(e.workers_asked.into())),
     ("memory, MB", "memory of each worker", |e| count(e.memory_mb.into())),
-    ("rate", "learning rate", |e| e.rate.to_string()),
+    ("rate", "learning rate", |e| e.learning_rate.to_string()),
     ("loss", "mean loss after the epoch", |e| short(e.loss)),
     ("training loss", "mean training loss during the epoch", |e| short(e.train_loss)),
     ("accuracy", "share of right answers", |e| maybe(e.accuracy, percent)),

@@ -1,7 +1,7 @@
 //! Records of runs that might have been.
 
 use siren_core::{Platform, StopReason};
-use siren_hsp::{Config, EpochRecord, Evaluation, OutcomeRecord, RunRecord, SCHEMA, Setting};
+use siren_hsp::{Config, EpochRecord, Evaluation, OutcomeRecord, RunInfo, RunRecord, SCHEMA};
 
 /// LeNet on this machine: workers and memory as they are, a loss that falls at every epoch.
 pub(crate) fn lenet(epochs: u64) -> RunRecord {
@@ -12,7 +12,7 @@ pub(crate) fn lenet(epochs: u64) -> RunRecord {
             workers: 4,
             workers_asked: 4,
             memory_mb: 1_769,
-            rate: 0.01,
+            learning_rate: 0.01,
             loss: 0.21 / progress + 0.031_25,
             accuracy: Some(0.990_1 - 0.05 / progress),
             auc: None,
@@ -47,7 +47,7 @@ pub(crate) fn lenet(epochs: u64) -> RunRecord {
     finish(RunRecord {
         schema: SCHEMA,
         run: "lenet-mnist".into(),
-        setting: Setting {
+        info: RunInfo {
             parameters: 61_706,
             examples: 60_000,
             held_out: 10_000,
@@ -72,7 +72,7 @@ pub(crate) fn lenet(epochs: u64) -> RunRecord {
 pub(crate) fn scheduled(epochs: u64) -> RunRecord {
     let mut record = lenet(epochs);
     record.run = "siren-drl · click-through".into();
-    record.setting.platform = Platform::aws_lambda();
+    record.info.platform = Platform::aws_lambda();
     record.initial.auc = Some(0.5);
     let mut left = 25.0;
     for epoch in &mut record.epochs {

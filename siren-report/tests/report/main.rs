@@ -56,7 +56,7 @@ fn the_numbers_of_the_page_are_those_of_the_record() {
         same(1, f64::from(record.workers));
         same(2, f64::from(record.workers_asked));
         same(3, f64::from(record.memory_mb));
-        same(4, f64::from(record.rate));
+        same(4, f64::from(record.learning_rate));
         same(5, record.loss);
         same(6, record.train_loss);
         same(7, record.accuracy.unwrap() * 100.0);
@@ -94,7 +94,7 @@ fn the_headline_tells_the_outcome() {
     }
     assert!(local.contains("Cost (estimate)") && local.contains("Nobody was billed"));
 
-    record.setting.platform.estimated = false;
+    record.info.platform.estimated = false;
     record.outcome.reason = StopReason::Diverged;
     let billed = page(&record);
     assert!(!billed.contains("stimate)") && !billed.contains("Nobody was billed"));
@@ -107,7 +107,7 @@ fn hostile_text_is_escaped() {
     let mut record = fixture::lenet(2);
     record.run = hostile.into();
     record.outcome.detail = Some(hostile.into());
-    record.setting.platform.name = hostile.into();
+    record.info.platform.name = hostile.into();
     let page = page(&record);
     assert!(!page.contains("<script") && !page.contains("<img"));
     assert_eq!(

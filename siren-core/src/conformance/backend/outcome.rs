@@ -15,7 +15,7 @@ pub fn a_worker_gets_its_invocation_and_its_report_comes_back(subject: &Subject)
         finished: true,
         updates: 5,
         requests: Requests { writes: 3, reads: 4 },
-        usage: Usage { peak_memory: 1 << 40, ..Usage::default() },
+        usage: Usage { peak_memory_bytes: 1 << 40, ..Usage::default() },
         ..WorkerReport::default()
     };
     let seen = Arc::new(Mutex::new(Vec::new()));

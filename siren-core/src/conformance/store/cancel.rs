@@ -5,7 +5,7 @@
 
 use super::{Epoch, Subject, all_equal, plan};
 use crate::conformance::drive::{cancel_after, stays_pending};
-use crate::{Replica, Snapshot, UpdateRule};
+use crate::{Optimizer, Replica, Snapshot};
 
 /// The most polls before a call counts as endless.
 const POLLS: usize = 1_000;
@@ -22,8 +22,8 @@ pub fn a_cancelled_push_is_all_or_nothing(subject: &Subject) {
             let done = cancel_after(polls, store.push(&update)).await;
             store.push(&update).await.expect("push again");
             pushed += 1;
-            if let Some(receipt) = done {
-                receipt.expect("push");
+            if let Some(push_outcome) = done {
+                push_outcome.expect("push");
                 break;
             }
         }
@@ -142,7 +142,7 @@ pub fn a_cancelled_restore_is_all_or_nothing(subject: &Subject) {
             sealed_epochs: epochs,
             version: 3 * epochs,
             values: vec![epochs as f32; subject.dim],
-            slots: vec![vec![0.5; subject.dim]; UpdateRule::ADAM.slots()],
+            optimizer_state: vec![vec![0.5; subject.dim]; Optimizer::ADAM.state_vectors()],
         };
         let store = subject.store().await;
         store.restore(&state(1)).await.expect("restore");

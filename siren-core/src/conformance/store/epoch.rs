@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use crate::{
-    Compression, EpochPlan, ErrorKind, Gradient, ParameterStore, Receipt, Result, Sealed, Seed,
-    Synchrony, Update, UpdateId, UpdateRule, Watermark,
+    Compression, EpochPlan, EpochSummary, ErrorKind, Gradient, Optimizer, ParameterStore,
+    PushOutcome, Result, Seed, SyncMode, Update, UpdateId, Watermark,
 };
 
 /// The entry of a gradient that adds one to a parameter when the rate is one.
@@ -23,11 +23,11 @@ pub(in crate::conformance) fn plan(epoch: u64, shards: u32, batches: u64) -> Epo
         batch_size: 2,
         shards,
         local_steps: 1,
-        rule: UpdateRule::Sgd,
-        rate: 1.0,
+        optimizer: Optimizer::Sgd,
+        learning_rate: 1.0,
         weight_decay: 0.0,
         clip_norm: None,
-        synchrony: Synchrony::Hybrid,
+        sync_mode: SyncMode::Hybrid,
         compression: Compression::None,
     }
 }
@@ -104,7 +104,7 @@ impl Epoch {
         shard: u32,
         position: u64,
         gradient: &[f32],
-    ) -> Result<Receipt> {
+    ) -> Result<PushOutcome> {
         store.push(&self.update(shard, position, gradient)).await
     }
 
@@ -114,7 +114,7 @@ impl Epoch {
         &self,
         store: &dyn ParameterStore,
         gradient: impl Fn(u64) -> Vec<f32>,
-    ) -> Sealed {
+    ) -> EpochSummary {
         store.open(&self.plan).await.expect("open");
         let mut updates = 0;
         for round in 0..self.plan.batches() {
@@ -122,8 +122,8 @@ impl Epoch {
             for shard in 0..self.plan.shards {
                 if position < self.plan.shard_len(shard) {
                     let gradient = gradient(updates);
-                    let receipt = self.push(store, shard, position, &gradient).await;
-                    assert_eq!(receipt.expect("push"), Receipt::Accepted);
+                    let push_outcome = self.push(store, shard, position, &gradient).await;
+                    assert_eq!(push_outcome.expect("push"), PushOutcome::Accepted);
                     updates += 1;
                 }
             }

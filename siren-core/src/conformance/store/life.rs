@@ -1,7 +1,7 @@
 //! From open to seal.
 
 use super::{Epoch, Subject, all_equal, plan, refused};
-use crate::{EpochPlan, ErrorKind, Receipt, Staleness, UpdateRule, Watermark};
+use crate::{EpochPlan, ErrorKind, Optimizer, PushOutcome, Staleness, Watermark};
 
 /// Opening an epoch again changes nothing, not even after pushes.
 pub fn open_is_idempotent(subject: &Subject) {
@@ -13,7 +13,7 @@ pub fn open_is_idempotent(subject: &Subject) {
         epoch.push(&*store, 1, 0, &gradient).await.expect("push");
         store.open(&epoch.plan).await.expect("open after a push");
         let again = epoch.push(&*store, 1, 0, &gradient).await;
-        assert_eq!(again.expect("push again"), Receipt::Duplicate);
+        assert_eq!(again.expect("push again"), PushOutcome::Duplicate);
         let sealed = store.seal(0).await.expect("seal");
         assert_eq!(sealed.watermarks, [epoch.watermark(0, 0), epoch.watermark(1, 1)]);
     });
@@ -25,11 +25,11 @@ pub fn an_unsound_plan_is_rejected(subject: &Subject) {
         let store = subject.store().await;
         let good = plan(0, 2, 4);
         for bad in [
-            EpochPlan { rate: f32::NAN, ..good.clone() },
+            EpochPlan { learning_rate: f32::NAN, ..good.clone() },
             EpochPlan { shards: 0, ..good.clone() },
             EpochPlan { shards: 5, ..good.clone() },
             EpochPlan { local_steps: 0, ..good.clone() },
-            EpochPlan { rule: UpdateRule::Momentum { momentum: 1.0 }, ..good.clone() },
+            EpochPlan { optimizer: Optimizer::Momentum { momentum: 1.0 }, ..good.clone() },
         ] {
             refused(store.open(&bad).await, ErrorKind::Rejected, "a bad plan");
             assert_eq!(store.status().await.expect("status").open, None);
@@ -46,14 +46,14 @@ pub fn another_plan_for_an_open_epoch_is_a_conflict(subject: &Subject) {
         let others = [
             plan(0, 1, 4),
             plan(1, 2, 4),
-            EpochPlan { rate: 0.5, ..epoch.plan.clone() },
+            EpochPlan { learning_rate: 0.5, ..epoch.plan.clone() },
             EpochPlan { run: "another".into(), ..epoch.plan.clone() },
         ];
         for other in others {
             refused(store.open(&other).await, ErrorKind::Conflict, "another open plan");
         }
         let pushed = epoch.push(&*store, 1, 0, &subject.one_more()).await;
-        assert_eq!(pushed.expect("push to the first plan"), Receipt::Accepted);
+        assert_eq!(pushed.expect("push to the first plan"), PushOutcome::Accepted);
         store.seal(0).await.expect("seal");
         let after = store.snapshot().await.expect("snapshot");
         all_equal(&after.values, 1.0, "one update at the first plan's rate");
@@ -126,7 +126,7 @@ pub fn the_seal_reports_what_was_pushed(subject: &Subject) {
         for (shard, updates) in [(2, 3), (1, 2), (0, 1)] {
             for update in 0..updates {
                 let pushed = epoch.push(&*store, shard, update * steps, &gradient).await;
-                assert_eq!(pushed.expect("push"), Receipt::Accepted);
+                assert_eq!(pushed.expect("push"), PushOutcome::Accepted);
             }
         }
         let expected: Vec<Watermark> = [2, 4, 5]

@@ -2,8 +2,8 @@
 
 use super::{Epoch, Subject, all_equal, plan, refused};
 use crate::{
-    Entry, EpochPlan, ErrorKind, Gradient, ParameterStore, Receipt, Replica, SparseSlice, Update,
-    UpdateId,
+    Entry, EpochPlan, ErrorKind, Gradient, ParameterStore, PushOutcome, Replica, SparseSlice,
+    Update, UpdateId,
 };
 
 /// Pushing an update again changes nothing and says so.
@@ -14,10 +14,10 @@ pub fn push_is_idempotent(subject: &Subject) {
         let gradient = subject.one_more();
         for position in 0..3 {
             let first = epoch.push(&*store, 1, position, &gradient).await;
-            assert_eq!(first.expect("push"), Receipt::Accepted);
+            assert_eq!(first.expect("push"), PushOutcome::Accepted);
             for earlier in 0..=position {
                 let again = epoch.push(&*store, 1, earlier, &gradient).await;
-                assert_eq!(again.expect("push again"), Receipt::Duplicate);
+                assert_eq!(again.expect("push again"), PushOutcome::Duplicate);
             }
         }
         sealed_with(&*store, &epoch, &[0, 3]).await;
@@ -100,14 +100,14 @@ pub fn a_shard_resumed_elsewhere_counts_every_batch_once(subject: &Subject) {
         let status = store.status().await.expect("status");
         assert_eq!(status.open.expect("the epoch is open")[1].batches, 3 * steps);
         // The second attempt does not know of the last push; the first one is still there.
-        for (position, receipt) in [
-            (4, Receipt::Duplicate),
-            (6, Receipt::Accepted),
-            (6, Receipt::Duplicate),
-            (8, Receipt::Accepted),
+        for (position, push_outcome) in [
+            (4, PushOutcome::Duplicate),
+            (6, PushOutcome::Accepted),
+            (6, PushOutcome::Duplicate),
+            (8, PushOutcome::Accepted),
         ] {
             let pushed = epoch.push(&*store, 1, position, &gradient).await;
-            assert_eq!(pushed.expect("push"), receipt, "at position {position}");
+            assert_eq!(pushed.expect("push"), push_outcome, "at position {position}");
         }
         sealed_with(&*store, &epoch, &[0, 9]).await;
     });

@@ -1,19 +1,19 @@
-//! Rounds: bulk and stale synchrony.
+//! Rounds: bulk and stale mode.
 
 use futures::future::join;
 
-use super::rule::three_and_four;
+use super::optimizer::three_and_four;
 use super::{Epoch, Subject, all_equal, plan, refused};
 use crate::conformance::drive::stays_pending;
 use crate::{
-    EpochPlan, ErrorKind, ParameterStore, Receipt, Replica, Snapshot, Synchrony, UpdateRule,
+    EpochPlan, ErrorKind, Optimizer, ParameterStore, PushOutcome, Replica, Snapshot, SyncMode,
 };
 
-/// An epoch of bulk synchrony. Every batch has two examples.
+/// An epoch of bulk mode. Every batch has two examples.
 fn bulk(shards: u32, batches: u64) -> Epoch {
     Epoch::of(EpochPlan {
         examples: 2 * batches,
-        synchrony: Synchrony::Bulk,
+        sync_mode: SyncMode::Bulk,
         ..plan(0, shards, batches)
     })
 }
@@ -25,7 +25,7 @@ async fn look(store: &dyn ParameterStore) -> (Vec<f32>, u64) {
     (replica.values, pulled.version)
 }
 
-/// Under bulk synchrony nothing is applied before every shard has pushed its update of the round; then
+/// Under bulk mode nothing is applied before every shard has pushed its update of the round; then
 /// their mean is, and whoever waits for the round sees it.
 pub fn a_round_of_bulk_is_applied_as_its_mean_when_all_have_pushed(subject: &Subject) {
     subject.run(async {
@@ -36,7 +36,7 @@ pub fn a_round_of_bulk_is_applied_as_its_mean_when_all_have_pushed(subject: &Sub
             for (shard, add) in [(2, 1.0), (0, 2.0)] {
                 epoch.push(&*store, shard, round, &gradient(add)).await.expect("push");
                 let again = epoch.push(&*store, shard, round, &gradient(add)).await;
-                assert_eq!(again.expect("push again"), Receipt::Duplicate);
+                assert_eq!(again.expect("push again"), PushOutcome::Duplicate);
             }
             let (values, version) = look(&*store).await;
             all_equal(&values, 2.0 * round as f32, "a round that is not complete");
@@ -46,7 +46,7 @@ pub fn a_round_of_bulk_is_applied_as_its_mean_when_all_have_pushed(subject: &Sub
             assert!(stays_pending(&mut pull).await, "the round is not complete");
             let last = gradient(3.0);
             let (pulled, pushed) = join(pull, epoch.push(&*store, 1, round, &last)).await;
-            assert_eq!(pushed.expect("push"), Receipt::Accepted);
+            assert_eq!(pushed.expect("push"), PushOutcome::Accepted);
             assert_eq!(pulled.expect("the round is complete").version, round + 1);
             all_equal(&replica.values, 2.0 * (round + 1) as f32, "the mean of each round");
         }
@@ -97,10 +97,15 @@ pub fn bulk_clips_each_update(subject: &Subject) {
 /// A round advances velocity, moments, decay and version once: as one worker does that pushes the
 /// mean.
 pub fn a_round_of_bulk_is_one_update_of_the_rule(subject: &Subject) {
-    let rules = [UpdateRule::Sgd, UpdateRule::Momentum { momentum: 0.5 }, UpdateRule::ADAM];
-    for rule in rules {
+    let optimizers = [Optimizer::Sgd, Optimizer::Momentum { momentum: 0.5 }, Optimizer::ADAM];
+    for optimizer in optimizers {
         let of = |epoch: Epoch| {
-            Epoch::of(EpochPlan { rule, rate: 0.125, weight_decay: 0.25, ..epoch.plan })
+            Epoch::of(EpochPlan {
+                optimizer,
+                learning_rate: 0.125,
+                weight_decay: 0.25,
+                ..epoch.plan
+            })
         };
         // Whole numbers, so that means are exact.
         let gradient = |update: u64| -> Vec<f32> {
@@ -114,16 +119,16 @@ pub fn a_round_of_bulk_is_one_update_of_the_rule(subject: &Subject) {
             let store = subject.store().await;
             of(bulk(4, 12)).train(&*store, gradient).await;
             let alone = subject.store().await;
-            let hybrid = EpochPlan { synchrony: Synchrony::Hybrid, ..of(bulk(1, 3)).plan };
+            let hybrid = EpochPlan { sync_mode: SyncMode::Hybrid, ..of(bulk(1, 3)).plan };
             Epoch::of(hybrid).train(&*alone, mean).await;
             (store.snapshot().await.expect("snapshot"), alone.snapshot().await.expect("snapshot"))
         });
         assert_eq!(together.version, 3, "rounds");
-        assert_eq!(together, alone, "{rule:?}");
+        assert_eq!(together, alone, "{optimizer:?}");
     }
 }
 
-/// Under bulk synchrony a worker that pushes without waiting for the others is told so, and nothing
+/// Under bulk mode a worker that pushes without waiting for the others is told so, and nothing
 /// changes.
 pub fn an_update_of_a_later_round_is_a_conflict(subject: &Subject) {
     subject.run(async {
@@ -192,7 +197,7 @@ pub fn a_restore_drops_the_open_round(subject: &Subject) {
             let (values, _) = look(&*store).await;
             all_equal(&values, 5.0, "a round that is not complete");
             let pushed = epoch.push(&*store, shard, 0, &gradient).await;
-            assert_eq!(pushed.expect("push"), Receipt::Accepted);
+            assert_eq!(pushed.expect("push"), PushOutcome::Accepted);
         }
         let (values, _) = look(&*store).await;
         all_equal(&values, 6.0, "one round of what was restored");
@@ -202,28 +207,28 @@ pub fn a_restore_drops_the_open_round(subject: &Subject) {
 /// A worker that dies in the middle of a round holds the others up, as far as their synchrony says,
 /// until another attempt at its shard goes on from the watermark. Everything counts once.
 pub fn a_dead_worker_holds_up_the_others_until_its_shard_is_tried_again(subject: &Subject) {
-    for (synchrony, ahead) in [(Synchrony::Bulk, 1), (Synchrony::Stale { bound: 2 }, 3)] {
+    for (sync_mode, ahead) in [(SyncMode::Bulk, 1), (SyncMode::Stale { bound: 2 }, 3)] {
         subject.run(async {
-            let epoch = Epoch::of(EpochPlan { synchrony, ..bulk(2, 10).plan });
+            let epoch = Epoch::of(EpochPlan { sync_mode, ..bulk(2, 10).plan });
             let store = subject.open(&epoch).await;
             let gradient = subject.one_more();
             let mut replica = Replica::new();
             // The second shard's worker dies after its first update.
             epoch.push(&*store, 1, 0, &gradient).await.expect("push");
             for round in 0..=ahead {
-                let pull = store.pull(0, &mut replica, synchrony.progress(round));
+                let pull = store.pull(0, &mut replica, sync_mode.progress(round));
                 pull.await.expect("not too far ahead yet");
                 epoch.push(&*store, 0, round, &gradient).await.expect("push");
             }
-            let mut pull = store.pull(0, &mut replica, synchrony.progress(ahead + 1));
-            assert!(stays_pending(&mut pull).await, "{synchrony:?} waits for the dead worker");
+            let mut pull = store.pull(0, &mut replica, sync_mode.progress(ahead + 1));
+            assert!(stays_pending(&mut pull).await, "{sync_mode:?} waits for the dead worker");
 
             let status = store.status().await.expect("status");
             assert_eq!(status.open.expect("the epoch is open")[1].batches, 1);
             let again = async {
                 // It does not know of the first update.
                 let duplicate = epoch.push(&*store, 1, 0, &gradient).await;
-                assert_eq!(duplicate.expect("push"), Receipt::Duplicate);
+                assert_eq!(duplicate.expect("push"), PushOutcome::Duplicate);
                 epoch.push(&*store, 1, 1, &gradient).await.expect("push");
             };
             let (pulled, ()) = join(pull, again).await;

@@ -1,32 +1,32 @@
 //! The state between two epochs.
 
 use super::{Epoch, Subject, all_equal, plan, refused};
-use crate::{EpochPlan, ErrorKind, ParameterStore, Receipt, Snapshot, UpdateRule};
+use crate::{EpochPlan, ErrorKind, Optimizer, ParameterStore, PushOutcome, Snapshot};
 
 /// A snapshot that is restored, into another store or the same one, is that store's snapshot, and
 /// training goes on from it to the same bits.
 pub fn snapshot_and_restore_round_trip(subject: &Subject) {
-    let rules = [UpdateRule::Sgd, UpdateRule::Momentum { momentum: 0.9 }, UpdateRule::ADAM];
-    for rule in rules {
+    let optimizers = [Optimizer::Sgd, Optimizer::Momentum { momentum: 0.9 }, Optimizer::ADAM];
+    for optimizer in optimizers {
         subject.run(async {
             let store = subject.store().await;
-            train(subject, &*store, rule, 0).await;
-            train(subject, &*store, rule, 1).await;
+            train(subject, &*store, optimizer, 0).await;
+            train(subject, &*store, optimizer, 1).await;
             let taken = store.snapshot().await.expect("snapshot");
-            assert_eq!((taken.sealed_epochs, taken.version), (2, 8), "{rule:?}");
-            assert_eq!(taken.slots.len(), rule.slots(), "{rule:?}");
+            assert_eq!((taken.sealed_epochs, taken.version), (2, 8), "{optimizer:?}");
+            assert_eq!(taken.optimizer_state.len(), optimizer.state_vectors(), "{optimizer:?}");
             assert_eq!(taken.values.len(), subject.dim);
             taken.check().expect("a store's snapshot is sound");
-            let went_on = train(subject, &*store, rule, 2).await;
+            let went_on = train(subject, &*store, optimizer, 2).await;
 
             let another = subject.store().await;
             for store in [&another, &store] {
                 store.restore(&taken).await.expect("restore");
                 let restored = store.snapshot().await.expect("snapshot");
-                assert_eq!(restored, taken, "{rule:?}");
+                assert_eq!(restored, taken, "{optimizer:?}");
                 let status = store.status().await.expect("status");
                 assert_eq!((status.sealed_epochs, status.version, status.open), (2, 8, None));
-                assert_eq!(train(subject, &**store, rule, 2).await, went_on, "{rule:?}");
+                assert_eq!(train(subject, &**store, optimizer, 2).await, went_on, "{optimizer:?}");
             }
         });
     }
@@ -48,10 +48,10 @@ pub fn a_refused_restore_leaves_the_store_as_it_was(subject: &Subject) {
     subject.run(async {
         let dim = subject.dim;
         let store = subject.store().await;
-        train(subject, &*store, UpdateRule::Sgd, 0).await;
+        train(subject, &*store, Optimizer::Sgd, 0).await;
         let before = store.snapshot().await.expect("snapshot");
         let with_slot = |length, entry| Snapshot {
-            slots: vec![vec![entry; length]],
+            optimizer_state: vec![vec![entry; length]],
             ..Snapshot::initial(vec![0.0; dim])
         };
         let mut poisoned = vec![0.0; dim];
@@ -77,7 +77,7 @@ pub fn a_refused_restore_leaves_the_store_as_it_was(subject: &Subject) {
             refused(store.restore(snapshot).await, *kind, "a bad snapshot");
         }
         let again = epoch.push(&*store, 0, 0, &gradient).await;
-        assert_eq!(again.expect("the epoch is still open"), Receipt::Duplicate);
+        assert_eq!(again.expect("the epoch is still open"), PushOutcome::Duplicate);
     });
 }
 
@@ -100,7 +100,7 @@ pub fn a_restore_drops_the_open_epoch(subject: &Subject) {
 
         store.open(&epoch.plan).await.expect("open again");
         let pushed = epoch.push(&*store, 0, 0, &gradient).await;
-        assert_eq!(pushed.expect("push"), Receipt::Accepted);
+        assert_eq!(pushed.expect("push"), PushOutcome::Accepted);
         let sealed = store.seal(0).await.expect("seal");
         assert_eq!((sealed.version, sealed.batches()), (1, 1));
         let after = store.snapshot().await.expect("snapshot");
@@ -112,12 +112,12 @@ pub fn a_restore_drops_the_open_epoch(subject: &Subject) {
 async fn train(
     subject: &Subject,
     store: &dyn ParameterStore,
-    rule: UpdateRule,
+    optimizer: Optimizer,
     epoch: u64,
 ) -> Snapshot {
     let epoch = Epoch::of(EpochPlan {
-        rule,
-        rate: 0.1,
+        optimizer,
+        learning_rate: 0.1,
         weight_decay: 0.01,
         clip_norm: Some(0.7),
         ..plan(epoch, 2, 4)

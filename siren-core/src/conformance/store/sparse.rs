@@ -2,21 +2,22 @@
 
 use super::{Epoch, Subject, plan};
 use crate::{
-    Entry, EpochPlan, Gradient, ParameterStore, Replica, Snapshot, SparseSlice, Synchrony,
-    UpdateRule,
+    Entry, EpochPlan, Gradient, Optimizer, ParameterStore, Replica, Snapshot, SparseSlice, SyncMode,
 };
 
 /// A sparse update does what the dense one does whose other entries are zero, to the bit: by every
-/// rule, decay and clipping included, alone and in the mean of a round.
+/// optimizer, decay and clipping included, alone and in the mean of a round.
 pub fn a_sparse_update_is_the_dense_one_with_zeros(subject: &Subject) {
-    let rules = [UpdateRule::Sgd, UpdateRule::Momentum { momentum: 0.5 }, UpdateRule::ADAM];
-    for synchrony in [Synchrony::Hybrid, Synchrony::Bulk] {
-        for (rule, weight_decay) in rules.into_iter().flat_map(|rule| [(rule, 0.0), (rule, 0.25)]) {
+    let optimizers = [Optimizer::Sgd, Optimizer::Momentum { momentum: 0.5 }, Optimizer::ADAM];
+    for sync_mode in [SyncMode::Hybrid, SyncMode::Bulk] {
+        for (optimizer, weight_decay) in
+            optimizers.into_iter().flat_map(|optimizer| [(optimizer, 0.0), (optimizer, 0.25)])
+        {
             let epoch = Epoch::of(EpochPlan {
-                rule,
+                optimizer,
                 weight_decay,
-                synchrony,
-                rate: 0.125,
+                sync_mode,
+                learning_rate: 0.125,
                 clip_norm: Some(2.5),
                 examples: 24,
                 ..plan(0, 2, 12)
@@ -26,7 +27,7 @@ pub fn a_sparse_update_is_the_dense_one_with_zeros(subject: &Subject) {
                 let sparse = subject.run(train(subject, &epoch, |update| update % some == 0));
                 assert!(
                     sparse == dense,
-                    "{rule:?} with decay {weight_decay}, {synchrony:?}: {what} updates sparse give \
+                    "{optimizer:?} with decay {weight_decay}, {sync_mode:?}: {what} updates sparse give \
                      other parameters than all dense"
                 );
             }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{Epoch, Subject, all_equal};
 use crate::conformance::fact::on_threads;
-use crate::{EpochPlan, ErrorKind, Receipt, Replica, Synchrony, Update};
+use crate::{EpochPlan, ErrorKind, PushOutcome, Replica, SyncMode, Update};
 
 const THREADS: usize = 8;
 
@@ -25,8 +25,8 @@ pub fn eight_threads_lose_no_push(subject: &Subject) {
                     version: pulled.version,
                     ..epoch.update(shard as u32, position, &gradient)
                 };
-                let receipt = store.push(&update).await.expect("push");
-                assert_eq!(receipt, Receipt::Accepted);
+                let push_outcome = store.push(&update).await.expect("push");
+                assert_eq!(push_outcome, PushOutcome::Accepted);
             }
         });
     });
@@ -51,8 +51,8 @@ pub fn threads_that_push_the_same_update_count_it_once(subject: &Subject) {
         subject.run(async {
             let gradient = subject.one_more();
             for position in 0..pushes {
-                let receipt = epoch.push(&*store, 0, position, &gradient).await;
-                if receipt.expect("push") == Receipt::Accepted {
+                let push_outcome = epoch.push(&*store, 0, position, &gradient).await;
+                if push_outcome.expect("push") == PushOutcome::Accepted {
                     accepted.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -182,12 +182,12 @@ pub fn a_seal_among_pushes_reports_exactly_what_counted(subject: &Subject) {
     });
 }
 
-/// Eight threads in bulk synchrony: what each pulls holds exactly the rounds that are over.
+/// Eight threads in bulk mode: what each pulls holds exactly the rounds that are over.
 pub fn threads_in_bulk_see_every_round_whole(subject: &Subject) {
     let rounds = subject.pushes.div_ceil(5);
     let batches = THREADS as u64 * rounds;
     let epoch = Epoch::of(EpochPlan {
-        synchrony: Synchrony::Bulk,
+        sync_mode: SyncMode::Bulk,
         ..Epoch::new(0, THREADS as u32, batches).plan
     });
     let store = subject.run(subject.open(&epoch));
@@ -196,12 +196,12 @@ pub fn threads_in_bulk_see_every_round_whole(subject: &Subject) {
             let gradient = subject.one_more();
             let mut replica = Replica::new();
             for round in 0..rounds {
-                let progress = epoch.plan.synchrony.progress(round);
+                let progress = epoch.plan.sync_mode.progress(round);
                 let pulled = store.pull(0, &mut replica, progress).await.expect("pull");
                 assert_eq!(pulled.version, round);
                 all_equal(&replica.values, round as f32, "the rounds that are over");
-                let receipt = epoch.push(&*store, shard as u32, round, &gradient).await;
-                assert_eq!(receipt.expect("push"), Receipt::Accepted);
+                let push_outcome = epoch.push(&*store, shard as u32, round, &gradient).await;
+                assert_eq!(push_outcome.expect("push"), PushOutcome::Accepted);
             }
         });
     });
@@ -213,7 +213,7 @@ pub fn threads_in_bulk_see_every_round_whole(subject: &Subject) {
     });
 }
 
-/// When a seal meets rounds of bulk synchrony, the report says exactly which updates counted, and the
+/// When a seal meets rounds of bulk mode, the report says exactly which updates counted, and the
 /// parameters hold every round that any of them is of, once.
 pub fn a_seal_among_rounds_reports_exactly_what_counted(subject: &Subject) {
     // The later the seal, the later the place in a round where it comes.
@@ -221,7 +221,7 @@ pub fn a_seal_among_rounds_reports_exactly_what_counted(subject: &Subject) {
     for late in (0..tries).map(|number| 100 * number / tries) {
         let rounds = 40;
         let epoch = Epoch::of(EpochPlan {
-            synchrony: Synchrony::Bulk,
+            sync_mode: SyncMode::Bulk,
             ..Epoch::new(0, THREADS as u32, THREADS as u64 * rounds).plan
         });
         let store = subject.run(subject.open(&epoch));
@@ -266,12 +266,12 @@ pub fn a_seal_among_rounds_reports_exactly_what_counted(subject: &Subject) {
     }
 }
 
-/// Eight threads in stale synchrony, one of them slow: none pulls when it is more rounds ahead than
+/// Eight threads in stale mode, one of them slow: none pulls when it is more rounds ahead than
 /// the bound.
 pub fn threads_are_never_further_ahead_than_the_bound(subject: &Subject) {
     let (bound, rounds) = (2, subject.pushes.div_ceil(5));
     let epoch = Epoch::of(EpochPlan {
-        synchrony: Synchrony::Stale { bound },
+        sync_mode: SyncMode::Stale { bound },
         ..Epoch::new(0, THREADS as u32, THREADS as u64 * rounds).plan
     });
     let store = subject.run(subject.open(&epoch));
@@ -282,7 +282,7 @@ pub fn threads_are_never_further_ahead_than_the_bound(subject: &Subject) {
             let gradient = subject.one_more();
             let mut replica = Replica::new();
             for round in 0..rounds {
-                let progress = epoch.plan.synchrony.progress(round);
+                let progress = epoch.plan.sync_mode.progress(round);
                 store.pull(0, &mut replica, progress).await.expect("pull");
                 for other in &begun {
                     let other = other.load(Ordering::Acquire);

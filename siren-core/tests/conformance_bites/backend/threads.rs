@@ -12,8 +12,8 @@ use futures::channel::oneshot;
 use futures::future::{Either, select};
 use futures::lock::Mutex;
 use siren_core::{
-    Backend, Clock, Completion, Context, DataSource, Error, ErrorKind, Invocation, ParameterStore,
-    Platform, Result, Task, Time, Usage, Work, Worker, WorkerReport,
+    Backend, Clock, Completion, ComputeTask, Context, DataSource, Error, ErrorKind, Invocation,
+    ParameterStore, Platform, Result, Time, Usage, Work, Worker, WorkerReport,
 };
 
 use super::Fault;
@@ -59,7 +59,7 @@ impl Backend for Threads {
         &self.0.platform
     }
 
-    async fn compute(&self, _: Work, task: Task) -> Result<Duration> {
+    async fn compute(&self, _: Work, task: ComputeTask) -> Result<Duration> {
         self.0.compute(task).await
     }
 
@@ -142,7 +142,7 @@ impl Shared {
     }
 
     /// Runs a task on a thread of its own.
-    async fn compute(&self, task: Task) -> Result<Duration> {
+    async fn compute(&self, task: ComputeTask) -> Result<Duration> {
         let start = self.clock.now();
         if !self.has(Fault::AnswersForTasks) {
             let (answer, answered) = oneshot::channel();
@@ -200,7 +200,7 @@ impl Context for Machine<'_> {
         Usage::default()
     }
 
-    async fn compute(&self, _work: Work, task: Task) -> Result<Duration> {
+    async fn compute(&self, _work: Work, task: ComputeTask) -> Result<Duration> {
         self.shared.compute(task).await
     }
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use siren_core::{
-    EpochPlan, Error, ErrorKind, ParameterStore, Pulled, Receipt, Replica, Result, Sealed,
-    Snapshot, Staleness, Status, Synchrony, Update, Watermark,
+    EpochPlan, EpochSummary, Error, ErrorKind, ParameterStore, PullOutcome, PushOutcome, Replica,
+    Result, Snapshot, Staleness, Status, SyncMode, Update, Watermark,
 };
 
-use super::rule::{apply, clipped, descend};
+use super::optimizer::{apply, clipped, descend};
 use super::{Fault, yield_now};
 
 /// Entries of a block.
@@ -26,7 +26,7 @@ pub(crate) struct Reference {
 struct State {
     snapshot: Snapshot,
     open: Option<Open>,
-    last: Option<Sealed>,
+    last: Option<EpochSummary>,
     /// Goes up with every change, a restore included: what a replica's block has.
     stamp: u64,
     waiting: Vec<Waker>,
@@ -91,7 +91,7 @@ impl Reference {
     }
 
     /// Whether an update is to be applied, or counts already.
-    fn check(&self, open: &Open, update: &Update<'_>) -> Result<Receipt> {
+    fn check(&self, open: &Open, update: &Update<'_>) -> Result<PushOutcome> {
         let (id, plan) = (update.id, &open.plan);
         let fits = id.shard < plan.shards
             && (update.gradient.dim() == self.dim || self.has(Fault::AnyLengthFits))
@@ -113,13 +113,13 @@ impl Reference {
             return error(ErrorKind::Conflict);
         }
         if id.position < watermark && !self.has(Fault::DuplicatesCountTwice) {
-            return Ok(Receipt::Duplicate);
+            return Ok(PushOutcome::Duplicate);
         }
-        let early = plan.synchrony == Synchrony::Bulk && plan.updates(watermark) > open.rounds();
+        let early = plan.sync_mode == SyncMode::Bulk && plan.updates(watermark) > open.rounds();
         if early && !self.has(Fault::BulkTakesLaterRounds) {
             return error(ErrorKind::Conflict);
         }
-        Ok(Receipt::Accepted)
+        Ok(PushOutcome::Accepted)
     }
 }
 
@@ -147,7 +147,7 @@ impl State {
     /// Moves the watermark over an update that was applied.
     fn count(&mut self, update: &Update<'_>) -> Result<()> {
         let (open, snapshot) = self.open(update.id.epoch)?;
-        snapshot.version += u64::from(open.plan.synchrony != Synchrony::Bulk);
+        snapshot.version += u64::from(open.plan.sync_mode != SyncMode::Bulk);
         let watermark = &mut open.watermarks[update.id.shard as usize];
         watermark.batches += update.batches;
         watermark.examples += update.examples;
@@ -228,7 +228,7 @@ impl ParameterStore for Reference {
         Ok(())
     }
 
-    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<Pulled> {
+    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<PullOutcome> {
         let version = poll_fn(|cx| {
             let mut state = self.state.lock().unwrap();
             let version = state.snapshot.version;
@@ -279,26 +279,26 @@ impl ParameterStore for Reference {
             true => self.state.lock().unwrap().snapshot.version + 1,
             false => version,
         };
-        Ok(Pulled { version, copied, waited: Duration::ZERO })
+        Ok(PullOutcome { version, copied, waited: Duration::ZERO })
     }
 
-    async fn push(&self, update: &Update<'_>) -> Result<Receipt> {
+    async fn push(&self, update: &Update<'_>) -> Result<PushOutcome> {
         {
             let mut state = self.state.lock().unwrap();
             let late = update.id.epoch < state.snapshot.sealed_epochs;
             if late && self.has(Fault::LatePushesApply) {
                 state.snapshot.values[0] += 1.0;
-                return Ok(Receipt::Accepted);
+                return Ok(PushOutcome::Accepted);
             }
             let (open, snapshot) = state.open(update.id.epoch)?;
-            if self.check(open, update)? == Receipt::Duplicate {
-                return Ok(Receipt::Duplicate);
+            if self.check(open, update)? == PushOutcome::Duplicate {
+                return Ok(PushOutcome::Duplicate);
             }
             open.staleness.push(match self.has(Fault::StalenessCountsItself) {
                 true => snapshot.version + 1 - update.version,
                 false => snapshot.version.saturating_sub(update.version),
             });
-            let bulk = open.plan.synchrony == Synchrony::Bulk;
+            let bulk = open.plan.sync_mode == SyncMode::Bulk;
             if bulk && !self.has(Fault::BulkAppliesAtOnce) {
                 let gradient = clipped(&open.plan, update, |fault| self.has(fault));
                 open.kept.push((update.id.shard, update.examples, gradient));
@@ -311,15 +311,15 @@ impl ParameterStore for Reference {
                 if !self.has(Fault::PushLeavesPullsWaiting) {
                     state.wake();
                 }
-                return Ok(Receipt::Accepted);
+                return Ok(PushOutcome::Accepted);
             }
         }
         yield_now().await;
         self.state.lock().unwrap().count(update)?;
-        Ok(Receipt::Accepted)
+        Ok(PushOutcome::Accepted)
     }
 
-    async fn seal(&self, epoch: u64) -> Result<Sealed> {
+    async fn seal(&self, epoch: u64) -> Result<EpochSummary> {
         let mut state = self.state.lock().unwrap();
         if let Some(last) = &state.last
             && last.epoch == epoch
@@ -338,7 +338,7 @@ impl ParameterStore for Reference {
             open.watermarks[0].batches += 1;
         }
         snapshot.sealed_epochs += 1;
-        let sealed = Sealed {
+        let sealed = EpochSummary {
             epoch,
             version: snapshot.version,
             watermarks: std::mem::take(&mut open.watermarks),
@@ -383,7 +383,7 @@ impl ParameterStore for Reference {
         let mut state = self.state.lock().unwrap();
         state.snapshot.clone_from(snapshot);
         if self.has(Fault::RestoreForgetsSlots) {
-            state.snapshot.slots.iter_mut().for_each(|s| s.fill(0.0));
+            state.snapshot.optimizer_state.iter_mut().for_each(|s| s.fill(0.0));
         }
         if self.has(Fault::RestoreForgetsTheVersion) {
             state.snapshot.version = 0;

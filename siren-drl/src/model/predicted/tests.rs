@@ -12,7 +12,7 @@ fn shape(batches: u64, local_steps: u64, bytes: u64) -> EpochShape {
         push_bytes: bytes,
         pull: Requests { reads: 1, writes: 0 },
         push: Requests { reads: 0, writes: 1 },
-        synchrony: Synchrony::Hybrid,
+        sync_mode: SyncMode::Hybrid,
     }
 }
 
@@ -53,7 +53,7 @@ fn expected_epochs_take_and_cost_what_the_platform_says() {
     let lenet = StepTime::per_example(0.8e-3);
     let heavy = StepTime { parallel_share: 0.8, ..StepTime::per_example(20e-3) };
     let light = StepTime { seconds_per_batch: 1e-4, ..StepTime::per_example(1e-6) };
-    let bulk = EpochShape { synchrony: Synchrony::Bulk, ..shape(1_875, 8, 1_724_320) };
+    let bulk = EpochShape { sync_mode: SyncMode::Bulk, ..shape(1_875, 8, 1_724_320) };
     let at_hand = EpochShape { example_bytes: 0.0, ..shape(1_875, 8, 1_724_320) };
     let cases = [
         ("LeNet", &lambda, shape(1_875, 8, 1_724_320), lenet),
@@ -73,7 +73,7 @@ fn expected_epochs_take_and_cost_what_the_platform_says() {
         println!("{name}: % of time {time:?}, of cost {cost:?}");
         // Rounds of few batches are not modelled one by one.
         let (mean, worst) =
-            if shape.synchrony == Synchrony::Bulk { (8.0, 25.0) } else { (6.0, 20.0) };
+            if shape.sync_mode == SyncMode::Bulk { (8.0, 25.0) } else { (6.0, 20.0) };
         assert!(time.0 < mean && time.1 < worst, "{name}: time {time:?}");
         assert!(cost.0 < mean && cost.1 < worst, "{name}: cost {cost:?}");
     }

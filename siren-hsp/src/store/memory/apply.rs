@@ -20,7 +20,7 @@ impl MemoryStore {
                 }
             }
             Gradient::Sparse(sparse) if step.keeps_zeros() => self.descend(step, sparse),
-            // Zeros change what other rules keep.
+            // Zeros change what other optimizers keep.
             Gradient::Sparse(sparse) => {
                 let entries = sparse.entries();
                 with_scratch(self.block.min(self.dim), |dense| {

@@ -4,14 +4,14 @@ use siren_core::Entry;
 
 use crate::kernel::Step;
 
-/// A range of the parameters, and what the update rule keeps of it.
+/// A range of the parameters, and what the optimizer keeps of it.
 pub(super) struct Block {
     /// Grows with every change; what a replica compares.
     stamp: u64,
     /// Updates that the range has seen, those before a restore included: Adam's t.
     pub(super) updates: u64,
     values: Box<[f32]>,
-    slots: Vec<Box<[f32]>>,
+    optimizer_state: Vec<Box<[f32]>>,
     /// What sparse updates subtract, not done yet.
     pending: Pending,
 }
@@ -34,30 +34,30 @@ impl Block {
             stamp: 0,
             updates: 0,
             values: vec![0.0; len].into(),
-            slots: Vec::new(),
+            optimizer_state: Vec::new(),
             pending: Pending::default(),
         }
     }
 
-    /// Makes room for a rule's slots, those that are new being zero.
-    pub(super) fn prepare(&mut self, slots: usize, updates: u64) {
+    /// Makes room for a optimizer's slots, those that are new being zero.
+    pub(super) fn prepare(&mut self, optimizer_state: usize, updates: u64) {
         let len = self.values.len();
-        self.slots.resize_with(slots, || vec![0.0; len].into());
+        self.optimizer_state.resize_with(optimizer_state, || vec![0.0; len].into());
         self.updates = updates;
     }
 
     /// Replaces everything.
-    pub(super) fn put(&mut self, values: &[f32], slots: Vec<Box<[f32]>>) {
+    pub(super) fn put(&mut self, values: &[f32], optimizer_state: Vec<Box<[f32]>>) {
         self.pending = Pending::default();
         self.values.copy_from_slice(values);
-        self.slots = slots;
+        self.optimizer_state = optimizer_state;
         self.stamp += 1;
     }
 
     /// The parameters and the slots.
     pub(super) fn state(&mut self) -> (&[f32], &[Box<[f32]>]) {
         self.settle();
-        (&self.values, &self.slots)
+        (&self.values, &self.optimizer_state)
     }
 
     /// Copies the parameters, if they changed since `have`.
@@ -76,7 +76,7 @@ impl Block {
         self.settle();
         self.stamp += 1;
         self.updates += 1;
-        step.apply(self.updates, &mut self.values, &mut self.slots, gradient);
+        step.apply(self.updates, &mut self.values, &mut self.optimizer_state, gradient);
     }
 
     /// Subtracts the entries of a sparse update, whose indices count from `start`, by a step that

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use siren_core::wire::Decoder;
-use siren_core::{EpochPlan, Error, ErrorKind, Result, Synchrony, Update, UpdateId, Watermark};
+use siren_core::{EpochPlan, Error, ErrorKind, Result, SyncMode, Update, UpdateId, Watermark};
 
 use super::head::Head;
 use super::keys::Cuts;
@@ -23,7 +23,7 @@ impl Head {
         meta.marks = vec![Watermark::default(); plan.shards as usize];
         (meta.staleness, meta.staleness_max) = (0, 0);
         let len = self.values.len();
-        self.slots.resize_with(plan.rule.slots(), || vec![0.0; len]);
+        self.optimizer_state.resize_with(plan.optimizer.state_vectors(), || vec![0.0; len]);
     }
 
     /// Counts an update, which is to be the next of its shard.
@@ -69,7 +69,7 @@ impl Head {
                     self.values[entry.index as usize - start] -= step.descent(entry.value);
                 }
             }
-            // Zeros change what other rules keep.
+            // Zeros change what other optimizers keep.
             Piece::Sparse(entries) => {
                 scratch.clear();
                 scratch.resize(self.values.len(), 0.0);
@@ -105,10 +105,10 @@ impl Head {
     }
 
     fn step(&mut self, step: &Step, gradient: &[f32]) {
-        step.apply(self.meta.version, &mut self.values, &mut self.slots, gradient);
+        step.apply(self.meta.version, &mut self.values, &mut self.optimizer_state, gradient);
     }
 
-    /// Applies what was fetched, in this order; under bulk synchrony it is a round.
+    /// Applies what was fetched, in this order; under bulk mode it is a round.
     pub(super) fn absorb(
         &mut self,
         plan: &EpochPlan,
@@ -117,7 +117,7 @@ impl Head {
     ) -> Result<()> {
         let Range { start, .. } = cuts.range(part);
         let mut scratch = Vec::new();
-        if plan.synchrony == Synchrony::Bulk {
+        if plan.sync_mode == SyncMode::Bulk {
             let mut decoders = vec![Decoder::new(); fetched.len()];
             let updates = decoders
                 .iter_mut()

@@ -7,8 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use siren_core::wire::{self, Decoder};
 use siren_core::{
-    Clock, EpochPlan, Error, ErrorKind, Gradient, ParameterStore, Pulled, Receipt, Replica,
-    Requests, Result, Sealed, Snapshot, Status, StoreCosts, Synchrony, Update, Watermark,
+    Clock, EpochPlan, EpochSummary, Error, ErrorKind, Gradient, ParameterStore, PullOutcome,
+    PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot, Status, SyncMode, Update,
+    Watermark,
 };
 
 use super::calls::Calls;
@@ -38,7 +39,7 @@ pub struct CasStore {
 struct Whole {
     state: State,
     head: Head,
-    /// Updates of a round of bulk synchrony that is not complete, as [`wire`] writes them.
+    /// Updates of a round of bulk mode that is not complete, as [`wire`] writes them.
     kept: Vec<Vec<u8>>,
 }
 
@@ -149,17 +150,17 @@ impl Whole {
         Ok(marks)
     }
 
-    fn push(&mut self, update: &Update<'_>, dim: usize) -> Result<(Receipt, bool)> {
+    fn push(&mut self, update: &Update<'_>, dim: usize) -> Result<(PushOutcome, bool)> {
         let id = update.id;
         let plan = self.state.current(id.epoch)?.plan.clone();
         update::check(&plan, dim, update)?;
         let pushed = self.pushed()?;
         let counted = pushed[id.shard as usize].batches;
         if id.position < counted {
-            return Ok((Receipt::Duplicate, false));
+            return Ok((PushOutcome::Duplicate, false));
         }
         let floor = |marks: &[Watermark]| floor(&plan, marks.iter().map(|mark| mark.batches));
-        let bulk = plan.synchrony == Synchrony::Bulk;
+        let bulk = plan.sync_mode == SyncMode::Bulk;
         let round = plan.updates(id.position);
         if id.position > counted || (bulk && round > floor(&pushed)) {
             return Err(Error::new(
@@ -185,7 +186,7 @@ impl Whole {
             self.head.apply(&plan, 0, update, piece, &mut Vec::new())?;
             self.head.meta.sequence += 1;
         }
-        Ok((Receipt::Accepted, true))
+        Ok((PushOutcome::Accepted, true))
     }
 
     /// Applies the mean of the updates that were kept.
@@ -233,7 +234,7 @@ impl Whole {
         Ok(((), true))
     }
 
-    fn seal(&mut self, epoch: u64) -> Result<(Sealed, bool)> {
+    fn seal(&mut self, epoch: u64) -> Result<(EpochSummary, bool)> {
         if let Some(last) = self.state.last.as_ref().filter(|last| last.epoch == epoch) {
             return Ok((last.clone(), false));
         }
@@ -249,7 +250,7 @@ impl Whole {
         self.end_round(&plan)?;
         let meta = &self.head.meta;
         let updates = meta.marks.iter().map(|mark| plan.updates(mark.batches)).sum();
-        let sealed = Sealed {
+        let sealed = EpochSummary {
             epoch,
             version: meta.version,
             watermarks: meta.marks.clone(),
@@ -278,9 +279,9 @@ impl ParameterStore for CasStore {
 
     /// As many reads and writes as a push needs that is the only one; one that others overtake needs
     /// more.
-    fn costs(&self) -> StoreCosts {
+    fn request_costs(&self) -> RequestCosts {
         let read = Requests { reads: 1, writes: 0 };
-        StoreCosts {
+        RequestCosts {
             push: Requests { reads: 1, writes: 1 },
             pull: read,
             wait: read * 8,
@@ -297,7 +298,7 @@ impl ParameterStore for CasStore {
         self.change(|whole| whole.open(plan)).await
     }
 
-    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<Pulled> {
+    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<PullOutcome> {
         let mut delays = Delays::new(self.poll);
         let mut since = None;
         loop {
@@ -312,7 +313,7 @@ impl ParameterStore for CasStore {
                     replica.values.clone_from(&head.values);
                     replica.versions = vec![stamp];
                 }
-                return Ok(Pulled {
+                return Ok(PullOutcome {
                     version: head.meta.version,
                     copied: if is_new { self.dim } else { 0 },
                     waited: since.map_or(Duration::ZERO, |since| self.clock.now() - since),
@@ -323,11 +324,11 @@ impl ParameterStore for CasStore {
         }
     }
 
-    async fn push(&self, update: &Update<'_>) -> Result<Receipt> {
+    async fn push(&self, update: &Update<'_>) -> Result<PushOutcome> {
         self.change(|whole| whole.push(update, self.dim)).await
     }
 
-    async fn seal(&self, epoch: u64) -> Result<Sealed> {
+    async fn seal(&self, epoch: u64) -> Result<EpochSummary> {
         self.change(|whole| whole.seal(epoch)).await
     }
 
@@ -355,7 +356,7 @@ impl ParameterStore for CasStore {
             sealed_epochs: state.sealed_epochs,
             version: state.version,
             values: head.values,
-            slots: head.slots,
+            optimizer_state: head.optimizer_state,
         })
     }
 
@@ -379,8 +380,9 @@ impl ParameterStore for CasStore {
             state.sealed_epochs = snapshot.sealed_epochs;
             state.version = snapshot.version;
             (state.last, state.open) = (None, None);
-            let (values, slots) = (snapshot.values.clone(), snapshot.slots.clone());
-            let head = Head::new(state.taken, snapshot.version, values, slots);
+            let (values, optimizer_state) =
+                (snapshot.values.clone(), snapshot.optimizer_state.clone());
+            let head = Head::new(state.taken, snapshot.version, values, optimizer_state);
             let bytes = Whole { state, head, kept: Vec::new() }.encode()?;
             let written = match &tag {
                 Some(tag) => self.calls.put_if_unchanged(&self.key, tag, &bytes).await?,

@@ -1,4 +1,4 @@
-//! A part of the parameters, and what the update rule keeps of it.
+//! A part of the parameters, and what the optimizer keeps of it.
 //!
 //! In bytes, all numbers little-endian, without gaps:
 //!
@@ -41,7 +41,7 @@ pub(super) struct Meta {
     /// What of each shard it holds.
     pub(super) marks: Vec<Watermark>,
     len: usize,
-    slots: usize,
+    optimizer_state: usize,
 }
 
 /// A part.
@@ -49,7 +49,7 @@ pub(super) struct Meta {
 pub(super) struct Head {
     pub(super) meta: Meta,
     pub(super) values: Vec<f32>,
-    pub(super) slots: Vec<Vec<f32>>,
+    pub(super) optimizer_state: Vec<Vec<f32>>,
 }
 
 /// Bytes of what a part of an epoch with so many shards is.
@@ -77,7 +77,7 @@ impl Meta {
             [self.sequence, self.generation, self.version, self.staleness, self.staleness_max];
         bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         bytes.extend((self.len as u64).to_le_bytes());
-        bytes.extend((self.slots as u32).to_le_bytes());
+        bytes.extend((self.optimizer_state as u32).to_le_bytes());
         bytes.extend((self.marks.len() as u32).to_le_bytes());
         for mark in &self.marks {
             bytes.extend(mark.batches.to_le_bytes());
@@ -127,7 +127,7 @@ impl Meta {
             staleness: u64_at(40),
             staleness_max: u64_at(48),
             len: usize::try_from(u64_at(56)).unwrap_or(usize::MAX),
-            slots: u32_at(64) as usize,
+            optimizer_state: u32_at(64) as usize,
             marks: (0..shards).map(mark).collect(),
         };
         Ok(Some((meta, end)))
@@ -170,7 +170,7 @@ impl Head {
         generation: u64,
         version: u64,
         values: Vec<f32>,
-        slots: Vec<Vec<f32>>,
+        optimizer_state: Vec<Vec<f32>>,
     ) -> Self {
         let meta = Meta {
             sequence: 1,
@@ -178,17 +178,21 @@ impl Head {
             closed: true,
             version,
             len: values.len(),
-            slots: slots.len(),
+            optimizer_state: optimizer_state.len(),
             ..Meta::default()
         };
-        Self { meta, values, slots }
+        Self { meta, values, optimizer_state }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let numbers = self.values.len() * (1 + self.slots.len());
+        let numbers = self.values.len() * (1 + self.optimizer_state.len());
         let mut bytes =
             Vec::with_capacity(meta_len(self.meta.marks.len()) + 4 * numbers + 2 * CHECKSUM);
-        let meta = Meta { len: self.values.len(), slots: self.slots.len(), ..self.meta.clone() };
+        let meta = Meta {
+            len: self.values.len(),
+            optimizer_state: self.optimizer_state.len(),
+            ..self.meta.clone()
+        };
         meta.encode(&mut bytes);
         let mut write = |vectors: &[&[f32]]| {
             let start = bytes.len();
@@ -198,7 +202,7 @@ impl Head {
             bytes.extend(xxh3_64(&bytes[start..]).to_le_bytes());
         };
         write(&[&self.values]);
-        write(&self.slots.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        write(&self.optimizer_state.iter().map(Vec::as_slice).collect::<Vec<_>>());
         bytes
     }
 
@@ -212,14 +216,14 @@ impl Head {
             return corrupt("a part of the parameters ends early");
         }
         let rest = &bytes[at + 4 * len + CHECKSUM..];
-        let expected = len.checked_mul(4).and_then(|n| n.checked_mul(meta.slots));
+        let expected = len.checked_mul(4).and_then(|n| n.checked_mul(meta.optimizer_state));
         if expected.and_then(|n| n.checked_add(CHECKSUM)) != Some(rest.len()) {
-            return corrupt("a part of the parameters has slots of another length");
+            return corrupt("a part of the parameters has optimizer_state of another length");
         }
-        let mut all = vec![0.0; len * meta.slots];
+        let mut all = vec![0.0; len * meta.optimizer_state];
         read(rest, &mut all)?;
-        let slots = all.chunks(len.max(1)).map(<[f32]>::to_vec).collect();
-        Ok(Self { meta, values, slots })
+        let optimizer_state = all.chunks(len.max(1)).map(<[f32]>::to_vec).collect();
+        Ok(Self { meta, values, optimizer_state })
     }
 }
 
@@ -232,8 +236,8 @@ mod tests {
     use super::*;
 
     fn head() -> Head {
-        let slots = vec![vec![0.5, 0.25, -1.0], vec![9.0, 8.0, 7.0]];
-        let mut head = Head::new(3, 17, vec![1.0, -2.0, 3.5], slots);
+        let optimizer_state = vec![vec![0.5, 0.25, -1.0], vec![9.0, 8.0, 7.0]];
+        let mut head = Head::new(3, 17, vec![1.0, -2.0, 3.5], optimizer_state);
         head.meta.marks = vec![Watermark { batches: 1, examples: 2, loss: -0.125 }; 2];
         head.meta.staleness = 5;
         head.meta.staleness_max = 4;
@@ -245,9 +249,9 @@ mod tests {
         let head = head();
         let bytes = head.encode();
         assert_eq!(Head::decode(&bytes, 3).unwrap(), head);
-        let plain = Head { slots: vec![], ..head.clone() };
+        let plain = Head { optimizer_state: vec![], ..head.clone() };
         let bytes = plain.encode();
-        assert_eq!(Head::decode(&bytes, 3).unwrap().slots, plain.slots);
+        assert_eq!(Head::decode(&bytes, 3).unwrap().optimizer_state, plain.optimizer_state);
         assert_eq!(bytes.len(), pull_len(2, 3) + CHECKSUM);
     }
 

@@ -186,21 +186,23 @@ impl ObjectStore {
                 sealed_epochs: state.sealed_epochs,
                 version: state.version,
                 values: Vec::with_capacity(self.dim),
-                slots: Vec::new(),
+                optimizer_state: Vec::new(),
             };
             for (index, part) in parts.into_iter().enumerate() {
                 let head = part.ok_or_else(|| missing(index))?.head;
                 if index == 0 {
-                    snapshot.slots.resize_with(head.slots.len(), Vec::new);
+                    snapshot.optimizer_state.resize_with(head.optimizer_state.len(), Vec::new);
                 }
-                if head.meta.version != state.version || head.slots.len() != snapshot.slots.len() {
+                if head.meta.version != state.version
+                    || head.optimizer_state.len() != snapshot.optimizer_state.len()
+                {
                     return Err(Error::new(
                         ErrorKind::Corrupt,
                         format!("part {index} is not as the last epoch left the others"),
                     ));
                 }
                 snapshot.values.extend(head.values);
-                for (into, slot) in snapshot.slots.iter_mut().zip(head.slots) {
+                for (into, slot) in snapshot.optimizer_state.iter_mut().zip(head.optimizer_state) {
                     into.extend(slot);
                 }
             }
@@ -234,9 +236,10 @@ impl ObjectStore {
         stream::iter(0..cuts.parts)
             .map(|index| async move {
                 let range = cuts.range(index);
-                let slots = snapshot.slots.iter().map(|slot| slot[range.clone()].to_vec());
+                let optimizer_state =
+                    snapshot.optimizer_state.iter().map(|slot| slot[range.clone()].to_vec());
                 let values = snapshot.values[range.clone()].to_vec();
-                let head = Head::new(lineage, snapshot.version, values, slots.collect());
+                let head = Head::new(lineage, snapshot.version, values, optimizer_state.collect());
                 let key = self.keys.head(lineage, index);
                 self.patient.put_if_absent(&key, &head.encode()).await.map(drop)
             })

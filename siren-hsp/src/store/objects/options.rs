@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use siren_core::{Aggregation, Compression, EpochPlan, Requests, StoreCosts, Synchrony};
+use siren_core::{Aggregation, Compression, EpochPlan, RequestCosts, Requests, SyncMode};
 
 use super::keys::Cuts;
 
@@ -24,7 +24,7 @@ pub struct ObjectOptions {
     pub parts: u32,
     /// Whether this handle applies updates by itself, whenever somebody wants to see them. Then there
     /// are no aggregators: for tests, and for a store in this process. A pull makes more requests than
-    /// [`costs`](siren_core::ParameterStore::costs) says.
+    /// [`request_costs`](siren_core::ParameterStore::costs) says.
     pub inline: bool,
     /// How often a worker pushes: with the size of an update it says how many aggregators are needed.
     #[serde(rename = "cycle_s", with = "siren_core::seconds")]
@@ -76,12 +76,12 @@ impl ObjectOptions {
         Cuts { dim, parts }
     }
 
-    pub(super) fn costs(&self, cuts: Cuts) -> StoreCosts {
+    pub(super) fn request_costs(&self, cuts: Cuts) -> RequestCosts {
         let parts = cuts.parts as u64;
         let reads = |reads| Requests { reads, writes: 0 };
         // Delays that grow by half from one to the next, up to eight times the first.
         let polls = (1.0 / self.poll.as_secs_f64().max(1e-3)).ceil() as u64;
-        StoreCosts {
+        RequestCosts {
             push: Requests { writes: 1, reads: 0 },
             // The state and all parts, at most.
             pull: reads(1 + parts),
@@ -106,13 +106,13 @@ impl ObjectOptions {
         let part = 4 * cuts.dim.div_ceil(cuts.parts) as u64;
         // The part and what is kept of it, in use and in bytes; what is read at a time, also decoded.
         let round =
-            if plan.synchrony == Synchrony::Bulk { part * u64::from(plan.shards) } else { 0 };
-        let slots = plan.rule.slots() as u64;
-        let bytes = parts * (part * (3 + 2 * slots) + 2 * round.max(64 << 20).max(part));
+            if plan.sync_mode == SyncMode::Bulk { part * u64::from(plan.shards) } else { 0 };
+        let optimizer_state = plan.optimizer.state_vectors() as u64;
+        let bytes = parts * (part * (3 + 2 * optimizer_state) + 2 * round.max(64 << 20).max(part));
         let memory = u32::try_from(bytes.div_ceil(1 << 20) + 128).unwrap_or(u32::MAX);
         let looks = (1.0 / self.pace.as_secs_f64().max(1e-2)).ceil() as u64;
         let mut pushes = (workers / self.cycle.as_secs_f64().max(1e-3)).ceil() as u64;
-        if plan.synchrony == Synchrony::Bulk {
+        if plan.sync_mode == SyncMode::Bulk {
             // They come all at once, and a round is read as a whole.
             pushes = pushes.max(u64::from(plan.shards));
         }
@@ -136,7 +136,7 @@ fn streams(bytes: f64, cycle: Duration, bandwidth: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use siren_core::UpdateRule;
+    use siren_core::Optimizer;
 
     use super::super::tests::plan;
     use super::*;
@@ -155,7 +155,7 @@ mod tests {
 
         let options = ObjectOptions { cycle: half, ..ObjectOptions::default() };
         let dense =
-            EpochPlan { examples: 640, shards: 64, ..plan(Synchrony::Hybrid, UpdateRule::Sgd) };
+            EpochPlan { examples: 640, shards: 64, ..plan(SyncMode::Hybrid, Optimizer::Sgd) };
         assert_eq!(of(431_080, 8, &dense, &options).aggregators, 3);
         assert_eq!(of(431_080, 2, &dense, &options).aggregators, 2, "at most one for each part");
         let sparse = EpochPlan { compression: Compression::TopK { share: 0.01 }, ..dense.clone() };
@@ -167,14 +167,14 @@ mod tests {
     #[test]
     fn a_round_of_bulk_fits_into_an_aggregator() {
         let bulk =
-            EpochPlan { examples: 640, shards: 640, ..plan(Synchrony::Bulk, UpdateRule::ADAM) };
+            EpochPlan { examples: 640, shards: 640, ..plan(SyncMode::Bulk, Optimizer::ADAM) };
         let slow = ObjectOptions { cycle: Duration::from_secs(60), ..ObjectOptions::default() };
         let needed = of(1_000_000, 1, &bulk, &slow);
         // The updates of all workers as they come and decoded.
         assert!(u64::from(needed.memory_mb) > (2 * 640 * 4_000_000) >> 20, "{needed:?}");
         // Each of them read once, and once more where it is sparse.
         assert!(needed.requests_per_second.reads >= 2 * 640, "{needed:?}");
-        let hybrid = EpochPlan { synchrony: Synchrony::Hybrid, ..bulk };
+        let hybrid = EpochPlan { sync_mode: SyncMode::Hybrid, ..bulk };
         assert!(of(1_000_000, 1, &hybrid, &slow).memory_mb <= 512);
     }
 }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use siren_core::{
-    Context, EpochPlan, Error, ErrorKind, Result, Synchrony, UpdateId, Work, compute,
-};
+use siren_core::{Context, EpochPlan, Error, ErrorKind, Result, SyncMode, UpdateId, Work, compute};
 
 use super::calls::Calls;
 use super::head::Head;
@@ -17,7 +15,7 @@ use crate::objects::{Tag, Written};
 /// Updates that are read at the same time.
 const AT_ONCE: usize = 32;
 
-/// Bytes of updates that are held at the same time; a round of bulk synchrony may be more.
+/// Bytes of updates that are held at the same time; a round of bulk mode may be more.
 const HELD: usize = 64 << 20;
 
 /// Where a part's mathematics runs.
@@ -173,7 +171,7 @@ impl Part {
         let held = (HELD / bytes).max(1);
         // A sparse one may have to be read twice.
         let allowed = usize::try_from(reads / 2).unwrap_or(usize::MAX);
-        if open.plan.synchrony != Synchrony::Bulk {
+        if open.plan.sync_mode != SyncMode::Bulk {
             return todo.len().min(held).min(allowed);
         }
         let mut most = 0;
@@ -237,12 +235,12 @@ async fn fetch(
     }
 }
 
-/// What is applied at once: under bulk synchrony the updates of one round, otherwise all of them.
+/// What is applied at once: under bulk mode the updates of one round, otherwise all of them.
 fn rounds<'a>(
     plan: &EpochPlan,
     fetched: &'a [(UpdateId, Fetched)],
 ) -> Vec<&'a [(UpdateId, Fetched)]> {
-    if plan.synchrony != Synchrony::Bulk {
+    if plan.sync_mode != SyncMode::Bulk {
         return vec![fetched];
     }
     fetched.chunk_by(|(one, _), (next, _)| one.position == next.position).collect()

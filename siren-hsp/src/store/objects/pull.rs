@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use siren_core::{Clock, Error, ErrorKind, Pulled, Replica, Result};
+use siren_core::{Clock, Error, ErrorKind, PullOutcome, Replica, Result};
 
 use super::ObjectStore;
 use super::head::{Meta, pull_len};
@@ -57,7 +57,7 @@ impl ObjectStore {
         epoch: u64,
         replica: &mut Replica,
         progress: u64,
-    ) -> Result<Pulled> {
+    ) -> Result<PullOutcome> {
         let mut delays = Delays::new(self.options.poll);
         let mut since = None;
         let mut gathered: Option<Gathering> = None;
@@ -82,7 +82,10 @@ impl ObjectStore {
                 match self.gather(&session, ahead, &mut gathering, progress).await? {
                     Gathered::All => {
                         let waited = since.map_or(Duration::ZERO, |since| self.clock.now() - since);
-                        return Ok(Pulled { waited, ..copy(&session, &gathering.found, replica)? });
+                        return Ok(PullOutcome {
+                            waited,
+                            ..copy(&session, &gathering.found, replica)?
+                        });
                     }
                     Gathered::Outdated => continue,
                     Gathered::Short => gathered = Some(Gathering { again: true, ..gathering }),
@@ -275,7 +278,7 @@ fn ends_early(part: usize) -> Error {
 }
 
 /// Copies the parts that the replica does not have.
-fn copy(session: &Session, found: &[Option<Found>], replica: &mut Replica) -> Result<Pulled> {
+fn copy(session: &Session, found: &[Option<Found>], replica: &mut Replica) -> Result<PullOutcome> {
     let cuts = session.cuts;
     if replica.versions.len() != cuts.parts {
         replica.forget();
@@ -297,7 +300,7 @@ fn copy(session: &Session, found: &[Option<Found>], replica: &mut Replica) -> Re
             copied += range.len();
         }
     }
-    Ok(Pulled { version, copied, waited: Duration::ZERO })
+    Ok(PullOutcome { version, copied, waited: Duration::ZERO })
 }
 
 /// Delays that grow.

@@ -1,6 +1,6 @@
 //! Pushing: one object for each update.
 
-use siren_core::{Error, ErrorKind, Receipt, Result, Synchrony, Update};
+use siren_core::{Error, ErrorKind, PushOutcome, Result, SyncMode, Update};
 
 use super::session::Session;
 use super::state::{floor, not_open};
@@ -9,14 +9,14 @@ use crate::objects::Written;
 use crate::store::update;
 
 impl ObjectStore {
-    pub(super) async fn push_update(&self, update: &Update<'_>) -> Result<Receipt> {
+    pub(super) async fn push_update(&self, update: &Update<'_>) -> Result<PushOutcome> {
         let id = update.id;
         let session = self.session(id.epoch).await?;
         let plan = &session.plan;
         update::check(plan, self.dim, update)?;
         let counted = &mut *session.shards[id.shard as usize].lock().await;
         let round = plan.updates(id.position);
-        let bulk = plan.synchrony == Synchrony::Bulk;
+        let bulk = plan.sync_mode == SyncMode::Bulk;
         if id.position > *counted || (bulk && id.position == *counted && round > session.floor()) {
             let pushed = self.survey(&session).await?;
             session.pushed(&pushed);
@@ -34,7 +34,7 @@ impl ObjectStore {
             }
         }
         if id.position < *counted {
-            return Ok(Receipt::Duplicate);
+            return Ok(PushOutcome::Duplicate);
         }
         if id.position > *counted {
             return Err(Error::new(
@@ -50,9 +50,9 @@ impl ObjectStore {
         let written = self.calls.put_if_absent(&key, &bytes).await?;
         *counted = id.position + update.batches;
         Ok(match written {
-            Written::Done(_) => Receipt::Accepted,
+            Written::Done(_) => PushOutcome::Accepted,
             // By another attempt, or by an earlier try of which no answer came.
-            Written::Refused => Receipt::Duplicate,
+            Written::Refused => PushOutcome::Duplicate,
         })
     }
 

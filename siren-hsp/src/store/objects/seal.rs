@@ -1,7 +1,7 @@
 //! The barrier.
 
 use futures::{StreamExt, TryStreamExt, stream};
-use siren_core::{Error, ErrorKind, Result, Sealed};
+use siren_core::{EpochSummary, Error, ErrorKind, Result};
 
 use super::ObjectStore;
 use super::head::Meta;
@@ -14,7 +14,7 @@ use super::state::Open;
 const AT_ONCE: usize = 32;
 
 impl ObjectStore {
-    pub(super) async fn seal_epoch(&self, epoch: u64) -> Result<Sealed> {
+    pub(super) async fn seal_epoch(&self, epoch: u64) -> Result<EpochSummary> {
         let neither = || {
             Error::new(
                 ErrorKind::Conflict,
@@ -103,7 +103,7 @@ impl ObjectStore {
 }
 
 /// What a sealed epoch consists of; nothing while the parts do not hold the cut.
-fn report(epoch: u64, open: &Open, metas: &[Meta]) -> Result<Option<Sealed>> {
+fn report(epoch: u64, open: &Open, metas: &[Meta]) -> Result<Option<EpochSummary>> {
     let Some(first) = metas.first() else { return Ok(None) };
     let batches = first.marks.iter().map(|mark| mark.batches);
     let agree = metas.iter().all(|meta| meta.marks == first.marks && meta.version == first.version);
@@ -114,7 +114,7 @@ fn report(epoch: u64, open: &Open, metas: &[Meta]) -> Result<Option<Sealed>> {
         ));
     }
     let updates = batches.map(|batches| open.plan.updates(batches)).sum();
-    Ok(Some(Sealed {
+    Ok(Some(EpochSummary {
         epoch,
         version: first.version,
         watermarks: first.marks.clone(),

@@ -1,12 +1,12 @@
 //! Where a run is: the one object that decides what counts.
 
 use serde::{Deserialize, Serialize};
-use siren_core::{EpochPlan, Error, ErrorKind, Result, Sealed};
+use siren_core::{EpochPlan, EpochSummary, Error, ErrorKind, Result};
 
 use super::keys::Cuts;
 
 /// The version of the layout of all objects that this library writes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Where a run is. It is small, it is replaced by compare-and-swap only, and whatever has to be decided
 /// once is decided by one of its states: which restore won, which plan is open, which updates count and
@@ -25,7 +25,7 @@ pub(super) struct State {
     pub(super) sealed_epochs: u64,
     /// Updates that the parameters held at the last barrier.
     pub(super) version: u64,
-    pub(super) last: Option<Sealed>,
+    pub(super) last: Option<EpochSummary>,
     pub(super) open: Option<Open>,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Open {
     pub(super) generation: u64,
     pub(super) plan: EpochPlan,
     pub(super) aggregators: u32,
-    /// Batches of each shard that are to be applied. Under bulk synchrony it grows by whole rounds.
+    /// Batches of each shard that are to be applied. Under bulk mode it grows by whole rounds.
     pub(super) marks: Vec<u64>,
     /// Whether `marks` is final: no other update will ever count.
     pub(super) closed: bool,
@@ -130,7 +130,7 @@ impl State {
 impl Open {
     /// What of `pushed`, the batches of each shard that were pushed, is to be applied now.
     pub(super) fn ready(&self, pushed: &[u64]) -> Vec<u64> {
-        if self.plan.synchrony != siren_core::Synchrony::Bulk {
+        if self.plan.sync_mode != siren_core::SyncMode::Bulk {
             return pushed.to_vec();
         }
         let whole = floor(&self.plan, pushed.iter().copied()).saturating_mul(self.plan.local_steps);

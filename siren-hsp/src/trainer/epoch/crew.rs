@@ -10,7 +10,7 @@ use siren_core::{Aggregation, Completion, Error, ErrorKind, Invocation, Result, 
 use super::{EpochRun, GRACE, Launch, Running, at, charge};
 use crate::trainer::Event;
 use crate::trainer::forecast::{Crew, Terms};
-use crate::{Line, Reservation};
+use crate::{HistoryEvent, Reservation};
 
 /// The aggregators of an epoch under way.
 pub(super) struct CrewRun {
@@ -130,7 +130,12 @@ impl EpochRun<'_> {
                 );
                 return Err(Error::new(error.kind(), message).with_source(error));
             }
-            let line = Line::AggregatorRetried { epoch, aggregator, attempt, error: error.chain() };
+            let line = HistoryEvent::AggregatorRetried {
+                epoch,
+                aggregator,
+                attempt,
+                error: error.chain(),
+            };
             self.trainer.history.write(&line)?;
             self.trainer.tell(&Event::AggregatorRetried {
                 epoch,
@@ -150,7 +155,7 @@ impl EpochRun<'_> {
             return self.end_early(Ok(None)).await;
         };
         let usd = reservation.amount().dollars();
-        self.trainer.history.write(&Line::Reserved { epoch: self.plan.epoch, usd })?;
+        self.trainer.history.write(&HistoryEvent::Reserved { epoch: self.plan.epoch, usd })?;
         let delay = match self.crew.aggregators[aggregator as usize].failures {
             // Everybody waits for it.
             0 | 1 => Duration::ZERO,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use siren_core::{Sealed, WorkerReport};
+use siren_core::{EpochSummary, WorkerReport};
 
 use super::EpochRun;
 use crate::EpochRecord;
@@ -10,7 +10,7 @@ use crate::trainer::{Event, Forecast};
 
 impl EpochRun<'_> {
     /// The epoch as far as it is known before the evaluation.
-    pub(super) fn record(&self, sealed: &Sealed, elapsed: Duration) -> EpochRecord {
+    pub(super) fn record(&self, sealed: &EpochSummary, elapsed: Duration) -> EpochRecord {
         let workers = f64::from(self.plan.shards);
         let last = self.shards.iter().filter_map(|s| s.ended).max();
         let mut sums = WorkerReport::default();
@@ -24,7 +24,7 @@ impl EpochRun<'_> {
                 sums.queue += report.queue;
                 sums.wait += report.wait;
                 sums.usage.cpu += report.usage.cpu;
-                peak = peak.max(report.usage.peak_memory);
+                peak = peak.max(report.usage.peak_memory_bytes);
                 shared |= report.usage.shared;
             }
             memory += peak as f64 / (f64::from(self.allocation.memory_mb) * 1024.0 * 1024.0);
@@ -44,7 +44,7 @@ impl EpochRun<'_> {
             workers: self.plan.shards,
             workers_asked: self.plan.shards,
             memory_mb: self.allocation.memory_mb,
-            rate: self.plan.rate,
+            learning_rate: self.plan.learning_rate,
             loss: f64::NAN,
             accuracy: None,
             auc: None,

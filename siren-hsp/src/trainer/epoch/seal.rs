@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
-use siren_core::{Result, Sealed};
+use siren_core::{EpochSummary, Result};
 
 use super::{Ended, EpochRun, GRACE};
-use crate::Line;
+use crate::HistoryEvent;
 use crate::trainer::End;
 
 impl EpochRun<'_> {
@@ -20,7 +20,7 @@ impl EpochRun<'_> {
     }
 
     /// Seals while the aggregators go on, which apply what is left.
-    async fn seal_store(&mut self) -> Result<Sealed> {
+    async fn seal_store(&mut self) -> Result<EpochSummary> {
         let (seed, retry) = (self.seed(0), self.trainer.config.retry);
         let (store, epoch) = (Arc::clone(&self.trainer.parts.store), self.plan.epoch);
         let backend = Arc::clone(&self.trainer.parts.backend);
@@ -57,7 +57,7 @@ impl EpochRun<'_> {
         }
         self.cost += self.trainer.ledger.write_off();
         let usd = self.cost.dollars();
-        self.trainer.history.write(&Line::Settled { epoch: self.plan.epoch, usd })?;
+        self.trainer.history.write(&HistoryEvent::Settled { epoch: self.plan.epoch, usd })?;
         let record = self.record(&sealed, elapsed);
         let forecast = self.forecast();
         let end = self.end.take().transpose()?.flatten();

@@ -6,7 +6,7 @@ use std::task::Poll;
 use futures::FutureExt;
 use futures::executor::block_on;
 use futures::future::{join, join_all, poll_fn};
-use siren_core::{ParameterStore, Synchrony, UpdateRule};
+use siren_core::{Optimizer, ParameterStore, SyncMode};
 
 use super::handles::{expected, train};
 use super::support::{World, again, plan, yield_now};
@@ -15,19 +15,19 @@ use super::support::{World, again, plan, yield_now};
 #[test]
 fn lost_requests_and_lost_answers_change_nothing() {
     for parts in [1, 3] {
-        for (synchrony, rule) in [
-            (Synchrony::Hybrid, UpdateRule::Sgd),
-            (Synchrony::Bulk, UpdateRule::Momentum { momentum: 0.9 }),
+        for (sync_mode, optimizer) in [
+            (SyncMode::Hybrid, Optimizer::Sgd),
+            (SyncMode::Bulk, Optimizer::Momentum { momentum: 0.9 }),
         ] {
             for (throttle, lose) in [(50, 0), (0, 25), (20, 20)] {
-                let (world, plan) = (World::new(parts), plan(synchrony, rule));
+                let (world, plan) = (World::new(parts), plan(sync_mode, optimizer));
                 world.objects.throttle.store(throttle, Ordering::Relaxed);
                 world.objects.lose.store(lose, Ordering::Relaxed);
                 let (sealed, snapshot) = block_on(train(&world, &plan));
                 let fired = world.objects.fired.load(Ordering::Relaxed);
                 assert_eq!(fired, throttle + lose, "every fault fired");
                 let (expected, values) = expected(&plan);
-                assert_eq!(snapshot, values, "{synchrony:?}, {rule:?}");
+                assert_eq!(snapshot, values, "{sync_mode:?}, {optimizer:?}");
                 assert_eq!(sealed.watermarks, expected.watermarks);
             }
         }
@@ -38,7 +38,7 @@ fn lost_requests_and_lost_answers_change_nothing() {
 /// is sealed, or never.
 #[test]
 fn an_aggregator_that_stops_is_replaced_and_fenced() {
-    let plan = plan(Synchrony::Bulk, UpdateRule::Momentum { momentum: 0.9 });
+    let plan = plan(SyncMode::Bulk, Optimizer::Momentum { momentum: 0.9 });
     let (expected, values) = expected(&plan);
     let mut stopped = 0;
     for polls in 1..120 {
@@ -82,8 +82,8 @@ fn an_aggregator_that_stops_is_replaced_and_fenced() {
 /// Two aggregators for the same parts at the same time do everything once.
 #[test]
 fn two_aggregators_for_one_part_do_everything_once() {
-    for synchrony in [Synchrony::Hybrid, Synchrony::Bulk] {
-        let plan = plan(synchrony, UpdateRule::Sgd);
+    for sync_mode in [SyncMode::Hybrid, SyncMode::Bulk] {
+        let plan = plan(sync_mode, Optimizer::Sgd);
         let (expected, values) = expected(&plan);
         block_on(async {
             let world = World::new(2);
@@ -105,7 +105,7 @@ fn two_aggregators_for_one_part_do_everything_once() {
 /// and another one goes on.
 #[test]
 fn another_driver_finishes_a_seal_that_was_stopped_anywhere() {
-    let plan = plan(Synchrony::Hybrid, UpdateRule::Sgd);
+    let plan = plan(SyncMode::Hybrid, Optimizer::Sgd);
     let (expected, values) = expected(&plan);
     let mut stopped = 0;
     for polls in 1..400 {

@@ -5,8 +5,8 @@ use futures::future::{join, join_all};
 use std::sync::Arc;
 
 use siren_core::{
-    Batch, ErrorKind, Invocation, Layout, Metrics, ParameterStore, Receipt, Replica, Requests,
-    Result, Role, Sealed, Seed, Snapshot, Synchrony, UpdateRule, Worker, Workload,
+    Batch, EpochSummary, ErrorKind, Invocation, Layout, Metrics, Optimizer, ParameterStore,
+    PushOutcome, Replica, Requests, Result, Role, Seed, Snapshot, SyncMode, Worker, Workload,
 };
 
 use super::super::keys::Keys;
@@ -16,7 +16,7 @@ use crate::objects::Objects;
 use crate::{MemoryStore, ShardWorker};
 
 /// Trains an epoch with handles of their own for the driver, the workers and the aggregators.
-pub(super) async fn train(world: &World, plan: &siren_core::EpochPlan) -> (Sealed, Snapshot) {
+pub(super) async fn train(world: &World, plan: &siren_core::EpochPlan) -> (EpochSummary, Snapshot) {
     let driver = world.handle();
     let values = (0..DIM).map(|i| i as f32).collect();
     let initial = Snapshot::initial(values);
@@ -38,13 +38,16 @@ pub(super) async fn train(world: &World, plan: &siren_core::EpochPlan) -> (Seale
 }
 
 /// The same epoch in memory, the shards taking turns.
-pub(super) fn expected(plan: &siren_core::EpochPlan) -> (Sealed, Snapshot) {
+pub(super) fn expected(plan: &siren_core::EpochPlan) -> (EpochSummary, Snapshot) {
     let all: Vec<u64> = (0..plan.shards).map(|shard| plan.shard_len(shard)).collect();
     expected_of(plan, &all)
 }
 
 /// As [`expected`], with so many batches of each shard.
-pub(super) fn expected_of(plan: &siren_core::EpochPlan, batches: &[u64]) -> (Sealed, Snapshot) {
+pub(super) fn expected_of(
+    plan: &siren_core::EpochPlan,
+    batches: &[u64],
+) -> (EpochSummary, Snapshot) {
     block_on(async {
         let store = MemoryStore::new((0..DIM).map(|i| i as f32).collect()).unwrap();
         store.open(plan).await.unwrap();
@@ -64,17 +67,17 @@ pub(super) fn expected_of(plan: &siren_core::EpochPlan, batches: &[u64]) -> (Sea
 fn an_epoch_of_many_handles_is_that_of_one_store() {
     for parts in [1, 3] {
         // Where sums are exact in every order, or the order is that of rounds.
-        for (synchrony, rule) in [
-            (Synchrony::Hybrid, UpdateRule::Sgd),
-            (Synchrony::Stale { bound: 1 }, UpdateRule::Sgd),
-            (Synchrony::Bulk, UpdateRule::Sgd),
-            (Synchrony::Bulk, UpdateRule::Momentum { momentum: 0.9 }),
-            (Synchrony::Bulk, UpdateRule::ADAM),
+        for (sync_mode, optimizer) in [
+            (SyncMode::Hybrid, Optimizer::Sgd),
+            (SyncMode::Stale { bound: 1 }, Optimizer::Sgd),
+            (SyncMode::Bulk, Optimizer::Sgd),
+            (SyncMode::Bulk, Optimizer::Momentum { momentum: 0.9 }),
+            (SyncMode::Bulk, Optimizer::ADAM),
         ] {
-            let plan = plan(synchrony, rule);
+            let plan = plan(sync_mode, optimizer);
             let (sealed, snapshot) = block_on(train(&World::new(parts), &plan));
             let (expected, values) = expected(&plan);
-            assert_eq!(snapshot, values, "{synchrony:?}, {rule:?}");
+            assert_eq!(snapshot, values, "{sync_mode:?}, {optimizer:?}");
             assert_eq!(
                 (sealed.version, &sealed.watermarks),
                 (expected.version, &expected.watermarks)
@@ -87,7 +90,7 @@ fn an_epoch_of_many_handles_is_that_of_one_store() {
 fn nothing_is_left_lying_after_an_epoch() {
     block_on(async {
         let world = World::new(3);
-        train(&world, &plan(Synchrony::Hybrid, UpdateRule::Sgd)).await;
+        train(&world, &plan(SyncMode::Hybrid, Optimizer::Sgd)).await;
         assert_eq!(world.objects.inner.len(), 1 + 3, "the state and the parts");
     });
 }
@@ -96,7 +99,7 @@ fn nothing_is_left_lying_after_an_epoch() {
 #[test]
 fn a_push_after_the_seal_of_another_handle_changes_nothing() {
     block_on(async {
-        let (world, plan) = (World::new(2), plan(Synchrony::Hybrid, UpdateRule::Sgd));
+        let (world, plan) = (World::new(2), plan(SyncMode::Hybrid, Optimizer::Sgd));
         let driver = world.driver(&plan).await;
         let worker = world.handle();
         let gradient = gradient(0, 0);
@@ -105,7 +108,7 @@ fn a_push_after_the_seal_of_another_handle_changes_nothing() {
         let before = driver.snapshot().await.unwrap();
         assert_eq!((sealed.version, before.version), (1, 1));
         match worker.push(&update(&plan, 0, 1, &gradient)).await {
-            Ok(receipt) => assert_eq!(receipt, Receipt::Accepted),
+            Ok(push_outcome) => assert_eq!(push_outcome, PushOutcome::Accepted),
             Err(error) => assert_eq!(error.kind(), ErrorKind::Fenced),
         }
         let late = worker.pull(0, &mut Replica::new(), 0).await.unwrap_err();
@@ -125,7 +128,7 @@ fn a_push_after_the_seal_of_another_handle_changes_nothing() {
 #[test]
 fn a_push_to_an_epoch_before_a_restore_changes_nothing() {
     block_on(async {
-        let (world, plan) = (World::new(2), plan(Synchrony::Hybrid, UpdateRule::Sgd));
+        let (world, plan) = (World::new(2), plan(SyncMode::Hybrid, Optimizer::Sgd));
         let driver = world.driver(&plan).await;
         let worker = world.handle();
         let gradient = gradient(0, 0);
@@ -143,7 +146,7 @@ fn a_push_to_an_epoch_before_a_restore_changes_nothing() {
 #[test]
 fn a_status_counts_what_other_handles_pushed_and_nobody_applied() {
     block_on(async {
-        let (world, plan) = (World::new(2), plan(Synchrony::Bulk, UpdateRule::Sgd));
+        let (world, plan) = (World::new(2), plan(SyncMode::Bulk, Optimizer::Sgd));
         let driver = world.driver(&plan).await;
         world.handle().push(&update(&plan, 1, 0, &gradient(1, 0))).await.unwrap();
         let status = driver.status().await.unwrap();
@@ -152,7 +155,7 @@ fn a_status_counts_what_other_handles_pushed_and_nobody_applied() {
         assert_eq!((marks[0].batches, status.version), (0, 0));
         // A new attempt at the shard, which starts there.
         let pushed = world.handle().push(&update(&plan, 1, 0, &gradient(1, 0))).await;
-        assert_eq!(pushed.unwrap(), Receipt::Duplicate);
+        assert_eq!(pushed.unwrap(), PushOutcome::Duplicate);
         let early = world.handle().push(&update(&plan, 1, 2, &gradient(1, 2))).await;
         assert_eq!(early.unwrap_err().kind(), ErrorKind::Conflict);
     });
@@ -162,7 +165,7 @@ fn a_status_counts_what_other_handles_pushed_and_nobody_applied() {
 #[test]
 fn a_long_list_is_read_to_its_end() {
     block_on(async {
-        let plan = plan(Synchrony::Hybrid, UpdateRule::Sgd);
+        let plan = plan(SyncMode::Hybrid, Optimizer::Sgd);
         let plan = siren_core::EpochPlan { examples: 2_300, shards: 1, ..plan };
         let world = World::new(1);
         let driver = world.driver(&plan).await;
@@ -181,7 +184,7 @@ fn a_long_list_is_read_to_its_end() {
 #[test]
 fn an_update_that_appears_again_is_ignored() {
     block_on(async {
-        let (world, plan) = (World::new(1), plan(Synchrony::Hybrid, UpdateRule::Sgd));
+        let (world, plan) = (World::new(1), plan(SyncMode::Hybrid, Optimizer::Sgd));
         let driver = world.driver(&plan).await;
         let worker = world.handle();
         let updates = [gradient(0, 0), gradient(0, 1)];
@@ -210,7 +213,7 @@ fn an_update_that_appears_again_is_ignored() {
 #[test]
 fn an_aggregator_stops_when_its_requests_are_used_up() {
     block_on(async {
-        let (world, plan) = (World::new(2), plan(Synchrony::Hybrid, UpdateRule::Sgd));
+        let (world, plan) = (World::new(2), plan(SyncMode::Hybrid, Optimizer::Sgd));
         let driver = world.driver(&plan).await;
         let handle = world.handle();
         let context = Bench::new(&world, &handle);
@@ -256,7 +259,7 @@ impl Workload for Idle {
 fn a_worker_reports_the_requests_that_it_made() {
     block_on(async {
         let workload = Idle(Layout::flat("w", DIM).unwrap());
-        let plan = plan(Synchrony::Hybrid, UpdateRule::Sgd);
+        let plan = plan(SyncMode::Hybrid, Optimizer::Sgd);
         let plan = siren_core::EpochPlan { layout: workload.0.hash(), ..plan };
         let world = World::new(2);
         let _driver = world.driver(&plan).await;
@@ -278,7 +281,7 @@ fn a_worker_reports_the_requests_that_it_made() {
 #[test]
 fn a_pull_asks_only_for_parts_that_change() {
     block_on(async {
-        let (parts, plan) = (3, plan(Synchrony::Hybrid, UpdateRule::Sgd));
+        let (parts, plan) = (3, plan(SyncMode::Hybrid, Optimizer::Sgd));
         let world = World::new(parts);
         let _driver = world.driver(&plan).await;
         let (worker, other) = (world.handle(), world.handle());
@@ -329,7 +332,7 @@ fn a_pull_asks_only_for_parts_that_change() {
 #[test]
 fn a_pull_that_waits_reads_what_is_short() {
     block_on(async {
-        let plan = plan(Synchrony::Bulk, UpdateRule::Sgd);
+        let plan = plan(SyncMode::Bulk, Optimizer::Sgd);
         let world = World::new(2);
         let driver = world.driver(&plan).await;
         let (worker, handle) = (world.handle(), world.handle());

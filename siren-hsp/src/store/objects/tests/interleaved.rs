@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures::executor::block_on;
 use rand::Rng;
-use siren_core::{EpochPlan, ParameterStore, Sealed, Seed, Synchrony, UpdateRule};
+use siren_core::{EpochPlan, EpochSummary, Optimizer, ParameterStore, Seed, SyncMode};
 
 use super::handles::expected_of;
 use super::support::{World, again, plan};
@@ -27,7 +27,7 @@ fn aggregator<'a>(world: &'a World, plan: &'a EpochPlan, number: u32) -> Actor<'
     Box::pin(async move { while world.aggregate(plan, number).await.is_err() {} })
 }
 
-fn sealer(world: &World) -> Actor<'_, Sealed> {
+fn sealer(world: &World) -> Actor<'_, EpochSummary> {
     Box::pin(async move {
         let driver = world.handle();
         again(async || driver.seal(0).await).await
@@ -40,8 +40,8 @@ fn random_orders_give_exactly_what_the_seal_reports() {
     for run in 0..300 {
         let mut random = Seed::new(run).rng();
         let mut below = move |end: usize| random.next_u32() as usize % end;
-        let synchrony = [Synchrony::Hybrid, Synchrony::Bulk, Synchrony::Stale { bound: 1 }];
-        let plan = plan(synchrony[below(3)], UpdateRule::Sgd);
+        let sync_mode = [SyncMode::Hybrid, SyncMode::Bulk, SyncMode::Stale { bound: 1 }];
+        let plan = plan(sync_mode[below(3)], Optimizer::Sgd);
         let world = World::new(1 + below(3) as u32);
         block_on(world.driver(&plan));
         world.objects.throttle.store(below(20) as u64, Ordering::Relaxed);
@@ -55,7 +55,7 @@ fn random_orders_give_exactly_what_the_seal_reports() {
             .map(|index| Some(aggregator(&world, &plan, number(index))))
             .collect();
         let mut asleep: Vec<Actor<'_>> = Vec::new();
-        let mut drivers: Vec<Actor<'_, Sealed>> = Vec::new();
+        let mut drivers: Vec<Actor<'_, EpochSummary>> = Vec::new();
         let seal_at = below(2_000);
         let mut steps = 0;
         let sealed = loop {
@@ -103,7 +103,7 @@ fn random_orders_give_exactly_what_the_seal_reports() {
         let driver = world.handle();
         let check = || {
             let found = block_on(again(async || driver.snapshot().await));
-            assert_eq!(found, values, "run {run}, {:?}", plan.synchrony);
+            assert_eq!(found, values, "run {run}, {:?}", plan.sync_mode);
             assert_eq!(block_on(again(async || driver.seal(0).await)), sealed);
         };
         assert_eq!(sealed.watermarks, expected.watermarks, "run {run}");

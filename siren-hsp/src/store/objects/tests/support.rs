@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use siren_core::{
-    Clock, Context, DataSource, EpochPlan, Error, ErrorKind, Gradient, Invocation, ParameterStore,
-    Replica, Requests, Result, Role, Seed, Snapshot, Synchrony, Task, Time, Update, UpdateId,
-    UpdateRule, Usage, Work, WorkerReport,
+    Clock, ComputeTask, Context, DataSource, EpochPlan, Error, ErrorKind, Gradient, Invocation,
+    Optimizer, ParameterStore, Replica, Requests, Result, Role, Seed, Snapshot, SyncMode, Time,
+    Update, UpdateId, Usage, Work, WorkerReport,
 };
 
 use super::super::{ObjectOptions, ObjectStore};
@@ -173,7 +173,7 @@ impl World {
         let mut replica = Replica::new();
         let mut position = 0;
         while position < plan.shard_len(shard) {
-            let progress = plan.synchrony.progress(plan.updates(position));
+            let progress = plan.sync_mode.progress(plan.updates(position));
             let version = loop {
                 match handle.pull(plan.epoch, &mut replica, progress).await {
                     Ok(pulled) => break pulled.version,
@@ -206,7 +206,7 @@ pub(super) async fn again<T>(call: impl AsyncFn() -> Result<T>) -> T {
     panic!("it fails for ever");
 }
 
-pub(in crate::store::objects) fn plan(synchrony: Synchrony, rule: UpdateRule) -> EpochPlan {
+pub(in crate::store::objects) fn plan(sync_mode: SyncMode, optimizer: Optimizer) -> EpochPlan {
     EpochPlan {
         run: "test".into(),
         epoch: 0,
@@ -216,11 +216,11 @@ pub(in crate::store::objects) fn plan(synchrony: Synchrony, rule: UpdateRule) ->
         batch_size: 1,
         shards: 3,
         local_steps: 1,
-        rule,
-        rate: 0.5,
+        optimizer,
+        learning_rate: 0.5,
         weight_decay: 0.0,
         clip_norm: None,
-        synchrony,
+        sync_mode,
         compression: siren_core::Compression::None,
     }
 }
@@ -302,7 +302,7 @@ impl Context for Bench<'_> {
         Usage::default()
     }
 
-    async fn compute(&self, _: Work, task: Task) -> Result<Duration> {
+    async fn compute(&self, _: Work, task: ComputeTask) -> Result<Duration> {
         task();
         yield_now().await;
         Ok(Duration::ZERO)

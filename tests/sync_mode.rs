@@ -1,4 +1,4 @@
-//! Bulk and stale synchrony, which HSP is compared with: the same worker, store and trainer.
+//! Bulk and stale mode, which HSP is compared with: the same worker, store and trainer.
 
 mod support;
 
@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use siren::{
-    Backend, Batch, Clock, Completion, Config, DataSource, Error, ErrorKind, Event, Fixed,
-    Invocation, Local, MemoryStore, Observer, ParameterStore, Parts, Platform, Pulled, Receipt,
-    Replica, Result, Retry, Sealed, Seed, ShardWorker, Snapshot, Status, Stop, StopReason, Stream,
-    Synchrony, Task, Trainer, Update, Usd, Work, Workload, async_trait,
+    Backend, Batch, Clock, Completion, ComputeTask, Config, DataSource, EpochSummary, Error,
+    ErrorKind, Event, FixedScheduler, Invocation, Local, MemoryStore, Observer, ParameterStore,
+    Platform, PullOutcome, PushOutcome, Replica, Result, Retry, Seed, ShardWorker, Snapshot,
+    Status, StopReason, StopRules, Stream, SyncMode, Trainer, TrainerParts, Update, Usd, Work,
+    Workload, async_trait,
 };
 use support::{Fault, Linear, parts, parts_on, quick, rows};
 
@@ -17,7 +18,7 @@ use support::{Fault, Linear, parts, parts_on, quick, rows};
 const LONG: Option<std::time::Duration> = Some(std::time::Duration::from_secs(30));
 
 fn bulk() -> Config {
-    Config { synchrony: Synchrony::Bulk, ..quick() }
+    Config { sync_mode: SyncMode::Bulk, ..quick() }
 }
 
 /// Bulk with four workers is SGD on the mean of their gradients, to the last bit and every time,
@@ -25,9 +26,9 @@ fn bulk() -> Config {
 #[tokio::test]
 async fn bulk_equals_a_plain_loop_over_the_means_of_rounds_to_the_last_bit() {
     const WORKERS: u32 = 4;
-    let config = Config { stop: Stop { epochs: 2, ..Stop::default() }, ..bulk() };
+    let config = Config { stop: StopRules { epochs: 2, ..StopRules::default() }, ..bulk() };
     let (workload, data) = (Linear::new(), rows(1_024));
-    let (parts, _, _) = parts(data.clone(), Fixed::new(WORKERS, 1_769), []);
+    let (parts, _, _) = parts(data.clone(), FixedScheduler::new(WORKERS, 1_769), []);
     let trained = Trainer::new(parts, config.clone()).unwrap().run().await.unwrap();
 
     let mut params = workload.init(Seed::new(0).split(Stream::Init, &[])).unwrap();
@@ -46,7 +47,7 @@ async fn bulk_equals_a_plain_loop_over_the_means_of_rounds_to_the_last_bit() {
                 workload.gradient(&params, &batch, seed, &mut gradient).unwrap();
                 mean.iter_mut().zip(gradient).for_each(|(mean, g)| *mean += 0.25 * g);
             }
-            params.iter_mut().zip(mean).for_each(|(p, mean)| *p -= plan.rate * mean);
+            params.iter_mut().zip(mean).for_each(|(p, mean)| *p -= plan.learning_rate * mean);
         }
     }
     assert_eq!(trained.values, params);
@@ -58,15 +59,18 @@ async fn bulk_equals_a_plain_loop_over_the_means_of_rounds_to_the_last_bit() {
 /// tried again, and every batch counts once.
 #[tokio::test]
 async fn a_dead_worker_is_waited_for_and_nothing_is_lost() {
-    for synchrony in [Synchrony::Bulk, Synchrony::Stale { bound: 1 }] {
+    for sync_mode in [SyncMode::Bulk, SyncMode::Stale { bound: 1 }] {
         for fault in [Fault::Throttled, Fault::AnswerLost, Fault::StopsEarly, Fault::Dies] {
-            let config = Config { synchrony, batch_size: 10, ..bulk() };
-            let config = Config { stop: Stop { epochs: 1, ..Stop::default() }, ..config };
-            let (parts, backend, _) =
-                parts(rows(1_000), Fixed::new(4, 1_769), [Fault::None, fault, fault, Fault::None]);
+            let config = Config { sync_mode, batch_size: 10, ..bulk() };
+            let config = Config { stop: StopRules { epochs: 1, ..StopRules::default() }, ..config };
+            let (parts, backend, _) = parts(
+                rows(1_000),
+                FixedScheduler::new(4, 1_769),
+                [Fault::None, fault, fault, Fault::None],
+            );
             let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
             let epoch = &trained.record.epochs[0];
-            assert_eq!((epoch.batches, epoch.complete), (100, true), "{synchrony:?}, {fault:?}");
+            assert_eq!((epoch.batches, epoch.complete), (100, true), "{sync_mode:?}, {fault:?}");
             assert!(backend.fired() >= 2);
         }
     }
@@ -76,23 +80,23 @@ async fn a_dead_worker_is_waited_for_and_nothing_is_lost() {
 /// the money that they held pays for more epochs, if there are more to come.
 #[tokio::test]
 async fn workers_do_not_wait_for_a_shard_that_nobody_pays_for() {
-    for (synchrony, epochs, reason) in [
-        (Synchrony::Bulk, 3, StopReason::Epochs),
-        (Synchrony::Stale { bound: 1 }, 3, StopReason::Epochs),
-        (Synchrony::Bulk, 1, StopReason::Budget),
+    for (sync_mode, epochs, reason) in [
+        (SyncMode::Bulk, 3, StopReason::Epochs),
+        (SyncMode::Stale { bound: 1 }, 3, StopReason::Epochs),
+        (SyncMode::Bulk, 1, StopReason::Budget),
     ] {
         // Pays for a part of a second of each worker, so that all of it is reserved; and a bill that is
         // unknown counts as all that was reserved.
         let budget = Some(Usd::new(4e-5));
-        let stop = Stop { epochs, budget, wall_time: LONG, ..Stop::default() };
-        let config = Config { synchrony, batch_size: 10, stop, ..bulk() };
+        let stop = StopRules { epochs, budget, time_limit: LONG, ..StopRules::default() };
+        let config = Config { sync_mode, batch_size: 10, stop, ..bulk() };
         // More workers than threads, so that nobody's own timeout ends a wait.
-        let (parts, _, _) = parts(rows(1_000), Fixed::new(4, 1_769), []);
+        let (parts, _, _) = parts(rows(1_000), FixedScheduler::new(4, 1_769), []);
         let backend = Arc::new(support::Forgetful::new(parts.backend, 1));
-        let parts = Parts { backend: backend.clone(), ..parts };
+        let parts = TrainerParts { backend: backend.clone(), ..parts };
         let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
         assert!(backend.fired());
-        assert_eq!(trained.outcome.reason, reason, "{synchrony:?}: {:?}", trained.outcome);
+        assert_eq!(trained.outcome.reason, reason, "{sync_mode:?}: {:?}", trained.outcome);
         if let (StopReason::Epochs, Some(last)) = (reason, trained.record.epochs.last()) {
             assert!(last.complete && last.epoch == 2, "{last:?}");
         }
@@ -103,12 +107,12 @@ async fn workers_do_not_wait_for_a_shard_that_nobody_pays_for() {
 #[tokio::test]
 async fn a_shard_that_nobody_waits_for_is_paid_for_when_others_are_done() {
     let budget = Some(Usd::new(4e-5));
-    let stop = Stop { epochs: 1, budget, wall_time: LONG, ..Stop::default() };
-    let synchrony = Synchrony::Stale { bound: 1_000 };
-    let config = Config { synchrony, batch_size: 10, stop, ..bulk() };
-    let (parts, _, _) = parts(rows(1_000), Fixed::new(2, 1_769), []);
+    let stop = StopRules { epochs: 1, budget, time_limit: LONG, ..StopRules::default() };
+    let sync_mode = SyncMode::Stale { bound: 1_000 };
+    let config = Config { sync_mode, batch_size: 10, stop, ..bulk() };
+    let (parts, _, _) = parts(rows(1_000), FixedScheduler::new(2, 1_769), []);
     let backend = Arc::new(support::Forgetful::new(parts.backend, 1));
-    let parts = Parts { backend: backend.clone(), ..parts };
+    let parts = TrainerParts { backend: backend.clone(), ..parts };
     let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
     assert!(backend.fired());
     assert!(trained.record.epochs[0].complete, "{:?}", trained.record.epochs[0]);
@@ -119,9 +123,9 @@ async fn a_shard_that_nobody_waits_for_is_paid_for_when_others_are_done() {
 async fn a_shard_that_others_wait_for_is_tried_again_at_once() {
     let day = std::time::Duration::from_secs(86_400);
     let retry = Retry { delay: day, longest: day, ..Retry::default() };
-    let stop = Stop { epochs: 1, wall_time: LONG, ..Stop::default() };
+    let stop = StopRules { epochs: 1, time_limit: LONG, ..StopRules::default() };
     let config = Config { retry, batch_size: 10, stop, ..bulk() };
-    let (parts, _, _) = parts(rows(1_000), Fixed::new(4, 1_769), [Fault::Throttled]);
+    let (parts, _, _) = parts(rows(1_000), FixedScheduler::new(4, 1_769), [Fault::Throttled]);
     let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
     assert_eq!(trained.outcome.reason, StopReason::Epochs);
 }
@@ -130,7 +134,7 @@ async fn a_shard_that_others_wait_for_is_tried_again_at_once() {
 /// nobody dies.
 #[tokio::test]
 async fn a_worker_that_waits_for_others_hands_back_its_shard_in_time() {
-    let stop = Stop { epochs: 1, wall_time: LONG, ..Stop::default() };
+    let stop = StopRules { epochs: 1, time_limit: LONG, ..StopRules::default() };
     let config = Config { batch_size: 10, stop, ..bulk() };
     let (workload, train) = (Linear::new(), rows(1_000));
     let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
@@ -139,13 +143,13 @@ async fn a_worker_that_waits_for_others_hands_back_its_shard_in_time() {
     let local = Local::with_threads(worker, store.clone(), train.clone(), 4).unwrap();
     let failures = Failures::default();
     let seen = failures.clone();
-    let parts = Parts {
+    let parts = TrainerParts {
         workload,
         held_out: None,
         train,
         store,
         backend: Arc::new(Stalling(local)),
-        scheduler: Box::new(Fixed::new(4, 1_769)),
+        scheduler: Box::new(FixedScheduler::new(4, 1_769)),
     };
     let trainer = Trainer::new(parts, config).unwrap().with_observer(failures);
     let trained = trainer.run().await.unwrap();
@@ -168,7 +172,7 @@ impl Backend for Stalling {
         self.0.platform()
     }
 
-    async fn compute(&self, work: Work, task: Task) -> Result<std::time::Duration> {
+    async fn compute(&self, work: Work, task: ComputeTask) -> Result<std::time::Duration> {
         self.0.compute(work, task).await
     }
 
@@ -208,7 +212,7 @@ struct Watched {
 
 #[async_trait]
 impl ParameterStore for Watched {
-    async fn push(&self, update: &Update<'_>) -> Result<Receipt> {
+    async fn push(&self, update: &Update<'_>) -> Result<PushOutcome> {
         let status = self.inner.status().await?;
         let marks = status.open.ok_or_else(|| Error::new(ErrorKind::Fenced, "sealed"))?;
         let slowest = marks.iter().map(|mark| mark.batches).min().unwrap();
@@ -219,8 +223,8 @@ impl ParameterStore for Watched {
     fn dim(&self) -> usize {
         self.inner.dim()
     }
-    fn costs(&self) -> siren::StoreCosts {
-        self.inner.costs()
+    fn request_costs(&self) -> siren::RequestCosts {
+        self.inner.request_costs()
     }
     fn requests(&self) -> Option<siren::Requests> {
         self.inner.requests()
@@ -238,10 +242,10 @@ impl ParameterStore for Watched {
     async fn open(&self, plan: &siren::EpochPlan) -> Result<()> {
         self.inner.open(plan).await
     }
-    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<Pulled> {
+    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<PullOutcome> {
         self.inner.pull(epoch, replica, progress).await
     }
-    async fn seal(&self, epoch: u64) -> Result<Sealed> {
+    async fn seal(&self, epoch: u64) -> Result<EpochSummary> {
         self.inner.seal(epoch).await
     }
     async fn status(&self) -> Result<Status> {
@@ -256,7 +260,7 @@ impl ParameterStore for Watched {
 }
 
 /// The largest lead of a run in which one worker of four starts late.
-async fn lead(synchrony: Synchrony) -> u64 {
+async fn lead(sync_mode: SyncMode) -> u64 {
     let workload = Linear::new();
     let store = Arc::new(Watched {
         inner: MemoryStore::initialised(&*workload, 0).unwrap(),
@@ -265,10 +269,11 @@ async fn lead(synchrony: Synchrony) -> u64 {
     // The throttled worker comes back after a while.
     let delay = std::time::Duration::from_millis(50);
     let retry = Retry { delay, longest: delay, ..Retry::default() };
-    let stop = Stop { epochs: 1, ..Stop::default() };
-    let config = Config { synchrony, batch_size: 5, stop, retry, ..quick() };
+    let stop = StopRules { epochs: 1, ..StopRules::default() };
+    let config = Config { sync_mode, batch_size: 5, stop, retry, ..quick() };
     let faults = [Fault::Throttled, Fault::None, Fault::None, Fault::None, Fault::Throttled];
-    let (parts, _, store) = parts_on(workload, store, rows(2_000), Fixed::new(4, 1_769), faults);
+    let (parts, _, store) =
+        parts_on(workload, store, rows(2_000), FixedScheduler::new(4, 1_769), faults);
     let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
     assert_eq!(trained.record.epochs[0].batches, 400);
     store.lead.load(Ordering::Relaxed)
@@ -276,21 +281,21 @@ async fn lead(synchrony: Synchrony) -> u64 {
 
 #[tokio::test]
 async fn no_worker_is_further_ahead_than_its_synchrony_allows() {
-    assert!(lead(Synchrony::Hybrid).await > 3, "nobody was ahead, so nothing is shown");
-    assert_eq!(lead(Synchrony::Bulk).await, 0);
-    assert_eq!(lead(Synchrony::Stale { bound: 0 }).await, 0);
-    assert!((1..=3).contains(&lead(Synchrony::Stale { bound: 3 }).await));
+    assert!(lead(SyncMode::Hybrid).await > 3, "nobody was ahead, so nothing is shown");
+    assert_eq!(lead(SyncMode::Bulk).await, 0);
+    assert_eq!(lead(SyncMode::Stale { bound: 0 }).await, 0);
+    assert!((1..=3).contains(&lead(SyncMode::Stale { bound: 3 }).await));
 }
 
 /// Waits for other workers are told apart from pulls and pushes.
 #[tokio::test]
 async fn waits_for_rounds_are_in_the_record() {
-    for (synchrony, waits) in [(Synchrony::Hybrid, false), (Synchrony::Bulk, true)] {
-        let (parts, _, _) = parts(rows(4_000), Fixed::new(8, 1_769), []);
-        let stop = Stop { epochs: 1, ..Stop::default() };
-        let config = Config { synchrony, stop, ..quick() };
+    for (sync_mode, waits) in [(SyncMode::Hybrid, false), (SyncMode::Bulk, true)] {
+        let (parts, _, _) = parts(rows(4_000), FixedScheduler::new(8, 1_769), []);
+        let stop = StopRules { epochs: 1, ..StopRules::default() };
+        let config = Config { sync_mode, stop, ..quick() };
         let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
         let epoch = &trained.record.epochs[0];
-        assert_eq!(epoch.round_wait_s > 0.0, waits, "{synchrony:?}: {epoch:?}");
+        assert_eq!(epoch.round_wait_s > 0.0, waits, "{sync_mode:?}: {epoch:?}");
     }
 }

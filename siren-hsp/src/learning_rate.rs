@@ -6,11 +6,11 @@ use siren_core::{Error, Result};
 /// A learning rate that may change from epoch to epoch. It is constant within one, because the
 /// workers' local steps and the store's updates must agree on it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rate {
+pub struct LearningRate {
     /// The largest rate.
     pub base: f32,
     /// How it falls.
-    pub decay: Decay,
+    pub decay: LrDecay,
     /// Epochs over which it first rises to the base in equal steps: with w of them, epoch e has
     /// (e + 1) / (w + 1) of it. Zero for none.
     pub warmup: u64,
@@ -20,7 +20,7 @@ pub struct Rate {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Decay {
+pub enum LrDecay {
     /// It stays.
     Constant,
     /// `base * factor^e`.
@@ -45,19 +45,19 @@ pub enum Decay {
     },
 }
 
-impl From<f32> for Rate {
+impl From<f32> for LearningRate {
     /// A constant rate.
     fn from(base: f32) -> Self {
-        Self { base, decay: Decay::Constant, warmup: 0 }
+        Self { base, decay: LrDecay::Constant, warmup: 0 }
     }
 }
 
-impl Rate {
+impl LearningRate {
     /// The rate of an epoch, counted from 0.
     ///
     /// ```
-    /// use siren_hsp::{Decay, Rate};
-    /// let rate = Rate { base: 0.1, decay: Decay::Step { factor: 0.5, every: 2 }, warmup: 1 };
+    /// use siren_hsp::{LrDecay, LearningRate};
+    /// let rate = LearningRate { base: 0.1, decay: LrDecay::Step { factor: 0.5, every: 2 }, warmup: 1 };
     /// let rates: Vec<f32> = (0..6).map(|epoch| rate.at(epoch)).collect();
     /// assert_eq!(rates, [0.05, 0.1, 0.1, 0.05, 0.05, 0.025]);
     /// ```
@@ -67,10 +67,10 @@ impl Rate {
         }
         let epoch = epoch - self.warmup;
         let share = match self.decay {
-            Decay::Constant => 1.0,
-            Decay::Exponential { factor } => factor.powf(epoch as f32),
-            Decay::Step { factor, every } => factor.powf((epoch / every.max(1)) as f32),
-            Decay::Cosine { epochs, last } => {
+            LrDecay::Constant => 1.0,
+            LrDecay::Exponential { factor } => factor.powf(epoch as f32),
+            LrDecay::Step { factor, every } => factor.powf((epoch / every.max(1)) as f32),
+            LrDecay::Cosine { epochs, last } => {
                 let done = (epoch as f32 / epochs.saturating_sub(1).max(1) as f32).min(1.0);
                 last + (1.0 - last) * (1.0 + (std::f32::consts::PI * done).cos()) / 2.0
             }
@@ -95,11 +95,11 @@ impl Rate {
             )));
         }
         match self.decay {
-            Decay::Constant => Ok(()),
-            Decay::Exponential { factor } | Decay::Step { factor, .. } => {
+            LrDecay::Constant => Ok(()),
+            LrDecay::Exponential { factor } | LrDecay::Step { factor, .. } => {
                 share("factor", factor, false)
             }
-            Decay::Cosine { last, .. } => share("last value", last, true),
+            LrDecay::Cosine { last, .. } => share("last value", last, true),
         }
     }
 }
@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn a_cosine_runs_from_the_base_to_the_last_rate() {
-        let rate = Rate { base: 0.2, decay: Decay::Cosine { epochs: 3, last: 0.1 }, warmup: 0 };
+        let rate =
+            LearningRate { base: 0.2, decay: LrDecay::Cosine { epochs: 3, last: 0.1 }, warmup: 0 };
         let rates: Vec<f32> = (0..4).map(|epoch| rate.at(epoch)).collect();
         for (rate, expected) in rates.iter().zip([0.2, 0.11, 0.02, 0.02]) {
             assert!((rate - expected).abs() < 1e-6, "{rates:?}");
@@ -120,10 +121,10 @@ mod tests {
     #[test]
     fn bad_rates_are_refused_by_name() {
         for base in [-0.1, f32::NAN, f32::INFINITY] {
-            assert!(Rate::from(base).check().is_err());
+            assert!(LearningRate::from(base).check().is_err());
         }
-        let decay = Decay::Exponential { factor: f32::NAN };
-        let rate = Rate { decay, ..0.1.into() };
+        let decay = LrDecay::Exponential { factor: f32::NAN };
+        let rate = LearningRate { decay, ..0.1.into() };
         assert!(rate.check().unwrap_err().message().contains("factor"));
     }
 }

@@ -1,20 +1,20 @@
-//! Update rules, against the formulae.
+//! Optimizers, against the formulae.
 //!
-//! Wherever a rule needs no root and no quotient, the numbers are small multiples of powers of two:
+//! Wherever a optimizer needs no root and no quotient, the numbers are small multiples of powers of two:
 //! every order of operations gives the same bits, and results must be equal.
 
 use super::{Epoch, Subject, plan};
-use crate::{Compression, EpochPlan, Sealed, Snapshot, UpdateRule};
+use crate::{Compression, EpochPlan, EpochSummary, Optimizer, Snapshot};
 
 /// `p -= rate * g`.
 pub fn sgd_subtracts_the_rate_times_the_gradient(subject: &Subject) {
-    let plan = EpochPlan { rate: 0.5, ..plan(0, 2, 3) };
+    let plan = EpochPlan { learning_rate: 0.5, ..plan(0, 2, 3) };
     exactly(subject, &plan, gradient);
 }
 
 /// Weight decay times the parameters is added to the gradient, and is not clipped.
 pub fn weight_decay_is_added_after_clipping(subject: &Subject) {
-    let decayed = EpochPlan { rate: 0.5, weight_decay: 0.25, ..plan(0, 2, 3) };
+    let decayed = EpochPlan { learning_rate: 0.5, weight_decay: 0.25, ..plan(0, 2, 3) };
     exactly(subject, &decayed, gradient);
     let clipped = EpochPlan { clip_norm: Some(2.5), ..decayed };
     exactly(subject, &clipped, three_and_four);
@@ -52,8 +52,8 @@ pub fn updates_of_top_k_are_not_clipped(subject: &Subject) {
 /// `v = momentum * v + g; p -= rate * v`.
 pub fn momentum_accumulates_a_velocity(subject: &Subject) {
     let plan = EpochPlan {
-        rule: UpdateRule::Momentum { momentum: 0.5 },
-        rate: 0.5,
+        optimizer: Optimizer::Momentum { momentum: 0.5 },
+        learning_rate: 0.5,
         weight_decay: 0.25,
         ..plan(0, 2, 3)
     };
@@ -62,27 +62,31 @@ pub fn momentum_accumulates_a_velocity(subject: &Subject) {
 
 /// Adam with bias correction (Kingma, Ba, 2015), to a relative error of 1e-6.
 pub fn adam_corrects_its_bias(subject: &Subject) {
-    let plan =
-        EpochPlan { rule: UpdateRule::ADAM, rate: 0.125, weight_decay: 0.25, ..plan(0, 2, 5) };
+    let plan = EpochPlan {
+        optimizer: Optimizer::ADAM,
+        learning_rate: 0.125,
+        weight_decay: 0.25,
+        ..plan(0, 2, 5)
+    };
     let (reached, expected) = train(subject, &plan, 1, gradient);
     for (entry, (&reached, expected)) in reached.values.iter().zip(expected).enumerate() {
         let error = (f64::from(reached) - expected).abs();
-        let size = expected.abs().max(f64::from(plan.rate));
+        let size = expected.abs().max(f64::from(plan.learning_rate));
         assert!(error <= 1e-6 * size, "parameter {entry} is {reached}, not {expected}");
     }
 }
 
 /// Velocity, moments and the number of updates go on from epoch to epoch.
 pub fn a_rule_carries_its_state_into_the_next_epoch(subject: &Subject) {
-    for rule in [UpdateRule::Momentum { momentum: 0.5 }, UpdateRule::ADAM] {
-        let plan = EpochPlan { rule, rate: 0.125, ..plan(0, 2, 2) };
+    for optimizer in [Optimizer::Momentum { momentum: 0.5 }, Optimizer::ADAM] {
+        let plan = EpochPlan { optimizer, learning_rate: 0.125, ..plan(0, 2, 2) };
         let (reached, expected) = train(subject, &plan, 3, gradient);
-        assert_eq!(reached.slots.len(), rule.slots(), "{rule:?}");
+        assert_eq!(reached.optimizer_state.len(), optimizer.state_vectors(), "{optimizer:?}");
         for (&reached, expected) in reached.values.iter().zip(expected) {
             let error = (f64::from(reached) - expected).abs();
             assert!(
                 error <= 1e-6 * expected.abs().max(0.125),
-                "{rule:?}: {reached}, not {expected}"
+                "{optimizer:?}: {reached}, not {expected}"
             );
         }
     }
@@ -96,8 +100,8 @@ fn exactly(subject: &Subject, plan: &EpochPlan, gradient: impl Fn(usize, u64) ->
             f64::from(reached) == expected,
             "parameter {entry} is {reached}, not {expected}, by {:?} of rate {} with decay {} and \
              limit {:?}",
-            plan.rule,
-            plan.rate,
+            plan.optimizer,
+            plan.learning_rate,
             plan.weight_decay,
             plan.clip_norm,
         );
@@ -138,7 +142,7 @@ pub(super) fn three_and_four(dim: usize, _update: u64) -> Vec<f32> {
     gradient
 }
 
-/// The rules as their papers have them, in double precision.
+/// The optimizers as their papers have them, in double precision.
 struct Reference {
     values: Vec<f64>,
     first: Vec<f64>,
@@ -157,7 +161,12 @@ impl Reference {
     }
 
     /// Applies the updates of an epoch in which the shards took turns.
-    fn train(&mut self, plan: &EpochPlan, sealed: &Sealed, gradient: impl Fn(u64) -> Vec<f32>) {
+    fn train(
+        &mut self,
+        plan: &EpochPlan,
+        sealed: &EpochSummary,
+        gradient: impl Fn(u64) -> Vec<f32>,
+    ) {
         assert_eq!(sealed.batches(), plan.batches(), "all batches count");
         let mut update = 0;
         for round in 0..plan.batches() {
@@ -176,19 +185,19 @@ impl Reference {
         let norm = norm.sqrt();
         let limit = plan.clip_norm.map_or(f64::INFINITY, f64::from) * batches as f64;
         let scale = if norm > limit { limit / norm } else { 1.0 };
-        let rate = f64::from(plan.rate);
+        let rate = f64::from(plan.learning_rate);
         self.updates += 1;
         for (entry, &g) in gradient.iter().enumerate() {
             let p = &mut self.values[entry];
             let (m, v) = (&mut self.first[entry], &mut self.second[entry]);
             let g = scale * f64::from(g) + f64::from(plan.weight_decay) * *p;
-            match plan.rule {
-                UpdateRule::Sgd => *p -= rate * g,
-                UpdateRule::Momentum { momentum } => {
+            match plan.optimizer {
+                Optimizer::Sgd => *p -= rate * g,
+                Optimizer::Momentum { momentum } => {
                     *m = f64::from(momentum) * *m + g;
                     *p -= rate * *m;
                 }
-                UpdateRule::Adam { beta1, beta2, epsilon } => {
+                Optimizer::Adam { beta1, beta2, epsilon } => {
                     let (beta1, beta2) = (f64::from(beta1), f64::from(beta2));
                     *m = beta1 * *m + (1.0 - beta1) * g;
                     *v = beta2 * *v + (1.0 - beta2) * g * g;

@@ -5,7 +5,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Synchrony {
+pub enum SyncMode {
     /// Nothing: every worker pulls and pushes on its own. Hybrid Synchronous Parallel, HSP (Wang, Niu,
     /// Li, INFOCOM 2019).
     #[default]
@@ -22,7 +22,7 @@ pub enum Synchrony {
     },
 }
 
-impl Synchrony {
+impl SyncMode {
     /// How many updates every unfinished shard must have pushed before a worker that has pushed
     /// `round` updates may pull.
     pub fn progress(self, round: u64) -> u64 {
@@ -41,11 +41,11 @@ impl Synchrony {
 
 #[cfg(test)]
 mod tests {
-    use super::Synchrony::{Bulk, Hybrid, Stale};
+    use super::SyncMode::{Bulk, Hybrid, Stale};
 
     #[test]
     fn a_worker_waits_for_all_but_the_bound_of_its_rounds() {
-        let progress = |synchrony: super::Synchrony| [0, 1, 5].map(|n| synchrony.progress(n));
+        let progress = |sync_mode: super::SyncMode| [0, 1, 5].map(|n| sync_mode.progress(n));
         assert_eq!(progress(Hybrid), [0, 0, 0]);
         assert_eq!(progress(Bulk), [0, 1, 5]);
         assert_eq!(progress(Stale { bound: 0 }), [0, 1, 5]);

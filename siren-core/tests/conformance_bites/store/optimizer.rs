@@ -1,6 +1,6 @@
-//! The update rules, entry by entry.
+//! The optimizers, entry by entry.
 
-use siren_core::{Compression, EpochPlan, Gradient, Snapshot, Update, UpdateRule};
+use siren_core::{Compression, EpochPlan, Gradient, Optimizer, Snapshot, Update};
 
 use super::Fault;
 
@@ -23,7 +23,8 @@ pub(crate) fn apply(
             let touched = |i| sparse.entries().iter().any(|entry| entry.index as usize == i);
             for i in (0..gradient.len()).filter(|&i| !touched(i)) {
                 state.values[i] = before.values[i];
-                for (slot, before) in state.slots.iter_mut().zip(&before.slots) {
+                for (slot, before) in state.optimizer_state.iter_mut().zip(&before.optimizer_state)
+                {
                     slot[i] = before[i];
                 }
             }
@@ -78,7 +79,7 @@ pub(crate) fn descend(
     has: impl Fn(Fault) -> bool,
 ) {
     let dim = state.values.len();
-    state.slots.resize(plan.rule.slots(), vec![0.0; dim]);
+    state.optimizer_state.resize(plan.optimizer.state_vectors(), vec![0.0; dim]);
     let t = match has(Fault::AdamForgetsItsAge) {
         true => 1,
         false => state.version as i32 + 1,
@@ -88,28 +89,28 @@ pub(crate) fn descend(
         if has(Fault::TheLastEntryIsLeftOut) && i == dim - 1 {
             g = 0.0;
         }
-        match plan.rule {
-            UpdateRule::Sgd => *p -= plan.rate * g,
-            UpdateRule::Momentum { momentum } => {
-                let v = &mut state.slots[0][i];
+        match plan.optimizer {
+            Optimizer::Sgd => *p -= plan.learning_rate * g,
+            Optimizer::Momentum { momentum } => {
+                let v = &mut state.optimizer_state[0][i];
                 *v = match has(Fault::MomentumIsDampened) {
                     true => momentum * *v + (1.0 - momentum) * g,
                     false => momentum * *v + g,
                 };
-                *p -= plan.rate * *v;
+                *p -= plan.learning_rate * *v;
             }
-            UpdateRule::Adam { beta1, beta2, epsilon } => {
-                let [first, second] = state.slots.as_mut_slice() else {
-                    unreachable!("Adam has two slots")
+            Optimizer::Adam { beta1, beta2, epsilon } => {
+                let [first, second] = state.optimizer_state.as_mut_slice() else {
+                    unreachable!("Adam has two optimizer_state")
                 };
                 let (m, v) = (&mut first[i], &mut second[i]);
                 *m = beta1 * *m + (1.0 - beta1) * g;
                 *v = beta2 * *v + (1.0 - beta2) * g * g;
                 let m = f64::from(*m) / (1.0 - f64::from(beta1).powi(t));
                 let v = f64::from(*v) / (1.0 - f64::from(beta2).powi(t));
-                *p -= (f64::from(plan.rate) * m / (v.sqrt() + f64::from(epsilon))) as f32;
+                *p -= (f64::from(plan.learning_rate) * m / (v.sqrt() + f64::from(epsilon))) as f32;
             }
-            _ => unreachable!("a rule that the reference does not know"),
+            _ => unreachable!("a optimizer that the reference does not know"),
         }
     }
 }

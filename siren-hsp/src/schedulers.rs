@@ -4,22 +4,22 @@ use siren_core::{Allocation, Job, Observation, Result, Scheduler};
 
 /// The same allocation in every epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fixed(Allocation);
+pub struct FixedScheduler(Allocation);
 
-impl Fixed {
+impl FixedScheduler {
     /// `workers` workers of `memory_mb` MB, always.
     pub fn new(workers: u32, memory_mb: u32) -> Self {
         Self(Allocation { workers, memory_mb })
     }
 }
 
-impl Scheduler for Fixed {
+impl Scheduler for FixedScheduler {
     fn allocate(&mut self, job: &Job, _: &Observation) -> Result<Allocation> {
         self.0.check(&job.platform)?;
         Ok(self.0)
     }
 
-    fn upcoming(&self, _: &Job, _: u64) -> Option<Allocation> {
+    fn predict_allocation(&self, _: &Job, _: u64) -> Option<Allocation> {
         Some(self.0)
     }
 }
@@ -27,7 +27,7 @@ impl Scheduler for Fixed {
 /// So many workers in the first epoch, so many in between, so many in the last: the "X functions"
 /// of the SIREN talk. The last epoch is the last of [`Job::epochs`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schedule {
+pub struct PhasedScheduler {
     /// The first epoch.
     pub first: Allocation,
     /// All epochs in between.
@@ -36,7 +36,7 @@ pub struct Schedule {
     pub last: Allocation,
 }
 
-impl Schedule {
+impl PhasedScheduler {
     /// So many workers in the first epoch, in between, and in the last, of `memory_mb` MB each.
     pub fn new(first: u32, between: u32, last: u32, memory_mb: u32) -> Self {
         let allocation = |workers| Allocation { workers, memory_mb };
@@ -44,7 +44,7 @@ impl Schedule {
     }
 }
 
-impl Schedule {
+impl PhasedScheduler {
     fn at(&self, job: &Job, epoch: u64) -> Allocation {
         match epoch {
             0 => self.first,
@@ -54,14 +54,14 @@ impl Schedule {
     }
 }
 
-impl Scheduler for Schedule {
+impl Scheduler for PhasedScheduler {
     fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation> {
         let allocation = self.at(job, observation.epoch);
         allocation.check(&job.platform)?;
         Ok(allocation)
     }
 
-    fn upcoming(&self, job: &Job, epoch: u64) -> Option<Allocation> {
+    fn predict_allocation(&self, job: &Job, epoch: u64) -> Option<Allocation> {
         Some(self.at(job, epoch))
     }
 }
@@ -98,13 +98,13 @@ mod tests {
 
     #[test]
     fn a_schedule_has_a_first_a_middle_and_a_last() {
-        let mut schedule = Schedule::new(120, 20, 10, 256);
+        let mut schedule = PhasedScheduler::new(120, 20, 10, 256);
         let workers: Vec<u32> = (0..5)
             .map(|epoch| schedule.allocate(&job(), &before(epoch)).unwrap().workers)
             .collect();
         assert_eq!(workers, [120, 20, 20, 20, 10]);
     }
 
-    scheduler_tests!(fixed, scheduler::Subject::new(|| Fixed::new(4, 256)));
-    scheduler_tests!(schedule, scheduler::Subject::new(|| Schedule::new(12, 4, 2, 256)));
+    scheduler_tests!(fixed, scheduler::Subject::new(|| FixedScheduler::new(4, 256)));
+    scheduler_tests!(schedule, scheduler::Subject::new(|| PhasedScheduler::new(12, 4, 2, 256)));
 }

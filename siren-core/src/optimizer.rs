@@ -7,12 +7,12 @@ use crate::{Error, Result};
 /// `g` is the update's gradient after clipping, plus weight decay times the parameters: decay is
 /// applied once for each update, however many batches it covers. `t` of Adam counts all updates that
 /// the parameters hold. A velocity or first moment below 1e-30 may count as zero. Under
-/// [`Synchrony::Bulk`](crate::Synchrony::Bulk) a whole round is one update
+/// [`SyncMode::Bulk`](crate::SyncMode::Bulk) a whole round is one update
 /// in all this.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum UpdateRule {
+pub enum Optimizer {
     /// `p -= rate * g`.
     Sgd,
     /// `v = momentum * v + g; p -= rate * v` (heavy ball without dampening, as in PyTorch).
@@ -31,12 +31,12 @@ pub enum UpdateRule {
     },
 }
 
-impl UpdateRule {
+impl Optimizer {
     /// Adam with the usual constants.
     pub const ADAM: Self = Self::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 
-    /// How many vectors of the parameters' length the rule keeps beside them.
-    pub fn slots(&self) -> usize {
+    /// How many vectors of the parameters' length the optimizer keeps beside them.
+    pub fn state_vectors(&self) -> usize {
         match self {
             Self::Sgd => 0,
             Self::Momentum { .. } => 1,

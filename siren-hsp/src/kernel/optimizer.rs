@@ -1,13 +1,13 @@
-//! Update rules.
+//! Optimizers.
 
 use pulp::Arch;
-use siren_core::UpdateRule;
+use siren_core::Optimizer;
 
 /// The numbers of one update.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// The rule.
-    pub rule: UpdateRule,
+    /// The optimizer.
+    pub optimizer: Optimizer,
     /// The learning rate.
     pub rate: f32,
     /// What the gradient is multiplied by: below one when it is clipped.
@@ -18,19 +18,19 @@ pub struct Step {
 
 impl Step {
     /// Applies the `count`-th update, counted from 1, to a range of the parameters, in one pass.
-    /// `slots` are what the rule keeps of that range.
+    /// `optimizer_state` are what the optimizer keeps of that range.
     ///
     /// # Panics
     ///
-    /// When there are fewer slots than the rule has, or lengths differ.
+    /// When there are fewer slots than the optimizer has, or lengths differ.
     pub fn apply<S: AsMut<[f32]>>(
         &self,
         count: u64,
         values: &mut [f32],
-        slots: &mut [S],
+        optimizer_state: &mut [S],
         gradient: &[f32],
     ) {
-        self.apply_on(Arch::new(), count, values, slots, gradient);
+        self.apply_on(Arch::new(), count, values, optimizer_state, gradient);
     }
 
     /// As [`apply`](Self::apply), with the vectors of one instruction set.
@@ -39,25 +39,26 @@ impl Step {
         arch: Arch,
         count: u64,
         values: &mut [f32],
-        slots: &mut [S],
+        optimizer_state: &mut [S],
         gradient: &[f32],
     ) {
         assert_eq!(values.len(), gradient.len(), "one entry of the gradient for each parameter");
-        let mut slots = slots.iter_mut().map(|slot| {
+        let mut optimizer_state = optimizer_state.iter_mut().map(|slot| {
             let slot = slot.as_mut();
             assert_eq!(slot.len(), values.len(), "one entry of a slot for each parameter");
             slot
         });
-        let mut slot = || slots.next().expect("a slot for everything that the rule keeps");
+        let mut slot =
+            || optimizer_state.next().expect("a slot for everything that the optimizer keeps");
         // A loop of its own for plain gradients: multiplications that change nothing cost up to a
         // tenth, even beside the memory.
         let is_plain = self.scale == 1.0 && self.decay == 0.0;
         // Now and then is soon enough, and costs nothing that could be seen.
         let fades = count.is_multiple_of(16);
-        match self.rule {
-            UpdateRule::Sgd if is_plain => arch.dispatch(|| self.sgd::<true>(values, gradient)),
-            UpdateRule::Sgd => arch.dispatch(|| self.sgd::<false>(values, gradient)),
-            UpdateRule::Momentum { momentum } => {
+        match self.optimizer {
+            Optimizer::Sgd if is_plain => arch.dispatch(|| self.sgd::<true>(values, gradient)),
+            Optimizer::Sgd => arch.dispatch(|| self.sgd::<false>(values, gradient)),
+            Optimizer::Momentum { momentum } => {
                 let velocity = slot();
                 if is_plain {
                     arch.dispatch(|| self.momentum::<true>(momentum, values, velocity, gradient));
@@ -68,7 +69,7 @@ impl Step {
                     arch.dispatch(|| fade(velocity));
                 }
             }
-            UpdateRule::Adam { beta1, beta2, epsilon } => {
+            Optimizer::Adam { beta1, beta2, epsilon } => {
                 let (first, second) = (slot(), slot());
                 let adam = Adam::new(beta1, beta2, epsilon, self.rate, count);
                 if is_plain {
@@ -80,7 +81,7 @@ impl Step {
                     arch.dispatch(|| fade(first));
                 }
             }
-            other => unreachable!("the rule {other:?} has no kernel"),
+            other => unreachable!("the optimizer {other:?} has no kernel"),
         }
     }
 
@@ -139,9 +140,9 @@ impl Step {
         self.rate * (self.scale * gradient)
     }
 
-    /// Whether the rule leaves parameters alone whose gradient is zero.
+    /// Whether the optimizer leaves parameters alone whose gradient is zero.
     pub(crate) fn keeps_zeros(&self) -> bool {
-        self.rule == UpdateRule::Sgd && self.decay == 0.0
+        self.optimizer == Optimizer::Sgd && self.decay == 0.0
     }
 }
 
