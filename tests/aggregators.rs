@@ -92,13 +92,21 @@ impl Watched {
 }
 
 fn options(parts: u32) -> ObjectOptions {
-    let pace = Duration::from_millis(5);
+    let poll_interval = Duration::from_millis(5);
     // So narrow that every part has an aggregator of its own.
     let bandwidth = 1;
     let cycle = Duration::from_millis(20);
     let patience = Duration::from_millis(200);
     let default = ObjectOptions::default();
-    ObjectOptions { parts, pace, poll: pace, cycle, bandwidth, patience, ..default }
+    ObjectOptions {
+        parts,
+        poll_interval,
+        wait_delay: poll_interval,
+        cycle,
+        bandwidth,
+        patience,
+        ..default
+    }
 }
 
 async fn parts(

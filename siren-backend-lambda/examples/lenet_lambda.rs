@@ -63,7 +63,7 @@ struct Site {
     /// How often an aggregator looks for updates, such as 200ms: sooner costs more, and updates are less
     /// stale
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "200ms")]
-    pace: Duration,
+    poll_interval: Duration,
     /// Do not ask before money is spent
     #[arg(long)]
     yes: bool,
@@ -110,7 +110,7 @@ async fn train(flags: Flags, site: Site) -> Result<ExitCode> {
     let sdk = aws.config().await?;
     let (function, bucket) = names(&sdk, &site).await?;
     let objects = S3Objects::new(&sdk, &bucket, "");
-    let options = options(&config, &workload, flags.allocation().workers, site.pace);
+    let options = options(&config, &workload, flags.allocation().workers, site.poll_interval);
     let lambda = Lambda::connect(Settings {
         options,
         inside: site.inside,
@@ -229,7 +229,7 @@ fn options(
     config: &Config,
     workload: &Arc<BurnWorkload<DigitLearner>>,
     workers: u32,
-    pace: Duration,
+    poll_interval: Duration,
 ) -> ObjectOptions {
     let steps = steps::LENET;
     let work = Work::Gradient { examples: config.batch_size };
@@ -239,7 +239,7 @@ fn options(
     ObjectOptions {
         parts: ObjectOptions::parts_for(workload.dim(), workers, cycle),
         cycle,
-        pace,
+        poll_interval,
         ..ObjectOptions::default()
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! | key | object | from |
 //! | --- | --- | --- |
-//! | `<prefix>/<run>/state`, `…/head/…`, `…/update/…` | what a run keeps | [`ObjectStore`](siren_hsp::ObjectStore) |
+//! | `<prefix>/<run>/state`, `…/part/…`, `…/update/…` | what a run keeps | [`ObjectStore`](siren_hsp::ObjectStore) |
 //! | `<prefix>/data/<name>-<hash>` | packed examples | [`PackedData::upload`](crate::data::PackedData::upload) |
 //!
 //! A run's name is in all its keys, so that runs share a bucket, at the same time too, and neither lists

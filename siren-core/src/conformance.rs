@@ -40,7 +40,7 @@ pub mod store;
 pub mod workload;
 
 pub use drive::Driven;
-pub use fact::{Fact, PATIENCE};
+pub use fact::{FACT_TIMEOUT, Fact};
 
 #[doc(inline)]
 pub use crate::{

@@ -1,10 +1,10 @@
 //! What a platform of functions permits and what it costs, as data.
 
+mod delay_distribution;
 mod distribution;
 mod epoch;
 mod machine;
 mod profile;
-mod spread;
 mod step;
 
 use std::time::Duration;

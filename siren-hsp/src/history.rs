@@ -100,7 +100,7 @@ impl History {
     }
 
     /// Whether an earlier part of the run has written some of it.
-    pub(crate) fn goes_on(&self) -> bool {
+    pub(crate) fn is_resumed(&self) -> bool {
         self.resume
     }
 

@@ -325,10 +325,14 @@ fn reserve(
         + platform.requests_cost(cap)
         + platform.second_cost(allocation.memory_mb) * time;
     // An aggregator outlasts the workers by a quarter, and is reserved for as long as it may run.
-    let crew = Duration::try_from_secs_f64(epoch.elapsed_s * 1.25).unwrap_or(Duration::MAX);
-    let crew = platform.enforced(crew).saturating_add(platform.limits.init).as_secs_f64();
-    let held = platform.second_cost(aggregation.memory_mb) * (crew - epoch.elapsed_s).max(0.0);
-    let whole = one * f64::from(epoch.workers) + held * f64::from(aggregation.aggregators);
+    let aggregator_time =
+        Duration::try_from_secs_f64(epoch.elapsed_s * 1.25).unwrap_or(Duration::MAX);
+    let aggregator_time =
+        platform.enforced(aggregator_time).saturating_add(platform.limits.init).as_secs_f64();
+    let aggregator_reserve =
+        platform.second_cost(aggregation.memory_mb) * (aggregator_time - epoch.elapsed_s).max(0.0);
+    let whole =
+        one * f64::from(epoch.workers) + aggregator_reserve * f64::from(aggregation.aggregators);
     (whole - epoch.cost()).max(Usd::ZERO)
 }
 

@@ -51,7 +51,7 @@ impl Retry {
         let mut tried = 1;
         loop {
             match call().await {
-                Err(error) if self.may_again(&error, tried) => {
+                Err(error) if self.should_retry(&error, tried) => {
                     self.wait(clock, &mut tried, seed).await;
                 }
                 result => return result,
@@ -60,7 +60,7 @@ impl Retry {
     }
 
     /// Whether a call that failed `tried` times, lastly by `error`, is to be made again.
-    pub(crate) fn may_again(&self, error: &Error, tried: u32) -> bool {
+    pub(crate) fn should_retry(&self, error: &Error, tried: u32) -> bool {
         error.is_transient() && tried < self.attempts
     }
 

@@ -1,11 +1,13 @@
 //! The trainer's loop.
 
+mod driver;
 mod epoch;
 mod event;
 mod finish;
 mod forecast;
 mod measure;
 mod memory;
+mod prepare_ahead;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +23,8 @@ use crate::checkpoint::{Checkpoint, Header};
 use crate::history::{self, History};
 use crate::{Config, EpochRecord, Evaluation, HistoryEvent, Ledger, RunRecord, read_history};
 pub use epoch::MAX_PROGRESS_POLLS;
-use epoch::{Ended, EpochRun};
-use forecast::Fit;
+use epoch::{EpochRun, SealedEpoch};
+use forecast::LaunchPlan;
 
 /// What a run is made of.
 pub struct TrainerParts {
@@ -231,8 +233,8 @@ impl Trainer {
     /// Dropping the future abandons the run at the last checkpoint; its money stays reserved.
     pub async fn run(mut self) -> Result<TrainingResult> {
         self.started = self.now();
-        self.pays_for_driver()?;
-        let mut snapshot = self.place_store().await?;
+        self.check_driver_budget()?;
+        let mut snapshot = self.align_store().await?;
         let initial = match self.initial {
             Some(initial) => initial,
             None => self.measure(&snapshot.values, None).await?,
@@ -242,10 +244,10 @@ impl Trainer {
             self.forecast = self.probe(&snapshot.values).await;
         }
         let mut loss = self.epochs.last().map_or(initial.loss, |last| last.loss);
-        let mut end = self.end_before(snapshot.sealed_epochs, loss);
+        let mut end = self.reason_to_stop(snapshot.sealed_epochs, loss);
         while end.is_none() {
-            let fit = match self.prepare(snapshot.sealed_epochs, loss)? {
-                Ok(fit) => fit,
+            let launch_plan = match self.prepare(snapshot.sealed_epochs, loss)? {
+                Ok(launch_plan) => launch_plan,
                 Err(short) => {
                     end = Some(short);
                     break;
@@ -254,19 +256,19 @@ impl Trainer {
             if !self.history.has_begun() {
                 self.begin(&snapshot, &initial)?;
             }
-            end = self.epoch(fit, &mut snapshot, &mut loss).await?;
+            end = self.run_epoch(launch_plan, &mut snapshot, &mut loss).await?;
         }
         self.finish(snapshot, end.unwrap_or((StopReason::Epochs, None)))
     }
 
     /// What the next epoch runs with, or why the money left does not pay for it.
-    fn prepare(&mut self, epoch: u64, loss: f64) -> Result<Result<Fit, End>> {
+    fn prepare(&mut self, epoch: u64, loss: f64) -> Result<Result<LaunchPlan, End>> {
         let observation = self.observe(epoch, loss);
         let asked = self.parts.scheduler.allocate(&self.job, &observation)?;
         asked.check(&self.platform)?;
         let memory_mb = asked.memory_mb.max(self.least_memory_mb);
         let asked = Allocation { memory_mb, ..asked };
-        Ok(self.fit(asked, epoch).map_err(|why| (StopReason::Budget, Some(why))))
+        Ok(self.plan_launch(asked, epoch).map_err(|why| (StopReason::Budget, Some(why))))
     }
 
     /// Starts the files of a run: only now that an epoch is sure to be launched, so that a run which
@@ -276,24 +278,24 @@ impl Trainer {
         self.save(snapshot)?;
         self.history.begin(&HistoryEvent::Started { epoch: snapshot.sealed_epochs })?;
         let job = self.job.clone();
-        self.tell(&Event::Started { job: &job, initial, epoch: snapshot.sealed_epochs });
+        self.notify(&Event::Started { job: &job, initial, epoch: snapshot.sealed_epochs });
         Ok(())
     }
 
     /// One epoch, barrier to barrier; a reason if it was the last.
-    async fn epoch(
+    async fn run_epoch(
         &mut self,
-        fit: Fit,
+        launch_plan: LaunchPlan,
         snapshot: &mut Snapshot,
         loss: &mut f64,
     ) -> Result<Option<End>> {
         let epoch = snapshot.sealed_epochs;
-        let asked = fit.asked;
-        let ended = match EpochRun::new(self, fit).await {
+        let asked = launch_plan.asked;
+        let ended = match EpochRun::new(self, launch_plan).await {
             Ok(run) => run.run().await,
             Err(error) => Err(error),
         };
-        let Ended { mut record, forecast, end } = match ended {
+        let SealedEpoch { mut record, forecast, end } = match ended {
             Ok(ended) => ended,
             Err(error) => {
                 // As well as it can be done: the error that matters is the first one.
@@ -311,7 +313,7 @@ impl Trainer {
             self.restore(snapshot).await?;
             return Ok(Some((StopReason::Diverged, Some(error.chain()))));
         }
-        self.tell(&Event::Evaluating { epoch });
+        self.notify(&Event::Evaluating { epoch });
         let before = self.now();
         let training = Some(record.train_loss);
         let measured = self.measure(&sealed.values, training).await?;
@@ -333,9 +335,9 @@ impl Trainer {
             self.history.write(&HistoryEvent::Epoch(Box::new(record.clone())))?;
             self.epochs.push(record.clone());
             self.save(snapshot)?;
-            self.tell(&Event::EpochSummary(&record));
+            self.notify(&Event::EpochSummary(&record));
         }
-        Ok(match self.end_before(epoch + 1, *loss) {
+        Ok(match self.reason_to_stop(epoch + 1, *loss) {
             reached @ Some((StopReason::TargetLoss | StopReason::Diverged, _)) => reached,
             // It ended because a shard could not be paid for that others waited for.
             Some((StopReason::Epochs, _)) if end.is_none() && !record.complete => {
@@ -348,10 +350,10 @@ impl Trainer {
     }
 
     /// Puts the store where the run is, and returns its state.
-    async fn place_store(&mut self) -> Result<Snapshot> {
+    async fn align_store(&mut self) -> Result<Snapshot> {
         if let Some(snapshot) = self.resumed.take() {
             let store = &self.parts.store;
-            let status = self.again(|| store.status()).await?;
+            let status = self.retry(|| store.status()).await?;
             // A store that outlived the driver is the truth: no sealed epoch is repeated.
             if status.sealed_epochs <= snapshot.sealed_epochs {
                 self.restore(&snapshot).await?;
@@ -361,21 +363,21 @@ impl Trainer {
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {
-        self.again(|| self.parts.store.snapshot()).await
+        self.retry(|| self.parts.store.snapshot()).await
     }
 
     async fn restore(&self, snapshot: &Snapshot) -> Result<()> {
-        self.again(|| self.parts.store.restore(snapshot)).await
+        self.retry(|| self.parts.store.restore(snapshot)).await
     }
 
     /// Calls the store again if it asks for fewer requests or does not answer.
-    async fn again<T, F: Future<Output = Result<T>>>(&self, call: impl FnMut() -> F) -> Result<T> {
+    async fn retry<T, F: Future<Output = Result<T>>>(&self, call: impl FnMut() -> F) -> Result<T> {
         let seed = Seed::new(self.config.seed).split(Stream::Retry, &[]);
         self.config.retry.call(self.parts.backend.clock(), seed, call).await
     }
 
     /// Why no epoch is to follow, if so.
-    fn end_before(&self, epoch: u64, loss: f64) -> Option<End> {
+    fn reason_to_stop(&self, epoch: u64, loss: f64) -> Option<End> {
         let stop = &self.config.stop;
         if !loss.is_finite() {
             let why = format!("the loss before epoch {epoch} is {loss}");
@@ -393,7 +395,7 @@ impl Trainer {
         self.stop.is_stopped().then_some((StopReason::Interrupted, None))
     }
 
-    fn tell(&mut self, event: &Event<'_>) {
+    fn notify(&mut self, event: &Event<'_>) {
         if let Some(observer) = &mut self.observer {
             observer.event(event);
         }

@@ -31,7 +31,7 @@ pub struct ShardWorker {
 
 /// The order of an epoch's batches, kept for the next shard of the same epoch.
 struct Order {
-    of: (Seed, u64, u64),
+    key: (Seed, u64, u64),
     batches: Arc<[u64]>,
 }
 
@@ -49,14 +49,14 @@ impl ShardWorker {
 
     /// A shard's batches in the order of their positions.
     fn batches(&self, plan: &EpochPlan, shard: u32) -> Vec<u64> {
-        let of = (plan.seed, plan.epoch, plan.batches());
+        let key = (plan.seed, plan.epoch, plan.batches());
         let order = {
             let kept = &mut *self.order.lock();
             match kept {
-                Some(order) if order.of == of => Arc::clone(&order.batches),
+                Some(order) if order.key == key => Arc::clone(&order.batches),
                 _ => {
                     let batches: Arc<[u64]> = plan.order().into();
-                    *kept = Some(Order { of, batches: Arc::clone(&batches) });
+                    *kept = Some(Order { key, batches: Arc::clone(&batches) });
                     batches
                 }
             }
@@ -97,8 +97,8 @@ impl Worker for ShardWorker {
             batches: self.batches(plan, invocation.shard),
             prefetched: None,
             waited: Duration::ZERO,
-            asked: context.store().request_costs().start,
-            before: context.store().requests(),
+            store_requests: context.store().request_costs().start,
+            store_requests_before: context.store().requests(),
             report: WorkerReport {
                 position: invocation.position,
                 cycle: invocation.cycle.unwrap_or_default(),
@@ -121,9 +121,9 @@ struct Run<'a> {
     /// The billed time that the last pull waited for others.
     waited: Duration,
     /// Requests that the store may have made, at the most.
-    asked: Requests,
+    store_requests: Requests,
     /// Requests that it had made before, where it counts them.
-    before: Option<Requests>,
+    store_requests_before: Option<Requests>,
     /// Its requests are those for data, until the end.
     report: WorkerReport,
 }
@@ -134,7 +134,7 @@ impl Run<'_> {
         let mut longest = Duration::ZERO;
         let mut first = None;
         while (self.report.position as usize) < self.batches.len() {
-            if !self.may_go_on() {
+            if !self.can_continue() {
                 break;
             }
             let before = self.context.time_left();
@@ -167,8 +167,8 @@ impl Run<'_> {
 
     /// Requests made so far: the store's as it counts them, or as many as it may have made.
     fn requests(&self) -> Requests {
-        let counted = self.context.store().requests().zip(self.before);
-        self.report.requests + counted.map_or(self.asked, |(now, before)| now - before)
+        let counted = self.context.store().requests().zip(self.store_requests_before);
+        self.report.requests + counted.map_or(self.store_requests, |(now, before)| now - before)
     }
 
     fn now(&self) -> Time {
@@ -182,7 +182,7 @@ impl Run<'_> {
     }
 
     /// Whether time and requests are left for one more cycle.
-    fn may_go_on(&self) -> bool {
+    fn can_continue(&self) -> bool {
         let costs = self.context.store().request_costs();
         let fetches = self.context.data().request_costs() * self.invocation.plan.local_steps;
         let requests = self.requests() + costs.pull + costs.push + fetches;
@@ -190,7 +190,7 @@ impl Run<'_> {
     }
 
     /// What a pull asks for while it waits for others.
-    fn requests_of_wait(&self, waited: Duration) -> Requests {
+    fn wait_requests(&self, waited: Duration) -> Requests {
         self.context.store().request_costs().wait * waited.as_secs_f64().ceil() as u64
     }
 
@@ -204,7 +204,7 @@ impl Run<'_> {
         let elapsed = self.now() - started;
         let waited = pulled.map_or(elapsed, |pulled| pulled.waited);
         self.report.wait += waited;
-        self.asked += self.requests_of_wait(waited);
+        self.store_requests += self.wait_requests(waited);
         let Some(pulled) = pulled else {
             self.report.waiting = true;
             return Ok(None);
@@ -235,7 +235,7 @@ impl Run<'_> {
                 examples: (range.end - range.start) as usize,
                 seed: plan.gradient_seed(batch),
                 index,
-                of: length,
+                steps: length,
                 rate: plan.learning_rate,
                 clip_norm: plan.clip_norm,
                 compression: plan.compression,
@@ -284,7 +284,7 @@ impl Run<'_> {
         let mut requests = Requests::NONE;
         let fetch = || {
             requests += data.request_costs();
-            let (allowed, range) = (self.allows(requests), range.clone());
+            let (allowed, range) = (self.check_request_cap(requests), range.clone());
             async move {
                 allowed?;
                 data.fetch(range).await
@@ -301,8 +301,8 @@ impl Run<'_> {
         let (clock, seed, retry) = (self.context.clock(), self.seed(), self.worker.retry);
         let mut tried = 1;
         loop {
-            self.asked += store.request_costs().pull;
-            self.allows(Requests::NONE)?;
+            self.store_requests += store.request_costs().pull;
+            self.check_request_cap(Requests::NONE)?;
             let pull = store.pull(self.invocation.plan.epoch, replica, progress);
             let pulled = match progress {
                 0 => pull.await,
@@ -312,7 +312,7 @@ impl Run<'_> {
                 },
             };
             match pulled {
-                Err(error) if retry.may_again(&error, tried) => {
+                Err(error) if retry.should_retry(&error, tried) => {
                     retry.wait(clock, &mut tried, seed).await;
                 }
                 pulled => return pulled.map(Some),
@@ -329,11 +329,11 @@ impl Run<'_> {
             // How fast the time left runs is the backend's to say: slower than the clock, or up to 14
             // times as fast in a small function. So it is looked at again, the sooner the less is left.
             let spare = self.context.time_left().saturating_sub(reserve);
-            let look_again = clock.now() + (spare / 16).max(moment);
+            let next_check = clock.now() + (spare / 16).max(moment);
             tokio::select! {
                 biased;
                 done = &mut wait => return Some(done),
-                () = clock.sleep_until(look_again) => {
+                () = clock.sleep_until(next_check) => {
                     if !self.has_time() || self.context.time_left() < reserve {
                         return None;
                     }
@@ -386,14 +386,14 @@ impl Run<'_> {
         let mut requests = Requests::NONE;
         let push = || {
             requests += store.request_costs().push;
-            let allowed = self.allows(requests);
+            let allowed = self.check_request_cap(requests);
             async move {
                 allowed?;
                 store.push(update).await
             }
         };
         let push_outcome = self.worker.retry.call(clock, seed, push).await;
-        self.asked += requests;
+        self.store_requests += requests;
         if push_outcome? == PushOutcome::Accepted {
             self.report.updates += 1;
         }
@@ -401,7 +401,7 @@ impl Run<'_> {
     }
 
     /// Refuses `more` requests than are left of those allowed.
-    fn allows(&self, more: Requests) -> Result<()> {
+    fn check_request_cap(&self, more: Requests) -> Result<()> {
         if (self.requests() + more).within(self.invocation.request_cap) {
             return Ok(());
         }

@@ -132,8 +132,8 @@ impl Deployed {
             Settings::new(self.config.clone(), &self.name, &self.name, run, &self.data, &workload);
         settings.timeouts = [4, 30].map(Duration::from_secs).to_vec();
         settings.options = ObjectOptions {
-            pace: Duration::from_millis(50),
-            poll: Duration::from_millis(20),
+            poll_interval: Duration::from_millis(50),
+            wait_delay: Duration::from_millis(20),
             memory_mb: 256,
             ..ObjectOptions::default()
         };

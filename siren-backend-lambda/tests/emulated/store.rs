@@ -20,7 +20,7 @@ fn contract(server: &'static Server, parts: u32) -> store::Subject {
         handle(server.objects().await, dim).with_options(ObjectOptions {
             parts,
             inline: true,
-            poll: Duration::from_millis(5),
+            wait_delay: Duration::from_millis(5),
             ..ObjectOptions::default()
         })
     })
@@ -46,14 +46,14 @@ fn the_contract_holds_in_parts_on_seaweedfs() {
 
 /// Some facts take thousands of requests of each part: longer than a test of one fact may.
 fn every_fact_holds(server: &'static Server, parts: u32) {
-    const PATIENCE: Duration = Duration::from_secs(600);
+    const FACT_TIMEOUT: Duration = Duration::from_secs(600);
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
                 while let Some(fact) = store::FACTS.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let check = || fact.check(contract(server, parts), PATIENCE);
+                    let check = || fact.check(contract(server, parts), FACT_TIMEOUT);
                     if catch_unwind(AssertUnwindSafe(check)).is_err() {
                         failed.lock().unwrap().push(fact.name);
                     }

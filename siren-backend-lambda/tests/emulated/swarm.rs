@@ -100,8 +100,8 @@ impl Swarm {
             parts: 2,
             // So that each part has an aggregator.
             bandwidth: 1,
-            pace: Duration::from_millis(50),
-            poll: Duration::from_millis(20),
+            poll_interval: Duration::from_millis(50),
+            wait_delay: Duration::from_millis(20),
             ..ObjectOptions::default()
         };
         ObjectStore::new(objects, Arc::new(self.clock), "run", DIM).unwrap().with_options(options)

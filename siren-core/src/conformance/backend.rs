@@ -20,7 +20,7 @@ use crate::{Backend, Completion, Invocation, Worker};
 
 /// How to make the backend under test.
 pub struct Subject {
-    make: Box<dyn Fn(Arc<dyn Worker>) -> Place + Send + Sync>,
+    make: Box<dyn Fn(Arc<dyn Worker>) -> Fixture + Send + Sync>,
     swarm: u32,
 }
 
@@ -42,7 +42,7 @@ impl Subject {
             make: Box::new(move |worker| {
                 let backend = Arc::new(make(worker));
                 let (run, driven) = (Arc::clone(&run), Arc::clone(&backend));
-                Place { backend, driver: Driver::new(move |future| run(&driven, future)) }
+                Fixture { backend, driver: Driver::new(move |future| run(&driven, future)) }
             }),
             swarm: 32,
         }
@@ -55,18 +55,18 @@ impl Subject {
         self
     }
 
-    fn place(&self, worker: Arc<dyn Worker>) -> Place {
+    fn fixture(&self, worker: Arc<dyn Worker>) -> Fixture {
         (self.make)(worker)
     }
 }
 
 /// A backend, and how to run futures there.
-struct Place {
+struct Fixture {
     backend: Arc<dyn Backend>,
     driver: Driver,
 }
 
-impl Place {
+impl Fixture {
     fn run<T>(&self, future: impl Future<Output = T>) -> T {
         self.driver.run(future)
     }

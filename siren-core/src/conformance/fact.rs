@@ -6,7 +6,7 @@ use std::thread::{Builder, current};
 use std::time::Duration;
 
 /// How long a fact may take before it counts as false: a wait that nobody ends must not hang a test.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const FACT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One thing that a contract demands of every implementation.
 pub struct Fact<S> {
@@ -25,8 +25,8 @@ impl<S: Send + 'static> Fact<S> {
     ///
     /// # Panics
     ///
-    /// When the fact does not hold, or takes longer than `patience`.
-    pub fn check(&self, subject: S, patience: Duration) {
+    /// When the fact does not hold, or takes longer than `timeout`.
+    pub fn check(&self, subject: S, timeout: Duration) {
         let (done, is_done) = channel::<()>();
         let check = self.check;
         let thread = Builder::new()
@@ -37,8 +37,8 @@ impl<S: Send + 'static> Fact<S> {
             })
             .expect("the system starts a thread");
         // The sender is dropped at the end of the fact, however it ends.
-        if is_done.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-            panic!("{} took more than {patience:?}: is it waiting?", self.name);
+        if is_done.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
+            panic!("{} took more than {timeout:?}: is it waiting?", self.name);
         }
         if let Err(panic) = thread.join() {
             resume_unwind(panic);
@@ -88,7 +88,7 @@ macro_rules! __fact_tests {
                         stringify!($fact),
                         $crate::conformance::$module::$fact,
                     );
-                    fact.check($subject, $crate::conformance::PATIENCE);
+                    fact.check($subject, $crate::conformance::FACT_TIMEOUT);
                 }
             )*
         }

@@ -6,7 +6,7 @@
 
 mod cancel;
 mod epoch;
-mod life;
+mod lifecycle;
 mod optimizer;
 mod pull;
 mod push;
@@ -21,7 +21,7 @@ use std::pin::Pin;
 pub use cancel::*;
 pub(super) use epoch::plan;
 use epoch::{Epoch, ONE_MORE, refused};
-pub use life::*;
+pub use lifecycle::*;
 pub use optimizer::*;
 pub use pull::*;
 pub use push::*;

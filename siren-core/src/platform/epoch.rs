@@ -1,14 +1,14 @@
 //! What an epoch takes and costs, without running it.
 
-mod pace;
+mod worker_times;
 
 use std::time::Duration;
 
-use pace::Pace;
 use serde::{Deserialize, Serialize};
+use worker_times::WorkerTimes;
 
+use super::delay_distribution::DelayDistribution;
 use super::profile::Profile;
-use super::spread::Spread;
 use super::step::StepTime;
 use crate::{Allocation, Compression, EpochPlan, Requests, SyncMode, Usd, wire};
 
@@ -137,13 +137,13 @@ impl Profile {
         let fetches = if shape.example_bytes > 0.0 { shape.batches } else { 0 };
         let requests = requests + Requests { reads: fetches, writes: 0 };
 
-        let pace = Pace::new(self, shape, step, allocation.memory_mb);
+        let times = WorkerTimes::new(self, shape, step, allocation.memory_mb);
         let (mean_updates, share) = (updates as f64 / n, shape.batches as f64 / n);
-        let own = pace.seconds(mean_updates, share);
+        let own = times.seconds(mean_updates, share);
         let mut handler = own;
         let (long_updates, short_updates) = (long.div_ceil(k) as f64, short.div_ceil(k) as f64);
         let less =
-            pace.seconds(long_updates, long as f64) - pace.seconds(short_updates, short as f64);
+            times.seconds(long_updates, long as f64) - times.seconds(short_updates, short as f64);
 
         let starts = &self.starts;
         let start = if cold { &starts.cold_ms } else { &starts.warm_ms };
@@ -151,23 +151,24 @@ impl Profile {
         let dispatch = starts.dispatch_ms / 1e3 * (n - 1.0);
         let windows = (n / f64::from(starts.burst.max(1))).ceil() - 1.0;
         let ramp = if cold { windows.max(0.0) * starts.burst_s } else { 0.0 };
-        let begin = Spread::of(|z| start.at(z) / 1e3).plus(&Spread::uniform(dispatch));
+        let begin = DelayDistribution::from_quantiles(|z| start.at(z) / 1e3)
+            .plus(&DelayDistribution::uniform(dispatch));
         let (long_n, short_n) =
             if longer > 0 { (longer as f64, n - longer as f64) } else { (n, 0.0) };
         let rounds = match shape.sync_mode {
             SyncMode::Bulk | SyncMode::Stale { bound: 0 } => workers > 1,
             _ => false,
         };
-        let work = pace.spread(long_updates, long as f64, 1.0);
+        let work = times.handler_time(long_updates, long as f64, 1.0);
         let mut longest = work.expected_max(long_n, short_n, less);
         let mut slowest = begin.plus(&work).expected_max(long_n, short_n, less);
         let mut waits = 0.0;
         if rounds {
-            let round = pace.spread(1.0, k.min(long) as f64, 0.0).expected_max(n, 0.0, 0.0);
+            let round = times.handler_time(1.0, k.min(long) as f64, 0.0).expected_max(n, 0.0, 0.0);
             let begins = begin.expected_max(n, 0.0, 0.0);
             // Who starts first waits for who starts last.
             longest = longest.max(long_updates * round) + begins - start_mean;
-            slowest = slowest.max(begins + pace.fetch.mean + long_updates * round);
+            slowest = slowest.max(begins + times.fetch.mean + long_updates * round);
             waits = (slowest - start_mean - dispatch / 2.0 - handler).max(0.0);
             handler += waits;
         }
@@ -175,23 +176,23 @@ impl Profile {
             .max(requests.reads as f64 / self.storage.reads_per_s);
         handler = handler.max(least);
         longest = longest.max(least);
-        let again = (handler / platform.limits.timeout.as_secs_f64().max(1e-3)).floor();
-        let elapsed = slowest.max(start_mean + least) + ramp + again * start_mean;
+        let restarts = (handler / platform.limits.timeout.as_secs_f64().max(1e-3)).floor();
+        let elapsed = slowest.max(start_mean + least) + ramp + restarts * start_mean;
         let init = if cold { starts.init_ms.mean() / 1e3 } else { 0.0 };
         let billed =
-            handler + init + (1.0 + again) * platform.prices.billing_step.as_secs_f64() / 2.0;
+            handler + init + (1.0 + restarts) * platform.prices.billing_step.as_secs_f64() / 2.0;
         EpochEstimate {
             workers,
             elapsed_s: elapsed,
-            fetch_s: pace.fetch.mean + (share - 1.0).max(0.0) * pace.beyond.mean,
-            compute_s: share * pace.batch,
-            update_s: mean_updates * pace.update_s,
+            fetch_s: times.fetch.mean + (share - 1.0).max(0.0) * times.exposed_fetch.mean,
+            compute_s: share * times.batch,
+            update_s: mean_updates * times.update_s,
             wait_s: (elapsed - start_mean - dispatch / 2.0 - own).max(waits),
-            cycle_s: pace.update_s + k as f64 * (pace.batch + pace.beyond.mean),
+            cycle_s: times.update_s + k as f64 * (times.batch + times.exposed_fetch.mean),
             longest_s: longest + init,
-            invocations: u64::from(workers).saturating_mul((again as u64).saturating_add(1)),
+            invocations: u64::from(workers).saturating_mul((restarts as u64).saturating_add(1)),
             requests,
-            compute_cost: (platform.prices.invocation * (1.0 + again)
+            compute_cost: (platform.prices.invocation * (1.0 + restarts)
                 + platform.second_cost(allocation.memory_mb) * billed)
                 * n,
             request_cost: platform.requests_cost(requests),

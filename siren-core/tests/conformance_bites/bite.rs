@@ -8,7 +8,7 @@ use std::time::Duration;
 use siren_core::conformance::Fact;
 
 /// How long a fact may take here: a wrong implementation may well wait for ever.
-const PATIENCE: Duration = Duration::from_secs(1);
+const FACT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often a wrong implementation may get away, when threads race and it depends on who wins.
 const CHANCES: u32 = 20;
@@ -26,7 +26,7 @@ pub(crate) fn bites<S: Send + 'static>(
     silence();
     let thread = Builder::new().name(QUIET.into()).spawn(move || {
         let holds = |fact: &Fact<S>| {
-            catch_unwind(AssertUnwindSafe(|| fact.check(make(), PATIENCE))).is_ok()
+            catch_unwind(AssertUnwindSafe(|| fact.check(make(), FACT_TIMEOUT))).is_ok()
         };
         let unnoticed = expected.iter().find(|&&name| {
             let fact = facts.iter().find(|fact| fact.name == name);

@@ -7,7 +7,7 @@ use super::PreviewInput;
 use crate::Config;
 
 /// Workers of a grid, at the most.
-const MOST: u32 = 1_000;
+const MAX_WORKERS: u32 = 1_000;
 
 /// All pairs of the numbers of workers and the memory sizes, without repetitions.
 pub(super) fn allocations(
@@ -20,7 +20,7 @@ pub(super) fn allocations(
     let memory = memory(config, subject, profile, step)?;
     let most = u32::try_from(batches).unwrap_or(u32::MAX);
     let mut workers = match subject.workers.is_empty() {
-        true => rising(profile.platform.limits.concurrency.min(most).min(MOST)),
+        true => rising(profile.platform.limits.concurrency.min(most).min(MAX_WORKERS)),
         false => subject.workers.clone(),
     };
     for &workers in &workers {

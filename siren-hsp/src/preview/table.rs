@@ -8,8 +8,8 @@ impl fmt::Display for Preview {
     /// A table of all rows, with a mark at the cheapest (`$`) and at the fastest within the budget (`>`),
     /// and a line on each and on the budget below.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let epochs = counted(self.epochs, "epoch");
-        writeln!(f, "{epochs} of {} on {}:", counted(self.batches, "batch"), self.platform)?;
+        let epochs = plural(self.epochs, "epoch");
+        writeln!(f, "{epochs} of {} on {}:", plural(self.batches, "batch"), self.platform)?;
         writeln!(
             f,
             "  {:>7} {:>6} {:>11} {:>11} {:>13} {:>11} {:>11} {:>11}",
@@ -64,16 +64,16 @@ struct Named<'a>(&'a Row);
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Row { allocation, seconds, cost, aggregators, .. } = self.0;
-        let workers = counted(allocation.workers.into(), "worker");
+        let workers = plural(allocation.workers.into(), "worker");
         write!(f, "{workers} of {} MB", allocation.memory_mb)?;
         if *aggregators > 0 {
-            write!(f, " and {}", counted((*aggregators).into(), "aggregator"))?;
+            write!(f, " and {}", plural((*aggregators).into(), "aggregator"))?;
         }
         write!(f, ", {} s for {cost}", digits(*seconds))
     }
 }
 
-fn counted(number: u64, what: &str) -> String {
+fn plural(number: u64, what: &str) -> String {
     let ending = match (number, what.ends_with("ch")) {
         (1, _) => "",
         (_, true) => "es",

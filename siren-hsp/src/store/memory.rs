@@ -29,14 +29,14 @@ use super::update;
 
 /// The fewest entries in a block of a model that has more than one. A block with its slots and the
 /// gradient stays in a core's cache.
-const SMALL: usize = 16_384;
+const MIN_BLOCK: usize = 16_384;
 
 /// The most entries in a block. A block costs a few cache misses whatever its size, when another core
 /// had it last, which shows where the parameters come from memory; so large models have large ones.
-const LARGE: usize = 65_536;
+const MAX_BLOCK: usize = 65_536;
 
 // Places within a block are kept in 16 bits.
-const _: () = assert!(LARGE <= 1 << 16);
+const _: () = assert!(MAX_BLOCK <= 1 << 16);
 
 /// Parameters in this process's memory, updated in place. For workers that live in the same
 /// process: threads, or simulated functions.
@@ -84,11 +84,11 @@ impl MemoryStore {
     ///
     /// Rejected when there are none, diverged when one is not finite.
     pub fn new(values: Vec<f32>) -> Result<Self> {
-        let block = (values.len() / 128).next_power_of_two().clamp(SMALL, LARGE);
+        let block = (values.len() / 128).next_power_of_two().clamp(MIN_BLOCK, MAX_BLOCK);
         Self::in_blocks(values, block)
     }
 
-    /// A store whose blocks have `block` entries, at most [`LARGE`].
+    /// A store whose blocks have `block` entries, at most [`MAX_BLOCK`].
     fn in_blocks(values: Vec<f32>, block: usize) -> Result<Self> {
         let snapshot = Snapshot::initial(values);
         snapshot.check()?;

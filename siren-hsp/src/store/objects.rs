@@ -16,14 +16,14 @@
 
 mod aggregate;
 mod apply;
-mod calls;
 mod cas;
-mod collect;
-mod head;
+mod client;
+mod gc;
 mod keys;
-mod life;
+mod lifecycle;
 mod options;
 mod part;
+mod part_object;
 mod payload;
 mod pull;
 mod push;
@@ -37,8 +37,8 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use calls::Calls;
 pub use cas::CasStore;
+use client::Client;
 use keys::{Cuts, Keys};
 pub use options::ObjectOptions;
 use parking_lot::Mutex;
@@ -59,9 +59,9 @@ use crate::objects::Objects;
 /// nothing until it is used.
 pub struct ObjectStore {
     /// For pushes and pulls, which whoever makes them tries again.
-    calls: Calls,
+    client: Client,
     /// For everything else.
-    patient: Calls,
+    retrying_client: Client,
     keys: Keys,
     clock: Arc<dyn Clock>,
     dim: usize,
@@ -92,10 +92,10 @@ impl ObjectStore {
         if dim == 0 {
             return Err(Error::rejected("the model has no parameters: give at least 1"));
         }
-        let calls = Calls::new(objects);
+        let client = Client::new(objects);
         Ok(Self {
-            patient: calls.patient(&clock),
-            calls,
+            retrying_client: client.retrying(&clock),
+            client,
             keys: Keys::new(run)?,
             clock,
             dim,
@@ -127,7 +127,8 @@ impl ObjectStore {
     ///
     /// Whatever [`Workload::init`] answers; as [`restore`](ParameterStore::restore).
     pub async fn initialise(&self, workload: &dyn Workload, seed: u64) -> Result<()> {
-        if self.read(&self.patient).await?.is_some_and(|view| view.state.lineage.is_some()) {
+        if self.read(&self.retrying_client).await?.is_some_and(|view| view.state.lineage.is_some())
+        {
             return Ok(());
         }
         let values = workload.init(Seed::new(seed).split(Stream::Init, &[]))?;
@@ -154,7 +155,7 @@ impl ParameterStore for ObjectStore {
     }
 
     fn requests(&self) -> Option<Requests> {
-        self.exclusive.then(|| self.calls.all())
+        self.exclusive.then(|| self.client.total_requests())
     }
 
     fn aggregation(&self, plan: &EpochPlan) -> Aggregation {
@@ -186,7 +187,7 @@ impl ParameterStore for ObjectStore {
     }
 
     async fn status(&self) -> Result<Status> {
-        self.look().await
+        self.read_status().await
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {

@@ -1,6 +1,6 @@
 //! One epoch: launch all workers, collect them, try again what failed, seal.
 
-mod crew;
+mod aggregators;
 mod record;
 mod seal;
 
@@ -16,16 +16,16 @@ use siren_core::{
     Stream, Time, Usd, WorkerReport,
 };
 
-use super::forecast::{Fit, Forecast, Part, Terms};
+use super::forecast::{Forecast, InvocationLimits, LaunchPlan, LimitRequest};
 use super::{End, Event, StopHandle, Trainer};
 use crate::{EpochRecord, HistoryEvent, Reservation};
-use crew::CrewRun;
+use aggregators::RunningAggregators;
 
 /// After the seal, how long those that still run may take to notice it before they are abandoned.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A sealed epoch.
-pub(super) struct Ended {
+pub(super) struct SealedEpoch {
     /// What is known before the evaluation.
     pub(super) record: EpochRecord,
     pub(super) forecast: Forecast,
@@ -36,13 +36,12 @@ pub(super) struct Ended {
 /// The most often that an epoch is looked at for somebody who watches, where shared storage is paid for.
 pub const MAX_PROGRESS_POLLS: i32 = 60;
 
-/// The first time between two such looks, and by what it grows from one to the next: so that 60 of them
-/// suffice for hours.
-const GLANCE: Duration = Duration::from_secs(5);
-const SELDOM: f64 = 1.1;
+/// The first delay between two polls, and the factor by which it grows: 60 polls suffice for hours.
+const FIRST_POLL: Duration = Duration::from_secs(5);
+const POLL_BACKOFF: f64 = 1.1;
 
 /// An invocation under way.
-struct Launch {
+struct LaunchedInvocation {
     /// Its shard, or the number of the aggregator.
     shard: u32,
     memory_mb: u32,
@@ -53,7 +52,7 @@ struct Launch {
 }
 
 /// How an invocation ended; nothing if it never began, because the epoch ended before.
-type Running = BoxFuture<'static, (Launch, Option<Completion>, Time)>;
+type Running = BoxFuture<'static, (LaunchedInvocation, Option<Completion>, Time)>;
 
 /// What is known of a shard.
 #[derive(Default)]
@@ -66,12 +65,12 @@ struct ShardRun {
     reports: Vec<WorkerReport>,
     billed: Duration,
     /// Batches that reports speak of.
-    reported: u64,
+    reported_batches: u64,
     ended: Option<Time>,
     /// Where the last attempt started.
-    from: u64,
+    start_position: u64,
     /// Where to go on once there is money for it.
-    waiting: Option<u64>,
+    resume_at: Option<u64>,
 }
 
 /// An epoch under way.
@@ -82,15 +81,15 @@ pub(super) struct EpochRun<'a> {
     shards: Vec<ShardRun>,
     running: FuturesUnordered<Running>,
     /// The aggregators beside the workers.
-    crew: CrewRun,
+    aggregators: RunningAggregators,
     launched: Time,
     cost: Usd,
     retries: u32,
     sealed: Option<EpochSummary>,
     /// Set once the epoch has ended early: why the run is to end, or nothing if only the epoch does.
     end: Option<Result<Option<End>>>,
-    /// Tells invocations that wait for their turn that it will not come.
-    over: StopHandle,
+    /// Cancels invocations that still wait for their delay.
+    cancel: StopHandle,
     /// What is held back for the driver's own part, and what that was in the end.
     driver: Option<Reservation>,
     tally: DriverUsage,
@@ -103,18 +102,18 @@ pub(super) struct EpochRun<'a> {
 
 impl<'a> EpochRun<'a> {
     /// Reserves the money, opens the epoch and launches all workers.
-    pub(super) async fn new(trainer: &'a mut Trainer, fit: Fit) -> Result<Self> {
-        let Fit { asked: _, plan, allocation, terms, crew, driver } = fit;
-        let mut reserve = |count: u32, terms: Terms| {
-            let reserved = (0..count).map(|_| trainer.ledger.reserve(terms.reservation));
+    pub(super) async fn new(trainer: &'a mut Trainer, launch_plan: LaunchPlan) -> Result<Self> {
+        let LaunchPlan { asked: _, plan, allocation, limits, aggregators, driver } = launch_plan;
+        let mut reserve = |count: u32, limits: InvocationLimits| {
+            let reserved = (0..count).map(|_| trainer.ledger.reserve(limits.reservation));
             reserved.collect::<Result<Vec<_>>>()
         };
-        let for_crew = reserve(crew.aggregation.aggregators, crew.terms)?;
-        let reservations = reserve(allocation.workers, terms)?;
+        let for_aggregators = reserve(aggregators.aggregation.aggregators, aggregators.limits)?;
+        let reservations = reserve(allocation.workers, limits)?;
         let driver = trainer.ledger.reserve(driver)?;
         trainer.history.write(&HistoryEvent::Reserved {
             epoch: plan.epoch,
-            usd: for_crew
+            usd: for_aggregators
                 .iter()
                 .chain(&reservations)
                 .chain([&driver])
@@ -125,7 +124,7 @@ impl<'a> EpochRun<'a> {
         let (store, clock) = (&trainer.parts.store, trainer.parts.backend.clock());
         let retry = trainer.config.retry;
         retry.call(clock, seed, || store.open(&plan)).await?;
-        trainer.tell(&Event::Launched {
+        trainer.notify(&Event::Launched {
             epoch: plan.epoch,
             allocation,
             batches: plan.batches(),
@@ -142,23 +141,23 @@ impl<'a> EpochRun<'a> {
             driver: Some(driver),
             tally: DriverUsage::default(),
             driver_cost: Usd::ZERO,
-            timeout: terms.timeout,
+            timeout: limits.timeout,
             trainer,
             plan,
             allocation,
             running: FuturesUnordered::new(),
-            crew: CrewRun::new(crew),
+            aggregators: RunningAggregators::new(aggregators),
             cost: Usd::ZERO,
             retries: 0,
             sealed: None,
             end: None,
-            over: StopHandle::default(),
+            cancel: StopHandle::default(),
         };
-        for (aggregator, reservation) in (0..).zip(for_crew) {
-            run.launch_aggregator(aggregator, crew.terms, reservation, Duration::ZERO);
+        for (aggregator, reservation) in (0..).zip(for_aggregators) {
+            run.launch_aggregator(aggregator, aggregators.limits, reservation, Duration::ZERO);
         }
         for (shard, reservation) in (0..).zip(reservations) {
-            run.launch(shard, 0, terms, reservation, Duration::ZERO);
+            run.launch(shard, 0, limits, reservation, Duration::ZERO);
         }
         Ok(run)
     }
@@ -167,7 +166,7 @@ impl<'a> EpochRun<'a> {
         &mut self,
         shard: u32,
         position: u64,
-        terms: Terms,
+        limits: InvocationLimits,
         reservation: Reservation,
         delay: Duration,
     ) {
@@ -179,16 +178,16 @@ impl<'a> EpochRun<'a> {
             position,
             attempt: state.attempts,
             memory_mb: state.memory_mb,
-            timeout: terms.timeout,
-            cycle: terms.cycle,
-            request_cap: terms.request_cap,
+            timeout: limits.timeout,
+            cycle: limits.cycle,
+            request_cap: limits.request_cap,
         };
         state.attempts += 1;
-        state.from = position;
-        let launch = Launch {
+        state.start_position = position;
+        let launch = LaunchedInvocation {
             shard,
             memory_mb: state.memory_mb,
-            request_cap: terms.request_cap,
+            request_cap: limits.request_cap,
             reservation,
             position,
         };
@@ -197,15 +196,20 @@ impl<'a> EpochRun<'a> {
     }
 
     /// Invokes after a delay, unless the epoch ends before.
-    fn start(&self, launch: Launch, invocation: Invocation, delay: Duration) -> Running {
+    fn start(
+        &self,
+        launch: LaunchedInvocation,
+        invocation: Invocation,
+        delay: Duration,
+    ) -> Running {
         let backend = Arc::clone(&self.trainer.parts.backend);
-        let over = self.over.clone();
+        let cancel = self.cancel.clone();
         Box::pin(async move {
             let clock = backend.clock();
             if !delay.is_zero() {
                 tokio::select! {
                     biased;
-                    () = over.stopped() => return (launch, None, clock.now()),
+                    () = cancel.stopped() => return (launch, None, clock.now()),
                     () = clock.sleep_until(clock.now() + delay) => {}
                 }
             }
@@ -215,14 +219,15 @@ impl<'a> EpochRun<'a> {
     }
 
     /// Collects all workers and seals the epoch.
-    pub(super) async fn run(mut self) -> Result<Ended> {
+    pub(super) async fn run(mut self) -> Result<SealedEpoch> {
         let interval = self.trainer.observer.as_ref().and_then(|o| o.interval());
         let mut ahead = self.trainer.prepare_ahead(self.plan.epoch + 1, self.timeout);
-        // A glance at a store that is paid for costs about as much as a push: there are few of them.
+        // Polling a store that is paid for costs about as much as a push, so polls are few.
         let paid = self.trainer.parts.store.request_costs() != RequestCosts::default();
-        let interval = interval.map(|interval| if paid { interval.max(GLANCE) } else { interval });
+        let interval =
+            interval.map(|interval| if paid { interval.max(FIRST_POLL) } else { interval });
         let mut tick = interval.map(|interval| self.launched + interval);
-        let mut glances = 0;
+        let mut polls = 0;
         let stop = self.trainer.stop.clone();
         let backend = Arc::clone(&self.trainer.parts.backend);
         let clock = backend.clock();
@@ -238,7 +243,7 @@ impl<'a> EpochRun<'a> {
                     None if self.end.is_some() || self.is_complete().await? => break,
                     None => self.launch_missing().await?,
                 },
-                Some((launch, completion, _)) = self.crew.running.next() => {
+                Some((launch, completion, _)) = self.aggregators.running.next() => {
                     if let Err(error) = self.collect_aggregator(launch, completion).await {
                         self.end_early(Err(error)).await?;
                     }
@@ -246,19 +251,19 @@ impl<'a> EpochRun<'a> {
                 () = stop.stopped(), if self.end.is_none() => {
                     self.end_early(Ok(Some((StopReason::Interrupted, None)))).await?;
                 }
-                () = at(clock, self.deadline) => {
+                () = sleep_until(clock, self.deadline) => {
                     if self.end.is_some() {
                         break;
                     }
                     self.end_early(Ok(Some((StopReason::TimeLimit, None)))).await?;
                 }
                 () = &mut ahead, if !ahead.is_terminated() => {}
-                () = at(clock, tick) => {
+                () = sleep_until(clock, tick) => {
                     self.progress().await;
-                    glances += 1;
+                    polls += 1;
                     let later = match paid {
-                        true if glances >= MAX_PROGRESS_POLLS => None,
-                        true => interval.map(|interval| interval.mul_f64(SELDOM.powi(glances))),
+                        true if polls >= MAX_PROGRESS_POLLS => None,
+                        true => interval.map(|interval| interval.mul_f64(POLL_BACKOFF.powi(polls))),
                         false => interval,
                     };
                     tick = later.map(|later| clock.now() + later);
@@ -271,11 +276,11 @@ impl<'a> EpochRun<'a> {
     /// Books an invocation, and launches what is left of its shard.
     async fn collect(
         &mut self,
-        launch: Launch,
+        launch: LaunchedInvocation,
         completion: Option<Completion>,
         now: Time,
     ) -> Result<()> {
-        let Launch { shard, memory_mb, request_cap, reservation, position } = launch;
+        let LaunchedInvocation { shard, memory_mb, request_cap, reservation, position } = launch;
         let Some(Completion { billed, result }) = completion else {
             self.trainer.ledger.settle(reservation, Some(Usd::ZERO));
             return Ok(());
@@ -290,18 +295,18 @@ impl<'a> EpochRun<'a> {
                 let (finished, reached) = (report.finished, report.position);
                 let waited = report.waiting;
                 state.billed += billed.unwrap_or_default();
-                state.reported += reached.saturating_sub(position);
+                state.reported_batches += reached.saturating_sub(position);
                 state.reports.push(report);
                 if waited {
                     // Waits for others belong to what the rest of the shard may take.
                     self.trainer.forecast = self.forecast();
                 }
                 let state = &mut self.shards[shard as usize];
-                // What a worker says that has finished is looked at before it counts as headway.
+                // What a worker says that has finished is looked at before it counts as progress.
                 if reached > position && !finished {
                     state.failures = 0;
                 }
-                let stuck = (reached <= position && !waited).then(no_headway);
+                let stuck = (reached <= position && !waited).then(no_progress);
                 (!finished).then_some((reached, stuck))
             }
             Err(error) => Some((position, Some(error))),
@@ -315,7 +320,7 @@ impl<'a> EpochRun<'a> {
                 rest = missing.then(|| (counted, Some(not_finished())));
             }
             if let Some((reached, error)) = rest {
-                self.try_again(shard, reached, error).await?;
+                self.retry_shard(shard, reached, error).await?;
             }
         }
         self.launch_waiting().await
@@ -332,7 +337,7 @@ impl<'a> EpochRun<'a> {
     fn is_stuck(&self) -> bool {
         let plan = &self.plan;
         let mut waiting = (0..plan.shards).zip(&self.shards).filter_map(|(shard, state)| {
-            state.waiting.map(|position| (shard, plan.updates(position)))
+            state.resume_at.map(|position| (shard, plan.updates(position)))
         });
         self.end.is_none()
             && waiting.any(|(shard, pushed)| {
@@ -341,7 +346,7 @@ impl<'a> EpochRun<'a> {
     }
 
     /// Decides what becomes of a shard that is not done.
-    async fn try_again(&mut self, shard: u32, reached: u64, error: Option<Error>) -> Result<()> {
+    async fn retry_shard(&mut self, shard: u32, reached: u64, error: Option<Error>) -> Result<()> {
         let mut position = reached;
         if let Some(error) = error {
             match error.kind() {
@@ -359,11 +364,11 @@ impl<'a> EpochRun<'a> {
                 return Ok(());
             }
             if error.kind() == ErrorKind::OutOfMemory {
-                self.trainer.needs_more_than(self.shards[shard as usize].memory_mb)?;
+                self.trainer.raise_least_memory(self.shards[shard as usize].memory_mb)?;
             }
             let state = &mut self.shards[shard as usize];
             state.memory_mb = state.memory_mb.max(self.trainer.least_memory_mb);
-            state.failures = if position > state.from { 1 } else { state.failures + 1 };
+            state.failures = if position > state.start_position { 1 } else { state.failures + 1 };
             let attempt = state.attempts;
             if state.failures >= self.trainer.config.retry.attempts {
                 let message = format!(
@@ -375,9 +380,9 @@ impl<'a> EpochRun<'a> {
             let epoch = self.plan.epoch;
             let line = HistoryEvent::Retried { epoch, shard, attempt, error: error.chain() };
             self.trainer.history.write(&line)?;
-            self.trainer.tell(&Event::Retried { epoch, shard, attempt, error: &error });
+            self.trainer.notify(&Event::Retried { epoch, shard, attempt, error: &error });
         }
-        self.shards[shard as usize].waiting = Some(position);
+        self.shards[shard as usize].resume_at = Some(position);
         Ok(())
     }
 
@@ -401,11 +406,11 @@ impl<'a> EpochRun<'a> {
     /// Nobody runs any more and the epoch is not complete: either there was no money for the rest, or
     /// a worker said that it had finished and had not.
     async fn launch_missing(&mut self) -> Result<()> {
-        if self.shards.iter().all(|shard| shard.waiting.is_none()) {
+        if self.shards.iter().all(|shard| shard.resume_at.is_none()) {
             for (shard, counted) in (0..).zip(self.counted().await?) {
                 if counted < self.plan.shard_len(shard) {
                     let error = Some(not_finished());
-                    if let Err(error) = self.try_again(shard, counted, error).await {
+                    if let Err(error) = self.retry_shard(shard, counted, error).await {
                         return self.end_early(Err(error)).await;
                     }
                 }
@@ -428,17 +433,22 @@ impl<'a> EpochRun<'a> {
             return Ok(());
         }
         for shard in 0..self.plan.shards {
-            let ShardRun { waiting: Some(position), failures, .. } = self.shards[shard as usize]
+            let ShardRun { resume_at: Some(position), failures, .. } = self.shards[shard as usize]
             else {
                 continue;
             };
             let batches = self.plan.shard_len(shard) - position;
             let memory_mb = self.shards[shard as usize].memory_mb;
             let driver = self.driver.as_ref().map_or(Usd::ZERO, Reservation::amount);
-            let part = Part { batches, invocations: 1, driver, failures };
-            let terms = self.trainer.terms(&self.plan, memory_mb, part, Aggregation::default());
-            let Some(terms) = terms else { continue };
-            let Ok(reservation) = self.trainer.ledger.reserve(terms.reservation) else { continue };
+            let request = LimitRequest { batches, invocations: 1, driver, failures };
+            let limits = self.trainer.invocation_limits(
+                &self.plan,
+                memory_mb,
+                request,
+                Aggregation::default(),
+            );
+            let Some(limits) = limits else { continue };
+            let Ok(reservation) = self.trainer.ledger.reserve(limits.reservation) else { continue };
             let usd = reservation.amount().dollars();
             self.trainer.history.write(&HistoryEvent::Reserved { epoch: self.plan.epoch, usd })?;
             let delay = match failures {
@@ -447,9 +457,9 @@ impl<'a> EpochRun<'a> {
                 1 if self.plan.sync_mode.waits() => Duration::ZERO,
                 tried => self.trainer.config.retry.delay(tried, self.seed(shard)),
             };
-            self.shards[shard as usize].waiting = None;
+            self.shards[shard as usize].resume_at = None;
             self.retries += 1;
-            self.launch(shard, position, terms, reservation, delay);
+            self.launch(shard, position, limits, reservation, delay);
         }
         if self.is_stuck() {
             self.end_early(Ok(None)).await?;
@@ -464,7 +474,7 @@ impl<'a> EpochRun<'a> {
 }
 
 /// Waits until `time`, or for ever.
-async fn at(clock: &dyn Clock, time: Option<Time>) {
+async fn sleep_until(clock: &dyn Clock, time: Option<Time>) {
     match time {
         Some(time) => clock.sleep_until(time).await,
         None => std::future::pending().await,
@@ -476,7 +486,7 @@ fn not_finished() -> Error {
     Error::new(ErrorKind::Worker, lied)
 }
 
-fn no_headway() -> Error {
+fn no_progress() -> Error {
     Error::new(ErrorKind::DeadlineExceeded, "the invocation ended before its first update")
 }
 

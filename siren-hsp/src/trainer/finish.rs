@@ -30,14 +30,14 @@ impl Trainer {
     /// Ends a run: the record, the files, the scheduler, the observer.
     pub(super) fn finish(mut self, snapshot: Snapshot, end: End) -> Result<TrainingResult> {
         let (reason, detail) = end;
-        if self.history.goes_on() && !self.history.has_begun() {
+        if self.history.is_resumed() && !self.history.has_begun() {
             // There is nothing left to do, but the driver may have been killed before it wrote that down.
             self.history.begin(&HistoryEvent::Started { epoch: snapshot.sealed_epochs })?;
         }
         let initial =
             self.initial.unwrap_or(Evaluation { loss: f64::NAN, accuracy: None, auc: None });
         // What the driver has done since the last barrier: there is nothing left to hold it back for.
-        let tally = self.since_settled();
+        let tally = self.unsettled_driver_usage();
         let usd = self.platform.tally_cost(tally);
         self.ledger.spend(usd);
         if usd > Usd::ZERO {
@@ -81,7 +81,7 @@ impl Trainer {
             write_record(folder, &record)?;
         }
         self.parts.scheduler.finish(&outcome);
-        self.tell(&Event::Finished(&outcome));
+        self.notify(&Event::Finished(&outcome));
         Ok(TrainingResult {
             outcome,
             record,

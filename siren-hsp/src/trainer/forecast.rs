@@ -8,20 +8,20 @@ use siren_core::{Aggregation, Allocation, EpochPlan, Platform, Requests, Usd};
 use super::Trainer;
 
 /// An epoch may take this many times its forecast before its workers hand back the rest.
-const PATIENCE: u32 = 4;
+const TIMEOUT_FACTOR: u32 = 4;
 
 /// No forecast shortens a timeout below this.
-const SHORTEST: Duration = Duration::from_secs(1);
+const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A worker needs at least this many of its cycles to make headway.
-const HEADWAY: f64 = 1.5;
+/// A worker needs at least this many of its cycles to make progress.
+const MIN_CYCLES: f64 = 1.5;
 
 /// How long an aggregator may run, as a multiple of what a worker may: it is there before the first one
 /// starts, and until the last update is applied.
-const OUTLAST: f64 = 1.25;
+const AGGREGATOR_TIMEOUT_FACTOR: f64 = 1.25;
 
 /// Seconds' worth of requests that an aggregator may make beside those of its time.
-const BURST: u64 = 2;
+const EXTRA_SECONDS: u64 = 2;
 
 /// What is known of a worker's speed, at one full vCPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -95,37 +95,37 @@ fn speed(platform: &Platform, memory_mb: u32) -> f64 {
 }
 
 /// What an epoch is launched with.
-pub(super) struct Fit {
+pub(super) struct LaunchPlan {
     /// Workers that the scheduler asked for.
     pub(super) asked: u32,
     pub(super) plan: EpochPlan,
     pub(super) allocation: Allocation,
-    pub(super) terms: Terms,
-    pub(super) crew: Crew,
+    pub(super) limits: InvocationLimits,
+    pub(super) aggregators: Aggregators,
     /// What is held back for the driver's own part.
     pub(super) driver: Usd,
 }
 
-/// The aggregators of an epoch, and the terms of each.
+/// The aggregators of an epoch, and the limits of each.
 #[derive(Clone, Copy)]
-pub(super) struct Crew {
+pub(super) struct Aggregators {
     pub(super) aggregation: Aggregation,
-    pub(super) terms: Terms,
+    pub(super) limits: InvocationLimits,
 }
 
 /// What one invocation may use, and what has to be set aside for it.
 #[derive(Clone, Copy)]
-pub(super) struct Terms {
+pub(super) struct InvocationLimits {
     pub(super) timeout: Duration,
     pub(super) cycle: Option<Duration>,
     pub(super) request_cap: Requests,
     pub(super) reservation: Usd,
 }
 
-/// What money is asked for: so many batches in each of so many invocations, which failed before so often,
-/// and what the driver needs.
+/// What limits are computed for: `batches` batches in each of `invocations` invocations, after `failures`
+/// failures in a row, while `driver` is reserved for the driver itself.
 #[derive(Clone, Copy)]
-pub(super) struct Part {
+pub(super) struct LimitRequest {
     pub(super) batches: u64,
     pub(super) invocations: u32,
     pub(super) driver: Usd,
@@ -135,7 +135,7 @@ pub(super) struct Part {
 impl Trainer {
     /// The plan for as many of the workers asked for as there are batches and money for; otherwise
     /// why there is not even money for one.
-    pub(super) fn fit(&self, asked: Allocation, epoch: u64) -> Result<Fit, String> {
+    pub(super) fn plan_launch(&self, asked: Allocation, epoch: u64) -> Result<LaunchPlan, String> {
         let examples = self.parts.train.len();
         let most = u32::try_from(self.job.batches).unwrap_or(u32::MAX);
         let most = asked.workers.min(most);
@@ -147,16 +147,30 @@ impl Trainer {
             if aggregation.aggregators > 0 && together > self.platform.limits.concurrency {
                 continue;
             }
-            let driver = self.driver_at_most(&plan);
+            let driver = self.max_driver_cost(&plan);
             // Once more for what the driver does after the last barrier.
             let driver_all = driver * 2.0;
-            let part =
-                Part { batches: longest, invocations: workers, driver: driver_all, failures: 0 };
-            let terms = self.terms(&plan, asked.memory_mb, part, aggregation);
-            if let Some(terms) = terms {
-                let crew = Crew { aggregation, terms: self.crew_terms(aggregation, terms.timeout) };
+            let request = LimitRequest {
+                batches: longest,
+                invocations: workers,
+                driver: driver_all,
+                failures: 0,
+            };
+            let limits = self.invocation_limits(&plan, asked.memory_mb, request, aggregation);
+            if let Some(limits) = limits {
+                let aggregators = Aggregators {
+                    aggregation,
+                    limits: self.aggregator_limits(aggregation, limits.timeout),
+                };
                 let allocation = Allocation { workers, ..asked };
-                return Ok(Fit { asked: asked.workers, plan, allocation, terms, crew, driver });
+                return Ok(LaunchPlan {
+                    asked: asked.workers,
+                    plan,
+                    allocation,
+                    limits,
+                    aggregators,
+                    driver,
+                });
             }
         }
         Err(self.shortfall(asked.memory_mb, most, epoch))
@@ -169,15 +183,20 @@ impl Trainer {
         Aggregation { memory_mb, ..aggregation }
     }
 
-    /// The terms of each aggregator beside workers that may take `timeout`.
-    pub(super) fn crew_terms(&self, aggregation: Aggregation, timeout: Duration) -> Terms {
+    /// The limits of each aggregator beside workers that may take `timeout`.
+    pub(super) fn aggregator_limits(
+        &self,
+        aggregation: Aggregation,
+        timeout: Duration,
+    ) -> InvocationLimits {
         let platform = &self.platform;
         // Never more than was reckoned with, since that is what there is money for.
-        let timeout = whole_steps(platform, timeout.mul_f64(OUTLAST)).min(platform.limits.timeout);
-        let seconds = timeout.as_secs_f64().ceil() as u64 + BURST;
+        let timeout = whole_steps(platform, timeout.mul_f64(AGGREGATOR_TIMEOUT_FACTOR))
+            .min(platform.limits.timeout);
+        let seconds = timeout.as_secs_f64().ceil() as u64 + EXTRA_SECONDS;
         let request_cap = aggregation.requests_per_second * seconds;
         let billed = platform.enforced(timeout) + platform.limits.init;
-        Terms {
+        InvocationLimits {
             timeout,
             cycle: None,
             request_cap,
@@ -186,7 +205,7 @@ impl Trainer {
     }
 
     /// What all aggregators cost however short they run, and for each second that workers may take.
-    fn crew_price(&self, aggregation: Aggregation) -> (Usd, Usd) {
+    fn aggregator_price(&self, aggregation: Aggregation) -> (Usd, Usd) {
         let platform = &self.platform;
         let count = f64::from(aggregation.aggregators);
         let second = platform.second_cost(aggregation.memory_mb);
@@ -194,23 +213,23 @@ impl Trainer {
         // The last second of requests may be one that has only begun.
         let fixed = platform.prices.invocation
             + second * platform.limits.init.as_secs_f64()
-            + requests * (BURST + 1) as f64;
-        (fixed * count, (second + requests) * (OUTLAST * count))
+            + requests * (EXTRA_SECONDS + 1) as f64;
+        (fixed * count, (second + requests) * (AGGREGATOR_TIMEOUT_FACTOR * count))
     }
 
-    /// The terms for `invocations` at once of `batches` batches each, beside these aggregators, more
-    /// generous after `failures` in a row; none when the money left does not pay for headway.
-    pub(super) fn terms(
+    /// The limits for `invocations` at once of `batches` batches each, beside these aggregators, more
+    /// generous after `failures` in a row; `None` when the money left does not pay for any progress.
+    pub(super) fn invocation_limits(
         &self,
         plan: &EpochPlan,
         memory_mb: u32,
-        part: Part,
+        request: LimitRequest,
         aggregation: Aggregation,
-    ) -> Option<Terms> {
-        let Part { batches, invocations, driver, failures } = part;
+    ) -> Option<InvocationLimits> {
+        let LimitRequest { batches, invocations, driver, failures } = request;
         let platform = &self.platform;
         let cycle = self.forecast.cycle(platform, memory_mb);
-        let headway = cycle.unwrap_or_default().mul_f64(HEADWAY);
+        let min_time = cycle.unwrap_or_default().mul_f64(MIN_CYCLES);
         let request_cap = self.request_cap(plan, batches);
         let wait = match plan.sync_mode.waits() {
             true => self.parts.store.request_costs().wait,
@@ -221,7 +240,7 @@ impl Trainer {
         let fixed = platform.prices.invocation + platform.requests_cost(request_cap + wait);
         let mut timeout = platform.limits.timeout;
         if let Some(expected) = self.forecast.batches(platform, memory_mb, batches) {
-            let wanted = expected.saturating_mul(PATIENCE).max(SHORTEST).max(headway);
+            let wanted = expected.saturating_mul(TIMEOUT_FACTOR).max(MIN_TIMEOUT).max(min_time);
             timeout = timeout.min(wanted.saturating_mul(1 << failures.min(16)));
         }
         if let Some(left) = self.ledger.left() {
@@ -229,12 +248,13 @@ impl Trainer {
             let left = left * (1.0 - 1e-9) - driver;
             let affordable = match platform.limits.timeouts_s.is_empty() {
                 true => {
-                    let (crew, crew_second) = self.crew_price(aggregation);
+                    let (aggregator_cost, aggregator_second) = self.aggregator_price(aggregation);
                     let invocations = f64::from(invocations);
-                    let share = (left - crew) * (1.0 / invocations) - fixed;
+                    let share = (left - aggregator_cost) * (1.0 / invocations) - fixed;
                     let start = second * platform.limits.init.as_secs_f64();
-                    let rate =
-                        second + platform.requests_cost(wait) + crew_second * (1.0 / invocations);
+                    let rate = second
+                        + platform.requests_cost(wait)
+                        + aggregator_second * (1.0 / invocations);
                     let seconds = (share - start).dollars() / rate.dollars();
                     if seconds.is_nan() || seconds < 0.0 {
                         return None;
@@ -252,13 +272,14 @@ impl Trainer {
                         let each = fixed
                             + second * billed.as_secs_f64()
                             + platform.requests_cost(wait) * seconds;
-                        let crew = self.crew_terms(aggregation, timeout).reservation;
-                        let crew = crew * f64::from(aggregation.aggregators);
-                        each * f64::from(invocations) + crew <= left
+                        let aggregator_cost =
+                            self.aggregator_limits(aggregation, timeout).reservation;
+                        let aggregator_cost = aggregator_cost * f64::from(aggregation.aggregators);
+                        each * f64::from(invocations) + aggregator_cost <= left
                     })?
                 }
             };
-            if affordable < headway.min(timeout) {
+            if affordable < min_time.min(timeout) {
                 return None;
             }
             timeout = timeout.min(affordable);
@@ -271,7 +292,7 @@ impl Trainer {
         let request_cap = request_cap + wait * timeout.as_secs_f64().ceil() as u64;
         let billed = platform.enforced(timeout).saturating_add(platform.limits.init);
         let billed = platform.billed(billed);
-        Some(Terms {
+        Some(InvocationLimits {
             timeout,
             cycle,
             request_cap,
@@ -280,7 +301,7 @@ impl Trainer {
     }
 
     /// What the driver's own part in an epoch costs at the most.
-    pub(super) fn driver_at_most(&self, plan: &EpochPlan) -> Usd {
+    pub(super) fn max_driver_cost(&self, plan: &EpochPlan) -> Usd {
         let tally = self.parts.backend.max_driver_usage(plan, self.job.parameters);
         self.platform.tally_cost(tally)
     }
@@ -300,13 +321,14 @@ impl Trainer {
         let forecast = &self.forecast;
         let expected = forecast.batches(platform, memory_mb, per_worker);
         let aggregation = self.aggregation(&plan);
-        let crew = self.crew_terms(aggregation, expected.unwrap_or_default()).reservation;
+        let aggregator_cost =
+            self.aggregator_limits(aggregation, expected.unwrap_or_default()).reservation;
         let whole = price(per_worker, expected) * f64::from(workers)
-            + crew * f64::from(aggregation.aggregators)
-            + self.driver_at_most(&plan) * 2.0;
+            + aggregator_cost * f64::from(aggregation.aggregators)
+            + self.max_driver_cost(&plan) * 2.0;
         let least = price(
             self.config.local_steps,
-            forecast.cycle(platform, memory_mb).map(|cycle| cycle.mul_f64(HEADWAY)),
+            forecast.cycle(platform, memory_mb).map(|cycle| cycle.mul_f64(MIN_CYCLES)),
         );
         format!(
             "{left} is left of the budget, but epoch {epoch} with {workers} workers of {memory_mb} \

@@ -1,11 +1,6 @@
-//! Memory that turned out to be too little, and functions that are made ready ahead.
+//! Memory that turned out to be too little.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use futures::FutureExt;
-use futures::future::{BoxFuture, Fuse};
-use siren_core::{DriverUsage, Error, ErrorKind, Result};
+use siren_core::{Error, ErrorKind, Result};
 
 use super::Trainer;
 
@@ -15,7 +10,7 @@ impl Trainer {
     /// # Errors
     ///
     /// Out of memory when there is no more.
-    pub(super) fn more_than(&self, memory_mb: u32) -> Result<u32> {
+    pub(super) fn next_memory_size(&self, memory_mb: u32) -> Result<u32> {
         if memory_mb >= self.platform.memory_at_least(u32::MAX) {
             return Err(Error::new(
                 ErrorKind::OutOfMemory,
@@ -33,51 +28,9 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// As [`more_than`](Self::more_than).
-    pub(super) fn needs_more_than(&mut self, memory_mb: u32) -> Result<()> {
-        self.least_memory_mb = self.least_memory_mb.max(self.more_than(memory_mb)?);
+    /// As [`next_memory_size`](Self::next_memory_size).
+    pub(super) fn raise_least_memory(&mut self, memory_mb: u32) -> Result<()> {
+        self.least_memory_mb = self.least_memory_mb.max(self.next_memory_size(memory_mb)?);
         Ok(())
-    }
-
-    /// Makes ready what the next epoch will probably run with, if the scheduler knows.
-    pub(super) fn prepare_ahead(
-        &self,
-        epoch: u64,
-        timeout: Duration,
-    ) -> Fuse<BoxFuture<'static, ()>> {
-        let next = self.parts.scheduler.predict_allocation(&self.job, epoch);
-        let Some(next) = next.filter(|_| epoch < self.config.stop.epochs) else {
-            return Fuse::terminated();
-        };
-        let backend = Arc::clone(&self.parts.backend);
-        let memory_mb = next.memory_mb.max(self.least_memory_mb);
-        async move { backend.prepare(memory_mb, timeout).await }.boxed().fuse()
-    }
-
-    /// Refuses a budget that does not even pay for what the driver reads before the first epoch.
-    ///
-    /// # Errors
-    ///
-    /// Budget, with what an epoch of the driver may cost.
-    pub(super) fn pays_for_driver(&self) -> Result<()> {
-        let plan = self.config.plan(0, self.layout, self.parts.train.len(), 1);
-        let (driver, left) = (self.driver_at_most(&plan), self.ledger.left());
-        if left.is_some_and(|left| left < driver) {
-            return Err(Error::new(
-                ErrorKind::Budget,
-                format!(
-                    "the driver's own part of an epoch, its requests and what leaves the region, may cost \
-                     {driver}, and {} is left of the budget: give more, or run the driver in the region",
-                    left.unwrap_or_default()
-                ),
-            ));
-        }
-        Ok(())
-    }
-
-    /// What the backend counted since the driver's part was last paid for.
-    pub(super) fn since_settled(&mut self) -> DriverUsage {
-        let now = self.parts.backend.driver_usage();
-        now - std::mem::replace(&mut self.settled, now)
     }
 }

@@ -69,7 +69,7 @@ pub(super) struct BatchStep {
     pub(super) seed: Seed,
     /// Where it stands among the update's batches.
     pub(super) index: u64,
-    pub(super) of: u64,
+    pub(super) steps: u64,
     pub(super) rate: f32,
     pub(super) clip_norm: Option<f32>,
     pub(super) compression: Compression,
@@ -81,7 +81,7 @@ impl BatchStep {
     /// The mean loss, and after the last step the squared norm of what is to be pushed.
     pub(super) fn run(self, workload: &dyn Workload, buffers: &mut Buffers) -> Result<(f64, f64)> {
         let dim = buffers.replica.values.len();
-        let last = self.index + 1 == self.of;
+        let last = self.index + 1 == self.steps;
         let top_k = match self.compression {
             Compression::TopK { share } => Some(share),
             _ => None,
@@ -90,11 +90,11 @@ impl BatchStep {
         sum.resize(dim, 0.0);
         if self.index == 0 {
             sparse_sum.clear();
-            if self.of > 1 {
+            if self.steps > 1 {
                 local.clone_from(&replica.values);
             }
         }
-        let params = if self.of > 1 { &*local } else { &replica.values };
+        let params = if self.steps > 1 { &*local } else { &replica.values };
         let batch = Batch::new(self.examples, bytes);
         sparse.clear();
         let loss =
@@ -116,7 +116,7 @@ impl BatchStep {
                     sparse_sum.merge();
                 }
                 loss
-            } else if self.of == 1 && top_k.is_none() {
+            } else if self.steps == 1 && top_k.is_none() {
                 buffers.form = Form::Dense;
                 workload.gradient(params, &batch, self.seed, sum)?
             } else {

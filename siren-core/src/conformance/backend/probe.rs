@@ -83,9 +83,9 @@ impl Flag {
 
 /// Where workers wait until all of them are there.
 #[derive(Clone)]
-pub(super) struct Meeting(Arc<Mutex<(u32, Vec<Waker>)>>);
+pub(super) struct Barrier(Arc<Mutex<(u32, Vec<Waker>)>>);
 
-impl Meeting {
+impl Barrier {
     pub(super) fn of(workers: u32) -> Self {
         Self(Arc::new(Mutex::new((workers, Vec::new()))))
     }

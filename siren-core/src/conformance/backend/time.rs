@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::probe::{Flag, LONG, a_moment, invocation, worker};
-use super::{Place, Subject};
+use super::{Fixture, Subject};
 use crate::{Completion, ErrorKind, Work, WorkerReport, compute};
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -13,7 +13,7 @@ const SHORT: Duration = Duration::from_millis(50);
 pub fn a_worker_that_never_ends_meets_its_deadline(subject: &Subject) {
     let stopped = Flag::default();
     let flag = stopped.clone();
-    let place = subject.place(worker(move |invocation, _| {
+    let fixture = subject.fixture(worker(move |invocation, _| {
         let flag = flag.clone();
         Box::pin(async move {
             if invocation.shard == 0 {
@@ -23,32 +23,32 @@ pub fn a_worker_that_never_ends_meets_its_deadline(subject: &Subject) {
             Ok(WorkerReport::default())
         })
     }));
-    let start = place.backend.clock().now();
-    let completion = place.invoke(invocation(0, SHORT));
-    let took = place.backend.clock().now().since(start);
+    let start = fixture.backend.clock().now();
+    let completion = fixture.invoke(invocation(0, SHORT));
+    let took = fixture.backend.clock().now().since(start);
     assert!(took >= SHORT, "the deadline of {SHORT:?} came after {took:?}");
-    deadline_exceeded(&place, completion);
-    place.run(happens(&place, &stopped, "the worker is stopped"));
-    let next = place.invoke(invocation(1, LONG));
+    deadline_exceeded(&fixture, completion);
+    fixture.run(wait_for(&fixture, &stopped, "the worker is stopped"));
+    let next = fixture.invoke(invocation(1, LONG));
     next.result.expect("an invocation after the deadline");
 }
 
 /// A worker that computes step after step is stopped at its deadline.
 pub fn a_worker_that_computes_for_ever_meets_its_deadline(subject: &Subject) {
-    let place = subject.place(worker(|_, context| {
+    let fixture = subject.fixture(worker(|_, context| {
         Box::pin(async move {
             loop {
                 compute(context, Work::Gradient { examples: 1_000 }, a_moment).await?;
             }
         })
     }));
-    let completion = place.invoke(invocation(0, SHORT));
-    deadline_exceeded(&place, completion);
+    let completion = fixture.invoke(invocation(0, SHORT));
+    deadline_exceeded(&fixture, completion);
 }
 
 /// What is billed is at least what was computed, in whole steps of the platform's.
 pub fn what_is_computed_is_billed(subject: &Subject) {
-    let place = subject.place(worker(|_, context| {
+    let fixture = subject.fixture(worker(|_, context| {
         Box::pin(async move {
             let mut report = WorkerReport::default();
             for _ in 0..3 {
@@ -59,12 +59,12 @@ pub fn what_is_computed_is_billed(subject: &Subject) {
         })
     }));
     for shard in 0..3 {
-        let completion = place.invoke(invocation(shard, LONG));
+        let completion = fixture.invoke(invocation(shard, LONG));
         let billed = completion.billed.expect("an invocation that was answered");
         let report = completion.result.expect("three tasks");
         assert!(report.compute > Duration::ZERO, "computing takes no time at all");
         assert!(billed >= report.compute, "{billed:?} are billed for {:?}", report.compute);
-        assert_eq!(billed, place.backend.platform().billed(billed), "whole steps are billed");
+        assert_eq!(billed, fixture.backend.platform().billed(billed), "whole steps are billed");
     }
 }
 
@@ -72,7 +72,7 @@ pub fn what_is_computed_is_billed(subject: &Subject) {
 pub fn time_left_runs_down(subject: &Subject) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sees = Arc::clone(&seen);
-    let place = subject.place(worker(move |_, context| {
+    let fixture = subject.fixture(worker(move |_, context| {
         let sees = Arc::clone(&sees);
         Box::pin(async move {
             for _ in 0..4 {
@@ -84,7 +84,7 @@ pub fn time_left_runs_down(subject: &Subject) {
             Ok(WorkerReport::default())
         })
     }));
-    let completion = place.invoke(invocation(0, LONG));
+    let completion = fixture.invoke(invocation(0, LONG));
     completion.result.expect("four short sleeps");
     let seen = seen.lock().expect("no panic");
     assert!(seen[0] <= LONG, "{:?} are left of {LONG:?}", seen[0]);
@@ -97,15 +97,15 @@ pub fn time_left_runs_down(subject: &Subject) {
 pub fn workers_read_the_clock_of_their_backend(subject: &Subject) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sees = Arc::clone(&seen);
-    let place = subject.place(worker(move |_, context| {
+    let fixture = subject.fixture(worker(move |_, context| {
         sees.lock().expect("no panic").push(context.clock().now());
         Box::pin(async { Ok(WorkerReport::default()) })
     }));
     for _ in 0..3 {
-        let before = place.backend.clock().now();
-        let completion = place.invoke(invocation(0, LONG));
+        let before = fixture.backend.clock().now();
+        let completion = fixture.invoke(invocation(0, LONG));
         completion.result.expect("a worker that does nothing");
-        let after = place.backend.clock().now();
+        let after = fixture.backend.clock().now();
         let now = seen.lock().expect("no panic").pop();
         let now = now.expect("the worker ran");
         assert!(
@@ -116,8 +116,8 @@ pub fn workers_read_the_clock_of_their_backend(subject: &Subject) {
 }
 
 /// Panics unless `flag` is raised before long.
-pub(super) async fn happens(place: &Place, flag: &Flag, what: &str) {
-    let clock = place.backend.clock();
+pub(super) async fn wait_for(fixture: &Fixture, flag: &Flag, what: &str) {
+    let clock = fixture.backend.clock();
     for _ in 0..1_000 {
         if flag.is_raised() {
             return;
@@ -129,10 +129,10 @@ pub(super) async fn happens(place: &Place, flag: &Flag, what: &str) {
 
 /// Panics unless the completion is that of a deadline, and bills no more than the time allowed.
 #[track_caller]
-fn deadline_exceeded(place: &Place, completion: Completion) {
+fn deadline_exceeded(fixture: &Fixture, completion: Completion) {
     let error = completion.result.expect_err("the worker never ends");
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
-    let platform = place.backend.platform();
+    let platform = fixture.backend.platform();
     if let Some(billed) = completion.billed {
         let most = platform.billed(SHORT + platform.limits.init);
         assert!(billed <= most, "{billed:?} are billed, more than {most:?}");

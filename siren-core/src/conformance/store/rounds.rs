@@ -19,7 +19,7 @@ fn bulk(shards: u32, batches: u64) -> Epoch {
 }
 
 /// Pulls from an epoch without waiting.
-async fn look(store: &dyn ParameterStore) -> (Vec<f32>, u64) {
+async fn pull_now(store: &dyn ParameterStore) -> (Vec<f32>, u64) {
     let mut replica = Replica::new();
     let pulled = store.pull(0, &mut replica, 0).await.expect("pull");
     (replica.values, pulled.version)
@@ -38,7 +38,7 @@ pub fn a_round_of_bulk_is_applied_as_its_mean_when_all_have_pushed(subject: &Sub
                 let again = epoch.push(&*store, shard, round, &gradient(add)).await;
                 assert_eq!(again.expect("push again"), PushOutcome::Duplicate);
             }
-            let (values, version) = look(&*store).await;
+            let (values, version) = pull_now(&*store).await;
             all_equal(&values, 2.0 * round as f32, "a round that is not complete");
             assert_eq!(version, round);
             let mut replica = Replica::new();
@@ -70,7 +70,7 @@ pub fn bulk_weighs_updates_by_their_examples(subject: &Subject) {
             epoch.push(&*store, shard, 0, &vec![-add; subject.dim]).await.expect("push");
             mean += add * epoch.watermark(shard, 1).examples as f32 / 3.0;
         }
-        let (values, _) = look(&*store).await;
+        let (values, _) = pull_now(&*store).await;
         for value in values {
             assert!((value - mean).abs() < 1e-5, "{value} is not the mean over examples, {mean}");
         }
@@ -88,7 +88,7 @@ pub fn bulk_clips_each_update(subject: &Subject) {
         let short: Vec<f32> = long.iter().map(|g| g / 4.0).collect();
         epoch.push(&*store, 0, 0, &long).await.expect("push");
         epoch.push(&*store, 1, 0, &short).await.expect("push");
-        let (values, _) = look(&*store).await;
+        let (values, _) = pull_now(&*store).await;
         let expected: Vec<f32> = long.iter().map(|g| -(g / 2.0 + g / 4.0) / 2.0).collect();
         assert_eq!(values, expected);
     });
@@ -157,7 +157,7 @@ pub fn a_finished_shard_leaves_the_rounds_to_the_others(subject: &Subject) {
         for (shard, position) in [(1, 0), (0, 0), (2, 0), (2, 1)] {
             epoch.push(&*store, shard, position, &gradient).await.expect("push");
         }
-        let (values, _) = look(&*store).await;
+        let (values, _) = pull_now(&*store).await;
         all_equal(&values, 1.0, "a round that lacks one of two");
         epoch.push(&*store, 1, 1, &gradient).await.expect("push");
         let mut replica = Replica::new();
@@ -194,12 +194,12 @@ pub fn a_restore_drops_the_open_round(subject: &Subject) {
         store.restore(&Snapshot::initial(vec![5.0; subject.dim])).await.expect("restore");
         store.open(&epoch.plan).await.expect("open again");
         for shard in [1, 0] {
-            let (values, _) = look(&*store).await;
+            let (values, _) = pull_now(&*store).await;
             all_equal(&values, 5.0, "a round that is not complete");
             let pushed = epoch.push(&*store, shard, 0, &gradient).await;
             assert_eq!(pushed.expect("push"), PushOutcome::Accepted);
         }
-        let (values, _) = look(&*store).await;
+        let (values, _) = pull_now(&*store).await;
         all_equal(&values, 6.0, "one round of what was restored");
     });
 }

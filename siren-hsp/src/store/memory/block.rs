@@ -56,7 +56,7 @@ impl Block {
 
     /// The parameters and the slots.
     pub(super) fn state(&mut self) -> (&[f32], &[Box<[f32]>]) {
-        self.settle();
+        self.apply_pending();
         (&self.values, &self.optimizer_state)
     }
 
@@ -64,7 +64,7 @@ impl Block {
     pub(super) fn copy(&mut self, into: &mut [f32], have: &mut u64) -> bool {
         let changed = self.stamp > *have;
         if changed {
-            self.settle();
+            self.apply_pending();
             into.copy_from_slice(&self.values);
             *have = self.stamp;
         }
@@ -73,7 +73,7 @@ impl Block {
 
     /// Applies an update's part for this range.
     pub(super) fn apply(&mut self, step: &Step, gradient: &[f32]) {
-        self.settle();
+        self.apply_pending();
         self.stamp += 1;
         self.updates += 1;
         step.apply(self.updates, &mut self.values, &mut self.optimizer_state, gradient);
@@ -85,7 +85,7 @@ impl Block {
         self.stamp += 1;
         let room = self.values.len() / 4;
         if self.pending.places.len() + entries.len() > room {
-            self.settle();
+            self.apply_pending();
         }
         if entries.len() > room {
             for entry in entries {
@@ -104,7 +104,7 @@ impl Block {
     }
 
     /// Does what sparse updates left to do, in their order.
-    fn settle(&mut self) {
+    fn apply_pending(&mut self) {
         let Pending { places, descents } = &mut self.pending;
         for (&place, descent) in places.iter().zip(&*descents) {
             self.values[place as usize] -= descent;

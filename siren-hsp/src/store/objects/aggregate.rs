@@ -6,8 +6,8 @@ use futures::future::try_join_all;
 use siren_core::{Context, Error, Invocation, Requests, Result, Time, WorkerReport};
 
 use super::ObjectStore;
-use super::calls::Calls;
-use super::part::{Advance, Part, Place, missing};
+use super::client::Client;
+use super::part::{Advance, Executor, Part, missing_part};
 use super::session::View;
 use super::state::{Open, not_open};
 use crate::Retry;
@@ -16,14 +16,14 @@ use crate::Retry;
 const MARGIN: f64 = 1.5;
 
 /// Cycles in a row that may fail for a reason that may pass.
-const FAILURES: u32 = 8;
+const MAX_FAILURES: u32 = 8;
 
 /// An aggregator at work.
 struct Aggregator<'a> {
     store: &'a ObjectStore,
     invocation: &'a Invocation,
     context: &'a dyn Context,
-    calls: Calls,
+    client: Client,
     /// Its parts, where they are loaded.
     parts: Vec<(usize, Option<Part>)>,
     /// Updates that the last list had.
@@ -34,13 +34,13 @@ struct Aggregator<'a> {
 /// How a cycle ended.
 enum Cycle {
     /// It changed something.
-    Moved,
+    Changed,
     /// There was nothing to do.
     Idle,
     /// Its parts hold the cut, or the epoch is over.
     Done,
     /// The requests that are left do not pay for more.
-    Short,
+    RequestLimit,
 }
 
 impl ObjectStore {
@@ -54,12 +54,12 @@ impl ObjectStore {
             store: self,
             invocation,
             context,
-            calls: self.calls.patient(&self.clock),
+            client: self.client.retrying(&self.clock),
             parts: Vec::new(),
             listed: 0,
             report: WorkerReport::default(),
         };
-        let view = aggregator.look().await?.ok_or_else(|| not_open(epoch))?;
+        let view = aggregator.read_state().await?.ok_or_else(|| not_open(epoch))?;
         let Some(open) = view.state.open.as_ref().filter(|open| open.plan == invocation.plan)
         else {
             if epoch < view.state.sealed_epochs {
@@ -83,39 +83,40 @@ impl ObjectStore {
 
     /// Applies everything that was pushed, where this handle does so by itself. Whoever finds another
     /// at it leaves it to that one.
-    pub(super) async fn step(&self) -> Result<()> {
+    pub(super) async fn apply_inline(&self) -> Result<()> {
         let Ok(mut parts) = self.parts.try_lock() else { return Ok(()) };
-        let Some(view) = self.read(&self.calls).await? else { return Ok(()) };
-        let sequenced = self.sequence(&self.calls, &view, false).await?;
+        let Some(view) = self.read(&self.client).await? else { return Ok(()) };
+        let sequenced = self.sequence(&self.client, &view, false).await?;
         let Some(view) = sequenced.view else { return Ok(()) };
         let state = &view.state;
         let Some(open) = state.open.as_ref().filter(|open| !open.closed) else { return Ok(()) };
         parts.resize_with(state.cuts().parts, || None);
         for (index, slot) in parts.iter_mut().enumerate() {
-            let mut overtaken = 0;
+            let mut lost_races = 0;
             loop {
-                let part = match slot.take().filter(|part| part.is_of(state)) {
+                let part = match slot.take().filter(|part| part.belongs_to(state)) {
                     Some(part) => part,
-                    None => Part::load(&self.calls, &self.keys, state, index)
+                    None => Part::load(&self.client, &self.keys, state, index)
                         .await?
-                        .ok_or_else(|| missing(index))?,
+                        .ok_or_else(|| missing_part(index))?,
                 };
                 let at = (&**state, open);
-                let advanced = part.advance(&self.calls, &self.keys, at, &Place::Here, u64::MAX);
+                let advanced =
+                    part.advance(&self.client, &self.keys, at, &Executor::Inline, u64::MAX);
                 match advanced.await? {
-                    (part, Advance::Moved) => *slot = Some(part),
+                    (part, Advance::Applied) => *slot = Some(part),
                     (part, Advance::Idle) => {
                         *slot = Some(part);
                         break;
                     }
                     // As it is after a seal, which loads parts of its own.
-                    (_, Advance::Overtaken) if overtaken < 3 => overtaken += 1,
+                    (_, Advance::LostRace) if lost_races < 3 => lost_races += 1,
                     // Others are at it.
-                    (_, Advance::Overtaken | Advance::Short) => break,
+                    (_, Advance::LostRace | Advance::ReadLimit) => break,
                 }
             }
         }
-        self.collect(&self.calls, &view, &sequenced.keys).await
+        self.delete_applied(&self.client, &view, &sequenced.keys).await
     }
 }
 
@@ -127,19 +128,19 @@ impl Aggregator<'_> {
     fn end(self, finished: bool) -> WorkerReport {
         WorkerReport {
             finished,
-            requests: self.calls.requests(),
+            requests: self.client.requests(),
             usage: self.context.usage(),
             ..self.report
         }
     }
 
-    async fn look(&self) -> Result<Option<View>> {
-        self.store.read(&self.calls).await
+    async fn read_state(&self) -> Result<Option<View>> {
+        self.store.read(&self.client).await
     }
 
     /// Cycle after cycle, until the epoch is cut and applied; whether it is.
     async fn work(&mut self, generation: u64) -> Result<bool> {
-        let pace = self.store.options.pace.max(Duration::from_millis(1));
+        let poll_interval = self.store.options.poll_interval.max(Duration::from_millis(1));
         let seed = self.invocation.plan.seed.child(self.invocation.shard.into());
         let mut failures = 0;
         loop {
@@ -150,9 +151,9 @@ impl Aggregator<'_> {
             let started = self.now();
             let cycle = match self.cycle(generation).await {
                 Ok(Cycle::Done) => return Ok(true),
-                Ok(Cycle::Short) => return Ok(false),
+                Ok(Cycle::RequestLimit) => return Ok(false),
                 Ok(cycle) => cycle,
-                Err(error) if error.is_transient() && failures + 1 < FAILURES => {
+                Err(error) if error.is_transient() && failures + 1 < MAX_FAILURES => {
                     // What was half done is loaded again.
                     self.parts.iter_mut().for_each(|(_, part)| *part = None);
                     failures += 1;
@@ -164,17 +165,17 @@ impl Aggregator<'_> {
             };
             failures = 0;
             let took = self.now() - started;
-            if let Cycle::Moved = cycle {
+            if let Cycle::Changed = cycle {
                 let billed = left.saturating_sub(self.context.time_left());
                 self.report.cycle = self.report.cycle.max(billed);
                 self.report.update += took;
             } else {
                 self.report.wait += took;
             }
-            let rest = pace.saturating_sub(took);
+            let rest = poll_interval.saturating_sub(took);
             if !rest.is_zero() {
                 self.report.wait += rest;
-                self.context.clock().sleep_until(started + pace).await;
+                self.context.clock().sleep_until(started + poll_interval).await;
             }
         }
     }
@@ -182,71 +183,72 @@ impl Aggregator<'_> {
     /// One look at the state and at what was pushed, and what follows from it.
     async fn cycle(&mut self, generation: u64) -> Result<Cycle> {
         let store = self.store;
-        if self.left().is_none() {
-            return Ok(Cycle::Short);
+        if self.reads_left().is_none() {
+            return Ok(Cycle::RequestLimit);
         }
-        let Some(mut view) = self.look().await? else { return Ok(Cycle::Done) };
+        let Some(mut view) = self.read_state().await? else { return Ok(Cycle::Done) };
         let is_open = |view: &View| {
             view.state.open.as_ref().is_some_and(|open| open.generation == generation)
         };
         if !is_open(&view) {
             return Ok(Cycle::Done);
         }
-        let mut moved = false;
+        let mut changed = false;
         let mut keys = Vec::new();
         if self.invocation.shard == 0 {
-            let sequenced = store.sequence(&self.calls, &view, false).await?;
-            let Some(next) = sequenced.view else { return Ok(Cycle::Moved) };
-            (view, moved, keys) = (next, sequenced.moved, sequenced.keys);
+            let sequenced = store.sequence(&self.client, &view, false).await?;
+            let Some(next) = sequenced.view else { return Ok(Cycle::Changed) };
+            (view, changed, keys) = (next, sequenced.changed, sequenced.keys);
             self.listed = keys.len();
         }
         let Some(open) = &view.state.open else { return Ok(Cycle::Done) };
-        let Some(reads) = self.left() else { return Ok(Cycle::Short) };
+        let Some(reads) = self.reads_left() else { return Ok(Cycle::RequestLimit) };
         let reads = reads / self.parts.len().max(1) as u64;
         let advances = self.advance(&view, open, reads).await?;
-        if advances.contains(&Advance::Short) {
-            return Ok(Cycle::Short);
+        if advances.contains(&Advance::ReadLimit) {
+            return Ok(Cycle::RequestLimit);
         }
-        moved |= advances.iter().any(|&advance| advance != Advance::Idle);
-        self.report.updates += u64::from(advances.contains(&Advance::Moved));
+        changed |= advances.iter().any(|&advance| advance != Advance::Idle);
+        self.report.updates += u64::from(advances.contains(&Advance::Applied));
         if self.parts.iter().all(|(_, part)| part.as_ref().is_some_and(|p| p.is_closed(open))) {
             return Ok(Cycle::Done);
         }
-        store.collect(&self.calls, &view, &keys).await?;
-        Ok(if moved { Cycle::Moved } else { Cycle::Idle })
+        store.delete_applied(&self.client, &view, &keys).await?;
+        Ok(if changed { Cycle::Changed } else { Cycle::Idle })
     }
 
     /// Reads that are left for updates; nothing when the rest is too little for a cycle.
-    fn left(&self) -> Option<u64> {
+    fn reads_left(&self) -> Option<u64> {
         let parts = self.parts.len() as u64;
         // Some fail and are made again.
-        const AGAIN: u64 = 4;
+        const RETRIES: u64 = 4;
         // The state, all parts to see what can be deleted, and those that have to be loaded.
-        let reads = AGAIN + 1 + self.store.cuts().parts as u64 + parts;
+        let reads = RETRIES + 1 + self.store.cuts().parts as u64 + parts;
         // Pages of a list, which may grow, the state, and the parts.
         let pages = self.listed as u64 / 1_000 + 3;
-        let cycle = Requests { writes: AGAIN + pages + 1 + parts, reads };
-        let (used, cap) = (self.calls.requests(), self.invocation.request_cap);
+        let cycle = Requests { writes: RETRIES + pages + 1 + parts, reads };
+        let (used, cap) = (self.client.requests(), self.invocation.request_cap);
         (used + cycle).within(cap).then(|| cap.reads - used.reads - reads)
     }
 
     /// Brings all parts up to date with the state, all at the same time.
     async fn advance(&mut self, view: &View, open: &Open, reads: u64) -> Result<Vec<Advance>> {
-        let (store, calls, context) = (self.store, &self.calls, self.context);
+        let (store, client, context) = (self.store, &self.client, self.context);
         // Those that fail on the way are loaded again.
         let taken = self.parts.iter_mut().map(|(index, part)| (*index, part.take()));
         let advancing = taken.collect::<Vec<_>>().into_iter().map(|(index, part)| async move {
             let keys = &store.keys;
             let part = match part {
                 Some(part) => part,
-                None => match Part::load(calls, keys, &view.state, index).await? {
+                None => match Part::load(client, keys, &view.state, index).await? {
                     Some(part) => part,
-                    None => return Err(missing(index)),
+                    None => return Err(missing_part(index)),
                 },
             };
             let at = (&*view.state, open);
-            let (part, advance) = part.advance(calls, keys, at, &Place::Of(context), reads).await?;
-            let part = (advance != Advance::Overtaken).then_some(part);
+            let (part, advance) =
+                part.advance(client, keys, at, &Executor::Context(context), reads).await?;
+            let part = (advance != Advance::LostRace).then_some(part);
             Ok(((index, part), advance))
         });
         let advanced = try_join_all(advancing).await?;

@@ -5,15 +5,15 @@ use std::ops::Range;
 use siren_core::wire::Decoder;
 use siren_core::{EpochPlan, Error, ErrorKind, Result, SyncMode, Update, UpdateId, Watermark};
 
-use super::head::Head;
 use super::keys::Cuts;
-use super::payload::{self, Fetched};
+use super::part_object::PartObject;
+use super::payload::{self, FetchedUpdate};
 use crate::kernel::Step;
 use crate::store::update::{self, Piece};
 
-impl Head {
+impl PartObject {
     /// Makes the part one of an epoch that has just been opened, unless it is one already.
-    pub(super) fn begin(&mut self, generation: u64, plan: &EpochPlan) {
+    pub(super) fn begin_epoch(&mut self, generation: u64, plan: &EpochPlan) {
         let meta = &mut self.meta;
         if meta.generation == generation {
             return;
@@ -109,11 +109,11 @@ impl Head {
     }
 
     /// Applies what was fetched, in this order; under bulk mode it is a round.
-    pub(super) fn absorb(
+    pub(super) fn apply_fetched(
         &mut self,
         plan: &EpochPlan,
         (cuts, part): (Cuts, usize),
-        fetched: &[(UpdateId, Fetched)],
+        fetched: &[(UpdateId, FetchedUpdate)],
     ) -> Result<()> {
         let Range { start, .. } = cuts.range(part);
         let mut scratch = Vec::new();

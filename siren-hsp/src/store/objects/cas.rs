@@ -12,10 +12,10 @@ use siren_core::{
     Watermark,
 };
 
-use super::calls::Calls;
-use super::head::Head;
+use super::client::Client;
 use super::keys::{Cuts, Keys};
-use super::pull::Delays;
+use super::part_object::PartObject;
+use super::pull::Backoff;
 use super::state::{Open, State, fenced, floor, not_open};
 use crate::objects::{Fetched, Objects, Tag, Written};
 use crate::store::update::{self, Piece, within};
@@ -27,18 +27,18 @@ use crate::store::update::{self, Piece, within};
 /// read and a write take one after the other, whatever the number of workers: about 15 times a second on
 /// S3. [`ObjectStore`](super::ObjectStore) is the store for more.
 pub struct CasStore {
-    calls: Calls,
+    client: Client,
     key: String,
     clock: Arc<dyn Clock>,
     dim: usize,
-    poll: Duration,
+    wait_delay: Duration,
     exclusive: bool,
 }
 
 /// All of the store.
 struct Whole {
     state: State,
-    head: Head,
+    part: PartObject,
     /// Updates of a round of bulk mode that is not complete, as [`wire`] writes them.
     kept: Vec<Vec<u8>>,
 }
@@ -59,8 +59,8 @@ impl CasStore {
             return Err(Error::rejected("the model has no parameters: give at least 1"));
         }
         let key = Keys::new(run)?.whole();
-        let poll = Duration::from_millis(50);
-        Ok(Self { calls: Calls::new(objects), key, clock, dim, poll, exclusive: false })
+        let wait_delay = Duration::from_millis(50);
+        Ok(Self { client: Client::new(objects), key, clock, dim, wait_delay, exclusive: false })
     }
 
     /// The same handle, which one invocation at a time, or the driver alone, will use: so that what it
@@ -71,13 +71,13 @@ impl CasStore {
     }
 
     async fn read(&self) -> Result<Option<(Whole, Tag)>> {
-        match self.calls.get(&self.key, None).await? {
+        match self.client.get(&self.key, None).await? {
             Fetched::Changed { bytes, tag } => Ok(Some((Whole::decode(&bytes, self.dim)?, tag))),
             _ => Ok(None),
         }
     }
 
-    async fn filled(&self) -> Result<(Whole, Tag)> {
+    async fn read_initialised(&self) -> Result<(Whole, Tag)> {
         self.read().await?.ok_or_else(|| {
             Error::new(ErrorKind::Conflict, "the store holds no parameters yet: restore some")
         })
@@ -89,14 +89,14 @@ impl CasStore {
         change: impl Fn(&mut Whole) -> Result<(T, bool)> + Send + Sync,
     ) -> Result<T> {
         loop {
-            let (mut whole, tag) = self.filled().await?;
+            let (mut whole, tag) = self.read_initialised().await?;
             let (done, is_changed) = change(&mut whole)?;
             if !is_changed {
                 return Ok(done);
             }
             whole.state.serial += 1;
             let bytes = whole.encode()?;
-            if let Written::Done(_) = self.calls.put_if_unchanged(&self.key, &tag, &bytes).await? {
+            if let Written::Done(_) = self.client.put_if_unchanged(&self.key, &tag, &bytes).await? {
                 return Ok(done);
             }
         }
@@ -107,8 +107,8 @@ impl Whole {
     fn encode(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let state = self.state.encode()?;
-        let head = self.head.encode();
-        for piece in [&state, &head].into_iter().chain(&self.kept) {
+        let part = self.part.encode();
+        for piece in [&state, &part].into_iter().chain(&self.kept) {
             bytes.extend((piece.len() as u64).to_le_bytes());
             bytes.extend(piece);
         }
@@ -126,9 +126,9 @@ impl Whole {
             bytes = rest;
         }
         match (&pieces[..], bytes) {
-            ([state, head, kept @ ..], []) => Ok(Self {
+            ([state, part, kept @ ..], []) => Ok(Self {
                 state: State::decode(state, dim)?,
-                head: Head::decode(head, dim)?,
+                part: PartObject::decode(part, dim)?,
                 kept: kept.iter().map(|piece| piece.to_vec()).collect(),
             }),
             _ => Err(Error::new(ErrorKind::Corrupt, "the run's object ends early")),
@@ -137,7 +137,7 @@ impl Whole {
 
     /// What was pushed of each shard, applied or kept.
     fn pushed(&self) -> Result<Vec<Watermark>> {
-        let mut marks = self.head.meta.marks.clone();
+        let mut marks = self.part.meta.marks.clone();
         for kept in &self.kept {
             let mut decoder = Decoder::new();
             let update = decoder.decode(kept)?;
@@ -183,8 +183,8 @@ impl Whole {
             }
         } else {
             let piece = piece(update);
-            self.head.apply(&plan, 0, update, piece, &mut Vec::new())?;
-            self.head.meta.sequence += 1;
+            self.part.apply(&plan, 0, update, piece, &mut Vec::new())?;
+            self.part.meta.sequence += 1;
         }
         Ok((PushOutcome::Accepted, true))
     }
@@ -200,8 +200,8 @@ impl Whole {
         let mut updates = decoded.collect::<Result<Vec<_>>>()?;
         updates.sort_unstable_by_key(|update| update.id.shard);
         let updates: Vec<_> = updates.iter().map(|update| (*update, piece(update))).collect();
-        self.head.apply_round(plan, 0, &updates, &mut Vec::new())?;
-        self.head.meta.sequence += 1;
+        self.part.apply_round(plan, 0, &updates, &mut Vec::new())?;
+        self.part.meta.sequence += 1;
         Ok(())
     }
 
@@ -230,7 +230,7 @@ impl Whole {
             marks: vec![0; plan.shards as usize],
             closed: false,
         });
-        self.head.begin(state.taken, plan);
+        self.part.begin_epoch(state.taken, plan);
         Ok(((), true))
     }
 
@@ -248,7 +248,7 @@ impl Whole {
             }
         };
         self.end_round(&plan)?;
-        let meta = &self.head.meta;
+        let meta = &self.part.meta;
         let updates = meta.marks.iter().map(|mark| plan.updates(mark.batches)).sum();
         let sealed = EpochSummary {
             epoch,
@@ -290,7 +290,7 @@ impl ParameterStore for CasStore {
     }
 
     fn requests(&self) -> Option<Requests> {
-        self.exclusive.then(|| self.calls.all())
+        self.exclusive.then(|| self.client.total_requests())
     }
 
     async fn open(&self, plan: &EpochPlan) -> Result<()> {
@@ -299,28 +299,28 @@ impl ParameterStore for CasStore {
     }
 
     async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<PullOutcome> {
-        let mut delays = Delays::new(self.poll);
+        let mut backoff = Backoff::new(self.wait_delay);
         let mut since = None;
         loop {
-            let (Whole { state, head, .. }, _) =
+            let (Whole { state, part, .. }, _) =
                 self.read().await?.ok_or_else(|| not_open(epoch))?;
             let open = state.current(epoch)?;
-            let marks = head.meta.marks.iter().map(|mark| mark.batches);
+            let marks = part.meta.marks.iter().map(|mark| mark.batches);
             if floor(&open.plan, marks) >= progress {
-                let stamp = (state.lineage()? << 40) + head.meta.sequence;
+                let stamp = (state.lineage()? << 40) + part.meta.sequence;
                 let is_new = replica.versions != [stamp] || replica.values.len() != self.dim;
                 if is_new {
-                    replica.values.clone_from(&head.values);
+                    replica.values.clone_from(&part.values);
                     replica.versions = vec![stamp];
                 }
                 return Ok(PullOutcome {
-                    version: head.meta.version,
+                    version: part.meta.version,
                     copied: if is_new { self.dim } else { 0 },
                     waited: since.map_or(Duration::ZERO, |since| self.clock.now() - since),
                 });
             }
             since.get_or_insert(self.clock.now());
-            delays.wait(&*self.clock).await;
+            backoff.wait(&*self.clock).await;
         }
     }
 
@@ -339,13 +339,13 @@ impl ParameterStore for CasStore {
         let open = whole.state.open.is_some().then(|| whole.pushed()).transpose()?;
         Ok(Status {
             sealed_epochs: whole.state.sealed_epochs,
-            version: whole.head.meta.version,
+            version: whole.part.meta.version,
             open,
         })
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {
-        let (Whole { state, head, .. }, _) = self.filled().await?;
+        let (Whole { state, part, .. }, _) = self.read_initialised().await?;
         if let Some(open) = &state.open {
             return Err(Error::new(
                 ErrorKind::Conflict,
@@ -355,8 +355,8 @@ impl ParameterStore for CasStore {
         Ok(Snapshot {
             sealed_epochs: state.sealed_epochs,
             version: state.version,
-            values: head.values,
-            optimizer_state: head.optimizer_state,
+            values: part.values,
+            optimizer_state: part.optimizer_state,
         })
     }
 
@@ -382,11 +382,11 @@ impl ParameterStore for CasStore {
             (state.last, state.open) = (None, None);
             let (values, optimizer_state) =
                 (snapshot.values.clone(), snapshot.optimizer_state.clone());
-            let head = Head::new(state.taken, snapshot.version, values, optimizer_state);
-            let bytes = Whole { state, head, kept: Vec::new() }.encode()?;
+            let part = PartObject::new(state.taken, snapshot.version, values, optimizer_state);
+            let bytes = Whole { state, part, kept: Vec::new() }.encode()?;
             let written = match &tag {
-                Some(tag) => self.calls.put_if_unchanged(&self.key, tag, &bytes).await?,
-                None => self.calls.put_if_absent(&self.key, &bytes).await?,
+                Some(tag) => self.client.put_if_unchanged(&self.key, tag, &bytes).await?,
+                None => self.client.put_if_absent(&self.key, &bytes).await?,
             };
             if let Written::Done(_) = written {
                 return Ok(());

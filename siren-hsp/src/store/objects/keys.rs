@@ -10,7 +10,7 @@ use siren_core::{Error, Result};
 /// | key | object |
 /// | --- | --- |
 /// | `{run}/state` | where the run is: the one object that decides |
-/// | `{run}/head/{lineage}/{part}` | a part of the parameters |
+/// | `{run}/part/{lineage}/{part}` | a part of the parameters |
 /// | `{run}/update/{generation}/{shard}/{position}` | what one push brought |
 pub(super) struct Keys {
     run: String,
@@ -18,8 +18,9 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(run: &str) -> Result<Self> {
-        let sound = |c: char| c.is_ascii_alphanumeric() || ".-/_".contains(c);
-        if run.is_empty() || run.starts_with('/') || run.ends_with('/') || !run.chars().all(sound) {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || ".-/_".contains(c);
+        if run.is_empty() || run.starts_with('/') || run.ends_with('/') || !run.chars().all(allowed)
+        {
             return Err(Error::rejected(format!(
                 "the objects of a run cannot stand under '{run}': give a path of letters, digits, \
                  dots, dashes, underscores and slashes, without a slash at its ends"
@@ -38,12 +39,12 @@ impl Keys {
     }
 
     /// The prefix of all parts.
-    pub(super) fn heads(&self) -> String {
-        format!("{}/head/", self.run)
+    pub(super) fn parts(&self) -> String {
+        format!("{}/part/", self.run)
     }
 
-    pub(super) fn head(&self, lineage: u64, part: usize) -> String {
-        format!("{}/head/{lineage:020}/{part:05}", self.run)
+    pub(super) fn part(&self, lineage: u64, part: usize) -> String {
+        format!("{}/part/{lineage:020}/{part:05}", self.run)
     }
 
     /// The prefix of all updates.
@@ -52,7 +53,7 @@ impl Keys {
     }
 
     /// The prefix of an epoch's updates.
-    pub(super) fn generation(&self, generation: u64) -> String {
+    pub(super) fn updates_of(&self, generation: u64) -> String {
         format!("{}/update/{generation:020}/", self.run)
     }
 
@@ -63,12 +64,12 @@ impl Keys {
     /// The shard and the position of an update of this generation.
     pub(super) fn parse(&self, generation: u64, key: &str) -> Option<(u32, u64)> {
         let (shard, position) =
-            key.strip_prefix(self.generation(generation).as_str())?.split_once('/')?;
+            key.strip_prefix(self.updates_of(generation).as_str())?.split_once('/')?;
         Some((shard.parse().ok()?, position.parse().ok()?))
     }
 
-    /// The number that follows a prefix of heads or updates: the lineage or the generation.
-    pub(super) fn number(prefix: &str, key: &str) -> Option<u64> {
+    /// The number that follows a prefix of parts or updates: the lineage or the generation.
+    pub(super) fn leading_number(prefix: &str, key: &str) -> Option<u64> {
         key.strip_prefix(prefix)?.split('/').next()?.parse().ok()
     }
 }
@@ -98,8 +99,8 @@ mod tests {
         assert_eq!(keys.parse(8, &keys.update(7, 12, 345)), None);
         assert_eq!(keys.parse(7, "runs/a.b-c_1/update/00000000000000000007/x/1"), None);
         assert!(keys.update(7, 2, 900) < keys.update(7, 10, 3));
-        assert_eq!(Keys::number(&keys.updates(), &keys.update(7, 1, 2)), Some(7));
-        assert_eq!(Keys::number(&keys.heads(), &keys.head(3, 1)), Some(3));
+        assert_eq!(Keys::leading_number(&keys.updates(), &keys.update(7, 1, 2)), Some(7));
+        assert_eq!(Keys::leading_number(&keys.parts(), &keys.part(3, 1)), Some(3));
     }
 
     #[test]

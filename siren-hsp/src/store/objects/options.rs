@@ -12,7 +12,7 @@ use super::keys::Cuts;
 const BANDWIDTH: u64 = 75_000_000;
 
 /// The most parts: keys have room for more, but a pull may have to read all of them.
-const MOST_PARTS: u32 = 4_096;
+const MAX_PARTS: u32 = 4_096;
 
 /// How an [`ObjectStore`](super::ObjectStore) works. All handles of a store should have the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,12 +33,12 @@ pub struct ObjectOptions {
     pub bandwidth: u64,
     /// The least time between two looks of an aggregator at what was pushed. Each costs as much as a
     /// push.
-    #[serde(rename = "pace_s", with = "siren_core::seconds")]
-    pub pace: Duration,
+    #[serde(rename = "poll_interval_s", with = "siren_core::seconds")]
+    pub poll_interval: Duration,
     /// The first delay between two looks of a pull that waits, or of a seal; later ones grow to eight
     /// times as much.
-    #[serde(rename = "poll_s", with = "siren_core::seconds")]
-    pub poll: Duration,
+    #[serde(rename = "wait_delay_s", with = "siren_core::seconds")]
+    pub wait_delay: Duration,
     /// How long a seal waits for aggregators that do not move before it applies what is left by itself.
     #[serde(rename = "patience_s", with = "siren_core::seconds")]
     pub patience: Duration,
@@ -55,8 +55,8 @@ impl Default for ObjectOptions {
             inline: false,
             cycle: Duration::from_secs(1),
             bandwidth: BANDWIDTH,
-            pace: Duration::from_millis(200),
-            poll: Duration::from_millis(50),
+            poll_interval: Duration::from_millis(200),
+            wait_delay: Duration::from_millis(50),
             patience: Duration::from_secs(5),
             memory_mb: 512,
         }
@@ -68,11 +68,11 @@ impl ObjectOptions {
     /// parameters once every `cycle`: `workers x bytes / (75 MB/s x cycle)`.
     pub fn parts_for(dim: usize, workers: u32, cycle: Duration) -> u32 {
         let parts = streams(4.0 * dim as f64 * f64::from(workers), cycle, BANDWIDTH);
-        parts.min(u32::try_from(dim).unwrap_or(u32::MAX)).min(MOST_PARTS)
+        parts.min(u32::try_from(dim).unwrap_or(u32::MAX)).min(MAX_PARTS)
     }
 
     pub(super) fn cuts(&self, dim: usize) -> Cuts {
-        let parts = (self.parts.clamp(1, MOST_PARTS) as usize).min(dim);
+        let parts = (self.parts.clamp(1, MAX_PARTS) as usize).min(dim);
         Cuts { dim, parts }
     }
 
@@ -80,7 +80,7 @@ impl ObjectOptions {
         let parts = cuts.parts as u64;
         let reads = |reads| Requests { reads, writes: 0 };
         // Delays that grow by half from one to the next, up to eight times the first.
-        let polls = (1.0 / self.poll.as_secs_f64().max(1e-3)).ceil() as u64;
+        let polls = (1.0 / self.wait_delay.as_secs_f64().max(1e-3)).ceil() as u64;
         RequestCosts {
             push: Requests { writes: 1, reads: 0 },
             // The state and all parts, at most.
@@ -110,7 +110,7 @@ impl ObjectOptions {
         let optimizer_state = plan.optimizer.state_vectors() as u64;
         let bytes = parts * (part * (3 + 2 * optimizer_state) + 2 * round.max(64 << 20).max(part));
         let memory = u32::try_from(bytes.div_ceil(1 << 20) + 128).unwrap_or(u32::MAX);
-        let looks = (1.0 / self.pace.as_secs_f64().max(1e-2)).ceil() as u64;
+        let polls = (1.0 / self.poll_interval.as_secs_f64().max(1e-2)).ceil() as u64;
         let mut pushes = (workers / self.cycle.as_secs_f64().max(1e-3)).ceil() as u64;
         if plan.sync_mode == SyncMode::Bulk {
             // They come all at once, and a round is read as a whole.
@@ -121,9 +121,9 @@ impl ObjectOptions {
             memory_mb: memory.max(self.memory_mb),
             requests_per_second: Requests {
                 // A list and a state for the first one, and every part.
-                writes: looks * (2 + parts) + 4,
+                writes: polls * (2 + parts) + 4,
                 // A sparse update may have to be read twice; and the state, and sometimes all parts.
-                reads: 2 * pushes * parts + 2 * looks + cuts.parts as u64 + 4,
+                reads: 2 * pushes * parts + 2 * polls + cuts.parts as u64 + 4,
             },
         }
     }

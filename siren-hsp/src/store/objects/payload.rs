@@ -37,21 +37,22 @@ pub(super) fn encode(update: &Update<'_>, cuts: Cuts) -> Result<Vec<u8>> {
 }
 
 /// Where a part of a dense update stands.
-pub(super) fn place(cuts: Cuts, part: usize) -> Range<usize> {
+pub(super) fn dense_range(cuts: Cuts, part: usize) -> Range<usize> {
     let range = cuts.range(part);
     let start = SUMMARY * (1 + part) + 4 * range.start;
     start..start + SUMMARY + 4 * range.len()
 }
 
-/// Whether these are the bytes of a dense update at the [place] of a part: if not, it is a sparse one.
+/// `true` if these bytes are the [`dense_range`] of a part in a dense update; otherwise the update is
+/// sparse.
 pub(super) fn is_dense(bytes: &[u8], cuts: Cuts, part: usize) -> bool {
-    bytes.len() == place(cuts, part).len()
+    bytes.len() == dense_range(cuts, part).len()
         && bytes.starts_with(b"SIRENUPD")
         && !wire::is_sparse(bytes)
 }
 
 /// What was fetched of an update.
-pub(super) enum Fetched {
+pub(super) enum FetchedUpdate {
     /// A part of a dense one.
     Part(Vec<u8>),
     /// All of it.
@@ -61,31 +62,31 @@ pub(super) enum Fetched {
 /// An update's summary.
 pub(super) fn summary(bytes: &[u8], id: UpdateId) -> Result<Update<'static>> {
     let mut decoder = Decoder::new();
-    let update = decoder.decode(bytes.get(..SUMMARY).unwrap_or(bytes)).map_err(|e| at(id, e))?;
-    expect(&update, id)?;
+    let update = decoder.decode(bytes.get(..SUMMARY).unwrap_or(bytes)).map_err(|e| about(id, e))?;
+    check_id(&update, id)?;
     Ok(Update { gradient: Gradient::Dense(&[]), ..update })
 }
 
 /// An update, and what it has for a part of the parameters.
 pub(super) fn decode<'a>(
     decoder: &'a mut Decoder,
-    fetched: &Fetched,
+    fetched: &FetchedUpdate,
     id: UpdateId,
     cuts: Cuts,
     part: usize,
 ) -> Result<(Update<'a>, Piece<'a>)> {
     let bytes = match fetched {
-        Fetched::Part(bytes) => bytes,
-        Fetched::Whole(bytes) => {
+        FetchedUpdate::Part(bytes) => bytes,
+        FetchedUpdate::Whole(bytes) => {
             let rest = bytes.get(SUMMARY..).unwrap_or_default();
             match wire::is_sparse(rest) {
                 true => rest,
-                false => bytes.get(place(cuts, part)).unwrap_or_default(),
+                false => bytes.get(dense_range(cuts, part)).unwrap_or_default(),
             }
         }
     };
-    let update = decoder.decode(bytes).map_err(|error| at(id, error))?;
-    expect(&update, id)?;
+    let update = decoder.decode(bytes).map_err(|error| about(id, error))?;
+    check_id(&update, id)?;
     let range = cuts.range(part);
     let piece = match update.gradient {
         Gradient::Dense(values) if values.len() == range.len() => Piece::Dense(values),
@@ -94,23 +95,23 @@ pub(super) fn decode<'a>(
         }
         other => {
             let message = format!("a gradient of {} parameters in another model's", other.dim());
-            return Err(at(id, Error::new(ErrorKind::Corrupt, message)));
+            return Err(about(id, Error::new(ErrorKind::Corrupt, message)));
         }
     };
     Ok((update, piece))
 }
 
 /// Refuses an update that stands under the key of another one.
-fn expect(update: &Update<'_>, id: UpdateId) -> Result<()> {
+fn check_id(update: &Update<'_>, id: UpdateId) -> Result<()> {
     if update.id == id {
         return Ok(());
     }
     let message = format!("it is that of shard {} at {}", update.id.shard, update.id.position);
-    Err(at(id, Error::new(ErrorKind::Corrupt, message)))
+    Err(about(id, Error::new(ErrorKind::Corrupt, message)))
 }
 
 /// Says which update an error is about.
-fn at(id: UpdateId, error: Error) -> Error {
+fn about(id: UpdateId, error: Error) -> Error {
     Error::new(
         error.kind(),
         format!("the update of shard {} at batch {} of epoch {}", id.shard, id.position, id.epoch),

@@ -7,14 +7,14 @@ use futures::{StreamExt, TryStreamExt, stream};
 use siren_core::{Clock, Error, ErrorKind, PullOutcome, Replica, Result};
 
 use super::ObjectStore;
-use super::head::{Meta, pull_len};
-use super::part::missing;
+use super::part::missing_part;
+use super::part_object::{Meta, pull_len};
 use super::session::{Seen, Session, View};
 use super::state::{fenced, floor, not_open};
 use crate::objects::Fetched;
 
 /// Parts that are read at the same time.
-const AT_ONCE: usize = 16;
+const CONCURRENT_REQUESTS: usize = 16;
 
 /// A part as a pull has it.
 struct Found {
@@ -27,18 +27,18 @@ struct Found {
 /// What a pull has of the parts so far.
 struct Gathering {
     /// The generation that they are of.
-    of: u64,
+    generation: u64,
     found: Vec<Option<Found>>,
     /// Whether they were asked for before.
-    again: bool,
+    after_wait: bool,
 }
 
 /// What reading the parts came to.
 enum Gathered {
     /// They have what is asked of them.
-    All,
+    Complete,
     /// Some of them have not.
-    Short,
+    Behind,
     /// They are of another epoch than the one that is known.
     Outdated,
 }
@@ -58,17 +58,17 @@ impl ObjectStore {
         replica: &mut Replica,
         progress: u64,
     ) -> Result<PullOutcome> {
-        let mut delays = Delays::new(self.options.poll);
+        let mut backoff = Backoff::new(self.options.wait_delay);
         let mut since = None;
         let mut gathered: Option<Gathering> = None;
         loop {
             if self.options.inline {
-                self.step().await?;
+                self.apply_inline().await?;
             }
             let session = self.session(epoch).await?;
             // The state is smaller than the parts, and goes ahead of them.
             let ahead = match session.floor() < progress {
-                true => Some(self.read(&self.calls).await?.ok_or_else(|| not_open(epoch))?),
+                true => Some(self.read(&self.client).await?.ok_or_else(|| not_open(epoch))?),
                 false => None,
             };
             if let Some(view) = &ahead {
@@ -77,22 +77,24 @@ impl ObjectStore {
             if session.floor() >= progress {
                 let mut gathering = gathered
                     .take()
-                    .filter(|gathering| gathering.of == session.generation)
-                    .unwrap_or_else(|| Gathering::of(&session, replica));
+                    .filter(|gathering| gathering.generation == session.generation)
+                    .unwrap_or_else(|| Gathering::from_replica(&session, replica));
                 match self.gather(&session, ahead, &mut gathering, progress).await? {
-                    Gathered::All => {
+                    Gathered::Complete => {
                         let waited = since.map_or(Duration::ZERO, |since| self.clock.now() - since);
                         return Ok(PullOutcome {
                             waited,
-                            ..copy(&session, &gathering.found, replica)?
+                            ..copy_parts(&session, &gathering.found, replica)?
                         });
                     }
                     Gathered::Outdated => continue,
-                    Gathered::Short => gathered = Some(Gathering { again: true, ..gathering }),
+                    Gathered::Behind => {
+                        gathered = Some(Gathering { after_wait: true, ..gathering })
+                    }
                 }
             }
             since.get_or_insert(self.clock.now());
-            delays.wait(&*self.clock).await;
+            backoff.wait(&*self.clock).await;
         }
     }
 
@@ -109,32 +111,33 @@ impl ObjectStore {
         let state = async {
             match ahead {
                 Some(view) => Ok(Some(view)),
-                None => self.read(&self.calls).await,
+                None => self.read(&self.client).await,
             }
         };
         let early = gathering.wanted(session, &self.marks(session), progress);
-        let (view, answers) = futures::try_join!(state, self.ask(session, gathering, &early))?;
+        let (view, answers) =
+            futures::try_join!(state, self.ask_parts(session, gathering, &early))?;
         let view = view.ok_or_else(|| not_open(epoch))?;
         let open = view.state.current(epoch)?;
         if open.generation != session.generation {
             return Ok(Gathered::Outdated);
         }
-        gathering.take(answers)?;
+        gathering.record(answers)?;
         let mut late = gathering.wanted(session, &open.marks, progress);
         late.retain(|part| early.binary_search(part).is_err());
-        let answers = self.ask(session, gathering, &late).await?;
-        gathering.take(answers)?;
+        let answers = self.ask_parts(session, gathering, &late).await?;
+        gathering.record(answers)?;
         let metas = || gathering.found.iter().flatten().map(|found| &found.meta);
         if metas().any(|meta| meta.generation > session.generation) {
             // Of the next epoch: the state that was read is not the last one.
             return Ok(Gathered::Outdated);
         }
-        if metas().any(|meta| session.is_of(meta) && meta.closed) {
+        if metas().any(|meta| session.is_current(meta) && meta.closed) {
             return Err(fenced(epoch));
         }
-        Ok(match metas().all(|meta| session.reached(meta) >= progress) {
-            true => Gathered::All,
-            false => Gathered::Short,
+        Ok(match metas().all(|meta| session.progress_of(meta) >= progress) {
+            true => Gathered::Complete,
+            false => Gathered::Behind,
         })
     }
 
@@ -150,7 +153,7 @@ impl ObjectStore {
     }
 
     /// Asks for these parts, where they are not as they were found.
-    async fn ask(
+    async fn ask_parts(
         &self,
         session: &Session,
         gathering: &Gathering,
@@ -159,26 +162,26 @@ impl ObjectStore {
         let stamp = |part: usize| gathering.found[part].as_ref().map_or(0, |found| found.stamp);
         let asked: Vec<(usize, u64)> = parts.iter().map(|&part| (part, stamp(part))).collect();
         stream::iter(asked)
-            .map(|(part, has)| async move { Ok((part, self.find(session, part, has).await?)) })
-            .buffered(AT_ONCE)
+            .map(|(part, has)| async move { Ok((part, self.ask_part(session, part, has).await?)) })
+            .buffered(CONCURRENT_REQUESTS)
             .try_collect()
             .await
     }
 
     /// Asks for a part, if it has changed since it `has` this stamp.
-    async fn find(&self, session: &Session, part: usize, has: u64) -> Result<Answer> {
-        let key = self.keys.head(session.lineage, part);
+    async fn ask_part(&self, session: &Session, part: usize, has: u64) -> Result<Answer> {
+        let key = self.keys.part(session.lineage, part);
         let seen = session.seen.lock()[part].clone();
         // What another replica has cannot be left out.
         let seen = seen.filter(|seen| session.stamp(&seen.meta) == has);
         let known = seen.as_ref().map(|seen| &seen.tag);
         let length = pull_len(session.plan.shards as usize, session.cuts.range(part).len());
-        let mut fetched = self.calls.get_start(&key, known, length).await?;
+        let mut fetched = self.client.get_start(&key, known, length).await?;
         if let Fetched::Changed { bytes, .. } = &fetched
             && is_short(bytes, session.cuts.range(part).len())?
         {
             // As the last epoch left it, which had more shards.
-            fetched = self.calls.get(&key, None).await?;
+            fetched = self.client.get(&key, None).await?;
         }
         Ok(match fetched {
             Fetched::Changed { bytes, tag } => {
@@ -199,7 +202,7 @@ impl ObjectStore {
 
 impl Gathering {
     /// What a replica has of the parts, as far as this handle knows them.
-    fn of(session: &Session, replica: &Replica) -> Self {
+    fn from_replica(session: &Session, replica: &Replica) -> Self {
         let cuts = session.cuts;
         let has_all = replica.values.len() == cuts.dim && replica.versions.len() == cuts.parts;
         let seen = session.seen.lock();
@@ -209,14 +212,14 @@ impl Gathering {
             let found = Found { meta: Arc::clone(meta), stamp, bytes: None };
             (stamp == replica.versions[part]).then_some(found)
         });
-        Self { of: session.generation, found: have.collect(), again: false }
+        Self { generation: session.generation, found: have.collect(), after_wait: false }
     }
 
     /// The parts to ask for when these batches are known to be applied sooner or later. After a wait,
     /// parts that had reached the progress are as good as they were.
     fn wanted(&self, session: &Session, marks: &[u64], progress: u64) -> Vec<usize> {
         let is_wanted = |found: &Found| {
-            let may_be_old = !self.again || session.reached(&found.meta) < progress;
+            let may_be_old = !self.after_wait || session.progress_of(&found.meta) < progress;
             may_be_old && !session.holds(&found.meta, marks)
         };
         let parts = self.found.iter().enumerate();
@@ -225,12 +228,12 @@ impl Gathering {
     }
 
     /// Puts what was answered in the place of what was found before.
-    fn take(&mut self, answers: Vec<(usize, Answer)>) -> Result<()> {
+    fn record(&mut self, answers: Vec<(usize, Answer)>) -> Result<()> {
         for (part, answer) in answers {
             match answer {
                 Answer::Changed(found) => self.found[part] = Some(found),
                 Answer::Same if self.found[part].is_some() => {}
-                Answer::Same | Answer::Missing => return Err(missing(part)),
+                Answer::Same | Answer::Missing => return Err(missing_part(part)),
             }
         }
         Ok(())
@@ -244,13 +247,13 @@ impl Session {
     }
 
     /// Whether a part has begun with this epoch.
-    fn is_of(&self, meta: &Meta) -> bool {
+    fn is_current(&self, meta: &Meta) -> bool {
         meta.generation == self.generation
     }
 
     /// Updates that a part has of every unfinished shard.
-    fn reached(&self, meta: &Meta) -> u64 {
-        match self.is_of(meta) {
+    fn progress_of(&self, meta: &Meta) -> u64 {
+        match self.is_current(meta) {
             true => floor(&self.plan, meta.marks.iter().map(|mark| mark.batches)),
             false => 0,
         }
@@ -258,7 +261,7 @@ impl Session {
 
     /// Whether a part has nothing to do until more than these batches are to be applied.
     fn holds(&self, meta: &Meta, marks: &[u64]) -> bool {
-        match self.is_of(meta) {
+        match self.is_current(meta) {
             true => meta.marks.iter().zip(marks).all(|(held, &mark)| held.batches >= mark),
             false => marks.iter().all(|&mark| mark == 0),
         }
@@ -278,7 +281,11 @@ fn ends_early(part: usize) -> Error {
 }
 
 /// Copies the parts that the replica does not have.
-fn copy(session: &Session, found: &[Option<Found>], replica: &mut Replica) -> Result<PullOutcome> {
+fn copy_parts(
+    session: &Session,
+    found: &[Option<Found>],
+    replica: &mut Replica,
+) -> Result<PullOutcome> {
     let cuts = session.cuts;
     if replica.versions.len() != cuts.parts {
         replica.forget();
@@ -288,7 +295,7 @@ fn copy(session: &Session, found: &[Option<Found>], replica: &mut Replica) -> Re
     let mut copied = 0;
     let mut version = u64::MAX;
     for (part, found) in found.iter().enumerate() {
-        let Some(found) = found else { return Err(missing(part)) };
+        let Some(found) = found else { return Err(missing_part(part)) };
         version = version.min(found.meta.version);
         if let Some((bytes, at)) = &found.bytes {
             let range = cuts.range(part);
@@ -304,12 +311,12 @@ fn copy(session: &Session, found: &[Option<Found>], replica: &mut Replica) -> Re
 }
 
 /// Delays that grow.
-pub(super) struct Delays {
+pub(super) struct Backoff {
     next: Duration,
     longest: Duration,
 }
 
-impl Delays {
+impl Backoff {
     pub(super) fn new(first: Duration) -> Self {
         let first = first.max(Duration::from_millis(1));
         Self { next: first, longest: first * 8 }

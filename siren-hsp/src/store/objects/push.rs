@@ -18,8 +18,8 @@ impl ObjectStore {
         let round = plan.updates(id.position);
         let bulk = plan.sync_mode == SyncMode::Bulk;
         if id.position > *counted || (bulk && id.position == *counted && round > session.floor()) {
-            let pushed = self.survey(&session).await?;
-            session.pushed(&pushed);
+            let pushed = self.count_pushed(&session).await?;
+            session.note_pushed(&pushed);
             *counted = (*counted).max(pushed[id.shard as usize]);
             let floor = floor(plan, pushed.iter().copied());
             if bulk && id.position == *counted && round > floor {
@@ -47,7 +47,7 @@ impl ObjectStore {
         }
         let bytes = payload::encode(update, session.cuts)?;
         let key = self.keys.update(session.generation, id.shard, id.position);
-        let written = self.calls.put_if_absent(&key, &bytes).await?;
+        let written = self.client.put_if_absent(&key, &bytes).await?;
         *counted = id.position + update.batches;
         Ok(match written {
             Written::Done(_) => PushOutcome::Accepted,
@@ -57,11 +57,11 @@ impl ObjectStore {
     }
 
     /// How much of each shard was pushed.
-    async fn survey(&self, session: &Session) -> Result<Vec<u64>> {
+    async fn count_pushed(&self, session: &Session) -> Result<Vec<u64>> {
         let epoch = session.plan.epoch;
         // In this order: what is deleted after the list is in the state already.
-        let keys = self.calls.list_all(&self.keys.generation(session.generation)).await?;
-        let view = self.read(&self.calls).await?.ok_or_else(|| not_open(epoch))?;
+        let keys = self.client.list_all(&self.keys.updates_of(session.generation)).await?;
+        let view = self.read(&self.client).await?.ok_or_else(|| not_open(epoch))?;
         let open = view.state.current(epoch)?;
         if open.generation != session.generation {
             return Err(Error::new(
@@ -69,6 +69,6 @@ impl ObjectStore {
                 format!("epoch {epoch} was opened again after a restore"),
             ));
         }
-        Ok(self.extended(open, &keys))
+        Ok(self.pushed_batches(open, &keys))
     }
 }

@@ -3,7 +3,7 @@
 use siren_core::Result;
 
 use super::ObjectStore;
-use super::calls::Calls;
+use super::client::Client;
 use super::session::View;
 use crate::objects::Written;
 
@@ -12,7 +12,7 @@ pub(super) struct Sequenced {
     /// The state afterwards; nothing if somebody else changed it at the same time.
     pub(super) view: Option<View>,
     /// Whether it moved on.
-    pub(super) moved: bool,
+    pub(super) changed: bool,
     /// The keys that were listed.
     pub(super) keys: Vec<String>,
 }
@@ -22,16 +22,16 @@ impl ObjectStore {
     /// final.
     pub(super) async fn sequence(
         &self,
-        calls: &Calls,
+        client: &Client,
         view: &View,
         close: bool,
     ) -> Result<Sequenced> {
-        let nothing = Sequenced { view: Some(view.clone()), moved: false, keys: Vec::new() };
+        let nothing = Sequenced { view: Some(view.clone()), changed: false, keys: Vec::new() };
         let Some(open) = view.state.open.as_ref().filter(|open| !open.closed) else {
             return Ok(nothing);
         };
-        let keys = calls.list_all(&self.keys.generation(open.generation)).await?;
-        let pushed = self.extended(open, &keys);
+        let keys = client.list_all(&self.keys.updates_of(open.generation)).await?;
+        let pushed = self.pushed_batches(open, &keys);
         let marks = if close { pushed } else { open.ready(&pushed) };
         if marks == open.marks && !close {
             return Ok(Sequenced { keys, ..nothing });
@@ -42,10 +42,10 @@ impl ObjectStore {
             open.closed = close;
         }
         let bytes = next.encode()?;
-        let view = match calls.put_if_unchanged(&self.keys.state(), &view.tag, &bytes).await? {
-            Written::Done(tag) => Some(self.saw(View { state: next.into(), tag })),
+        let view = match client.put_if_unchanged(&self.keys.state(), &view.tag, &bytes).await? {
+            Written::Done(tag) => Some(self.remember(View { state: next.into(), tag })),
             Written::Refused => None,
         };
-        Ok(Sequenced { moved: view.is_some(), view, keys })
+        Ok(Sequenced { changed: view.is_some(), view, keys })
     }
 }

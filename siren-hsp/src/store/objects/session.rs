@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 use siren_core::{EpochPlan, Result};
 
 use super::ObjectStore;
-use super::calls::Calls;
-use super::head::Meta;
+use super::client::Client;
 use super::keys::Cuts;
+use super::part_object::Meta;
 use super::state::{Open, State, floor, not_open};
 use crate::objects::{Fetched, Tag, Written};
 
@@ -53,7 +53,7 @@ impl Session {
             floor: AtomicU64::new(0),
             seen: Mutex::new(vec![None; cuts.parts]),
         };
-        session.pushed(pushed);
+        session.note_pushed(pushed);
         Ok(session)
     }
 
@@ -62,17 +62,17 @@ impl Session {
     }
 
     /// Takes note of how much of each shard was pushed.
-    pub(super) fn pushed(&self, pushed: &[u64]) {
+    pub(super) fn note_pushed(&self, pushed: &[u64]) {
         self.floor.fetch_max(floor(&self.plan, pushed.iter().copied()), Ordering::AcqRel);
     }
 }
 
 impl ObjectStore {
     /// The state as it is now; nothing before the first restore.
-    pub(super) async fn read(&self, calls: &Calls) -> Result<Option<View>> {
+    pub(super) async fn read(&self, client: &Client) -> Result<Option<View>> {
         let known = self.view.lock().clone();
         let tag = known.as_ref().map(|view| &view.tag);
-        match calls.get(&self.keys.state(), tag).await? {
+        match client.get(&self.keys.state(), tag).await? {
             Fetched::Unchanged => Ok(known),
             Fetched::Missing => {
                 *self.view.lock() = None;
@@ -81,7 +81,7 @@ impl ObjectStore {
             }
             Fetched::Changed { bytes, tag } => {
                 let state = Arc::new(State::decode(&bytes, self.dim)?);
-                Ok(Some(self.saw(View { state, tag })))
+                Ok(Some(self.remember(View { state, tag })))
             }
         }
     }
@@ -91,26 +91,28 @@ impl ObjectStore {
         let bytes = next.encode()?;
         let written = match view {
             Some(view) => {
-                self.patient.put_if_unchanged(&self.keys.state(), &view.tag, &bytes).await?
+                self.retrying_client.put_if_unchanged(&self.keys.state(), &view.tag, &bytes).await?
             }
-            None => self.patient.put_if_absent(&self.keys.state(), &bytes).await?,
+            None => self.retrying_client.put_if_absent(&self.keys.state(), &bytes).await?,
         };
         Ok(match written {
-            Written::Done(tag) => Some(self.saw(View { state: Arc::new(next), tag })),
+            Written::Done(tag) => Some(self.remember(View { state: Arc::new(next), tag })),
             Written::Refused => None,
         })
     }
 
     /// Takes note of a state, unless a later one was seen.
-    pub(super) fn saw(&self, view: View) -> View {
+    pub(super) fn remember(&self, view: View) -> View {
         let known = &mut *self.view.lock();
         if known.as_ref().is_some_and(|known| known.state.serial > view.state.serial) {
             return view;
         }
         let session = &mut *self.session.lock();
         match (&view.state.open, &*session) {
-            (Some(open), Some(of)) if open.generation == of.generation && !open.closed => {
-                of.pushed(&open.marks);
+            (Some(open), Some(known_session))
+                if open.generation == known_session.generation && !open.closed =>
+            {
+                known_session.note_pushed(&open.marks);
             }
             _ => *session = None,
         }
@@ -126,10 +128,10 @@ impl ObjectStore {
             {
                 return Ok(Arc::clone(session));
             }
-            let view = self.read(&self.calls).await?.ok_or_else(|| not_open(epoch))?;
+            let view = self.read(&self.client).await?.ok_or_else(|| not_open(epoch))?;
             let open = view.state.current(epoch)?;
-            let keys = self.calls.list_all(&self.keys.generation(open.generation)).await?;
-            let pushed = self.extended(open, &keys);
+            let keys = self.client.list_all(&self.keys.updates_of(open.generation)).await?;
+            let pushed = self.pushed_batches(open, &keys);
             self.begin_session(&view, open, &pushed)?;
         }
     }
@@ -153,7 +155,7 @@ impl ObjectStore {
 
     /// How much of each shard was pushed, when these keys were listed before `open` was read: what is
     /// to be applied, and the updates that follow it without a gap.
-    pub(super) fn extended(&self, open: &Open, keys: &[String]) -> Vec<u64> {
+    pub(super) fn pushed_batches(&self, open: &Open, keys: &[String]) -> Vec<u64> {
         let mut pushed = open.marks.clone();
         for key in keys {
             let Some((shard, position)) = self.keys.parse(open.generation, key) else { continue };

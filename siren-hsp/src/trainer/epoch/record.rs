@@ -66,9 +66,9 @@ impl EpochRun<'_> {
             retries: self.retries,
             staleness_mean: sealed.staleness.mean,
             staleness_max: sealed.staleness.max,
-            aggregators: self.crew.aggregation.aggregators,
-            aggregator_retries: self.crew.retries,
-            aggregator_cost_usd: self.crew.cost.dollars(),
+            aggregators: self.aggregators.aggregation.aggregators,
+            aggregator_retries: self.aggregators.retries,
+            aggregator_cost_usd: self.aggregators.cost.dollars(),
             driver_cost_usd: self.driver_cost.dollars(),
             egress_bytes: self.tally.egress_bytes,
             computed_bills: self.tally.computed_bills,
@@ -89,7 +89,7 @@ impl EpochRun<'_> {
         } else {
             billed
         };
-        let batches: u64 = self.shards.iter().map(|s| s.reported).sum();
+        let batches: u64 = self.shards.iter().map(|s| s.reported_batches).sum();
         let reports = self.shards.iter().flat_map(|s| &s.reports);
         let cycle = reports.map(|r| r.cycle).max().unwrap_or_default();
         if batches == 0 {
@@ -111,7 +111,7 @@ impl EpochRun<'_> {
         let loss: f64 = marks.iter().map(|mark| mark.loss).sum();
         let workers = self.trainer.parts.backend.parallelism(self.plan.shards);
         let platform = &self.trainer.platform;
-        let aggregation = self.crew.aggregation;
+        let aggregation = self.aggregators.aggregation;
         let second = platform.second_cost(self.allocation.memory_mb) * f64::from(workers)
             + platform.second_cost(aggregation.memory_mb) * f64::from(aggregation.aggregators);
         let running = second * elapsed.as_secs_f64();
@@ -123,6 +123,6 @@ impl EpochRun<'_> {
             elapsed,
             cost: self.trainer.ledger.spent() - self.cost + running.max(self.cost),
         };
-        self.trainer.tell(&event);
+        self.trainer.notify(&event);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use siren_core::{EpochSummary, Result};
 
-use super::{Ended, EpochRun, GRACE};
+use super::{EpochRun, GRACE, SealedEpoch};
 use crate::HistoryEvent;
 use crate::trainer::End;
 
@@ -13,7 +13,7 @@ impl EpochRun<'_> {
     /// Seals at once, so that the workers that still run notice at their next pull or push.
     pub(super) async fn end_early(&mut self, end: Result<Option<End>>) -> Result<()> {
         self.end = Some(end);
-        self.over.stop();
+        self.cancel.stop();
         self.deadline = Some(self.trainer.now() + GRACE);
         self.sealed = Some(self.seal_store().await?);
         Ok(())
@@ -30,26 +30,26 @@ impl EpochRun<'_> {
             tokio::select! {
                 biased;
                 sealed = &mut sealing => return sealed,
-                Some((launch, completion, _)) = self.crew.running.next() => {
+                Some((launch, completion, _)) = self.aggregators.running.next() => {
                     self.settle_aggregator(launch, completion);
                 }
             }
         }
     }
 
-    pub(super) async fn seal(mut self) -> Result<Ended> {
+    pub(super) async fn seal(mut self) -> Result<SealedEpoch> {
         let sealed = match self.sealed.take() {
             Some(sealed) => sealed,
             None => self.seal_store().await?,
         };
         // Whoever waits for another try does not begin it any more.
-        self.over.stop();
+        self.cancel.stop();
         let elapsed = self.trainer.now() - self.launched;
-        self.dismiss().await;
+        self.drain().await;
         // Whoever still runs is abandoned, and what was reserved for it counts as spent.
         self.running.clear();
         if let Some(reserved) = self.driver.take() {
-            let tally = self.trainer.since_settled();
+            let tally = self.trainer.unsettled_driver_usage();
             self.tally = tally;
             let usd = self.trainer.platform.tally_cost(tally);
             self.driver_cost = self.trainer.ledger.settle(reserved, Some(usd));
@@ -61,6 +61,6 @@ impl EpochRun<'_> {
         let record = self.record(&sealed, elapsed);
         let forecast = self.forecast();
         let end = self.end.take().transpose()?.flatten();
-        Ok(Ended { record, forecast, end })
+        Ok(SealedEpoch { record, forecast, end })
     }
 }

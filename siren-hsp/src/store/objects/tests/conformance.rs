@@ -5,12 +5,12 @@ use std::sync::Arc;
 use siren_core::conformance::{store, store_tests};
 
 use super::super::{CasStore, ObjectOptions, ObjectStore};
-use super::support::{Hasty, Slow};
+use super::support::{FaultyObjects, InstantClock};
 use crate::objects::{MemoryObjects, Objects};
 
 fn store(objects: impl Objects + 'static, dim: usize, parts: u32) -> ObjectStore {
     let options = ObjectOptions { parts, inline: true, ..ObjectOptions::default() };
-    ObjectStore::new(Arc::new(objects), Arc::new(Hasty::default()), "runs/test", dim)
+    ObjectStore::new(Arc::new(objects), Arc::new(InstantClock::default()), "runs/test", dim)
         .unwrap()
         .with_options(options)
 }
@@ -26,13 +26,13 @@ store_tests!(
 // Where every request can be cancelled, before and after it had its effect.
 store_tests!(
     over_slow_objects,
-    store::Subject::new(|dim| async move { super::store(Slow::default(), dim, 3) })
+    store::Subject::new(|dim| async move { super::store(FaultyObjects::default(), dim, 3) })
         .dim(20)
         .pushes(100)
 );
 
 fn whole(objects: impl Objects + 'static, dim: usize) -> CasStore {
-    CasStore::new(Arc::new(objects), Arc::new(Hasty::default()), "runs/test", dim).unwrap()
+    CasStore::new(Arc::new(objects), Arc::new(InstantClock::default()), "runs/test", dim).unwrap()
 }
 
 store_tests!(
@@ -41,5 +41,7 @@ store_tests!(
 );
 store_tests!(
     in_one_slow_object,
-    store::Subject::new(|dim| async move { super::whole(Slow::default(), dim) }).dim(20).pushes(50)
+    store::Subject::new(|dim| async move { super::whole(FaultyObjects::default(), dim) })
+        .dim(20)
+        .pushes(50)
 );

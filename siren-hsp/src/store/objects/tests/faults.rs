@@ -9,7 +9,7 @@ use futures::future::{join, join_all, poll_fn};
 use siren_core::{Optimizer, ParameterStore, SyncMode};
 
 use super::handles::{expected, train};
-use super::support::{World, again, plan, yield_now};
+use super::support::{World, plan, until_ok, yield_now};
 
 /// Requests that are refused and answers that are lost, of the driver, workers and aggregators alike.
 #[test]
@@ -66,7 +66,7 @@ fn an_aggregator_that_stops_is_replaced_and_fenced() {
                 };
                 let epoch = async {
                     join_all((0..plan.shards).map(|shard| world.work(&plan, shard))).await;
-                    again(async || driver.seal(0).await).await
+                    until_ok(async || driver.seal(0).await).await
                 };
                 let (_, (other, sealed)) =
                     join(takeover, join(world.aggregate(&plan, 1), epoch)).await;
@@ -88,12 +88,12 @@ fn two_aggregators_for_one_part_do_everything_once() {
         block_on(async {
             let world = World::new(2);
             let driver = world.driver(&plan).await;
-            let crew = join_all([0, 0, 1, 1].map(|number| world.aggregate(&plan, number)));
+            let aggregators = join_all([0, 0, 1, 1].map(|number| world.aggregate(&plan, number)));
             let epoch = async {
                 join_all((0..plan.shards).map(|shard| world.work(&plan, shard))).await;
                 driver.seal(0).await.unwrap()
             };
-            let (reports, sealed) = join(crew, epoch).await;
+            let (reports, sealed) = join(aggregators, epoch).await;
             assert!(reports.iter().all(|report| report.as_ref().unwrap().finished));
             assert_eq!(sealed.watermarks, expected.watermarks);
             assert_eq!(driver.snapshot().await.unwrap(), values);

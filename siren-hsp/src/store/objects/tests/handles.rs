@@ -11,7 +11,9 @@ use siren_core::{
 
 use super::super::keys::Keys;
 use super::super::payload;
-use super::support::{Bench, DIM, World, again, gradient, invocation, plan, update, yield_now};
+use super::support::{
+    DIM, TestContext, World, gradient, invocation, plan, until_ok, update, yield_now,
+};
 use crate::objects::Objects;
 use crate::{MemoryStore, ShardWorker};
 
@@ -20,12 +22,12 @@ pub(super) async fn train(world: &World, plan: &siren_core::EpochPlan) -> (Epoch
     let driver = world.handle();
     let values = (0..DIM).map(|i| i as f32).collect();
     let initial = Snapshot::initial(values);
-    again(async || driver.restore(&initial).await).await;
-    again(async || driver.open(plan).await).await;
+    until_ok(async || driver.restore(&initial).await).await;
+    until_ok(async || driver.open(plan).await).await;
     let aggregators = join_all((0..world.parts).map(|number| world.aggregate(plan, number)));
     let epoch = async {
         join_all((0..plan.shards).map(|shard| world.work(plan, shard))).await;
-        again(async || driver.seal(plan.epoch).await).await
+        until_ok(async || driver.seal(plan.epoch).await).await
     };
     let (reports, sealed) = join(aggregators, epoch).await;
     for report in reports {
@@ -33,7 +35,7 @@ pub(super) async fn train(world: &World, plan: &siren_core::EpochPlan) -> (Epoch
         assert!(report.finished, "an aggregator ends with its epoch");
         assert!(report.requests.writes > 0 && report.requests.reads > 0);
     }
-    let snapshot = again(async || driver.snapshot().await).await;
+    let snapshot = until_ok(async || driver.snapshot().await).await;
     (sealed, snapshot)
 }
 
@@ -194,7 +196,7 @@ fn an_update_that_appears_again_is_ignored() {
             worker.push(&update(&plan, 0, 0, &updates[0])).await.unwrap();
             while worker.pull(0, &mut replica, 0).await.unwrap().version < 1 {}
             // Deleted, and pushed again by somebody who knows of nothing.
-            let view = driver.read(&driver.patient).await.unwrap().unwrap();
+            let view = driver.read(&driver.retrying_client).await.unwrap().unwrap();
             let open = view.state.open.as_ref().unwrap();
             let key = Keys::new("run").unwrap().update(open.generation, 0, 0);
             world.objects.delete(std::slice::from_ref(&key)).await.unwrap();
@@ -216,7 +218,7 @@ fn an_aggregator_stops_when_its_requests_are_used_up() {
         let (world, plan) = (World::new(2), plan(SyncMode::Hybrid, Optimizer::Sgd));
         let driver = world.driver(&plan).await;
         let handle = world.handle();
-        let context = Bench::new(&world, &handle);
+        let context = TestContext::new(&world, &handle);
         for number in [0, 1] {
             let cap = Requests { writes: 40, reads: 40 };
             let report = handle.aggregate(&invocation(&plan, number, cap), &context).await.unwrap();
@@ -268,11 +270,12 @@ fn a_worker_reports_the_requests_that_it_made() {
         let shard = |shard| Invocation { role: Role::Shard, ..invocation(&plan, shard, most) };
         let (own, shared) = (world.handle().exclusive(), world.handle());
         let made = world.objects.count();
-        let exact = worker.run(&shard(0), &Bench::new(&world, &own)).await.unwrap().requests;
+        let exact = worker.run(&shard(0), &TestContext::new(&world, &own)).await.unwrap().requests;
         assert_eq!(exact.writes + exact.reads, world.objects.count() - made);
         // A list, and ten pushes.
         assert_eq!(exact.writes, 11);
-        let most = worker.run(&shard(1), &Bench::new(&world, &shared)).await.unwrap().requests;
+        let most =
+            worker.run(&shard(1), &TestContext::new(&world, &shared)).await.unwrap().requests;
         assert!(exact.within(most), "{exact:?}, at most {most:?}");
     });
 }
@@ -292,7 +295,7 @@ fn a_pull_asks_only_for_parts_that_change() {
         };
         // What aggregators may ask for ends after one update.
         let handle = world.handle();
-        let context = Bench::new(&world, &handle);
+        let context = TestContext::new(&world, &handle);
         let aggregate = async |number: u32| {
             let cap = Requests { writes: 12, reads: 14 };
             handle.aggregate(&invocation(&plan, number, cap), &context).await.unwrap();
@@ -336,7 +339,7 @@ fn a_pull_that_waits_reads_what_is_short() {
         let world = World::new(2);
         let driver = world.driver(&plan).await;
         let (worker, handle) = (world.handle(), world.handle());
-        let context = Bench::new(&world, &handle);
+        let context = TestContext::new(&world, &handle);
         let aggregate = async |number: u32| {
             let cap = Requests { writes: 14, reads: 20 };
             handle.aggregate(&invocation(&plan, number, cap), &context).await.unwrap();
@@ -348,8 +351,8 @@ fn a_pull_that_waits_reads_what_is_short() {
         }
         aggregate(0).await;
         let keys = Keys::new("run").unwrap();
-        let lineage = driver.read(&driver.calls).await.unwrap().unwrap().state.lineage.unwrap();
-        let (first, second) = (keys.head(lineage, 0), keys.head(lineage, 1));
+        let lineage = driver.read(&driver.client).await.unwrap().unwrap().state.lineage.unwrap();
+        let (first, second) = (keys.part(lineage, 0), keys.part(lineage, 1));
         world.objects.read.lock().clear();
         let times =
             |key: &str| world.objects.read.lock().iter().filter(|read| *read == key).count();

@@ -11,7 +11,7 @@ use rand::Rng;
 use siren_core::{EpochPlan, EpochSummary, Optimizer, ParameterStore, Seed, SyncMode};
 
 use super::handles::expected_of;
-use super::support::{World, again, plan};
+use super::support::{World, plan, until_ok};
 
 type Actor<'a, T = ()> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -30,7 +30,7 @@ fn aggregator<'a>(world: &'a World, plan: &'a EpochPlan, number: u32) -> Actor<'
 fn sealer(world: &World) -> Actor<'_, EpochSummary> {
     Box::pin(async move {
         let driver = world.handle();
-        again(async || driver.seal(0).await).await
+        until_ok(async || driver.seal(0).await).await
     })
 }
 
@@ -102,9 +102,9 @@ fn random_orders_give_exactly_what_the_seal_reports() {
         let (expected, values) = expected_of(&plan, &marks);
         let driver = world.handle();
         let check = || {
-            let found = block_on(again(async || driver.snapshot().await));
+            let found = block_on(until_ok(async || driver.snapshot().await));
             assert_eq!(found, values, "run {run}, {:?}", plan.sync_mode);
-            assert_eq!(block_on(again(async || driver.seal(0).await)), sealed);
+            assert_eq!(block_on(until_ok(async || driver.seal(0).await)), sealed);
         };
         assert_eq!(sealed.watermarks, expected.watermarks, "run {run}");
         assert_eq!(sealed.version, expected.version, "run {run}");

@@ -19,10 +19,10 @@ use crate::objects::{Fetched, Listed, MemoryObjects, Objects, Tag, Written};
 
 /// A clock on which every wait is over at once, but for letting others run.
 #[derive(Default)]
-pub(super) struct Hasty(AtomicU64);
+pub(super) struct InstantClock(AtomicU64);
 
 #[async_trait]
-impl Clock for Hasty {
+impl Clock for InstantClock {
     fn now(&self) -> Time {
         Time::new(Duration::from_nanos(self.0.load(Ordering::Relaxed)))
     }
@@ -51,7 +51,7 @@ pub(super) async fn yield_now() {
 /// Objects that take their time, before and after a request has its effect, and of which a finite number
 /// of requests fails.
 #[derive(Default)]
-pub(super) struct Slow {
+pub(super) struct FaultyObjects {
     pub(super) inner: MemoryObjects,
     /// Requests to refuse: every third one, as long as this lasts.
     pub(super) throttle: AtomicU64,
@@ -63,7 +63,7 @@ pub(super) struct Slow {
     pub(super) fired: AtomicU64,
 }
 
-impl Slow {
+impl FaultyObjects {
     /// Requests so far.
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
@@ -95,7 +95,7 @@ impl Slow {
 }
 
 #[async_trait]
-impl Objects for Slow {
+impl Objects for FaultyObjects {
     async fn get(&self, key: &str, known: Option<&Tag>) -> Result<Fetched> {
         self.read.lock().push(key.into());
         self.call(self.inner.get(key, known)).await
@@ -131,8 +131,8 @@ pub(super) fn options(parts: u32) -> ObjectOptions {
 
 /// What all handles of a test share.
 pub(super) struct World {
-    pub(super) objects: Arc<Slow>,
-    pub(super) clock: Arc<Hasty>,
+    pub(super) objects: Arc<FaultyObjects>,
+    pub(super) clock: Arc<InstantClock>,
     pub(super) parts: u32,
 }
 
@@ -161,7 +161,7 @@ impl World {
     /// Runs an aggregator with a handle of its own.
     pub(super) async fn aggregate(&self, plan: &EpochPlan, number: u32) -> Result<WorkerReport> {
         let handle = self.handle();
-        let context = Bench { clock: self.clock.clone(), store: &handle, data: none() };
+        let context = TestContext { clock: self.clock.clone(), store: &handle, data: no_data() };
         let most = Requests { writes: u64::MAX, reads: u64::MAX };
         handle.aggregate(&invocation(plan, number, most), &context).await
     }
@@ -196,7 +196,7 @@ impl World {
 }
 
 /// Calls until it does not fail for a reason that passes.
-pub(super) async fn again<T>(call: impl AsyncFn() -> Result<T>) -> T {
+pub(super) async fn until_ok<T>(call: impl AsyncFn() -> Result<T>) -> T {
     for _ in 0..1_000 {
         match call().await {
             Ok(done) => return done,
@@ -263,25 +263,25 @@ pub(super) fn invocation(plan: &EpochPlan, number: u32, request_cap: Requests) -
     }
 }
 
-fn none() -> MemorySource {
+fn no_data() -> MemorySource {
     MemorySource::from_floats(&[0.0; 30], 1).unwrap()
 }
 
 /// What an aggregator may touch.
-pub(super) struct Bench<'a> {
-    pub(super) clock: Arc<Hasty>,
+pub(super) struct TestContext<'a> {
+    pub(super) clock: Arc<InstantClock>,
     pub(super) store: &'a ObjectStore,
     data: MemorySource,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> TestContext<'a> {
     pub(super) fn new(world: &World, store: &'a ObjectStore) -> Self {
-        Self { clock: world.clock.clone(), store, data: none() }
+        Self { clock: world.clock.clone(), store, data: no_data() }
     }
 }
 
 #[async_trait]
-impl Context for Bench<'_> {
+impl Context for TestContext<'_> {
     fn clock(&self) -> &dyn Clock {
         &*self.clock
     }

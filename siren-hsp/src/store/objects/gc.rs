@@ -5,17 +5,22 @@ use futures::{StreamExt, TryStreamExt, stream};
 use siren_core::Result;
 
 use super::ObjectStore;
-use super::calls::Calls;
-use super::head::{Meta, meta_len};
+use super::client::Client;
 use super::keys::Keys;
+use super::part_object::{Meta, meta_len};
 use super::session::View;
 
 /// Updates that are left lying before it pays to look which of them every part holds.
-const LEFT: usize = 256;
+const MIN_GARBAGE: usize = 256;
 
 impl ObjectStore {
     /// Deletes, of these updates of the open epoch, those that every part holds.
-    pub(super) async fn collect(&self, calls: &Calls, view: &View, keys: &[String]) -> Result<()> {
+    pub(super) async fn delete_applied(
+        &self,
+        client: &Client,
+        view: &View,
+        keys: &[String],
+    ) -> Result<()> {
         let Some(open) = &view.state.open else { return Ok(()) };
         let below = |key: &str, marks: &[u64]| {
             let update = self.keys.parse(open.generation, key);
@@ -23,7 +28,7 @@ impl ObjectStore {
                 marks.get(shard as usize).is_some_and(|&mark| position < mark)
             })
         };
-        if keys.iter().filter(|key| below(key, &open.marks)).count() < LEFT {
+        if keys.iter().filter(|key| below(key, &open.marks)).count() < MIN_GARBAGE {
             return Ok(());
         }
         let lineage = view.state.lineage()?;
@@ -31,7 +36,7 @@ impl ObjectStore {
         let metas: Vec<Option<Vec<u8>>> =
             stream::iter(0..view.state.cuts().parts)
                 .map(|part| async move {
-                    calls.get_range(&self.keys.head(lineage, part), 0, length).await
+                    client.get_range(&self.keys.part(lineage, part), 0, length).await
                 })
                 .buffered(32)
                 .try_collect()
@@ -49,25 +54,26 @@ impl ObjectStore {
             }
         }
         let past: Vec<String> = keys.iter().filter(|key| below(key, &marks)).cloned().collect();
-        calls.delete(&past).await
+        client.delete(&past).await
     }
 
     /// Deletes the updates of a sealed epoch, and of those before.
-    pub(super) async fn collect_updates(&self, generation: u64) {
-        self.collect_under(&self.keys.updates(), generation + 1).await;
+    pub(super) async fn delete_updates_through(&self, generation: u64) {
+        self.delete_below(&self.keys.updates(), generation + 1).await;
     }
 
     /// Deletes what a restore has replaced.
-    pub(super) async fn collect_before(&self, lineage: u64) {
-        self.collect_under(&self.keys.heads(), lineage).await;
-        self.collect_under(&self.keys.updates(), lineage).await;
+    pub(super) async fn delete_before(&self, lineage: u64) {
+        self.delete_below(&self.keys.parts(), lineage).await;
+        self.delete_below(&self.keys.updates(), lineage).await;
     }
 
     /// Deletes what stands under a prefix and a number below `end`, as well as it can be done.
-    async fn collect_under(&self, prefix: &str, end: u64) {
-        let Ok(keys) = self.patient.list_all(prefix).await else { return };
-        let is_past = |key: &String| Keys::number(prefix, key).is_some_and(|number| number < end);
+    async fn delete_below(&self, prefix: &str, end: u64) {
+        let Ok(keys) = self.retrying_client.list_all(prefix).await else { return };
+        let is_past =
+            |key: &String| Keys::leading_number(prefix, key).is_some_and(|number| number < end);
         let past: Vec<String> = keys.into_iter().filter(is_past).collect();
-        let _ = self.patient.delete(&past).await;
+        let _ = self.retrying_client.delete(&past).await;
     }
 }

@@ -1,7 +1,7 @@
 //! How long the parts of a worker's loop take.
 
 use super::{EpochShape, Profile};
-use crate::platform::spread::Spread;
+use crate::platform::delay_distribution::DelayDistribution;
 use crate::platform::{Distribution, StepTime};
 use crate::{Requests, Work};
 
@@ -24,7 +24,7 @@ impl Delay {
 }
 
 /// The parts of a worker's loop.
-pub(super) struct Pace<'a> {
+pub(super) struct WorkerTimes<'a> {
     profile: &'a Profile,
     shape: &'a EpochShape,
     /// One batch's gradient, in seconds.
@@ -35,12 +35,12 @@ pub(super) struct Pace<'a> {
     pub(super) update_s: f64,
     /// The fetch of a batch, and what is left of it when another batch was computed.
     pub(super) fetch: Delay,
-    pub(super) beyond: Delay,
+    pub(super) exposed_fetch: Delay,
     /// The rare long delays, as a mean over all requests.
     tail: f64,
 }
 
-impl<'a> Pace<'a> {
+impl<'a> WorkerTimes<'a> {
     pub(super) fn new(
         profile: &'a Profile,
         shape: &'a EpochShape,
@@ -52,7 +52,7 @@ impl<'a> Pace<'a> {
             step.seconds(Work::Gradient { examples: shape.batch_size }, vcpus, &profile.cpu);
         let tail = profile.storage.tail_ms.mean() / 1e3;
         let one = Requests { reads: 1, writes: 0 };
-        let (mut fetch, mut beyond) = (Delay::default(), Delay::default());
+        let (mut fetch, mut exposed_fetch) = (Delay::default(), Delay::default());
         let bytes = (shape.example_bytes * shape.batch_size as f64) as u64;
         if shape.example_bytes > 0.0 {
             let read = profile.network.read_slowdown.mean();
@@ -60,16 +60,17 @@ impl<'a> Pace<'a> {
             fetch = Delay::of(profile, one);
             fetch.mean += tail + transfer;
             let (mean, variance) = profile.storage.get_ms.excess((batch - transfer) * 1e3);
-            beyond = Delay { mean: mean / 1e3 + tail, variance: variance / 1e6 };
+            exposed_fetch = Delay { mean: mean / 1e3 + tail, variance: variance / 1e6 };
         }
         let latency = Delay::of(profile, shape.pull + shape.push);
-        let mut pace = Self { profile, shape, batch, latency, update_s: 0.0, fetch, beyond, tail };
+        let mut times =
+            Self { profile, shape, batch, latency, update_s: 0.0, fetch, exposed_fetch, tail };
         let requests = shape.pull + shape.push;
-        pace.update_s = latency.mean
+        times.update_s = latency.mean
             + tail * (requests.reads + requests.writes) as f64
-            + pace.reads(1.0).mean()
-            + pace.writes(1.0).mean();
-        pace
+            + times.reads(1.0).mean()
+            + times.writes(1.0).mean();
+        times
     }
 
     /// The mean time of a handler with so many updates and batches, in seconds.
@@ -77,47 +78,48 @@ impl<'a> Pace<'a> {
         updates * self.update_s
             + batches * self.batch
             + self.fetch.mean
-            + (batches - 1.0).max(0.0) * self.beyond.mean
+            + (batches - 1.0).max(0.0) * self.exposed_fetch.mean
     }
 
     /// What the handlers of many functions take with so many updates and batches, of which nothing was
     /// computed before the `first` ones while they were fetched: 1 or 0.
-    pub(super) fn spread(&self, updates: f64, batches: f64, first: f64) -> Spread {
+    pub(super) fn handler_time(&self, updates: f64, batches: f64, first: f64) -> DelayDistribution {
         let (cpu, later) = (&self.profile.cpu, (batches - first).max(0.0));
         let fetches = if self.shape.example_bytes > 0.0 { batches } else { 0.0 };
         let requests = self.shape.pull + self.shape.push;
         let requests = updates * (requests.reads + requests.writes) as f64 + fetches;
         // The rare long delays come on top.
-        let later_s = later * (self.beyond.mean - self.tail).max(0.0);
+        let later_s = later * (self.exposed_fetch.mean - self.tail).max(0.0);
         let first_s = first * (self.fetch.mean - self.tail).max(0.0);
-        let latency = Spread::around(
+        let latency = DelayDistribution::lognormal(
             updates * self.latency.mean + first_s + later_s,
             updates * self.latency.variance
                 + first * self.fetch.variance
-                + later * self.beyond.variance,
+                + later * self.exposed_fetch.variance,
         );
         let compute = batches * self.batch;
         let compute = match cpu.deviation > 0.0 {
-            true => Spread::of(|z| compute * cpu.slowdown(z)),
-            false => Spread::constant(compute),
+            true => DelayDistribution::from_quantiles(|z| compute * cpu.slowdown(z)),
+            false => DelayDistribution::constant(compute),
         };
         let tail = &self.profile.storage.tail_ms;
-        let rare = Spread::rarely(requests * tail.probability, tail.delays().map(|ms| ms / 1e3));
+        let rare =
+            DelayDistribution::rare(requests * tail.probability, tail.delays().map(|ms| ms / 1e3));
         let moved = self.reads(updates).plus(&self.writes(updates));
         latency.plus(&compute).plus(&moved).plus(&rare)
     }
 
     /// What so many pulls take to be transferred.
-    fn reads(&self, pulls: f64) -> Spread {
+    fn reads(&self, pulls: f64) -> DelayDistribution {
         let (network, bytes) = (&self.profile.network, self.shape.pull_bytes);
         let slow = &network.read_slowdown;
-        Spread::of(|z| pulls * network.read_seconds(bytes, slow.at(z)))
+        DelayDistribution::from_quantiles(|z| pulls * network.read_seconds(bytes, slow.at(z)))
     }
 
     /// What so many pushes take to be transferred.
-    fn writes(&self, pushes: f64) -> Spread {
+    fn writes(&self, pushes: f64) -> DelayDistribution {
         let (network, bytes) = (&self.profile.network, self.shape.push_bytes);
         let slow = &network.write_slowdown;
-        Spread::of(|z| pushes * network.write_seconds(bytes, slow.at(z)))
+        DelayDistribution::from_quantiles(|z| pushes * network.write_seconds(bytes, slow.at(z)))
     }
 }

@@ -3,22 +3,22 @@
 use futures::{StreamExt, TryStreamExt, stream};
 use siren_core::{EpochPlan, Error, ErrorKind, Result, Snapshot, Status, UpdateId, Watermark};
 
-use super::head::{Head, Meta, meta_len};
-use super::part::{Part, missing};
+use super::part::{Part, missing_part};
+use super::part_object::{Meta, PartObject, meta_len};
 use super::session::View;
 use super::state::{Open, State, fenced};
 use super::{ObjectStore, payload};
 
 /// Small reads at the same time.
-const AT_ONCE: usize = 32;
+const CONCURRENT_REQUESTS: usize = 32;
 
-/// How often what changes while it is looked at is looked at again.
-const LOOKS: usize = 20;
+/// Attempts at a consistent read, when the store changes in between.
+const MAX_ATTEMPTS: usize = 20;
 
 impl ObjectStore {
     /// The state of a store that holds parameters.
-    async fn filled(&self) -> Result<View> {
-        let view = self.read(&self.patient).await?.ok_or_else(|| {
+    async fn read_initialised(&self) -> Result<View> {
+        let view = self.read(&self.retrying_client).await?.ok_or_else(|| {
             Error::new(
                 ErrorKind::Conflict,
                 "the store holds no parameters yet: initialise it, or restore some",
@@ -31,7 +31,7 @@ impl ObjectStore {
     pub(super) async fn open_epoch(&self, plan: &EpochPlan) -> Result<()> {
         plan.check()?;
         loop {
-            let view = self.filled().await?;
+            let view = self.read_initialised().await?;
             let state = &view.state;
             let conflict = |message| Err(Error::new(ErrorKind::Conflict, message));
             if plan.epoch < state.sealed_epochs {
@@ -69,12 +69,12 @@ impl ObjectStore {
         }
     }
 
-    pub(super) async fn look(&self) -> Result<Status> {
+    pub(super) async fn read_status(&self) -> Result<Status> {
         if self.options.inline {
-            self.step().await?;
+            self.apply_inline().await?;
         }
-        for _ in 0..LOOKS {
-            let Some(view) = self.read(&self.patient).await? else {
+        for _ in 0..MAX_ATTEMPTS {
+            let Some(view) = self.read(&self.retrying_client).await? else {
                 return Ok(Status { sealed_epochs: 0, version: 0, open: None });
             };
             let state = &view.state;
@@ -105,9 +105,9 @@ impl ObjectStore {
         // In this order: what is deleted after the list is in the part already.
         let keys = match open.closed {
             true => Vec::new(),
-            false => self.patient.list_all(&self.keys.generation(open.generation)).await?,
+            false => self.retrying_client.list_all(&self.keys.updates_of(open.generation)).await?,
         };
-        let Some(meta) = self.meta(state, 0, open.plan.shards as usize).await? else {
+        let Some(meta) = self.read_meta(state, 0, open.plan.shards as usize).await? else {
             return Ok(None);
         };
         let (version, mut marks) = match meta.generation == open.generation {
@@ -118,7 +118,7 @@ impl ObjectStore {
         for (end, &mark) in end.iter_mut().zip(&open.marks) {
             *end = mark.max(*end);
         }
-        let end = self.extended(&Open { marks: end, ..open.clone() }, &keys);
+        let end = self.pushed_batches(&Open { marks: end, ..open.clone() }, &keys);
         // What the part does not hold yet says for itself what it is.
         let mut missing = Vec::new();
         for (shard, (mark, &end)) in (0..).zip(marks.iter().zip(&end)) {
@@ -131,10 +131,10 @@ impl ObjectStore {
         let mut summaries = stream::iter(missing)
             .map(|id| async move {
                 let key = self.keys.update(open.generation, id.shard, id.position);
-                let bytes = self.patient.get_range(&key, 0, payload::SUMMARY).await?;
+                let bytes = self.retrying_client.get_range(&key, 0, payload::SUMMARY).await?;
                 bytes.map(|bytes| payload::summary(&bytes, id)).transpose()
             })
-            .buffered(AT_ONCE);
+            .buffered(CONCURRENT_REQUESTS);
         while let Some(summary) = summaries.try_next().await? {
             let Some(update) = summary else { return Ok(None) };
             let mark = &mut marks[update.id.shard as usize];
@@ -147,15 +147,15 @@ impl ObjectStore {
 
     /// What a part is, of an epoch of so many shards; nothing if it is of an earlier one that had more,
     /// or is not there.
-    pub(super) async fn meta(
+    pub(super) async fn read_meta(
         &self,
         state: &State,
         part: usize,
         shards: usize,
     ) -> Result<Option<Meta>> {
-        let key = self.keys.head(state.lineage()?, part);
-        let Some(bytes) = self.patient.get_range(&key, 0, meta_len(shards)).await? else {
-            return Err(missing(part));
+        let key = self.keys.part(state.lineage()?, part);
+        let Some(bytes) = self.retrying_client.get_range(&key, 0, meta_len(shards)).await? else {
+            return Err(missing_part(part));
         };
         match Meta::decode(&bytes)? {
             Some((meta, _)) => Ok(Some(meta)),
@@ -164,8 +164,8 @@ impl ObjectStore {
     }
 
     pub(super) async fn take_snapshot(&self) -> Result<Snapshot> {
-        for _ in 0..LOOKS {
-            let view = self.filled().await?;
+        for _ in 0..MAX_ATTEMPTS {
+            let view = self.read_initialised().await?;
             let state = &view.state;
             if let Some(open) = &state.open {
                 return Err(Error::new(
@@ -174,12 +174,12 @@ impl ObjectStore {
                 ));
             }
             let parts: Vec<Option<Part>> = stream::iter(0..state.cuts().parts)
-                .map(|index| Part::load(&self.patient, &self.keys, state, index))
-                .buffered(AT_ONCE)
+                .map(|index| Part::load(&self.retrying_client, &self.keys, state, index))
+                .buffered(CONCURRENT_REQUESTS)
                 .try_collect()
                 .await?;
             // Nothing may have begun meanwhile.
-            if self.read(&self.patient).await?.is_none_or(|now| now.tag != view.tag) {
+            if self.read(&self.retrying_client).await?.is_none_or(|now| now.tag != view.tag) {
                 continue;
             }
             let mut snapshot = Snapshot {
@@ -189,20 +189,21 @@ impl ObjectStore {
                 optimizer_state: Vec::new(),
             };
             for (index, part) in parts.into_iter().enumerate() {
-                let head = part.ok_or_else(|| missing(index))?.head;
+                let object = part.ok_or_else(|| missing_part(index))?.object;
                 if index == 0 {
-                    snapshot.optimizer_state.resize_with(head.optimizer_state.len(), Vec::new);
+                    snapshot.optimizer_state.resize_with(object.optimizer_state.len(), Vec::new);
                 }
-                if head.meta.version != state.version
-                    || head.optimizer_state.len() != snapshot.optimizer_state.len()
+                if object.meta.version != state.version
+                    || object.optimizer_state.len() != snapshot.optimizer_state.len()
                 {
                     return Err(Error::new(
                         ErrorKind::Corrupt,
                         format!("part {index} is not as the last epoch left the others"),
                     ));
                 }
-                snapshot.values.extend(head.values);
-                for (into, slot) in snapshot.optimizer_state.iter_mut().zip(head.optimizer_state) {
+                snapshot.values.extend(object.values);
+                for (into, slot) in snapshot.optimizer_state.iter_mut().zip(object.optimizer_state)
+                {
                     into.extend(slot);
                 }
             }
@@ -221,7 +222,7 @@ impl ObjectStore {
             )));
         }
         let (lineage, cuts) = loop {
-            let view = self.read(&self.patient).await?;
+            let view = self.read(&self.retrying_client).await?;
             let mut next = match &view {
                 Some(view) => view.state.next(),
                 None => State::new(self.options.cuts(self.dim)),
@@ -239,15 +240,16 @@ impl ObjectStore {
                 let optimizer_state =
                     snapshot.optimizer_state.iter().map(|slot| slot[range.clone()].to_vec());
                 let values = snapshot.values[range.clone()].to_vec();
-                let head = Head::new(lineage, snapshot.version, values, optimizer_state.collect());
-                let key = self.keys.head(lineage, index);
-                self.patient.put_if_absent(&key, &head.encode()).await.map(drop)
+                let object =
+                    PartObject::new(lineage, snapshot.version, values, optimizer_state.collect());
+                let key = self.keys.part(lineage, index);
+                self.retrying_client.put_if_absent(&key, &object.encode()).await.map(drop)
             })
-            .buffered(AT_ONCE.min(8))
+            .buffered(CONCURRENT_REQUESTS.min(8))
             .try_collect::<()>()
             .await?;
         loop {
-            let view = self.read(&self.patient).await?;
+            let view = self.read(&self.retrying_client).await?;
             let newer = |view: &View| view.state.lineage.is_some_and(|other| other > lineage);
             let Some(view) = view.filter(|view| !newer(view)) else {
                 return Err(Error::new(
@@ -268,7 +270,7 @@ impl ObjectStore {
                 break;
             }
         }
-        self.collect_before(lineage).await;
+        self.delete_before(lineage).await;
         Ok(())
     }
 }

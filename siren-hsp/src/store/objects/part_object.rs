@@ -4,7 +4,7 @@
 //!
 //! | field | type |
 //! | --- | --- |
-//! | `SIRENHED` | 8 bytes |
+//! | `SIRENPRT` | 8 bytes |
 //! | format, 1; whether it holds its epoch's cut | u32, u32 |
 //! | sequence, generation, version | u64, u64, u64 |
 //! | sum and maximum of staleness | u64, u64 |
@@ -19,11 +19,11 @@
 use siren_core::{Error, ErrorKind, Result, Staleness, Watermark};
 use xxhash_rust::xxh3::xxh3_64;
 
-const MAGIC: [u8; 8] = *b"SIRENHED";
+const MAGIC: [u8; 8] = *b"SIRENPRT";
 const FORMAT: u32 = 1;
-const FIXED: usize = 72;
-const MARK: usize = 24;
-const CHECKSUM: usize = 8;
+const HEADER_LEN: usize = 72;
+const WATERMARK_LEN: usize = 24;
+const CHECKSUM_LEN: usize = 8;
 
 /// What a part is, but for its numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,7 +46,7 @@ pub(super) struct Meta {
 
 /// A part.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Head {
+pub(super) struct PartObject {
     pub(super) meta: Meta,
     pub(super) values: Vec<f32>,
     pub(super) optimizer_state: Vec<Vec<f32>>,
@@ -54,12 +54,12 @@ pub(super) struct Head {
 
 /// Bytes of what a part of an epoch with so many shards is.
 pub(super) fn meta_len(shards: usize) -> usize {
-    FIXED + MARK * shards + CHECKSUM
+    HEADER_LEN + WATERMARK_LEN * shards + CHECKSUM_LEN
 }
 
 /// Bytes of what a pull needs of a part of so many parameters.
 pub(super) fn pull_len(shards: usize, parameters: usize) -> usize {
-    meta_len(shards) + 4 * parameters + CHECKSUM
+    meta_len(shards) + 4 * parameters + CHECKSUM_LEN
 }
 
 impl Meta {
@@ -89,7 +89,7 @@ impl Meta {
 
     /// What a part is, and where its parameters start; nothing when the bytes end before that.
     pub(super) fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>> {
-        if bytes.len() < FIXED {
+        if bytes.len() < HEADER_LEN {
             return Ok(None);
         }
         if bytes[..8] != MAGIC {
@@ -108,11 +108,11 @@ impl Meta {
         if bytes.len() < end {
             return Ok(None);
         }
-        if xxh3_64(&bytes[..end - CHECKSUM]) != u64_at(end - CHECKSUM) {
+        if xxh3_64(&bytes[..end - CHECKSUM_LEN]) != u64_at(end - CHECKSUM_LEN) {
             return corrupt("the checksum of what a part of the parameters is does not fit");
         }
         let mark = |shard: usize| {
-            let at = FIXED + MARK * shard;
+            let at = HEADER_LEN + WATERMARK_LEN * shard;
             Watermark {
                 batches: u64_at(at),
                 examples: u64_at(at + 8),
@@ -142,7 +142,7 @@ impl Meta {
                 values.len()
             ));
         }
-        let Some(bytes) = bytes.get(at..at + 4 * self.len + CHECKSUM) else {
+        let Some(bytes) = bytes.get(at..at + 4 * self.len + CHECKSUM_LEN) else {
             return Ok(None);
         };
         read(bytes, values)?;
@@ -152,7 +152,7 @@ impl Meta {
 
 /// Reads numbers that a checksum follows.
 fn read(bytes: &[u8], into: &mut [f32]) -> Result<()> {
-    let Some((numbers, checksum)) = bytes.split_last_chunk::<CHECKSUM>() else {
+    let Some((numbers, checksum)) = bytes.split_last_chunk::<CHECKSUM_LEN>() else {
         return corrupt("a part of the parameters ends early");
     };
     if xxh3_64(numbers) != u64::from_le_bytes(*checksum) {
@@ -164,7 +164,7 @@ fn read(bytes: &[u8], into: &mut [f32]) -> Result<()> {
     Ok(())
 }
 
-impl Head {
+impl PartObject {
     /// A part as it is at a barrier.
     pub(super) fn new(
         generation: u64,
@@ -187,7 +187,7 @@ impl Head {
     pub(super) fn encode(&self) -> Vec<u8> {
         let numbers = self.values.len() * (1 + self.optimizer_state.len());
         let mut bytes =
-            Vec::with_capacity(meta_len(self.meta.marks.len()) + 4 * numbers + 2 * CHECKSUM);
+            Vec::with_capacity(meta_len(self.meta.marks.len()) + 4 * numbers + 2 * CHECKSUM_LEN);
         let meta = Meta {
             len: self.values.len(),
             optimizer_state: self.optimizer_state.len(),
@@ -215,9 +215,9 @@ impl Head {
         if meta.values(bytes, at, &mut values)?.is_none() {
             return corrupt("a part of the parameters ends early");
         }
-        let rest = &bytes[at + 4 * len + CHECKSUM..];
+        let rest = &bytes[at + 4 * len + CHECKSUM_LEN..];
         let expected = len.checked_mul(4).and_then(|n| n.checked_mul(meta.optimizer_state));
-        if expected.and_then(|n| n.checked_add(CHECKSUM)) != Some(rest.len()) {
+        if expected.and_then(|n| n.checked_add(CHECKSUM_LEN)) != Some(rest.len()) {
             return corrupt("a part of the parameters has optimizer_state of another length");
         }
         let mut all = vec![0.0; len * meta.optimizer_state];
@@ -235,34 +235,34 @@ fn corrupt<T>(message: &str) -> Result<T> {
 mod tests {
     use super::*;
 
-    fn head() -> Head {
+    fn object() -> PartObject {
         let optimizer_state = vec![vec![0.5, 0.25, -1.0], vec![9.0, 8.0, 7.0]];
-        let mut head = Head::new(3, 17, vec![1.0, -2.0, 3.5], optimizer_state);
-        head.meta.marks = vec![Watermark { batches: 1, examples: 2, loss: -0.125 }; 2];
-        head.meta.staleness = 5;
-        head.meta.staleness_max = 4;
-        head
+        let mut object = PartObject::new(3, 17, vec![1.0, -2.0, 3.5], optimizer_state);
+        object.meta.marks = vec![Watermark { batches: 1, examples: 2, loss: -0.125 }; 2];
+        object.meta.staleness = 5;
+        object.meta.staleness_max = 4;
+        object
     }
 
     #[test]
     fn a_part_is_read_as_it_was_written() {
-        let head = head();
-        let bytes = head.encode();
-        assert_eq!(Head::decode(&bytes, 3).unwrap(), head);
-        let plain = Head { optimizer_state: vec![], ..head.clone() };
+        let object = object();
+        let bytes = object.encode();
+        assert_eq!(PartObject::decode(&bytes, 3).unwrap(), object);
+        let plain = PartObject { optimizer_state: vec![], ..object.clone() };
         let bytes = plain.encode();
-        assert_eq!(Head::decode(&bytes, 3).unwrap().optimizer_state, plain.optimizer_state);
-        assert_eq!(bytes.len(), pull_len(2, 3) + CHECKSUM);
+        assert_eq!(PartObject::decode(&bytes, 3).unwrap().optimizer_state, plain.optimizer_state);
+        assert_eq!(bytes.len(), pull_len(2, 3) + CHECKSUM_LEN);
     }
 
     #[test]
     fn a_pull_reads_the_beginning_only() {
-        let bytes = head().encode();
+        let bytes = object().encode();
         let start = &bytes[..pull_len(2, 3)];
         let (meta, at) = Meta::decode(start).unwrap().unwrap();
         let mut values = [0.0; 3];
         meta.values(start, at, &mut values).unwrap().unwrap();
-        assert_eq!((meta, values), (head().meta, [1.0, -2.0, 3.5]));
+        assert_eq!((meta, values), (object().meta, [1.0, -2.0, 3.5]));
         // One byte less, and it says that it needs more.
         let (meta, at) = Meta::decode(start).unwrap().unwrap();
         assert_eq!(meta.values(&start[..start.len() - 1], at, &mut values).unwrap(), None);
@@ -271,11 +271,11 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_noticed() {
-        let bytes = head().encode();
+        let bytes = object().encode();
         for bit in 0..8 * bytes.len() {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            let error = Head::decode(&bad, 3).unwrap_err();
+            let error = PartObject::decode(&bad, 3).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt, "bit {bit}");
         }
     }

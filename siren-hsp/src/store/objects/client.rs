@@ -24,28 +24,28 @@ impl Counter {
 }
 
 /// The way to the objects, which counts what is asked of them.
-pub(super) struct Calls {
+pub(super) struct Client {
     objects: Arc<dyn Objects>,
     own: Counter,
     /// Of the handle as a whole.
-    all: Arc<Counter>,
+    total: Arc<Counter>,
     /// Where a request that fails for a reason that may pass is made again here, and not by the caller.
-    patience: Option<(Arc<dyn Clock>, Retry)>,
+    retry: Option<(Arc<dyn Clock>, Retry)>,
 }
 
-impl Calls {
+impl Client {
     pub(super) fn new(objects: Arc<dyn Objects>) -> Self {
-        Self { objects, own: Counter::default(), all: Arc::default(), patience: None }
+        Self { objects, own: Counter::default(), total: Arc::default(), retry: None }
     }
 
     /// For what takes many requests: it would hardly ever get through if each failure started it anew.
     /// Counts for itself, and for the handle.
-    pub(super) fn patient(&self, clock: &Arc<dyn Clock>) -> Self {
+    pub(super) fn retrying(&self, clock: &Arc<dyn Clock>) -> Self {
         Self {
             objects: Arc::clone(&self.objects),
             own: Counter::default(),
-            all: Arc::clone(&self.all),
-            patience: Some((Arc::clone(clock), Retry::default())),
+            total: Arc::clone(&self.total),
+            retry: Some((Arc::clone(clock), Retry::default())),
         }
     }
 
@@ -55,31 +55,31 @@ impl Calls {
     }
 
     /// Requests made through the handle.
-    pub(super) fn all(&self) -> Requests {
-        self.all.requests()
+    pub(super) fn total_requests(&self) -> Requests {
+        self.total.requests()
     }
 
-    /// Makes a request, again where this is patient. The same jitter for all: those that come at the same
-    /// time are in other processes, at other times.
+    /// Makes a request, and makes it again if this client retries. The jitter is the same for all requests:
+    /// those made at the same time come from different processes.
     async fn call<T, F: Future<Output = Result<T>>>(
         &self,
         mut call: impl FnMut() -> F,
     ) -> Result<T> {
-        match &self.patience {
+        match &self.retry {
             None => call().await,
             Some((clock, retry)) => retry.call(&**clock, Seed::new(0), call).await,
         }
     }
 
     fn read(&self) -> &dyn Objects {
-        for counter in [&self.own, &*self.all] {
+        for counter in [&self.own, &*self.total] {
             counter.reads.fetch_add(1, Ordering::Relaxed);
         }
         &*self.objects
     }
 
     fn write(&self) -> &dyn Objects {
-        for counter in [&self.own, &*self.all] {
+        for counter in [&self.own, &*self.total] {
             counter.writes.fetch_add(1, Ordering::Relaxed);
         }
         &*self.objects

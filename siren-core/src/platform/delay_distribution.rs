@@ -3,21 +3,21 @@
 /// A distribution as a few values and their weights, in rising order: what independent delays add up
 /// to. There are more values towards the upper end, which the largest of many is made of.
 #[derive(Clone, Debug)]
-pub(super) struct Spread(Vec<(f64, f64)>);
+pub(super) struct DelayDistribution(Vec<(f64, f64)>);
 
 /// Values are taken at so many quantiles of the normal distribution, from its lower to its upper end.
 const POINTS: u32 = 44;
 const LOWEST: f64 = -3.5;
 const HIGHEST: f64 = 4.5;
 
-impl Spread {
+impl DelayDistribution {
     /// Always this value.
     pub(super) fn constant(value: f64) -> Self {
         Self(vec![(value, 1.0)])
     }
 
     /// From its quantiles: `value(z)` rises with the normal quantile z.
-    pub(super) fn of(value: impl Fn(f64) -> f64) -> Self {
+    pub(super) fn from_quantiles(value: impl Fn(f64) -> f64) -> Self {
         let width = (HIGHEST - LOWEST) / f64::from(POINTS);
         let mut points: Vec<(f64, f64)> = (0..POINTS)
             .map(|point| LOWEST + (f64::from(point) + 0.5) * width)
@@ -39,17 +39,17 @@ impl Spread {
     }
 
     /// Lognormal with this mean and variance: what many delays that are never negative add up to.
-    pub(super) fn around(mean: f64, variance: f64) -> Self {
+    pub(super) fn lognormal(mean: f64, variance: f64) -> Self {
         if mean <= 0.0 || variance <= 0.0 {
             return Self::constant(mean);
         }
         let square = (1.0 + variance / (mean * mean)).ln();
         let deviation = square.sqrt();
-        Self::of(|z| mean * (deviation * z - square / 2.0).exp())
+        Self::from_quantiles(|z| mean * (deviation * z - square / 2.0).exp())
     }
 
     /// `expected` times, on average, one of some delays.
-    pub(super) fn rarely(expected: f64, delays: impl Iterator<Item = f64> + Clone) -> Self {
+    pub(super) fn rare(expected: f64, delays: impl Iterator<Item = f64> + Clone) -> Self {
         if expected <= 0.0 {
             return Self::constant(0.0);
         }
@@ -141,10 +141,10 @@ mod tests {
     fn sums_and_their_maxima_are_those_of_many_draws() {
         let get = Distribution::lognormal(30.0, 100.0);
         let slow = Distribution { p999: Some(40.0), ..Distribution::lognormal(10.0, 23.0) };
-        let spread = Spread::around(20.0 * get.mean(), 20.0 * get.variance())
-            .plus(&Spread::of(|z| slow.at(z)))
-            .plus(&Spread::uniform(25.0))
-            .plus(&Spread::rarely(0.01, [400.0, 2_000.0].into_iter()));
+        let delays = DelayDistribution::lognormal(20.0 * get.mean(), 20.0 * get.variance())
+            .plus(&DelayDistribution::from_quantiles(|z| slow.at(z)))
+            .plus(&DelayDistribution::uniform(25.0))
+            .plus(&DelayDistribution::rare(0.01, [400.0, 2_000.0].into_iter()));
         let mut rng = Seed::new(3).rng();
         let rare = Distribution::constant(0.0);
         let mut draw = || {
@@ -160,22 +160,22 @@ mod tests {
         };
         let draws: Vec<f64> = (0..60_000).map(|_| draw()).collect();
         let mean = draws.iter().sum::<f64>() / draws.len() as f64;
-        assert!((spread.mean() / mean - 1.0).abs() < 0.01, "{} against {mean}", spread.mean());
+        assert!((delays.mean() / mean - 1.0).abs() < 0.01, "{} against {mean}", delays.mean());
         for n in [10, 100] {
             let maxima = draws.chunks_exact(n).map(|c| c.iter().copied().fold(0.0, f64::max));
             let mean = maxima.sum::<f64>() / (draws.len() / n) as f64;
-            let expected = spread.expected_max(n as f64, 0.0, 0.0);
+            let expected = delays.expected_max(n as f64, 0.0, 0.0);
             assert!((expected / mean - 1.0).abs() < 0.04, "{n}: {expected} against {mean}");
         }
     }
 
     #[test]
     fn shorter_ones_matter_less() {
-        let spread = Spread::around(10.0, 1.0);
-        let ten = spread.expected_max(10.0, 0.0, 0.0);
-        assert!((spread.expected_max(5.0, 5.0, 0.0) - ten).abs() < 1e-9);
-        let shorter = spread.expected_max(5.0, 5.0, 1.0);
-        assert!(shorter < ten && shorter > spread.expected_max(5.0, 0.0, 0.0));
-        assert_eq!(Spread::constant(3.0).expected_max(7.0, 2.0, 1.0), 3.0);
+        let delays = DelayDistribution::lognormal(10.0, 1.0);
+        let ten = delays.expected_max(10.0, 0.0, 0.0);
+        assert!((delays.expected_max(5.0, 5.0, 0.0) - ten).abs() < 1e-9);
+        let shorter = delays.expected_max(5.0, 5.0, 1.0);
+        assert!(shorter < ten && shorter > delays.expected_max(5.0, 0.0, 0.0));
+        assert_eq!(DelayDistribution::constant(3.0).expected_max(7.0, 2.0, 1.0), 3.0);
     }
 }
