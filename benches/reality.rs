@@ -18,8 +18,8 @@ use cpu_time::ProcessTime;
 use serde::Serialize;
 use siren::data::MemorySource;
 use siren::{
-    Backend, Batch, Config, FixedScheduler, Layout, Local, Machine, MemoryStore, Metrics, Result,
-    Seed, ShardWorker, StepTime, StopRules, Trainer, TrainerParts, Usd, Workload,
+    Backend, Batch, Config, FixedScheduler, Layout, LocalBackend, Machine, MemoryStore, Metrics,
+    Result, Seed, ShardWorker, StepTime, StopRules, Trainer, TrainerParts, Usd, Workload,
 };
 use siren_backend_sim::{Measuring, SimBackend, measure};
 
@@ -167,7 +167,8 @@ async fn measured(job: Job, data: &Arc<Repeated>, workers: u32, threads: u32) ->
     let workload = Dense::new(job.features);
     let store = Arc::new(MemoryStore::initialised(&*workload, 1).unwrap());
     let worker = Arc::new(ShardWorker::new(workload.clone()));
-    let local = Local::with_threads(worker, store.clone(), data.clone(), threads as usize).unwrap();
+    let local =
+        LocalBackend::with_threads(worker, store.clone(), data.clone(), threads as usize).unwrap();
     let parts = parts(workload, data.clone(), store, Arc::new(local), workers);
     let trainer = Trainer::new(parts, job.config()).unwrap();
     let cpu = ProcessTime::now();

@@ -20,7 +20,7 @@ use siren::{
     Config, FixedScheduler, Layout, MemoryStore, Seed, ShardWorker, StopRules, SyncMode, Trainer,
     TrainerParts,
 };
-use siren_backend_sim::{Keeping, SimBackend, Simulation};
+use siren_backend_sim::{SimBackend, SimStore, Simulation};
 use siren_core::StepTime;
 
 #[derive(Serialize)]
@@ -43,7 +43,7 @@ fn epoch(workers: u32, pushes: u64, synchrony: SyncMode) {
     let data = Arc::new(MemorySource::new(vec![0; pushes as usize], 1).unwrap());
     let sim = SimBackend::functions(
         Arc::new(ShardWorker::new(workload.clone())),
-        Keeping::Ideal(store),
+        SimStore::Ideal(store),
         data,
         Simulation::lambda(StepTime::per_example(0.01)),
         Seed::new(1),

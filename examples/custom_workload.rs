@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rand_distr::{Distribution, Normal};
 use siren::{
-    Batch, Config, DataSource, Error, Event, Layout, Local, MemoryStore, Metrics, Observer,
+    Batch, Config, DataSource, Error, Event, Layout, LocalBackend, MemoryStore, Metrics, Observer,
     Optimizer, ParameterStore, PhasedScheduler, Result, Seed, ShardWorker, StopRules, Stream,
     TensorSpec, Trainer, TrainerParts, Workload,
 };
@@ -176,7 +176,7 @@ async fn main() -> Result<()> {
     let store: Arc<dyn ParameterStore> =
         Arc::new(MemoryStore::initialised(&*workload, seed.get())?);
     let worker = Arc::new(ShardWorker::new(workload.clone()));
-    let backend = Arc::new(Local::new(worker, store.clone(), train.clone())?);
+    let backend = Arc::new(LocalBackend::new(worker, store.clone(), train.clone())?);
     let scheduler = Box::new(PhasedScheduler::new(16, 4, 1, 512));
 
     let parts =

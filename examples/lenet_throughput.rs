@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
-use siren_backend_local::{Local, WallClock};
+use siren_backend_local::{LocalBackend, WallClock};
 use siren_burn::burn::module::{Module, ModuleMapper, Param};
 use siren_burn::burn::prelude::*;
 use siren_burn::burn::tensor::Gradients;
@@ -136,7 +136,8 @@ async fn siren(data: &MemorySource, images: u64, workers: u32, threads: usize) -
     let workload = Arc::new(BurnWorkload::new(DigitLearner)?);
     let store = Arc::new(MemoryStore::initialised(&*workload, 1)?);
     let worker = Arc::new(ShardWorker::new(workload.clone()));
-    let backend = Arc::new(Local::with_threads(worker, store.clone(), train.clone(), threads)?);
+    let backend =
+        Arc::new(LocalBackend::with_threads(worker, store.clone(), train.clone(), threads)?);
     let scheduler = Box::new(FixedScheduler::new(workers, 1_769));
     let parts = TrainerParts { workload, train, held_out: None, store, backend, scheduler };
     let config = Config {

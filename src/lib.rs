@@ -5,7 +5,7 @@
 //!
 //! | feature | adds | default |
 //! | --- | --- | --- |
-//! | `local` | [`Local`]: workers in this process | yes |
+//! | `local` | [`LocalBackend`]: workers in this process | yes |
 //! | `burn` | [`burn`]: any burn module as a workload | no |
 //! | `linear` | [`linear`]: logistic regression of dense and sparse features, readers of libsvm and CSV | no |
 //! | `sim` | [`sim`]: workers on simulated AWS Lambda and S3, or on a rented machine | no |
@@ -63,7 +63,7 @@ pub use siren_hsp::{
 #[cfg(feature = "lambda")]
 pub use siren_backend_lambda as lambda;
 #[cfg(feature = "local")]
-pub use siren_backend_local::Local;
+pub use siren_backend_local::LocalBackend;
 #[cfg(feature = "sim")]
 pub use siren_backend_sim as sim;
 #[cfg(feature = "burn")]

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Config, DataSource, Local, MemoryStore, Result, Scheduler, ShardWorker, Trainer, TrainerParts,
-    Workload,
+    Config, DataSource, LocalBackend, MemoryStore, Result, Scheduler, ShardWorker, Trainer,
+    TrainerParts, Workload,
 };
 
 /// A trainer on this machine: a store in memory with the workload's initial parameters, a thread for
@@ -20,7 +20,7 @@ pub fn local(
 ) -> Result<Trainer> {
     let store = Arc::new(MemoryStore::initialised(&*workload, config.seed)?);
     let worker = Arc::new(ShardWorker::new(Arc::clone(&workload)));
-    let backend = Arc::new(Local::new(worker, store.clone(), Arc::clone(&train))?);
+    let backend = Arc::new(LocalBackend::new(worker, store.clone(), Arc::clone(&train))?);
     let parts =
         TrainerParts { workload, train, held_out, store, backend, scheduler: Box::new(scheduler) };
     Trainer::new(parts, config)

@@ -10,8 +10,8 @@ use std::time::Duration;
 use siren::objects::{Fetched, Listed, MemoryObjects, Objects, Tag, Written};
 use siren::{
     Backend, Clock, Completion, ComputeTask, Config, Error, ErrorKind, FixedScheduler, Invocation,
-    Local, MemoryStore, ObjectOptions, ObjectStore, Platform, Result, Role, Scheduler, ShardWorker,
-    StopReason, StopRules, SyncMode, Trainer, TrainerParts, Usd, Work, async_trait,
+    LocalBackend, MemoryStore, ObjectOptions, ObjectStore, Platform, Result, Role, Scheduler,
+    ShardWorker, StopReason, StopRules, SyncMode, Trainer, TrainerParts, Usd, Work, async_trait,
 };
 use siren_backend_local::WallClock;
 use support::{FEATURES, Linear, quick, rows};
@@ -29,7 +29,7 @@ enum Fault {
 
 /// A backend that counts invocations by role, and whose first aggregators fail.
 struct Watched {
-    inner: Local,
+    inner: LocalBackend,
     fault: Option<Fault>,
     left: AtomicU64,
     fired: AtomicU64,
@@ -133,7 +133,7 @@ async fn parts_over(
         assert!(error.is_transient(), "{}", error.chain());
     }
     let worker = Arc::new(ShardWorker::new(workload.clone()));
-    let local = Local::with_threads(worker, store.clone(), train.clone(), 2).unwrap();
+    let local = LocalBackend::with_threads(worker, store.clone(), train.clone(), 2).unwrap();
     let backend = Arc::new(Watched {
         inner: local.with_platform(platform),
         fault: fault.map(|(fault, _)| fault),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use siren::{
-    Batch, Config, Context, ErrorKind, Event, FixedScheduler, Invocation, Layout, Local,
+    Batch, Config, Context, ErrorKind, Event, FixedScheduler, Invocation, Layout, LocalBackend,
     MemoryStore, Metrics, Observer, Result, Seed, ShardWorker, StopReason, StopRules, SyncMode,
     Trainer, TrainerParts, Worker, WorkerReport, Workload, async_trait,
 };
@@ -17,7 +17,7 @@ use support::{Fault, Linear, Short, parts, parts_on, quick, rows};
 fn around(worker: impl Worker + 'static, scheduler: FixedScheduler) -> TrainerParts {
     let (workload, train) = (Linear::new(), rows(1_000));
     let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
-    let backend = Local::new(Arc::new(worker), store.clone(), train.clone()).unwrap();
+    let backend = LocalBackend::new(Arc::new(worker), store.clone(), train.clone()).unwrap();
     TrainerParts {
         workload,
         held_out: None,

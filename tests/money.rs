@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use rand_distr::{Distribution, Uniform};
 use siren::{
-    Config, FixedScheduler, Local, MemoryStore, Platform, Seed, ShardWorker, StopReason, StopRules,
-    Trainer, TrainerParts, Usd,
+    Config, FixedScheduler, LocalBackend, MemoryStore, Platform, Seed, ShardWorker, StopReason,
+    StopRules, Trainer, TrainerParts, Usd,
 };
 use support::{Fault, Linear, parts, quick, rows};
 
@@ -79,7 +79,7 @@ async fn fewer_workers_run_when_the_money_does_not_pay_for_all() {
     let (workload, train) = (Linear::new(), rows(400));
     let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
     let worker = Arc::new(ShardWorker::new(workload.clone()));
-    let backend = Local::new(worker, store.clone(), train.clone()).unwrap();
+    let backend = LocalBackend::new(worker, store.clone(), train.clone()).unwrap();
     let parts = TrainerParts {
         workload,
         held_out: None,

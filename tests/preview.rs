@@ -8,7 +8,7 @@ use siren::{
     Batch, Config, FixedScheduler, Layout, MemoryStore, Metrics, Result, RunRecord, Seed,
     ShardWorker, StepTime, StopReason, StopRules, SyncMode, Trainer, TrainerParts, Usd, Workload,
 };
-use siren_backend_sim::{Keeping, SimBackend, Simulation};
+use siren_backend_sim::{SimBackend, SimStore, Simulation};
 use siren_core::platform::Tail;
 
 /// A dense model of which every gradient is zero.
@@ -107,7 +107,7 @@ impl Case {
         let store = Arc::new(MemoryStore::initialised(&*workload, 1).unwrap());
         let sim = SimBackend::functions(
             Arc::new(ShardWorker::new(workload.clone())),
-            Keeping::Ideal(store),
+            SimStore::Ideal(store),
             data,
             self.simulation(),
             Seed::new(seed),

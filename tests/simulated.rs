@@ -13,7 +13,7 @@ use siren::{
     Result, Retry, Scheduler, Seed, ShardWorker, StepTime, StopReason, StopRules, SyncMode,
     Trainer, TrainerParts, TrainingResult, Usd,
 };
-use siren_backend_sim::{Bill, Fault, Faults, Keeping, SimBackend, Simulation};
+use siren_backend_sim::{Bill, Fault, Faults, SimBackend, SimStore, Simulation};
 use support::{Linear, rows};
 
 /// What a test asks for.
@@ -48,7 +48,7 @@ impl Case {
         let worker = Arc::new(ShardWorker::new(workload.clone()));
         let sim = SimBackend::functions(
             worker,
-            Keeping::Ideal(store),
+            SimStore::Ideal(store),
             self.train,
             self.simulation,
             Seed::new(self.seed),
@@ -370,8 +370,8 @@ async fn outside_of_a_run_an_invocation_is_refused() {
     let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
     let worker = Arc::new(ShardWorker::new(workload.clone()));
     let simulation = Simulation::default();
-    let keeping = Keeping::Ideal(store);
-    let sim = SimBackend::functions(worker, keeping, train, simulation, Seed::new(0)).unwrap();
+    let sim_store = SimStore::Ideal(store);
+    let sim = SimBackend::functions(worker, sim_store, train, simulation, Seed::new(0)).unwrap();
     let sim = Arc::new(sim);
     assert_eq!(sim.data().request_costs(), Requests { reads: 1, writes: 0 });
     let parts = TrainerParts {

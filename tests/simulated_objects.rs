@@ -13,7 +13,7 @@ use siren::{
     Result, Retry, Seed, ShardWorker, Snapshot, StepTime, StopReason, StopRules, SyncMode, Trainer,
     TrainerParts, TrainingResult, Workload,
 };
-use siren_backend_sim::{Bill, Fault, Faults, Keeping, OpenStore, SimBackend, Simulation};
+use siren_backend_sim::{Bill, Fault, Faults, OpenStore, SimBackend, SimStore, Simulation};
 use support::{Linear, rows};
 
 /// A model of a given size that learns nothing.
@@ -52,7 +52,7 @@ fn train(
     let objects: Arc<dyn Objects> = Arc::new(MemoryObjects::new());
     let sim = SimBackend::functions(
         Arc::new(ShardWorker::new(workload.clone())),
-        Keeping::Objects { objects, open },
+        SimStore::Objects { objects, open },
         data,
         simulation,
         Seed::new(3),

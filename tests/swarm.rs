@@ -10,9 +10,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use siren::{
     Allocation, Backend, Clock, Completion, ComputeTask, Config, DriverUsage, EpochPlan, Error,
-    ErrorKind, FixedScheduler, HistoryEvent, Invocation, Local, MemoryStore, PhasedScheduler,
-    Platform, Requests, Result, Scheduler, ShardWorker, StopReason, StopRules, Trainer,
-    TrainerParts, TrainingResult, Usd, Work, async_trait, read_history,
+    ErrorKind, FixedScheduler, HistoryEvent, Invocation, LocalBackend, MemoryStore,
+    PhasedScheduler, Platform, Requests, Result, Scheduler, ShardWorker, StopReason, StopRules,
+    Trainer, TrainerParts, TrainingResult, Usd, Work, async_trait, read_history,
 };
 use support::{Linear, quick, rows};
 
@@ -21,7 +21,7 @@ const EGRESS: u64 = 40_000_000;
 
 /// Functions that need so much memory, on a platform whose timeouts are 30 and 900 s.
 struct Swarm {
-    inner: Local,
+    inner: LocalBackend,
     needs_mb: u32,
     invoked: Mutex<Vec<(u64, u32)>>,
     prepared: Mutex<Vec<u32>>,
@@ -92,7 +92,7 @@ async fn train(
     let mut platform = Platform::aws_lambda();
     platform.limits.timeouts_s = vec![30, 900];
     platform.limits.memory_step_mb = 64;
-    let inner = Local::with_threads(worker, store.clone(), train.clone(), 2).unwrap();
+    let inner = LocalBackend::with_threads(worker, store.clone(), train.clone(), 2).unwrap();
     let swarm = Arc::new(Swarm {
         inner: inner.with_platform(platform),
         needs_mb,

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use siren::{
     Backend, Batch, Clock, Completion, ComputeTask, Config, DataSource, EpochSummary, Error,
-    ErrorKind, Event, FixedScheduler, Invocation, Local, MemoryStore, Observer, ParameterStore,
-    Platform, PullOutcome, PushOutcome, Replica, Result, Retry, Seed, ShardWorker, Snapshot,
-    Status, StopReason, StopRules, Stream, SyncMode, Trainer, TrainerParts, Update, Usd, Work,
-    Workload, async_trait,
+    ErrorKind, Event, FixedScheduler, Invocation, LocalBackend, MemoryStore, Observer,
+    ParameterStore, Platform, PullOutcome, PushOutcome, Replica, Result, Retry, Seed, ShardWorker,
+    Snapshot, Status, StopReason, StopRules, Stream, SyncMode, Trainer, TrainerParts, Update, Usd,
+    Work, Workload, async_trait,
 };
 use support::{Fault, Linear, parts, parts_on, quick, rows};
 
@@ -140,7 +140,7 @@ async fn a_worker_that_waits_for_others_hands_back_its_shard_in_time() {
     let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
     let worker = Arc::new(ShardWorker::new(workload.clone()));
     // A thread for every worker, so that waits are billed.
-    let local = Local::with_threads(worker, store.clone(), train.clone(), 4).unwrap();
+    let local = LocalBackend::with_threads(worker, store.clone(), train.clone(), 4).unwrap();
     let failures = Failures::default();
     let seen = failures.clone();
     let parts = TrainerParts {
@@ -160,7 +160,7 @@ async fn a_worker_that_waits_for_others_hands_back_its_shard_in_time() {
 
 /// Whose first attempt at the first shard is refused, after longer than others may take: they have the
 /// second that every invocation gets.
-struct Stalling(Local);
+struct Stalling(LocalBackend);
 
 #[async_trait]
 impl Backend for Stalling {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use siren_backend_sim::{Bill, Keeping, OpenStore, SimBackend, Simulation, VirtualClock};
+use siren_backend_sim::{Bill, OpenStore, SimBackend, SimStore, Simulation, VirtualClock};
 use siren_core::{
     Clock, DataSource, Machine, Result, Scheduler, Seed, Snapshot, StepTime, StopReason, Stream,
     Usd, Workload,
@@ -71,7 +71,7 @@ impl Job {
         simulation: &Simulation,
     ) -> Result<Run> {
         let store = MemoryStore::initialised(&*self.workload, self.config.seed)?;
-        self.lambda(scheduler, simulation, Keeping::Ideal(Arc::new(store)))
+        self.lambda(scheduler, simulation, SimStore::Ideal(Arc::new(store)))
     }
 
     /// Runs on AWS Lambda, with the parameters in objects on S3: aggregators are functions too, and all
@@ -101,20 +101,20 @@ impl Job {
             let store = ObjectStore::new(objects, clock, STORE, dim);
             Arc::new(store.expect("it was made before").with_options(options.clone()).exclusive())
         });
-        self.lambda(scheduler, simulation, Keeping::Objects { objects, open })
+        self.lambda(scheduler, simulation, SimStore::Objects { objects, open })
     }
 
     fn lambda(
         &self,
         scheduler: impl Scheduler + 'static,
         simulation: &Simulation,
-        keeping: Keeping,
+        sim_store: SimStore,
     ) -> Result<Run> {
         let simulation = Simulation { step: self.step, ..simulation.clone() };
         let price = simulation.profile.platform.prices.gb_second;
         let sim = SimBackend::functions(
             Arc::new(ShardWorker::new(Arc::clone(&self.workload))),
-            keeping,
+            sim_store,
             Arc::clone(&self.train),
             simulation,
             Seed::new(self.config.seed),

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use siren_backend_local::Local;
-use siren_backend_sim::{Keeping, SimBackend, Simulation};
+use siren_backend_local::LocalBackend;
+use siren_backend_sim::{SimBackend, SimStore, Simulation};
 use siren_core::{DataSource, Error, Result, Seed, StepTime, StopReason, Workload};
 use siren_hsp::{
     Checkpoint, Config, MemoryStore, ShardWorker, StopHandle, Trainer, TrainerParts, TrainingResult,
@@ -43,7 +43,7 @@ pub async fn train(name: &str, flags: &Flags, subject: Subject) -> Result<Traini
         let belief = schedulers::Belief { profile: schedulers::this_machine(), step };
         let scheduler = belief.scheduler(flags, &config, workload.dim(), &*train).await?;
         let backend =
-            Local::with_threads(worker, store.clone(), Arc::clone(&train), flags.threads())?;
+            LocalBackend::with_threads(worker, store.clone(), Arc::clone(&train), flags.threads())?;
         let backend = Arc::new(backend);
         let parts = TrainerParts { workload, train, held_out, store, backend, scheduler };
         return drive(name, flags, parts, config).await;
@@ -55,8 +55,8 @@ pub async fn train(name: &str, flags: &Flags, subject: Subject) -> Result<Traini
     }
     let belief = schedulers::Belief { profile: simulation.profile.clone(), step: simulation.step };
     let scheduler = belief.scheduler(flags, &config, workload.dim(), &*train).await?;
-    let (keeping, seed) = (Keeping::Ideal(store), Seed::new(config.seed));
-    let sim = SimBackend::functions(worker, keeping, train, simulation, seed)?;
+    let (sim_store, seed) = (SimStore::Ideal(store), Seed::new(config.seed));
+    let sim = SimBackend::functions(worker, sim_store, train, simulation, seed)?;
     let sim = Arc::new(sim.with_threads(flags.threads())?);
     let (train, store, backend) = (sim.data(), sim.store(), sim.clone());
     let parts = TrainerParts { workload, train, held_out, store, backend, scheduler };

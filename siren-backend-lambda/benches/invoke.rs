@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use siren_backend_lambda::payload::{self, Description, Reply, Response, Timing};
-use siren_backend_lambda::{Lambda, Settings};
+use siren_backend_lambda::{LambdaBackend, LambdaSettings};
 use siren_backend_local::WallClock;
 use siren_core::{
     Backend, Clock, Compression, EpochPlan, Invocation, Optimizer, Requests, Role, Seed, SyncMode,
@@ -42,8 +42,8 @@ async fn measure() {
     });
     let config = config::config(&endpoint).await;
     let workload = workload();
-    let settings = Settings::new(config, "function", "bucket", "run", "data", &workload);
-    let lambda = Lambda::connect(settings).await.unwrap();
+    let settings = LambdaSettings::new(config, "function", "bucket", "run", "data", &workload);
+    let lambda = LambdaBackend::connect(settings).await.unwrap();
     lambda.publish(128, Duration::from_secs(1)).await.unwrap();
     let held = memory("VmRSS:");
     for round in ["cold", "warm"] {

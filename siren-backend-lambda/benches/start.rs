@@ -17,8 +17,8 @@ use aws_sdk_lambda::primitives::Blob;
 use problem::{LeastSquares, WIDTH};
 use siren_backend_lambda::data::{PackedData, pack};
 use siren_backend_lambda::deploy::{self, Architecture, Artefact, Deployment};
-use siren_backend_lambda::payload::{self, Ask, Job, Reply, Request, Response};
-use siren_backend_lambda::{Lambda, Settings};
+use siren_backend_lambda::payload::{self, Reply, Request, RequestKind, Response, RunRequest};
+use siren_backend_lambda::{LambdaBackend, LambdaSettings};
 use siren_core::{
     Compression, EpochPlan, Error, Invocation, Optimizer, ParameterStore as _, Requests, Result,
     Role, Seed, SyncMode, WorkerReport, Workload as _,
@@ -38,7 +38,7 @@ async fn main() -> Result<()> {
     let address = std::env::var("SIREN_TEST_MINISTACK").expect("set SIREN_TEST_MINISTACK");
     let config = config::config(&address).await;
     let name = format!("siren-bench-{}", std::process::id());
-    let settings = deploy::Settings { name, ..deploy::Settings::default() };
+    let settings = deploy::DeploySettings { name, ..deploy::DeploySettings::default() };
     let deployment = Deployment::open(&config, settings).await?;
     let measured = measure(&config, &deployment).await;
     deployment.down(false).await?;
@@ -58,9 +58,9 @@ async fn measure(config: &SdkConfig, deployment: &Deployment) -> Result<()> {
     let packed = folder.path().join("data");
     pack(&MemorySource::from_floats(&vec![0.5; EXAMPLES * WIDTH], WIDTH)?, &packed).await?;
     let key = PackedData::open(&packed).await?.key("bench")?;
-    let settings = Settings::new(config.clone(), function, bucket, run, &key, &workload);
+    let settings = LambdaSettings::new(config.clone(), function, bucket, run, &key, &workload);
     let options = settings.options.clone();
-    let lambda = Lambda::connect(settings).await?;
+    let lambda = LambdaBackend::connect(settings).await?;
     PackedData::upload(&packed, lambda.objects(), "bench").await?;
     let store = lambda.store()?;
     store.initialise(&workload, 1).await?;
@@ -68,12 +68,13 @@ async fn measure(config: &SdkConfig, deployment: &Deployment) -> Result<()> {
     store.open(&plan).await?;
 
     let client = aws_sdk_lambda::Client::new(config);
-    let ask = async |alias: &str, position: u64| {
+    let invoke = async |alias: &str, position: u64| {
         let invocation = invocation(&plan, position);
-        let (bucket, store, options, data) =
+        let (bucket, store_prefix, options, data_key) =
             (bucket.clone(), run.to_owned(), options.clone(), key.clone());
-        let job = Job { bucket, store, options, data, invocation };
-        let request = payload::write(&Request::new(Ask::Run(Box::new(job))), "the request")?;
+        let run_request = RunRequest { bucket, store_prefix, options, data_key, invocation };
+        let request =
+            payload::write(&Request::new(RequestKind::Run(Box::new(run_request))), "the request")?;
         let sent = client.invoke().function_name(function).qualifier(alias);
         let answer = sent.payload(Blob::new(request)).send().await;
         let answer = answer.map_err(|error| Error::rejected("cannot invoke").with_source(error))?;
@@ -88,12 +89,12 @@ async fn measure(config: &SdkConfig, deployment: &Deployment) -> Result<()> {
     let (mut cold, mut warm) = (Vec::new(), Vec::new());
     for number in 1..=COLD {
         alias = lambda.publish(128 * number, Duration::from_secs(30)).await?;
-        let (report, timing) = ask(&alias, position).await?;
+        let (report, timing) = invoke(&alias, position).await?;
         position = report.position;
         cold.push(timing);
     }
     for _ in 0..WARM {
-        let (report, timing) = ask(&alias, position).await?;
+        let (report, timing) = invoke(&alias, position).await?;
         position = report.position;
         warm.push((report, timing));
     }

@@ -3,11 +3,11 @@
 //! ```text
 //! cargo run -p siren-backend-lambda --example deploy -- up --package siren-lenet-function
 //! cargo run -p siren-backend-lambda --example deploy -- status
-//! cargo run -p siren-backend-lambda --example deploy -- clean
+//! cargo run -p siren-backend-lambda --example deploy -- prune
 //! cargo run -p siren-backend-lambda --example deploy -- down
 //! ```
 //!
-//! `up`, `clean` and `down` say what they will do and ask first. With `--endpoint` they talk to another server,
+//! `up`, `prune` and `down` say what they will do and ask first. With `--endpoint` they talk to another server,
 //! such as an emulator. `policy` prints the least that the person must be allowed who uses this.
 
 use std::io::{BufRead, IsTerminal, Write};
@@ -18,7 +18,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use siren_backend_lambda::aws::Aws;
 use siren_backend_lambda::deploy::{
-    Architecture, Artefact, Deployment, Settings, build, operator_policy,
+    Architecture, Artefact, DeploySettings, Deployment, build, operator_policy,
 };
 use siren_core::{Error, ErrorKind, Result};
 
@@ -34,9 +34,9 @@ enum Command {
     /// Create what is missing and change what differs.
     Up(Up),
     /// Show what is there.
-    Status(Where),
+    Status(Target),
     /// Remove the versions of earlier code, when no job runs that began with it.
-    Clean(Clean),
+    Prune(Prune),
     /// Remove everything.
     Down(Down),
     /// Print the least policy of the person who deploys and trains.
@@ -44,7 +44,7 @@ enum Command {
 }
 
 #[derive(Args)]
-struct Where {
+struct Target {
     /// The deployment, and its function.
     #[arg(long, default_value = "siren")]
     name: String,
@@ -65,7 +65,7 @@ struct Where {
 #[derive(Args)]
 struct Up {
     #[command(flatten)]
-    place: Where,
+    target: Target,
     /// The function's binary, built for Linux.
     #[arg(long, required_unless_present = "package", conflicts_with = "package")]
     binary: Option<PathBuf>,
@@ -93,9 +93,9 @@ struct Up {
 }
 
 #[derive(Args)]
-struct Clean {
+struct Prune {
     #[command(flatten)]
-    place: Where,
+    target: Target,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
@@ -104,7 +104,7 @@ struct Clean {
 #[derive(Args)]
 struct Down {
     #[command(flatten)]
-    place: Where,
+    target: Target,
     /// Keep the bucket with what is in it.
     #[arg(long)]
     keep_data: bool,
@@ -117,8 +117,8 @@ struct Down {
 async fn main() -> ExitCode {
     let done = match Flags::parse().command {
         Command::Up(flags) => up(flags).await,
-        Command::Status(place) => status(&place).await,
-        Command::Clean(flags) => clean(&flags).await,
+        Command::Status(target) => status(&target).await,
+        Command::Prune(flags) => prune(&flags).await,
         Command::Down(flags) => down(&flags).await,
         Command::Policy => {
             println!("{:#}", operator_policy());
@@ -134,12 +134,16 @@ async fn main() -> ExitCode {
     }
 }
 
-impl Where {
-    fn settings(&self) -> Settings {
-        Settings { name: self.name.clone(), bucket: self.bucket.clone(), ..Settings::default() }
+impl Target {
+    fn settings(&self) -> DeploySettings {
+        DeploySettings {
+            name: self.name.clone(),
+            bucket: self.bucket.clone(),
+            ..DeploySettings::default()
+        }
     }
 
-    async fn open(&self, settings: Settings) -> Result<Deployment> {
+    async fn open(&self, settings: DeploySettings) -> Result<Deployment> {
         settings.check()?;
         let Self { region, profile, endpoint, .. } = self;
         let aws =
@@ -149,15 +153,15 @@ impl Where {
 }
 
 async fn up(flags: Up) -> Result<()> {
-    let Up { place, binary, package, arch, memory, timeout, days, log_days, yes } = flags;
-    let settings = Settings {
+    let Up { target, binary, package, arch, memory, timeout, days, log_days, yes } = flags;
+    let settings = DeploySettings {
         memory_mb: memory,
         timeout: Duration::from_secs(timeout),
         expire_days: days,
         log_days,
-        ..place.settings()
+        ..target.settings()
     };
-    let deployment = place.open(settings).await?;
+    let deployment = target.open(settings).await?;
     let binary = match (binary, package) {
         (Some(binary), _) => binary,
         (None, package) => build(&package.unwrap_or_default(), arch)?,
@@ -175,19 +179,19 @@ async fn up(flags: Up) -> Result<()> {
     if plan.steps.is_empty() {
         return Ok(());
     }
-    go_on(yes)?;
+    confirm(yes)?;
     let done = deployment.up(&artefact).await?;
     println!("done: function {}, bucket {}", done.names.function, done.names.bucket);
     Ok(())
 }
 
-async fn status(place: &Where) -> Result<()> {
-    println!("{}", place.open(place.settings()).await?.status().await?);
+async fn status(target: &Target) -> Result<()> {
+    println!("{}", target.open(target.settings()).await?.status().await?);
     Ok(())
 }
 
-async fn clean(Clean { place, yes }: &Clean) -> Result<()> {
-    let deployment = place.open(place.settings()).await?;
+async fn prune(Prune { target, yes }: &Prune) -> Result<()> {
+    let deployment = target.open(target.settings()).await?;
     let status = deployment.status().await?;
     println!("{status}");
     let function = status.function.as_ref().filter(|function| function.ours);
@@ -198,27 +202,27 @@ async fn clean(Clean { place, yes }: &Clean) -> Result<()> {
     println!(
         "to do: remove versions of earlier code, and their names; a job that still runs with them fails"
     );
-    go_on(*yes)?;
-    let (aliases, versions) = deployment.clean().await?;
+    confirm(*yes)?;
+    let (aliases, versions) = deployment.prune().await?;
     println!("removed {versions} versions of earlier code and {aliases} of their names");
     Ok(())
 }
 
-async fn down(Down { place, keep_data, yes }: &Down) -> Result<()> {
-    let deployment = place.open(place.settings()).await?;
+async fn down(Down { target, keep_data, yes }: &Down) -> Result<()> {
+    let deployment = target.open(target.settings()).await?;
     let status = deployment.status().await?;
     println!("{status}");
     if status.is_nothing() {
         return Ok(());
     }
     println!("to do: remove all of this{}", if *keep_data { " but the bucket" } else { "" });
-    go_on(*yes)?;
+    confirm(*yes)?;
     println!("{}", deployment.down(*keep_data).await?);
     Ok(())
 }
 
 /// Asks the person, unless that was answered by a flag.
-fn go_on(yes: bool) -> Result<()> {
+fn confirm(yes: bool) -> Result<()> {
     if yes {
         return Ok(());
     }

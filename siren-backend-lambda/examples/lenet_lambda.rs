@@ -15,7 +15,7 @@ use clap::{Args, Parser};
 use siren_backend_lambda::aws::Aws;
 use siren_backend_lambda::data::{PackedData, pack};
 use siren_backend_lambda::deploy::{self, Deployment, RUNS};
-use siren_backend_lambda::{Lambda, S3Objects, Settings};
+use siren_backend_lambda::{LambdaBackend, LambdaSettings, S3Objects};
 use siren_burn::BurnWorkload;
 use siren_core::{Backend, DataSource, Error, ErrorKind, Profile, Result, Work, Workload};
 use siren_examples::lenet::{DigitLearner, RECORD};
@@ -59,7 +59,7 @@ struct Site {
     endpoint: Option<String>,
     /// This program runs in the bucket's region, so that nothing it reads leaves it
     #[arg(long)]
-    inside: bool,
+    in_region: bool,
     /// How often an aggregator looks for updates, such as 200ms: sooner costs more, and updates are less
     /// stale
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "200ms")]
@@ -77,7 +77,7 @@ const STORE: &str = "store";
 
 const NAME: &str = "lenet_lambda";
 
-const AGAIN: &str = "cargo run --release -p siren-backend-lambda --example lenet_lambda --";
+const RERUN_COMMAND: &str = "cargo run --release -p siren-backend-lambda --example lenet_lambda --";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -111,15 +111,15 @@ async fn train(flags: Flags, site: Site) -> Result<ExitCode> {
     let (function, bucket) = names(&sdk, &site).await?;
     let objects = S3Objects::new(&sdk, &bucket, "");
     let options = options(&config, &workload, flags.allocation().workers, site.poll_interval);
-    let lambda = Lambda::connect(Settings {
+    let lambda = LambdaBackend::connect(LambdaSettings {
         options,
-        inside: site.inside,
-        ..Settings::new(sdk, function, bucket, store, key, &*workload)
+        in_region: site.in_region,
+        ..LambdaSettings::new(sdk, function, bucket, store, key, &*workload)
     })
     .await?;
 
     preview(&flags, &config, &lambda, workload.dim() as u64, images)?;
-    if flags.preview || !agreed(&site)? {
+    if flags.preview || !confirmed(&site)? {
         return Ok(ExitCode::SUCCESS);
     }
     PackedData::upload(&packed, &objects, "mnist-train").await?;
@@ -142,7 +142,7 @@ async fn train(flags: Flags, site: Site) -> Result<ExitCode> {
         scheduler,
     };
     let trained = run::drive(NAME, &flags, parts, config).await?;
-    let exit = run::summarise(&trained, &folder, AGAIN)?;
+    let exit = run::summarise(&trained, &folder, RERUN_COMMAND)?;
     let bills = lambda.bills();
     println!(
         "  billed    {} invocations: {} as AWS reported, {} computed from what they measured, {} unknown",
@@ -169,14 +169,14 @@ fn defaults(flags: Flags) -> Flags {
     Flags {
         workers: Some(workers),
         momentum: flags.momentum.or(Some(momentum)),
-        memory_mb: flags.memory_mb.map(snapped).or(Some(MEMORY_MB)),
+        memory_mb: flags.memory_mb.map(round_up_memory).or(Some(MEMORY_MB)),
         local_steps: flags.local_steps.or(Some(2)),
         ..flags
     }
 }
 
 /// Functions have multiples of 64 MB.
-fn snapped(memory_mb: u32) -> u32 {
+fn round_up_memory(memory_mb: u32) -> u32 {
     memory_mb.next_multiple_of(64)
 }
 
@@ -215,10 +215,10 @@ async fn names(sdk: &aws_config::SdkConfig, site: &Site) -> Result<(String, Stri
     if let (Some(function), Some(bucket)) = (&site.function, &site.bucket) {
         return Ok((function.clone(), bucket.clone()));
     }
-    let settings = deploy::Settings {
+    let settings = deploy::DeploySettings {
         name: site.deployment.clone(),
         bucket: site.bucket.clone(),
-        ..deploy::Settings::default()
+        ..deploy::DeploySettings::default()
     };
     let names = Deployment::open(sdk, settings).await?.names().await?;
     Ok((site.function.clone().unwrap_or(names.function), names.bucket))
@@ -248,7 +248,7 @@ fn options(
 fn preview(
     flags: &Flags,
     config: &Config,
-    lambda: &Lambda,
+    lambda: &LambdaBackend,
     parameters: u64,
     images: u64,
 ) -> Result<()> {
@@ -271,7 +271,7 @@ fn preview(
 }
 
 /// Whether the user wants to spend the money.
-fn agreed(site: &Site) -> Result<bool> {
+fn confirmed(site: &Site) -> Result<bool> {
     if site.yes {
         return Ok(true);
     }

@@ -7,9 +7,9 @@ mod http;
 mod invoke;
 #[cfg(test)]
 mod loopback;
-mod pace;
 mod report;
 mod settings;
+mod throttle;
 pub(crate) mod versions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,15 +20,15 @@ use async_trait::async_trait;
 pub use bills::Bills;
 use bills::{Counter, add};
 use invoke::{Ended, Invoker};
-use pace::Pace;
 pub use report::Report;
-pub use settings::Settings;
+pub use settings::LambdaSettings;
 use siren_core::{
     Backend, Clock, Completion, ComputeTask, DriverUsage, EpochPlan, Error, ErrorKind, Invocation,
     Platform, Profile, Requests, Result, Role, Stream, Work, WorkerReport,
 };
 use siren_hsp::ObjectStore;
 use siren_hsp::objects::Objects;
+use throttle::LaunchThrottle;
 use tokio::sync::oneshot;
 use versions::Versions;
 use xxhash_rust::xxh3::xxh3_64;
@@ -36,14 +36,14 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::S3Objects;
 use crate::clock::WallClock;
 use crate::data::PackedData;
-use crate::payload::{self, Ask, Job, Reply, Request, Response};
+use crate::payload::{self, Reply, Request, RequestKind, Response, RunRequest};
 use crate::stored;
 
 /// Bytes of an answer to an invocation or of a glance at the state, at the most in the ordinary.
-const ANSWER: u64 = 8 << 10;
+const ANSWER_BYTES: u64 = 8 << 10;
 
 /// Bytes of the end of the log that comes with an answer: 4 KB, encoded.
-const LOG: u64 = 5_500;
+const LOG_BYTES: u64 = 5_500;
 
 /// How often a trainer looks at an open epoch whose store is paid for.
 const MAX_PROGRESS_POLLS: u64 = siren_hsp::MAX_PROGRESS_POLLS as u64;
@@ -54,27 +54,27 @@ const MAX_PROGRESS_POLLS: u64 = siren_hsp::MAX_PROGRESS_POLLS as u64;
 /// is used becomes a version of the function, see [`publish`](Self::publish).
 ///
 /// An invocation is launched once. Only a launch that the platform refused, or that found no connection,
-/// is made again, later and at a pace that all launches share; after [`Settings::patience`] it fails.
+/// is made again, later and at a pace that all launches share; after [`LambdaSettings::patience`] it fails.
 /// Billed time is the platform's own report, where it comes with the answer.
-pub struct Lambda {
-    settings: Settings,
+pub struct LambdaBackend {
+    settings: LambdaSettings,
     clock: WallClock,
     platform: Platform,
     objects: S3Objects,
     invoker: Invoker,
     versions: Versions,
-    pace: Pace,
+    throttle: LaunchThrottle,
     counter: Arc<Counter>,
 }
 
-impl Lambda {
+impl LambdaBackend {
     /// Connects to a function and its bucket, and sees that they fit the run.
     ///
     /// # Errors
     ///
     /// Rejected, each with its remedy, when the function or the bucket is not there or not permitted,
     /// when the function does not start, or is of another workload or version.
-    pub async fn connect(settings: Settings) -> Result<Self> {
+    pub async fn connect(settings: LambdaSettings) -> Result<Self> {
         let clock = WallClock::new();
         let found = connect::connect(&settings, clock).await?;
         Ok(Self {
@@ -84,7 +84,7 @@ impl Lambda {
             versions: Versions::new(found.control, clock, &settings.function, &found.code),
             counter: Arc::clone(&found.invoker.counter),
             invoker: found.invoker,
-            pace: Pace::default(),
+            throttle: LaunchThrottle::default(),
             settings,
         })
     }
@@ -97,8 +97,8 @@ impl Lambda {
     /// As [`ObjectStore::new`].
     pub fn store(&self) -> Result<ObjectStore> {
         let objects = Arc::new(self.objects.clone());
-        let Settings { store, dim, options, .. } = &self.settings;
-        let store = ObjectStore::new(objects, Arc::new(self.clock), store, *dim)?;
+        let LambdaSettings { store_prefix, dim, options, .. } = &self.settings;
+        let store = ObjectStore::new(objects, Arc::new(self.clock), store_prefix, *dim)?;
         Ok(store.with_options(options.clone()).exclusive())
     }
 
@@ -108,7 +108,7 @@ impl Lambda {
     ///
     /// As [`PackedData::open_object`].
     pub async fn data(&self) -> Result<PackedData> {
-        PackedData::open_object(Arc::new(self.objects.clone()), &self.settings.data).await
+        PackedData::open_object(Arc::new(self.objects.clone()), &self.settings.data_key).await
     }
 
     /// The driver's objects: what it asks of the bucket, and how many bytes that were.
@@ -122,7 +122,7 @@ impl Lambda {
     }
 
     /// The next memory size that functions have, in MB.
-    pub fn snap(&self, memory_mb: u32) -> u32 {
+    pub fn memory_at_least(&self, memory_mb: u32) -> u32 {
         self.platform.memory_at_least(memory_mb)
     }
 
@@ -145,22 +145,24 @@ impl Lambda {
     /// The request for an invocation; where it is too large for a payload it is left in the bucket, under
     /// the key that comes with it.
     async fn request(&self, invocation: &Invocation) -> Result<(Vec<u8>, Option<String>)> {
-        let Settings { bucket, store, options, data, .. } = &self.settings;
-        let job = Job {
+        let LambdaSettings { bucket, store_prefix, options, data_key, .. } = &self.settings;
+        let run_request = RunRequest {
             bucket: bucket.clone(),
-            store: store.clone(),
+            store_prefix: store_prefix.clone(),
             options: options.clone(),
-            data: data.clone(),
+            data_key: data_key.clone(),
             invocation: invocation.clone(),
         };
-        let request = payload::write(&Request::new(Ask::Run(Box::new(job))), "the request")?;
-        if request.len() <= payload::MOST {
+        let request =
+            payload::write(&Request::new(RequestKind::Run(Box::new(run_request))), "the request")?;
+        if request.len() <= payload::MAX_BYTES {
             return Ok((request, None));
         }
-        let key = stored::key(store, &format!("request-{:016x}", xxh3_64(&request)));
-        stored::leave(&self.objects, &key, &request).await?;
-        let stands = Request::new(Ask::Stored { bucket: bucket.clone(), key: key.clone() });
-        Ok((payload::write(&stands, "the request")?, Some(key)))
+        let key = stored::key(store_prefix, &format!("request-{:016x}", xxh3_64(&request)));
+        stored::put(&self.objects, &key, &request).await?;
+        let stored_request =
+            Request::new(RequestKind::Stored { bucket: bucket.clone(), key: key.clone() });
+        Ok((payload::write(&stored_request, "the request")?, Some(key)))
     }
 
     /// Launches until the platform takes it.
@@ -169,19 +171,19 @@ impl Lambda {
         let mut refused: Option<siren_core::Time> = None;
         let mut refusals = 0;
         loop {
-            let turn = self.pace.turn(self.clock.now());
+            let turn = self.throttle.next_launch(self.clock.now());
             if turn > self.clock.now() {
                 self.clock.sleep_until(turn).await;
             }
             let error = match self.invoker.invoke(Some(alias), request, enforced).await {
                 Ended::Refused(error) => error,
                 ended => {
-                    self.pace.answered();
+                    self.throttle.answered();
                     return ended;
                 }
             };
             let now = self.clock.now();
-            self.pace.refused(now);
+            self.throttle.refused(now);
             add(&self.counter.refused, 1);
             refusals += 1;
             let since = now - *refused.get_or_insert(now);
@@ -191,7 +193,7 @@ impl Lambda {
             let path = [invocation.plan.epoch, role(invocation), invocation.shard.into()];
             let seed = self.settings.seed.split(Stream::Retry, &path);
             let random = seed.child(invocation.attempt.into()).child(refusals.into()).get();
-            self.clock.sleep_until(now + pace::delay(refusals, random)).await;
+            self.clock.sleep_until(now + throttle::delay(refusals, random)).await;
         }
     }
 
@@ -199,7 +201,7 @@ impl Lambda {
     async fn report(&self, response: Response) -> Result<WorkerReport> {
         let reply = match response.reply {
             Reply::Stored { key } => {
-                let bytes = stored::take(&self.objects, &key).await?;
+                let bytes = stored::get(&self.objects, &key).await?;
                 // As well as it can be done: it is read already.
                 let _ = self.objects.delete(&[key]).await;
                 payload::read::<Response>(&bytes, "the function's stored answer")?.reply
@@ -228,7 +230,7 @@ impl Lambda {
 }
 
 #[async_trait]
-impl Backend for Lambda {
+impl Backend for LambdaBackend {
     fn clock(&self) -> &dyn Clock {
         &self.clock
     }
@@ -249,9 +251,9 @@ impl Backend for Lambda {
 
     fn driver_usage(&self) -> DriverUsage {
         let (traffic, bills) = (self.objects.traffic(), self.bills());
-        let egress_bytes = match self.settings.inside {
+        let egress_bytes = match self.settings.in_region {
             true => 0,
-            false => traffic.received + bills.received + bills.invocations * LOG,
+            false => traffic.received + bills.received + bills.invocations * LOG_BYTES,
         };
         DriverUsage { requests: traffic.requests, egress_bytes, computed_bills: bills.computed }
     }
@@ -261,15 +263,16 @@ impl Backend for Lambda {
     fn max_driver_usage(&self, plan: &EpochPlan, parameters: u64) -> DriverUsage {
         let vectors = 1 + plan.optimizer.state_vectors() as u64;
         let shards = u64::from(plan.shards);
-        let answers = (shards + 4) * (ANSWER + LOG);
+        let answers = (shards + 4) * (ANSWER_BYTES + LOG_BYTES);
         // What a glance lists is not applied yet: a few updates of each shard.
-        let egress =
-            parameters * 4 * vectors * 2 + answers + MAX_PROGRESS_POLLS * (ANSWER + shards * 1_000);
+        let egress = parameters * 4 * vectors * 2
+            + answers
+            + MAX_PROGRESS_POLLS * (ANSWER_BYTES + shards * 1_000);
         let parts = u64::from(self.settings.options.parts.max(1));
-        let glances =
+        let polls =
             Requests { writes: MAX_PROGRESS_POLLS, reads: MAX_PROGRESS_POLLS * (4 + 4 * shards) };
-        let requests = Requests { writes: 16 + 2 * parts, reads: 64 + 4 * parts } + glances;
-        let egress_bytes = if self.settings.inside { 0 } else { egress };
+        let requests = Requests { writes: 16 + 2 * parts, reads: 64 + 4 * parts } + polls;
+        let egress_bytes = if self.settings.in_region { 0 } else { egress };
         DriverUsage { requests, egress_bytes, computed_bills: 0 }
     }
 
@@ -303,12 +306,12 @@ impl Backend for Lambda {
             Ok(alias) => alias,
             Err(error) => return refused(error),
         };
-        let (request, stands) = match self.request(&invocation).await {
+        let (request, stored_key) = match self.request(&invocation).await {
             Ok(request) => request,
             Err(error) => return refused(error),
         };
         let ended = self.launch(&alias, &request, &invocation).await;
-        if let Some(key) = stands {
+        if let Some(key) = stored_key {
             // As well as it can be done: nobody asks for it any more.
             let _ = self.objects.delete(&[key]).await;
         }

@@ -40,7 +40,7 @@ use siren_hsp::objects::Objects;
 
 /// Bytes that are read first of an object: the index of some 16,000 examples is among them, and a
 /// second request would take longer.
-const FIRST: u64 = 1 << 16;
+const FIRST_READ_BYTES: u64 = 1 << 16;
 
 /// A data set that [`pack`] has packed: in a file, or in an object of shared storage. Cheap to clone:
 /// clones share the index.
@@ -90,7 +90,7 @@ impl PackedData {
     ///
     /// Rejected when there is no such object; as [`open`](Self::open); transient ones.
     pub async fn open_object(objects: Arc<dyn Objects>, key: &str) -> Result<Self> {
-        Self::read(Place::Object { objects, key: key.to_owned() }, FIRST).await
+        Self::read(Place::Object { objects, key: key.to_owned() }, FIRST_READ_BYTES).await
     }
 
     async fn read(place: Place, first: u64) -> Result<Self> {

@@ -6,11 +6,11 @@
 //!
 //! ```no_run
 //! use siren_backend_lambda::aws::Aws;
-//! use siren_backend_lambda::deploy::{Architecture, Artefact, Deployment, Settings};
+//! use siren_backend_lambda::deploy::{Architecture, Artefact, DeploySettings, Deployment};
 //!
 //! # async fn example() -> siren_core::Result<()> {
 //! let config = Aws::default().config().await?;
-//! let deployment = Deployment::open(&config, Settings::default()).await?;
+//! let deployment = Deployment::open(&config, DeploySettings::default()).await?;
 //! let binary = std::fs::read("target/lambda/bootstrap/bootstrap").unwrap();
 //! let artefact = Artefact::package(&binary, Architecture::Arm64)?;
 //! println!("{}", deployment.plan(&artefact).await?);
@@ -49,7 +49,7 @@ pub use names::{DATA, Names, RUNS};
 pub use plan::{Plan, Price, Step};
 pub use policy::operator as operator_policy;
 pub use removal::{Removal, Resource};
-pub use settings::Settings;
+pub use settings::DeploySettings;
 use siren_core::{Error, ErrorKind, Result};
 pub use status::{BucketStatus, FunctionAlias, FunctionStatus, FunctionVersion, LogStatus, Status};
 
@@ -57,7 +57,7 @@ use names::Place;
 
 /// One deployment in one region of one account. It may be there or not.
 pub struct Deployment {
-    settings: Settings,
+    settings: DeploySettings,
     place: Place,
     s3: aws_sdk_s3::Client,
     lambda: aws_sdk_lambda::Client,
@@ -91,7 +91,7 @@ impl Deployment {
     ///
     /// Rejected for settings that cannot be, without a region, without credentials or with wrong ones;
     /// lost when AWS does not answer, as for a region that does not exist.
-    pub async fn open(config: &SdkConfig, settings: Settings) -> Result<Self> {
+    pub async fn open(config: &SdkConfig, settings: DeploySettings) -> Result<Self> {
         settings.check()?;
         let pause = Pause::new(config)?;
         let place = Place::ask(config).await?;
@@ -116,7 +116,7 @@ impl Deployment {
     /// Rejected when something of that name is there that this deployment did not make, or the bucket is
     /// not the one it was made with; and whatever AWS answers.
     pub async fn plan(&self, artefact: &Artefact) -> Result<Plan> {
-        let found = self.look().await?;
+        let found = self.describe().await?;
         self.plan_for(&found, artefact)
     }
 
@@ -134,10 +134,10 @@ impl Deployment {
     ///
     /// Dropping the future stops between two requests: call it again.
     pub async fn up(&self, artefact: &Artefact) -> Result<Plan> {
-        let found = self.look().await?;
+        let found = self.describe().await?;
         let plan = self.plan_for(&found, artefact)?;
         for step in &plan.steps {
-            self.take(step, &plan.names, artefact).await?;
+            self.apply(step, &plan.names, artefact).await?;
         }
         Ok(plan)
     }
@@ -148,7 +148,7 @@ impl Deployment {
     ///
     /// Whatever AWS answers.
     pub async fn status(&self) -> Result<Status> {
-        let found = self.look().await?;
+        let found = self.describe().await?;
         let Found { names, bucket, role, logs, function } = found;
         let (bucket, function) = futures::try_join!(
             async {
@@ -162,7 +162,7 @@ impl Deployment {
             async {
                 match function {
                     Some(function) => {
-                        function::describe(&self.lambda, &names.function, function).await.map(Some)
+                        function::status(&self.lambda, &names.function, function).await.map(Some)
                     }
                     None => Ok(None),
                 }
@@ -194,7 +194,7 @@ impl Deployment {
     ///
     /// Dropping the future stops between two requests: call it again.
     pub async fn down(&self, keep_data: bool) -> Result<Removal> {
-        let Found { names, bucket, role, logs, function } = self.look().await?;
+        let Found { names, bucket, role, logs, function } = self.describe().await?;
         let mut removal = Removal::default();
         // The function first, since it writes; the role last, since it knows the bucket's name.
         if let Some(function) = function {
@@ -243,10 +243,10 @@ impl Deployment {
     /// # Cancellation
     ///
     /// Dropping the future stops between two requests: call it again.
-    pub async fn clean(&self) -> Result<(usize, usize)> {
+    pub async fn prune(&self) -> Result<(usize, usize)> {
         let name = &self.planned().function;
-        match function::look(&self.lambda, &self.planned()).await? {
-            Some(function) if function.ours => versions::clean(&self.lambda, name).await,
+        match function::describe(&self.lambda, &self.planned()).await? {
+            Some(function) if function.ours => versions::prune(&self.lambda, name).await,
             _ => Err(Error::rejected(format!(
                 "there is no function {name} of this deployment: set it up first, or name another \
                  deployment"
@@ -260,7 +260,7 @@ impl Deployment {
     ///
     /// Rejected when another bucket than this was asked for; and whatever AWS answers.
     pub async fn names(&self) -> Result<Names> {
-        self.look_at_role().await.map(|(names, _)| names)
+        self.describe_role().await.map(|(names, _)| names)
     }
 
     /// The names of its parts, before anything was asked.
@@ -269,9 +269,9 @@ impl Deployment {
     }
 
     /// The role, which knows the bucket's name.
-    async fn look_at_role(&self) -> Result<(Names, Option<role::Role>)> {
+    async fn describe_role(&self) -> Result<(Names, Option<role::Role>)> {
         let mut names = self.planned();
-        let role = role::look(&self.iam, &names).await?;
+        let role = role::describe(&self.iam, &names).await?;
         if let Some(bucket) =
             role.as_ref().filter(|role| role.ours).and_then(|role| role.bucket.clone())
         {
@@ -280,12 +280,12 @@ impl Deployment {
         Ok((names, role))
     }
 
-    async fn look(&self) -> Result<Found> {
-        let (names, role) = self.look_at_role().await?;
+    async fn describe(&self) -> Result<Found> {
+        let (names, role) = self.describe_role().await?;
         let (bucket, logs, function) = futures::try_join!(
-            bucket::look(&self.s3, &names),
-            logs::look(&self.logs, &names, &self.place),
-            function::look(&self.lambda, &names),
+            bucket::describe(&self.s3, &names),
+            logs::describe(&self.logs, &names, &self.place),
+            function::describe(&self.lambda, &names),
         )?;
         Ok(Found { names, bucket, role, logs, function })
     }
@@ -310,23 +310,23 @@ impl Deployment {
         Ok(Plan::new(found.names.clone(), artefact.architecture(), steps))
     }
 
-    async fn take(&self, step: &Step, names: &Names, artefact: &Artefact) -> Result<()> {
+    async fn apply(&self, step: &Step, names: &Names, artefact: &Artefact) -> Result<()> {
         let (place, settings) = (&self.place, &self.settings);
         match step {
             Step::CreateBucket
             | Step::BlockPublicAccess
             | Step::EnforceOwnership
             | Step::SetLifecycle { .. }
-            | Step::RequireTls => bucket::take(&self.s3, step, names, place).await,
+            | Step::RequireTls => bucket::apply(&self.s3, step, names, place).await,
             Step::CreateRole | Step::SetTrust | Step::SetPermissions => {
-                role::take(&self.iam, step, names, place).await
+                role::apply(&self.iam, step, names, place).await
             }
             Step::CreateLogGroup | Step::SetRetention { .. } => {
-                logs::take(&self.logs, step, names).await
+                logs::apply(&self.logs, step, names).await
             }
             Step::CreateFunction | Step::UpdateConfiguration | Step::UpdateCode { .. } => {
                 let function = function::Wanted { names, place, settings, artefact };
-                function.take(&self.lambda, step, &self.pause).await
+                function.apply(&self.lambda, step, &self.pause).await
             }
         }
     }

@@ -20,7 +20,7 @@ pub mod payload;
 mod stored;
 
 #[cfg(feature = "driver")]
-pub use backend::{Bills, Lambda, Report, Settings};
+pub use backend::{Bills, LambdaBackend, LambdaSettings, Report};
 #[cfg(feature = "function")]
 pub use function::serve;
 pub use objects::{S3Objects, Traffic};

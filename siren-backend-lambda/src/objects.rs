@@ -46,18 +46,18 @@ use traffic::Counter;
 pub use traffic::Traffic;
 
 /// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long an answer may take to begin: the slowest of a million small ones took 10 s (hpides/skyrise,
 /// arXiv 2501.07771).
-const ANSWER: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The same where so much is written that sending it may take longer; what stalls on the way is
 /// noticed by the SDK.
-const LONG_ANSWER: Duration = Duration::from_secs(300);
+const LARGE_WRITE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Bytes from which a write may take that long.
-const LONG: usize = 4 << 20;
+const LARGE_WRITE_BYTES: usize = 4 << 20;
 
 /// Objects in a bucket of S3, below a prefix. Clones share connections and counters.
 ///
@@ -84,7 +84,7 @@ impl S3Objects {
             // Others than AWS seldom have a name for each bucket.
             .force_path_style(config.endpoint_url().is_some())
             .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts(ANSWER))
+            .timeout_config(timeouts(ANSWER_TIMEOUT))
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build();
         Self::with_client(Client::from_conf(settings), bucket, prefix)
@@ -94,7 +94,8 @@ impl S3Objects {
     /// nobody counts; and let it validate checksums when required, or what some servers send with a part
     /// of an object, the checksum of the whole, makes reads fail.
     pub fn with_client(client: Client, bucket: &str, prefix: &str) -> Self {
-        let slow = client.config().to_builder().timeout_config(timeouts(LONG_ANSWER)).build();
+        let slow =
+            client.config().to_builder().timeout_config(timeouts(LARGE_WRITE_TIMEOUT)).build();
         Self {
             client,
             slow: Client::from_conf(slow),
@@ -145,7 +146,7 @@ fn slashed(prefix: &str) -> Arc<str> {
 }
 
 fn timeouts(answer: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(answer).build()
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(answer).build()
 }
 
 #[async_trait]

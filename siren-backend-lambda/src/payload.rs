@@ -13,21 +13,21 @@ use siren_hsp::ObjectOptions;
 pub const FORMAT: u32 = 2;
 
 /// The largest payload of a synchronous invocation, either way, in bytes. Source: the quotas of Lambda.
-pub const MOST: usize = 6 * 1024 * 1024;
+pub const MAX_BYTES: usize = 6 * 1024 * 1024;
 
 /// What a function is asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ask {
+pub enum RequestKind {
     /// What it is, and whether it may use the place of a store: costs next to nothing.
     Describe {
         /// The bucket.
         bucket: String,
         /// What all keys of the store will begin with.
-        store: String,
+        store_prefix: String,
     },
     /// To work.
-    Run(Box<Job>),
+    Run(Box<RunRequest>),
     /// To read another request, too large for a payload, from this key of this bucket.
     Stored {
         /// The bucket.
@@ -39,15 +39,15 @@ pub enum Ask {
 
 /// An invocation, and where its parameters and data are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Job {
+pub struct RunRequest {
     /// The bucket of the parameters.
     pub bucket: String,
     /// What all keys of the store begin with; the run's name is in it.
-    pub store: String,
+    pub store_prefix: String,
     /// How the store over objects works.
     pub options: ObjectOptions,
     /// The key of the packed training data, in the same bucket.
-    pub data: String,
+    pub data_key: String,
     /// What to do.
     pub invocation: Invocation,
 }
@@ -58,13 +58,13 @@ pub struct Request {
     /// Its [`FORMAT`].
     pub format: u32,
     /// What is asked.
-    pub ask: Ask,
+    pub kind: RequestKind,
 }
 
 impl Request {
     /// A request of this format.
-    pub fn new(ask: Ask) -> Self {
-        Self { format: FORMAT, ask }
+    pub fn new(kind: RequestKind) -> Self {
+        Self { format: FORMAT, kind }
     }
 }
 
@@ -89,7 +89,7 @@ pub enum Reply {
     Report(Box<WorkerReport>),
     /// Why its worker did not.
     Failed(Failure),
-    /// Another response, too large for a payload, stands under this key of the job's bucket.
+    /// Another response, too large for a payload, stands under this key of the run's bucket.
     Stored {
         /// The key.
         key: String,

@@ -3,20 +3,20 @@
 use siren_core::{Error, ErrorKind, Result};
 use siren_hsp::objects::{Fetched, Objects, Written};
 
-/// Where a request or an answer of a store stands; `of` tells it from all others.
-pub(crate) fn key(store: &str, of: &str) -> String {
-    format!("{store}/message/{of}")
+/// The key of a stored request or answer; `name` tells it from all others of the store.
+pub(crate) fn key(store_prefix: &str, name: &str) -> String {
+    format!("{store_prefix}/message/{name}")
 }
 
-/// Leaves a message. One that is there already is the same: nobody else has its key.
-pub(crate) async fn leave(objects: &dyn Objects, key: &str, bytes: &[u8]) -> Result<()> {
+/// Stores a message. One that is there already is the same: nobody else has its key.
+pub(crate) async fn put(objects: &dyn Objects, key: &str, bytes: &[u8]) -> Result<()> {
     match objects.put_if_absent(key, bytes).await? {
         Written::Done(_) | Written::Refused => Ok(()),
     }
 }
 
-/// Takes a message, and leaves it where it is: whoever reads it may have to do so again.
-pub(crate) async fn take(objects: &dyn Objects, key: &str) -> Result<Vec<u8>> {
+/// Reads a message, and leaves it where it is: whoever reads it may have to do so again.
+pub(crate) async fn get(objects: &dyn Objects, key: &str) -> Result<Vec<u8>> {
     match objects.get(key, None).await? {
         Fetched::Changed { bytes, .. } => Ok(bytes),
         Fetched::Missing | Fetched::Unchanged => {

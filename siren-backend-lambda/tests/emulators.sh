@@ -143,7 +143,7 @@ if [[ $# == 0 || $1 == programs ]]; then
         [[ $(sealed "$work/whole") == 2 && -s $work/whole/model.safetensors ]]
     }
     # A driver that is killed at any moment, in an epoch or between two, goes on from the last barrier.
-    goes_on() {
+    resumes() {
         # Not by a function, whose shell would be killed in its place.
         "${lenet[@]}" --train-size 1024 --epochs 5 --local-steps 2 --out "$work/killed" &
         local driver=$! seconds
@@ -165,8 +165,8 @@ if [[ $# == 0 || $1 == programs ]]; then
         [[ -z $twice && $(sealed "$work/killed") -ge 4 ]] &&
             grep -q '"event":"finished","reason":"epochs"' "$work/killed/history.jsonl"
     }
-    down() { deploy clean --yes && deploy down --yes && deploy status | grep -q 'nothing exists'; }
-    for step in up trains goes_on down; do
+    down() { deploy prune --yes && deploy down --yes && deploy status | grep -q 'nothing exists'; }
+    for step in up trains resumes down; do
         if "$step"; then
             echo "test programs::$step ... ok"
             passed=$((passed + 1))

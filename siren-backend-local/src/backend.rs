@@ -21,14 +21,14 @@ use crate::store::MeteredStore;
 
 /// Runs workers as tasks of the tokio runtime that calls it, and their mathematics on its own
 /// threads.
-pub struct Local {
+pub struct LocalBackend {
     worker: Arc<dyn Worker>,
     platform: Platform,
     machine: Arc<Machine>,
     threads: u32,
 }
 
-impl Local {
+impl LocalBackend {
     /// A backend for `worker` on this store and this training data, with a thread for every core.
     ///
     /// # Errors
@@ -74,13 +74,13 @@ impl Local {
 
     /// How much slower a function of so much memory is than a thread here: it has a share of a
     /// vCPU, in proportion to its memory.
-    fn stretch(&self, memory_mb: u32) -> f64 {
+    fn slowdown(&self, memory_mb: u32) -> f64 {
         (1.0 / self.platform.vcpus(memory_mb)).max(1.0)
     }
 }
 
 #[async_trait]
-impl Backend for Local {
+impl Backend for LocalBackend {
     fn clock(&self) -> &dyn Clock {
         &self.machine.clock
     }
@@ -113,7 +113,7 @@ impl Backend for Local {
         if let Err(error) = self.platform.check_memory(invocation.memory_mb) {
             return Completion { billed: Some(Duration::ZERO), result: Err(error) };
         }
-        let stretch = self.stretch(invocation.memory_mb);
+        let slowdown = self.slowdown(invocation.memory_mb);
         let clock = self.machine.clock;
         let meter = Arc::new(Meter::new(clock.now()));
         let mut store = Arc::clone(&self.machine.store);
@@ -129,7 +129,7 @@ impl Backend for Local {
             machine: Arc::clone(&self.machine),
             store,
             meter,
-            stretch,
+            slowdown,
             timeout: invocation.timeout.min(self.platform.limits.timeout),
             workers: invocation.plan.shards,
         });
@@ -169,7 +169,7 @@ async fn expired(context: &LocalContext) {
         }
         let clock = &context.machine.clock;
         // At full speed the time left cannot end sooner than this.
-        let sooner = left.div_f64(context.stretch).max(Duration::from_millis(1));
+        let sooner = left.div_f64(context.slowdown).max(Duration::from_millis(1));
         clock.sleep_until(clock.now() + sooner).await;
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct LocalContext {
     /// The machine's store, metered where workers wait for one another.
     pub(crate) store: Arc<dyn ParameterStore>,
     /// How much slower than here a function of the invocation's memory is.
-    pub(crate) stretch: f64,
+    pub(crate) slowdown: f64,
     pub(crate) timeout: Duration,
     /// Workers of the epoch: they share the process's memory.
     pub(crate) workers: u32,
@@ -37,7 +37,7 @@ impl LocalContext {
     /// The time to bill so far, not yet rounded.
     pub(crate) fn billed(&self) -> Duration {
         let now = self.machine.clock.now();
-        self.meter.executed(now).mul_f64(self.stretch)
+        self.meter.executed(now).mul_f64(self.slowdown)
     }
 }
 

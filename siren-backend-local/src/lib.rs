@@ -17,5 +17,5 @@ mod meter;
 mod pool;
 mod store;
 
-pub use backend::Local;
+pub use backend::LocalBackend;
 pub use clock::WallClock;

@@ -35,12 +35,12 @@ impl Meter {
     }
 
     /// A task waits for a permit from now on.
-    pub(crate) fn queued(&self, now: Time) {
+    pub(crate) fn begin_wait(&self, now: Time) {
         self.state.lock().waiting.get_or_insert(now);
     }
 
     /// It waits no longer.
-    pub(crate) fn started(&self, now: Time) {
+    pub(crate) fn end_wait(&self, now: Time) {
         let state = &mut *self.state.lock();
         if let Some(since) = state.waiting.take() {
             state.waited += now - since;
@@ -49,7 +49,7 @@ impl Meter {
 
     /// Executes nothing until what is returned is dropped.
     pub(crate) fn pause(&self, clock: WallClock) -> Pause<'_> {
-        self.queued(clock.now());
+        self.begin_wait(clock.now());
         Pause { meter: self, clock }
     }
 
@@ -76,7 +76,7 @@ pub(crate) struct Pause<'a> {
 
 impl Drop for Pause<'_> {
     fn drop(&mut self) {
-        self.meter.started(self.clock.now());
+        self.meter.end_wait(self.clock.now());
     }
 }
 
@@ -103,9 +103,9 @@ mod tests {
         let at = |ms| Time::new(Duration::from_millis(ms));
         let meter = Meter::new(at(100));
         assert_eq!(meter.executed(at(110)), Duration::from_millis(10));
-        meter.queued(at(110));
+        meter.begin_wait(at(110));
         assert_eq!(meter.executed(at(150)), Duration::from_millis(10));
-        meter.started(at(150));
+        meter.end_wait(at(150));
         assert_eq!(meter.executed(at(155)), Duration::from_millis(15));
     }
 

@@ -15,7 +15,7 @@ use crate::meter::Meter;
 
 /// What a task took.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ran {
+pub(crate) struct TaskTimes {
     pub(crate) elapsed: Duration,
     pub(crate) cpu: Duration,
 }
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Queue {
 struct Queued {
     task: ComputeTask,
     meter: Arc<Meter>,
-    done: oneshot::Sender<Result<Ran>>,
+    done: oneshot::Sender<Result<TaskTimes>>,
 }
 
 impl Pool {
@@ -74,7 +74,7 @@ impl Pool {
     }
 
     /// Runs a task when its turn comes. Dropping the future forgets one that has not started.
-    pub(crate) async fn run(&self, task: ComputeTask, meter: Arc<Meter>) -> Result<Ran> {
+    pub(crate) async fn run(&self, task: ComputeTask, meter: Arc<Meter>) -> Result<TaskTimes> {
         let (done, result) = oneshot::channel();
         let _queued = meter.pause(self.shared.clock);
         self.shared.queue.lock().tasks.push_back(Queued { task, meter: Arc::clone(&meter), done });
@@ -100,10 +100,10 @@ impl Shared {
                 continue;
             }
             let started = self.clock.now();
-            meter.started(started);
+            meter.end_wait(started);
             let cpu = ThreadTime::now();
             let outcome = catch_unwind(AssertUnwindSafe(task));
-            let ran = Ran { elapsed: self.clock.now() - started, cpu: cpu.elapsed() };
+            let ran = TaskTimes { elapsed: self.clock.now() - started, cpu: cpu.elapsed() };
             meter.add_cpu(ran.cpu);
             let _ = done.send(match outcome {
                 Ok(()) => Ok(ran),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use siren_backend_local::{Local, WallClock};
+use siren_backend_local::{LocalBackend, WallClock};
 use siren_core::Worker;
 use siren_core::conformance::{backend, backend_tests, clock, clock_tests};
 use siren_hsp::MemoryStore;
@@ -11,10 +11,10 @@ use tokio::runtime::Runtime;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-fn local(worker: Arc<dyn Worker>, threads: usize) -> Local {
+fn local(worker: Arc<dyn Worker>, threads: usize) -> LocalBackend {
     let store = Arc::new(MemoryStore::new(vec![0.0; 4]).unwrap());
     let data = Arc::new(MemorySource::new(vec![0; 64], 1).unwrap());
-    Local::with_threads(worker, store, data, threads).unwrap()
+    LocalBackend::with_threads(worker, store, data, threads).unwrap()
 }
 
 backend_tests!(

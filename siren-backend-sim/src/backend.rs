@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use functions::Functions;
 use futures::FutureExt;
-use machine::Rented;
+use machine::RentedMachine;
 use parking_lot::Mutex;
 use siren_core::{
     Backend, Clock, Completion, ComputeTask, DataSource, Error, ErrorKind, Invocation, Machine,
@@ -25,7 +25,7 @@ use crate::Simulation;
 use crate::clock::VirtualClock;
 use crate::context::SimContext;
 use crate::fault::seconds;
-use crate::jobs::{Jobs, panicked};
+use crate::task_pool::{TaskPool, panicked};
 
 /// Opens a store over objects: `(objects, clock)`.
 pub type OpenStore =
@@ -33,7 +33,7 @@ pub type OpenStore =
 
 /// Where a simulated job keeps its parameters.
 #[derive(Clone)]
-pub enum Keeping {
+pub enum SimStore {
     /// In a store in this process's memory that behaves as if it were shared storage that can add: a
     /// pull is one GET and a push one PUT, and nobody pays for applying updates. A bound for any store.
     Ideal(Arc<dyn ParameterStore>),
@@ -59,7 +59,7 @@ pub struct SimBackend {
 struct Shared {
     worker: Arc<dyn Worker>,
     clock: VirtualClock,
-    jobs: Arc<Jobs>,
+    task_pool: Arc<TaskPool>,
     platform: Platform,
     step: StepTime,
     parameters: u64,
@@ -69,7 +69,7 @@ struct Shared {
 
 enum Place {
     Functions(Box<Functions>),
-    Machine(Rented),
+    Machine(RentedMachine),
 }
 
 /// What a simulated platform would charge, whether the driver heard of it or not.
@@ -96,7 +96,7 @@ impl SimBackend {
     /// Rejected when `simulation` cannot be, naming the field.
     pub fn functions(
         worker: Arc<dyn Worker>,
-        keeping: Keeping,
+        sim_store: SimStore,
         data: Arc<dyn DataSource>,
         simulation: Simulation,
         seed: Seed,
@@ -105,7 +105,7 @@ impl SimBackend {
         let clock = VirtualClock::new();
         let platform = simulation.profile.platform.clone();
         let step = simulation.step;
-        let functions = Functions::new(keeping, Arc::clone(&data), simulation, seed, &clock);
+        let functions = Functions::new(sim_store, Arc::clone(&data), simulation, seed, &clock);
         let (store, data) = functions.driver();
         let place = Place::Functions(Box::new(functions));
         Self::build(worker, clock, platform, step, place, store, data)
@@ -129,8 +129,12 @@ impl SimBackend {
         step.check()?;
         let clock = VirtualClock::new();
         let platform = machine.platform();
-        let place =
-            Place::Machine(Rented::new(machine, Arc::clone(&store), Arc::clone(&data), &clock));
+        let place = Place::Machine(RentedMachine::new(
+            machine,
+            Arc::clone(&store),
+            Arc::clone(&data),
+            &clock,
+        ));
         Self::build(worker, clock, platform, step, place, store, data)
     }
 
@@ -147,7 +151,7 @@ impl SimBackend {
         let shared = Shared {
             worker,
             clock,
-            jobs: Arc::new(Jobs::new(cores)?),
+            task_pool: Arc::new(TaskPool::new(cores)?),
             platform,
             step,
             parameters: store.dim() as u64,
@@ -169,7 +173,7 @@ impl SimBackend {
         let shared = Arc::get_mut(&mut self.shared).ok_or_else(|| {
             Error::rejected("the simulation runs already: choose its threads before that")
         })?;
-        shared.jobs = Arc::new(Jobs::new(threads)?);
+        shared.task_pool = Arc::new(TaskPool::new(threads)?);
         Ok(self)
     }
 
@@ -239,14 +243,14 @@ impl Backend for SimBackend {
             return Completion { billed: Some(Duration::ZERO), result: Err(error) };
         }
         let shared = Arc::clone(&self.shared);
-        let lane = lane(&invocation);
+        let tie_break = tie_break(&invocation);
         let name = match invocation.role {
             Role::Shard => format!("shard {} of epoch {}", invocation.shard, invocation.plan.epoch),
             Role::Aggregator => {
                 format!("aggregator {} of epoch {}", invocation.shard, invocation.plan.epoch)
             }
         };
-        let clock = self.shared.clock.lane(lane);
+        let clock = self.shared.clock.with_tie_break(tie_break);
         let running = clock.clone().spawn(name, async move {
             match &shared.place {
                 Place::Functions(functions) => functions.run(&shared, clock, &invocation).await,
@@ -261,7 +265,7 @@ impl Backend for SimBackend {
 }
 
 /// Ties between events of one moment: the driver first, then shards, then aggregators.
-fn lane(invocation: &Invocation) -> u32 {
+fn tie_break(invocation: &Invocation) -> u32 {
     match invocation.role {
         Role::Shard => invocation.shard.saturating_add(1),
         Role::Aggregator => u32::MAX - invocation.shard,

@@ -2,7 +2,7 @@
 //!
 //! Everything runs on the thread that calls [`VirtualClock::run`]: one task at a time, until none is
 //! ready; then the clock jumps to the earliest event, which wakes one task. Events are ordered by
-//! (time, lane, sequence), so neither the number of cores nor the machine's load can change a result.
+//! (time, tie-break, sequence), so neither the number of cores nor the machine's load can change a result.
 
 mod task;
 
@@ -29,7 +29,7 @@ use task::{Ready, RootWaker, Task};
 pub struct VirtualClock {
     core: Arc<Core>,
     /// Who sleeps on this clone: breaks ties between events of the same moment.
-    lane: u32,
+    tie_break: u32,
 }
 
 struct Core {
@@ -53,7 +53,7 @@ struct State {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Event {
     time: u64,
-    lane: u32,
+    tie_break: u32,
     sequence: u64,
     timer: usize,
 }
@@ -78,12 +78,12 @@ impl VirtualClock {
             ready: Arc::default(),
             state: Mutex::default(),
         };
-        Self { core: Arc::new(core), lane: 0 }
+        Self { core: Arc::new(core), tie_break: 0 }
     }
 
-    /// The same clock for the events of another lane: at the same moment lower lanes come first.
-    pub(crate) fn lane(&self, lane: u32) -> Self {
-        Self { core: Arc::clone(&self.core), lane }
+    /// The same clock with another tie-break: of events at the same moment the lowest comes first.
+    pub(crate) fn with_tie_break(&self, tie_break: u32) -> Self {
+        Self { core: Arc::clone(&self.core), tie_break }
     }
 
     /// Runs `future` and everything that it starts to its end, on this thread, in virtual time.
@@ -128,7 +128,7 @@ impl VirtualClock {
         self.core.running.load(Ordering::Acquire)
     }
 
-    /// Starts a task of this lane. `name` is what a deadlock calls it.
+    /// Starts a task. `name` is what a deadlock calls it.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         name: String,
@@ -147,7 +147,7 @@ impl VirtualClock {
     pub(crate) fn until(&self, deadline: Time) -> Sleep {
         Sleep {
             core: Arc::clone(&self.core),
-            lane: self.lane,
+            tie_break: self.tie_break,
             deadline: nanos(deadline),
             timer: None,
         }
@@ -231,7 +231,7 @@ impl Core {
 /// Waits on a [`VirtualClock`].
 pub(crate) struct Sleep {
     core: Arc<Core>,
-    lane: u32,
+    tie_break: u32,
     deadline: u64,
     timer: Option<(usize, u64)>,
 }
@@ -253,8 +253,8 @@ impl Future for Sleep {
         state.sequence += 1;
         let sequence = state.sequence;
         let timer = state.timers.insert(Timer { sequence, waker: cx.waker().clone() });
-        let (time, lane) = (self.deadline, self.lane);
-        state.events.push(Reverse(Event { time, lane, sequence, timer }));
+        let (time, tie_break) = (self.deadline, self.tie_break);
+        state.events.push(Reverse(Event { time, tie_break, sequence, timer }));
         drop(state);
         self.timer = Some((timer, sequence));
         Poll::Pending
@@ -305,12 +305,12 @@ mod tests {
     }
 
     #[test]
-    fn events_of_one_moment_come_by_lane_and_then_in_the_order_of_asking() {
+    fn events_of_one_moment_come_by_tie_break_and_then_in_the_order_of_asking() {
         let clock = VirtualClock::new();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let tasks: Vec<_> = [(2, 'a'), (1, 'b'), (2, 'c'), (1, 'd')]
-            .map(|(lane, name)| {
-                let (own, seen) = (clock.lane(lane), Arc::clone(&seen));
+            .map(|(tie_break, name)| {
+                let (own, seen) = (clock.with_tie_break(tie_break), Arc::clone(&seen));
                 clock.spawn(name.into(), async move {
                     own.until(Time::new(Duration::from_millis(5))).await;
                     seen.lock().push(name);

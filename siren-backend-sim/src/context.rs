@@ -11,12 +11,12 @@ use siren_core::{
 };
 
 use crate::clock::VirtualClock;
-use crate::jobs::Jobs;
+use crate::task_pool::TaskPool;
 
 /// One invocation's view of its place.
 pub(crate) struct SimContext {
     pub(crate) clock: VirtualClock,
-    pub(crate) jobs: Arc<Jobs>,
+    pub(crate) task_pool: Arc<TaskPool>,
     pub(crate) store: Arc<dyn ParameterStore>,
     pub(crate) data: Arc<dyn DataSource>,
     /// When the handler began, and when it is stopped.
@@ -80,9 +80,9 @@ impl Context for SimContext {
         };
         let takes = crate::fault::seconds((self.speed.seconds)(work));
         let end = self.clock.now() + takes;
-        let job = self.jobs.submit(end, task);
+        let submitted = self.task_pool.submit(end, task);
         self.clock.until(end).await;
-        job.finish()?;
+        submitted.finish()?;
         // Work of the machine's too, whichever of its threads does it.
         if !self.speed.handover.is_zero() {
             self.clock.sleep(self.speed.handover).await;

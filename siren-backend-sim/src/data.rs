@@ -32,7 +32,7 @@ impl DataSource for SimData {
         link.request(Request::Get, 0).await?;
         let bytes = self.inner.fetch(range).await?;
         link.receive(bytes.len() as u64).await;
-        link.answer().await?;
+        link.receive_answer().await?;
         Ok(bytes)
     }
 }

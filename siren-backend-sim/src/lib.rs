@@ -11,7 +11,7 @@
 //! # use std::sync::Arc;
 //! # use siren_core::{Batch, Layout, Metrics, Result, Seed, StepTime, Workload};
 //! # use siren_hsp::{Config, FixedScheduler, MemoryStore, TrainerParts, ShardWorker, Trainer, data::MemorySource};
-//! use siren_backend_sim::{Keeping, SimBackend, Simulation};
+//! use siren_backend_sim::{SimBackend, SimStore, Simulation};
 //! # struct Mean(Layout);
 //! # impl Workload for Mean {
 //! #     fn layout(&self) -> &Layout { &self.0 }
@@ -30,7 +30,7 @@
 //! let store = Arc::new(MemoryStore::initialised(&*workload, 1)?);
 //! let sim = Arc::new(SimBackend::functions(
 //!     Arc::new(ShardWorker::new(workload.clone())),
-//!     Keeping::Ideal(store),
+//!     SimStore::Ideal(store),
 //!     data,
 //!     Simulation::lambda(StepTime::per_example(1e-4)),
 //!     Seed::new(1),
@@ -55,14 +55,14 @@ mod context;
 mod data;
 mod environments;
 mod fault;
-mod jobs;
 mod link;
 mod measure;
 mod objects;
 mod simulation;
 mod store;
+mod task_pool;
 
-pub use backend::{Bill, Keeping, OpenStore, SimBackend};
+pub use backend::{Bill, OpenStore, SimBackend, SimStore};
 pub use clock::VirtualClock;
 pub use fault::{Fault, Faults};
 pub use measure::{Measuring, measure};

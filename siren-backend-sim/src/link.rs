@@ -15,15 +15,15 @@ use crate::fault::{Faults, happens, seconds};
 
 /// What all functions share: how many requests storage still answers in this second.
 #[derive(Default)]
-pub(crate) struct Traffic(Mutex<[Bucket; 2]>);
+pub(crate) struct RateLimiter(Mutex<[TokenBucket; 2]>);
 
 #[derive(Clone, Copy, Default)]
-struct Bucket {
+struct TokenBucket {
     used: f64,
     at: Time,
 }
 
-impl Traffic {
+impl RateLimiter {
     /// Whether one more request of a kind is answered: as many in a second as `rate`.
     fn admits(&self, kind: usize, rate: f64, now: Time) -> bool {
         let bucket = &mut self.0.lock()[kind];
@@ -48,7 +48,7 @@ pub(crate) enum Request {
 
 /// Which way bytes go, seen from the function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Direction {
     Read,
     Write,
 }
@@ -59,10 +59,10 @@ pub(crate) struct Link {
     clock: VirtualClock,
     profile: Arc<Profile>,
     faults: Arc<Faults>,
-    traffic: Arc<Traffic>,
+    rate_limiter: Arc<RateLimiter>,
     rng: Mutex<Box<dyn Rng + Send + Sync>>,
     /// What goes wrong is drawn apart from the rest.
-    fate: Mutex<Box<dyn Rng + Send + Sync>>,
+    fault_rng: Mutex<Box<dyn Rng + Send + Sync>>,
     read_slowdown: f64,
     write_slowdown: f64,
     /// When the last transfer ends: all of a function's share its network.
@@ -76,9 +76,9 @@ impl Link {
         clock: VirtualClock,
         profile: Arc<Profile>,
         faults: Arc<Faults>,
-        traffic: Arc<Traffic>,
+        rate_limiter: Arc<RateLimiter>,
         mut rng: Box<dyn Rng + Send + Sync>,
-        fate: Box<dyn Rng + Send + Sync>,
+        fault_rng: Box<dyn Rng + Send + Sync>,
     ) -> Self {
         let read_slowdown = profile.network.read_slowdown.draw(&mut rng);
         let write_slowdown = profile.network.write_slowdown.draw(&mut rng);
@@ -86,9 +86,9 @@ impl Link {
             clock,
             profile,
             faults,
-            traffic,
+            rate_limiter,
             rng: Mutex::new(rng),
-            fate: Mutex::new(fate),
+            fault_rng: Mutex::new(fault_rng),
             read_slowdown,
             write_slowdown,
             free_at: Mutex::new(Time::ORIGIN),
@@ -120,7 +120,7 @@ impl Link {
     ///
     /// Throttled when there are too many requests, lost when this one is.
     pub(crate) async fn request(&self, request: Request, bytes: u64) -> Result<()> {
-        let answered = self.asks(request, bytes).await?;
+        let answered = self.answer_time(request, bytes).await?;
         self.clock.until(answered).await;
         Ok(())
     }
@@ -131,8 +131,8 @@ impl Link {
     /// # Errors
     ///
     /// As [`request`](Self::request).
-    pub(crate) async fn reach(&self, request: Request, bytes: u64) -> Result<Time> {
-        let answered = self.asks(request, bytes).await?;
+    pub(crate) async fn reach_storage(&self, request: Request, bytes: u64) -> Result<Time> {
+        let answered = self.answer_time(request, bytes).await?;
         let now = self.clock.now();
         let sent = (*self.free_at.lock()).clamp(now, answered);
         self.clock.until(sent + (answered - sent) / 2).await;
@@ -140,7 +140,7 @@ impl Link {
     }
 
     /// When a request that is sent now is answered.
-    async fn asks(&self, request: Request, bytes: u64) -> Result<Time> {
+    async fn answer_time(&self, request: Request, bytes: u64) -> Result<Time> {
         let now = self.clock.now();
         let storage = &self.profile.storage;
         let (kind, rate) = match request {
@@ -153,7 +153,7 @@ impl Link {
             // Free of charge.
             Request::Delete => 0,
         };
-        let lost = happens(self.faults.request_lost, &mut *self.fate.lock());
+        let lost = happens(self.faults.request_lost, &mut *self.fault_rng.lock());
         let latency = {
             let rng = &mut *self.rng.lock();
             let base: &Distribution = match request {
@@ -164,44 +164,44 @@ impl Link {
             let ms = base.draw(rng) + storage.tail_ms.draw(rng).unwrap_or(0.0);
             seconds(ms / 1e3 * self.faults.slowness(now))
         };
-        if !self.traffic.admits(kind, rate, now) {
+        if !self.rate_limiter.admits(kind, rate, now) {
             self.clock.sleep(latency).await;
             return Err(Error::new(ErrorKind::Throttled, "storage asks for fewer requests"));
         }
         if lost {
-            self.lost().await?;
+            self.time_out().await?;
         }
-        Ok(self.transfer_end(Way::Write, bytes) + latency)
+        Ok(self.transfer_end(Direction::Write, bytes) + latency)
     }
 
-    /// Loses the answer to a request that had its effect, if that is this one's fate.
-    pub(crate) async fn answer(&self) -> Result<()> {
-        if happens(self.faults.request_answer_lost, &mut *self.fate.lock()) {
-            return self.lost().await;
+    /// Ends a request that had its effect: by chance its answer is lost.
+    pub(crate) async fn receive_answer(&self) -> Result<()> {
+        if happens(self.faults.request_answer_lost, &mut *self.fault_rng.lock()) {
+            return self.time_out().await;
         }
         Ok(())
     }
 
-    async fn lost(&self) -> Result<()> {
+    async fn time_out(&self) -> Result<()> {
         self.clock.sleep(seconds(self.faults.request_timeout_s)).await;
         Err(Error::new(ErrorKind::Lost, "storage does not answer"))
     }
 
     /// Waits for the transfer of what was read.
     pub(crate) async fn receive(&self, bytes: u64) {
-        let end = self.transfer_end(Way::Read, bytes);
+        let end = self.transfer_end(Direction::Read, bytes);
         self.clock.until(end).await;
     }
 
     /// When a transfer that begins now ends, behind those that are under way.
-    fn transfer_end(&self, way: Way, bytes: u64) -> Time {
+    fn transfer_end(&self, direction: Direction, bytes: u64) -> Time {
         if bytes == 0 {
             return self.clock.now();
         }
         let network = &self.profile.network;
-        let takes = match way {
-            Way::Read => network.read_seconds(bytes, self.read_slowdown),
-            Way::Write => network.write_seconds(bytes, self.write_slowdown),
+        let takes = match direction {
+            Direction::Read => network.read_seconds(bytes, self.read_slowdown),
+            Direction::Write => network.write_seconds(bytes, self.write_slowdown),
         };
         let mut free_at = self.free_at.lock();
         // Whole microseconds: what is shorter is no event of its own.

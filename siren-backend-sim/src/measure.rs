@@ -10,7 +10,7 @@ use std::time::Duration;
 use siren_core::{DataSource, Error, ErrorKind, Result, StepTime, Workload};
 use tokio::sync::oneshot;
 
-use pass::{Bench, Pass};
+use pass::{BatchSet, Pass};
 
 /// How a workload is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Measuring {
 ///
 /// # Errors
 ///
-/// Rejected when `how` cannot be, naming the field; whatever the data and the workload answer.
+/// Rejected when `options` cannot be, naming the field; whatever the data and the workload answer.
 ///
 /// # Cancellation
 ///
@@ -95,17 +95,17 @@ impl Measuring {
 pub async fn measure(
     workload: Arc<dyn Workload>,
     data: &dyn DataSource,
-    how: &Measuring,
+    options: &Measuring,
 ) -> Result<StepTime> {
-    how.check(data.len())?;
-    let mut benches = Vec::new();
-    for size in how.sizes() {
-        benches.push(Bench { examples: size, batches: fetch(data, size).await? });
+    options.check(data.len())?;
+    let mut batch_sets = Vec::new();
+    for size in options.sizes() {
+        batch_sets.push(BatchSet { examples: size, batches: fetch(data, size).await? });
     }
-    let (how, (done, measured)) = (*how, oneshot::channel());
+    let (options, (done, measured)) = (*options, oneshot::channel());
     std::thread::spawn(move || {
         // Nobody listens any more when the caller was dropped.
-        let _ = done.send(on_threads(&workload, &benches, how));
+        let _ = done.send(on_threads(&workload, &batch_sets, options));
     });
     measured.await.map_err(|gone| {
         Error::new(ErrorKind::Worker, "the workload panicked while it was measured")
@@ -125,11 +125,15 @@ async fn fetch(data: &dyn DataSource, size: u64) -> Result<Vec<Vec<u8>>> {
     Ok(batches)
 }
 
-fn on_threads(workload: &Arc<dyn Workload>, benches: &[Bench], how: Measuring) -> Result<StepTime> {
-    let passes = Pass::new(workload, benches, how)?;
-    let barrier = Barrier::new(how.threads);
+fn on_threads(
+    workload: &Arc<dyn Workload>,
+    batch_sets: &[BatchSet],
+    options: Measuring,
+) -> Result<StepTime> {
+    let passes = Pass::new(workload, batch_sets, options)?;
+    let barrier = Barrier::new(options.threads);
     let measured: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..how.threads)
+        let threads: Vec<_> = (0..options.threads)
             .map(|thread| {
                 let (passes, barrier) = (&passes, &barrier);
                 scope.spawn(move || passes.measure(thread, barrier))
@@ -137,30 +141,33 @@ fn on_threads(workload: &Arc<dyn Workload>, benches: &[Bench], how: Measuring) -
             .collect();
         threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
     });
-    let mut steps: Vec<Vec<f64>> = benches.iter().map(|_| Vec::new()).collect();
+    let mut steps: Vec<Vec<f64>> = batch_sets.iter().map(|_| Vec::new()).collect();
     let mut parameters = Vec::new();
     for thread in measured {
         let panicked =
             |_| Error::new(ErrorKind::Worker, "the workload panicked while it was measured");
         for block in thread.map_err(panicked)?? {
-            steps[block.bench].push(block.step_s);
+            steps[block.batch_set].push(block.step_s);
             parameters.push(block.parameter_s);
         }
     }
-    let medians: Vec<(f64, f64)> =
-        benches.iter().zip(steps).map(|(bench, s)| (bench.examples as f64, median(s))).collect();
-    let (seconds_per_batch, seconds_per_example) = line(&medians);
+    let medians: Vec<(f64, f64)> = batch_sets
+        .iter()
+        .zip(steps)
+        .map(|(batch_set, s)| (batch_set.examples as f64, median(s)))
+        .collect();
+    let (seconds_per_batch, seconds_per_example) = fit_line(&medians);
     Ok(StepTime {
         seconds_per_example,
         seconds_per_batch,
         seconds_per_parameter: median(parameters),
-        seconds_per_handover: handover::seconds(how)?,
+        seconds_per_handover: handover::seconds(options)?,
         ..StepTime::default()
     })
 }
 
 /// Intercept and slope, neither of them negative, of a line through the last point.
-fn line(points: &[(f64, f64)]) -> (f64, f64) {
+fn fit_line(points: &[(f64, f64)]) -> (f64, f64) {
     let Some(&(examples, seconds)) = points.last() else { return (0.0, 0.0) };
     let slopes = points
         .iter()

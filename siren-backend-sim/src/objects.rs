@@ -28,10 +28,10 @@ pub(crate) struct SimObjects {
 
 impl SimObjects {
     /// Waits for the answer to a request that reads, and for what it brings.
-    async fn brings(&self, answered: Time, bytes: usize) -> Result<()> {
+    async fn finish(&self, answered: Time, bytes: usize) -> Result<()> {
         self.link.clock().until(answered).await;
         self.link.receive(bytes as u64).await;
-        self.link.answer().await
+        self.link.receive_answer().await
     }
 }
 
@@ -42,32 +42,32 @@ impl Objects for SimObjects {
     }
 
     async fn get_start(&self, key: &str, known: Option<&Tag>, length: u64) -> Result<Fetched> {
-        let answered = self.link.reach(Request::Get, 0).await?;
+        let answered = self.link.reach_storage(Request::Get, 0).await?;
         let fetched = self.inner.get_start(key, known, length).await?;
         let bytes = match &fetched {
             Fetched::Changed { bytes, .. } => bytes.len(),
             _ => 0,
         };
-        self.brings(answered, bytes).await?;
+        self.finish(answered, bytes).await?;
         Ok(fetched)
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
-        let answered = self.link.reach(Request::Get, 0).await?;
+        let answered = self.link.reach_storage(Request::Get, 0).await?;
         let bytes = self.inner.get_range(key, range).await?;
-        self.brings(answered, bytes.as_ref().map_or(0, Vec::len)).await?;
+        self.finish(answered, bytes.as_ref().map_or(0, Vec::len)).await?;
         Ok(bytes)
     }
 
     async fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Written> {
-        let answered = self.link.reach(Request::Put, bytes.len() as u64).await?;
+        let answered = self.link.reach_storage(Request::Put, bytes.len() as u64).await?;
         let written = self.inner.put_if_absent(key, bytes).await?;
-        self.brings(answered, 0).await?;
+        self.finish(answered, 0).await?;
         Ok(written)
     }
 
     async fn put_if_unchanged(&self, key: &str, known: &Tag, bytes: &[u8]) -> Result<Written> {
-        let answered = self.link.reach(Request::PutIfUnchanged, bytes.len() as u64).await?;
+        let answered = self.link.reach_storage(Request::PutIfUnchanged, bytes.len() as u64).await?;
         let now = self.link.clock().now();
         let free = {
             let commits = self.commits.0.lock();
@@ -82,20 +82,20 @@ impl Objects for SimObjects {
         if let Written::Done(_) = written {
             self.commits.0.lock().insert(key.into(), now);
         }
-        self.brings(answered, 0).await?;
+        self.finish(answered, 0).await?;
         Ok(written)
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Listed> {
-        let answered = self.link.reach(Request::Put, 0).await?;
+        let answered = self.link.reach_storage(Request::Put, 0).await?;
         let listed = self.inner.list(prefix, after).await?;
-        self.brings(answered, 0).await?;
+        self.finish(answered, 0).await?;
         Ok(listed)
     }
 
     async fn delete(&self, keys: &[String]) -> Result<()> {
-        let answered = self.link.reach(Request::Delete, 0).await?;
+        let answered = self.link.reach_storage(Request::Delete, 0).await?;
         self.inner.delete(keys).await?;
-        self.brings(answered, 0).await
+        self.finish(answered, 0).await
     }
 }

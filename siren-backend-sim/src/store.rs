@@ -15,13 +15,13 @@ use crate::link::{Link, Request};
 /// A store behind a function's connection: one GET of what changed for each pull, and one PUT for each
 /// push, which is applied the moment it is answered. Without a connection it is the driver's view, whose
 /// calls take no time and which names the same costs.
-pub(crate) struct SimStore {
+pub(crate) struct LinkedStore {
     pub(crate) inner: Arc<dyn ParameterStore>,
     pub(crate) link: Option<Arc<Link>>,
 }
 
 #[async_trait]
-impl ParameterStore for SimStore {
+impl ParameterStore for LinkedStore {
     fn dim(&self) -> usize {
         self.inner.dim()
     }
@@ -61,7 +61,7 @@ impl ParameterStore for SimStore {
         let pulled = self.inner.pull(epoch, replica, progress).await?;
         let copied = (early + pulled.copied).min(self.dim());
         link.receive(copied as u64 * 4).await;
-        link.answer().await?;
+        link.receive_answer().await?;
         Ok(PullOutcome { copied, waited, ..pulled })
     }
 
@@ -71,7 +71,7 @@ impl ParameterStore for SimStore {
         };
         link.request(Request::Put, wire::encoded_len(&update.gradient) as u64).await?;
         let push_outcome = self.inner.push(update).await?;
-        link.answer().await?;
+        link.receive_answer().await?;
         Ok(push_outcome)
     }
 
@@ -105,22 +105,22 @@ mod tests {
 
     use super::*;
     use crate::clock::VirtualClock;
-    use crate::link::Traffic;
+    use crate::link::RateLimiter;
 
     /// A store behind a connection that takes no time.
-    fn instant(dim: usize) -> SimStore {
+    fn instant(dim: usize) -> LinkedStore {
         let profile = Arc::new(Profile::instant());
-        let (rng, fate) = (Box::new(Seed::new(1).rng()), Box::new(Seed::new(2).rng()));
+        let (rng, fault_rng) = (Box::new(Seed::new(1).rng()), Box::new(Seed::new(2).rng()));
         let link = Link::new(
             VirtualClock::new(),
             profile,
             Arc::default(),
-            Arc::<Traffic>::default(),
+            Arc::<RateLimiter>::default(),
             rng,
-            fate,
+            fault_rng,
         );
         let inner = Arc::new(MemoryStore::new(vec![0.0; dim]).unwrap());
-        SimStore { inner, link: Some(Arc::new(link)) }
+        LinkedStore { inner, link: Some(Arc::new(link)) }
     }
 
     store_tests!(behind_a_connection, Subject::new(|dim| async move { instant(dim) }));

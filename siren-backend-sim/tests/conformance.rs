@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use siren_backend_sim::{Keeping, SimBackend, Simulation, VirtualClock};
+use siren_backend_sim::{SimBackend, SimStore, Simulation, VirtualClock};
 use siren_core::conformance::{backend, clock};
 use siren_core::{Machine, Seed, StepTime, Worker, backend_tests, clock_tests};
 use siren_hsp::MemoryStore;
@@ -32,8 +32,8 @@ fn parts() -> (Arc<MemoryStore>, Arc<MemorySource>) {
 
 fn simulated(worker: Arc<dyn Worker>) -> SimBackend {
     let (store, data) = parts();
-    let keeping = Keeping::Ideal(store);
-    SimBackend::functions(worker, keeping, data, Simulation::lambda(STEP), Seed::new(1)).unwrap()
+    let sim_store = SimStore::Ideal(store);
+    SimBackend::functions(worker, sim_store, data, Simulation::lambda(STEP), Seed::new(1)).unwrap()
 }
 
 /// The suite's workers are of a function's size.

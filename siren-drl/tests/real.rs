@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rand_distr::{Distribution, StandardNormal};
-use siren_backend_sim::{Bill, Keeping, SimBackend, Simulation};
+use siren_backend_sim::{Bill, SimBackend, SimStore, Simulation};
 use siren_core::platform::{EpochShape, Profile};
 use siren_core::{
     Allocation, Job, Observation, RequestCosts, Requests, Result, Scheduler, Seed, StepTime, Usd,
@@ -72,8 +72,8 @@ fn run_by(scheduler: Box<dyn Scheduler>, config: Config, seed: u64) -> (Training
     let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
     let worker = Arc::new(ShardWorker::new(workload.clone()));
     let simulation = Simulation { profile: lambda(), ..Simulation::lambda(STEP) };
-    let (train, keeping) = (points(EXAMPLES, 1), Keeping::Ideal(store));
-    let sim = SimBackend::functions(worker, keeping, train, simulation, Seed::new(seed)).unwrap();
+    let (train, sim_store) = (points(EXAMPLES, 1), SimStore::Ideal(store));
+    let sim = SimBackend::functions(worker, sim_store, train, simulation, Seed::new(seed)).unwrap();
     let sim = Arc::new(sim);
     let parts = TrainerParts {
         workload,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use siren_backend_local::Local;
+use siren_backend_local::LocalBackend;
 use siren_core::{DataSource, Metrics, Result, Seed, Workload};
 use siren_hsp::{
     Config, FixedScheduler, LearningRate, LrDecay, MemoryStore, ShardWorker, StopRules, Trainer,
@@ -26,7 +26,7 @@ async fn trained(
 ) -> Result<Metrics> {
     let store = Arc::new(MemoryStore::initialised(&*workload, config.seed)?);
     let worker = Arc::new(ShardWorker::new(workload.clone()));
-    let backend = Arc::new(Local::new(worker, store.clone(), train.clone())?);
+    let backend = Arc::new(LocalBackend::new(worker, store.clone(), train.clone())?);
     let scheduler = Box::new(FixedScheduler::new(2, 1_769));
     let parts = TrainerParts {
         workload: workload.clone(),

@@ -11,9 +11,9 @@ use rand_distr::{Distribution, StandardNormal};
 use siren::data::MemorySource;
 use siren::{
     Backend, Batch, Clock, Completion, ComputeTask, Config, Context, DataSource, EpochPlan, Error,
-    ErrorKind, Invocation, Layout, Local, MemoryStore, Metrics, ParameterStore, Platform, Result,
-    Retry, Scheduler, Seed, ShardWorker, TrainerParts, Usage, Work, Worker, WorkerReport, Workload,
-    async_trait,
+    ErrorKind, Invocation, Layout, LocalBackend, MemoryStore, Metrics, ParameterStore, Platform,
+    Result, Retry, Scheduler, Seed, ShardWorker, TrainerParts, Usage, Work, Worker, WorkerReport,
+    Workload, async_trait,
 };
 use tokio::sync::Mutex;
 
@@ -198,7 +198,7 @@ pub enum Fault {
 /// A backend whose invocations fail by a plan: the next fault for the next invocation. Keeps the true
 /// bill.
 pub struct Faulty {
-    pub inner: Local,
+    pub inner: LocalBackend,
     faults: Mutex<VecDeque<Fault>>,
     pub fired: AtomicU64,
     pub billed: truth::Bill,
@@ -223,7 +223,7 @@ pub mod truth {
 }
 
 impl Faulty {
-    pub fn new(inner: Local, faults: impl IntoIterator<Item = Fault>) -> Self {
+    pub fn new(inner: LocalBackend, faults: impl IntoIterator<Item = Fault>) -> Self {
         Self {
             inner,
             faults: Mutex::new(faults.into_iter().collect()),
@@ -339,7 +339,7 @@ pub fn parts_on<S: ParameterStore + 'static>(
     faults: impl IntoIterator<Item = Fault>,
 ) -> (TrainerParts, Arc<Faulty>, Arc<S>) {
     let worker = Arc::new(Cuttable(ShardWorker::new(workload.clone())));
-    let local = Local::with_threads(worker, store.clone(), train.clone(), 2).unwrap();
+    let local = LocalBackend::with_threads(worker, store.clone(), train.clone(), 2).unwrap();
     let backend = Arc::new(Faulty::new(local, faults));
     let parts = TrainerParts {
         workload,

@@ -12,16 +12,16 @@ use aws_sdk_s3::error::SdkError;
 use siren_core::{Clock, Error, ErrorKind, Platform, Result};
 
 use super::invoke::{Ended, Invoker};
-use super::{Settings, http};
+use super::{LambdaSettings, http};
 use crate::aws;
 use crate::clock::WallClock;
-use crate::payload::{self, Ask, Description, Reply, Request};
+use crate::payload::{self, Description, Reply, Request, RequestKind};
 
 /// Memory sizes are rounded up to this many MB, so that there are not too many versions.
 const MEMORY_STEP_MB: u32 = 64;
 
 /// How long a function may take to say what it is, its start included.
-const DESCRIBES: Duration = Duration::from_secs(60);
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is found.
 pub(super) struct Found {
@@ -33,7 +33,7 @@ pub(super) struct Found {
     pub(super) code: String,
 }
 
-pub(super) async fn connect(settings: &Settings, clock: WallClock) -> Result<Found> {
+pub(super) async fn connect(settings: &LambdaSettings, clock: WallClock) -> Result<Found> {
     settings.check()?;
     let control = Client::new(&settings.config);
     let invocations = aws_sdk_lambda::config::Builder::from(&settings.config)
@@ -50,13 +50,13 @@ pub(super) async fn connect(settings: &Settings, clock: WallClock) -> Result<Fou
         counter: Arc::default(),
     };
     check_bucket(settings).await?;
-    let (platform, code) = look(settings, &control).await?;
+    let (platform, code) = describe_platform(settings, &control).await?;
     check_function(settings, &invoker).await?;
     Ok(Found { invoker, control, platform, code })
 }
 
 /// Refuses a bucket that is not there, or not ours to use.
-async fn check_bucket(settings: &Settings) -> Result<()> {
+async fn check_bucket(settings: &LambdaSettings) -> Result<()> {
     let config = aws_sdk_s3::config::Builder::from(&settings.config)
         .force_path_style(settings.config.endpoint_url().is_some())
         .build();
@@ -77,7 +77,10 @@ async fn check_bucket(settings: &Settings) -> Result<()> {
 }
 
 /// What the function is, and what the account permits.
-async fn look(settings: &Settings, control: &Client) -> Result<(Platform, String)> {
+async fn describe_platform(
+    settings: &LambdaSettings,
+    control: &Client,
+) -> Result<(Platform, String)> {
     let function = &settings.function;
     let get = control.get_function_configuration().function_name(function).send().await;
     let found = get.map_err(|error| {
@@ -118,16 +121,19 @@ async fn look(settings: &Settings, control: &Client) -> Result<(Platform, String
 }
 
 /// Refuses a function of another workload or another version, or one that does not start.
-async fn check_function(settings: &Settings, invoker: &Invoker) -> Result<()> {
-    let request = Ask::Describe { bucket: settings.bucket.clone(), store: settings.store.clone() };
+async fn check_function(settings: &LambdaSettings, invoker: &Invoker) -> Result<()> {
+    let request = RequestKind::Describe {
+        bucket: settings.bucket.clone(),
+        store_prefix: settings.store_prefix.clone(),
+    };
     let request = payload::write(&Request::new(request), "the request")?;
-    let patient = invoker.clock.now() + settings.patience;
+    let give_up_at = invoker.clock.now() + settings.patience;
     let reply = loop {
-        match invoker.invoke(None, &request, DESCRIBES).await {
+        match invoker.invoke(None, &request, DESCRIBE_TIMEOUT).await {
             Ended::Answered(response, _) => break response.reply,
-            Ended::Refused(error) if invoker.clock.now() >= patient => return Err(error),
+            Ended::Refused(error) if invoker.clock.now() >= give_up_at => return Err(error),
             Ended::Refused(_) => {
-                let again = invoker.clock.now() + super::pace::delay(1, u64::MAX);
+                let again = invoker.clock.now() + super::throttle::delay(1, u64::MAX);
                 invoker.clock.sleep_until(again).await;
             }
             Ended::Crashed(error, _) if error.kind() == ErrorKind::Rejected => return Err(error),
@@ -143,13 +149,13 @@ async fn check_function(settings: &Settings, invoker: &Invoker) -> Result<()> {
         }
     };
     match reply {
-        Reply::Description(found) => compare(settings, &found),
+        Reply::Description(found) => check_description(settings, &found),
         Reply::Failed(failure) => Err(failure.into()),
         Reply::Report(_) | Reply::Stored { .. } => super::invoke::unexpected(),
     }
 }
 
-fn compare(settings: &Settings, found: &Description) -> Result<()> {
+fn check_description(settings: &LambdaSettings, found: &Description) -> Result<()> {
     let ours = env!("CARGO_PKG_VERSION");
     let function = &settings.function;
     if found.version != ours {
@@ -169,7 +175,7 @@ fn compare(settings: &Settings, found: &Description) -> Result<()> {
     Ok(())
 }
 
-fn not_deployed(settings: &Settings) -> Error {
+fn not_deployed(settings: &LambdaSettings) -> Error {
     let region = settings.config.region().map_or("no region", |region| region.as_ref());
     Error::rejected(format!(
         "there is no function {} in {region}: deploy first, or give the region in which it was \

@@ -15,14 +15,14 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use siren_core::{Error, ErrorKind, Result};
 
 /// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An invocation says nothing until it ends, and what translates addresses on the way forgets a
 /// connection that is silent for some minutes: so it is not left silent so long.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// How long a connection is kept for the next epoch.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client for calls that are answered late.
 ///
@@ -37,7 +37,7 @@ pub(super) fn client() -> Result<SharedHttpClient> {
     let mut tcp = TcpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT));
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     tcp.set_keepalive(Some(KEEP_ALIVE));
     tcp.set_keepalive_interval(Some(KEEP_ALIVE));
     tcp.set_keepalive_retries(Some(4));
@@ -53,7 +53,7 @@ pub(super) fn client() -> Result<SharedHttpClient> {
         .wrap_connector(tcp);
     let client = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE)
+        .pool_idle_timeout(IDLE_TIMEOUT)
         .build(https);
     let connector = SharedHttpConnector::new(Connector(client));
     Ok(http_client_fn(move |_, _| connector.clone()))

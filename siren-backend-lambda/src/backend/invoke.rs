@@ -22,7 +22,7 @@ use crate::payload::{self, Response, Timing};
 const SLACK: Duration = Duration::from_secs(20);
 
 /// Seconds of an invocation that the function cannot measure itself, at the most in the ordinary.
-const UNSEEN_S: f64 = 0.01;
+const UNMEASURED_S: f64 = 0.01;
 
 /// How a launch ended.
 pub(super) enum Ended {
@@ -167,7 +167,7 @@ fn was_not_sent(error: &(dyn std::error::Error + 'static)) -> bool {
 /// The time to bill, as the function measured it.
 pub(super) fn computed(platform: &Platform, timing: &Timing) -> Option<Duration> {
     // What comes before the process counts, and after its answer, is a few milliseconds.
-    let seconds = timing.init_s.unwrap_or(0.0) + timing.handler_s + UNSEEN_S;
+    let seconds = timing.init_s.unwrap_or(0.0) + timing.handler_s + UNMEASURED_S;
     Some(platform.billed(Duration::try_from_secs_f64(seconds).ok()?))
 }
 

@@ -12,7 +12,7 @@ const TIMEOUTS: [Duration; 3] =
 
 /// Which function to invoke, and what its workers work on.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct LambdaSettings {
     /// How AWS is reached: see [`Aws::config`](crate::aws::Aws::config).
     pub config: SdkConfig,
     /// The name of the function.
@@ -20,11 +20,11 @@ pub struct Settings {
     /// The bucket of the parameters and the data.
     pub bucket: String,
     /// What all keys of the store begin with; the run's name is in it.
-    pub store: String,
+    pub store_prefix: String,
     /// How the store over objects works.
     pub options: ObjectOptions,
     /// The key of the packed training data.
-    pub data: String,
+    pub data_key: String,
     /// The hash of the layout that the function's workload must have.
     pub layout: u64,
     /// How many parameters it must have.
@@ -38,32 +38,32 @@ pub struct Settings {
     /// Where the jitter of refused launches comes from.
     pub seed: Seed,
     /// Whether the driver runs in the bucket's region: then what it reads is not paid for.
-    pub inside: bool,
+    pub in_region: bool,
 }
 
-impl Settings {
+impl LambdaSettings {
     /// For a workload; timeouts of 30, 120 and 900 s, and 5 minutes of patience.
     pub fn new(
         config: SdkConfig,
         function: impl Into<String>,
         bucket: impl Into<String>,
-        store: impl Into<String>,
-        data: impl Into<String>,
+        store_prefix: impl Into<String>,
+        data_key: impl Into<String>,
         workload: &dyn Workload,
     ) -> Self {
         Self {
             config,
             function: function.into(),
             bucket: bucket.into(),
-            store: store.into(),
+            store_prefix: store_prefix.into(),
             options: ObjectOptions::default(),
-            data: data.into(),
+            data_key: data_key.into(),
             layout: workload.layout().hash(),
             dim: workload.dim(),
             timeouts: TIMEOUTS.to_vec(),
             patience: Duration::from_secs(300),
             seed: Seed::new(0),
-            inside: false,
+            in_region: false,
         }
     }
 
@@ -71,8 +71,8 @@ impl Settings {
         for (what, text) in [
             ("the function's name", &self.function),
             ("the bucket", &self.bucket),
-            ("the store's prefix", &self.store),
-            ("the key of the data", &self.data),
+            ("the store's prefix", &self.store_prefix),
+            ("the key of the data", &self.data_key),
         ] {
             if text.is_empty() {
                 return Err(Error::rejected(format!("{what} is empty: give one")));
@@ -99,20 +99,20 @@ impl Settings {
 mod tests {
     use super::*;
 
-    fn settings(timeouts: &[u64]) -> Settings {
-        Settings {
+    fn settings(timeouts: &[u64]) -> LambdaSettings {
+        LambdaSettings {
             config: SdkConfig::builder().build(),
             function: "f".into(),
             bucket: "b".into(),
-            store: "s".into(),
+            store_prefix: "s".into(),
             options: ObjectOptions::default(),
-            data: "d".into(),
+            data_key: "d".into(),
             layout: 1,
             dim: 1,
             timeouts: timeouts.iter().copied().map(Duration::from_secs).collect(),
             patience: Duration::ZERO,
             seed: Seed::new(0),
-            inside: false,
+            in_region: false,
         }
     }
 
@@ -122,7 +122,7 @@ mod tests {
             let error = settings(timeouts).check().unwrap_err();
             assert!(error.message().contains("whole seconds"), "{error}");
         }
-        let none = Settings { bucket: String::new(), ..settings(&[30]) };
+        let none = LambdaSettings { bucket: String::new(), ..settings(&[30]) };
         assert!(none.check().unwrap_err().message().contains("bucket"));
     }
 }

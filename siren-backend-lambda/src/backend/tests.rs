@@ -8,7 +8,7 @@ use super::*;
 use crate::payload::Timing;
 
 /// A backend whose function is there, in a version of 128 MB and 30 s, and answers so.
-async fn backend(answers: &str, patience: Duration) -> Lambda {
+async fn backend(answers: &str, patience: Duration) -> LambdaBackend {
     let answers = answers.to_owned();
     let endpoint = serve(move |head| {
         let line = head.lines().next().unwrap_or_default();
@@ -25,8 +25,9 @@ async fn backend(answers: &str, patience: Duration) -> Lambda {
         }
     })
     .await;
-    let settings = Settings::new(config(&endpoint), "f", "bucket", "run", "data", &workload());
-    Lambda::connect(Settings { patience, ..settings }).await.unwrap()
+    let settings =
+        LambdaSettings::new(config(&endpoint), "f", "bucket", "run", "data", &workload());
+    LambdaBackend::connect(LambdaSettings { patience, ..settings }).await.unwrap()
 }
 
 fn invocation() -> Invocation {
@@ -78,8 +79,8 @@ async fn the_platforms_own_report_is_the_bill() {
     let completion = lambda.invoke(invocation()).await;
     assert!(completion.result.unwrap().finished);
     assert_eq!(completion.billed, Some(Duration::from_millis(13)));
-    let tally = lambda.bills();
-    assert_eq!((tally.invocations, tally.reported, tally.computed), (1, 1, 0));
+    let bills = lambda.bills();
+    assert_eq!((bills.invocations, bills.reported, bills.computed), (1, 1, 0));
 }
 
 #[tokio::test]
@@ -88,8 +89,8 @@ async fn without_a_report_the_bill_is_what_the_function_measured() {
     let lambda = backend(&answer(200, "x: y", &report(timing)), Duration::ZERO).await;
     let completion = lambda.invoke(invocation()).await;
     assert_eq!(completion.billed, Some(Duration::from_millis(761)));
-    let tally = lambda.bills();
-    assert_eq!((tally.invocations, tally.reported, tally.computed), (1, 0, 1));
+    let bills = lambda.bills();
+    assert_eq!((bills.invocations, bills.reported, bills.computed), (1, 0, 1));
 }
 
 #[tokio::test]
@@ -117,8 +118,8 @@ async fn a_launch_that_is_refused_for_long_fails_and_costs_nothing() {
     let waited = lambda.clock().now() - before;
     assert_eq!(completion.billed, Some(Duration::ZERO));
     assert_eq!(completion.result.unwrap_err().kind(), ErrorKind::Throttled);
-    let tally = lambda.bills();
-    assert!(tally.invocations == 0 && tally.refused > 1, "{tally:?}");
+    let bills = lambda.bills();
+    assert!(bills.invocations == 0 && bills.refused > 1, "{bills:?}");
     assert!(waited >= Duration::from_millis(300), "{waited:?}");
 }
 

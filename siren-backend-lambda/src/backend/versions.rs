@@ -21,13 +21,13 @@ use crate::aws;
 use crate::clock::WallClock;
 
 /// How long a change of the function may take.
-const CHANGE: Duration = Duration::from_secs(60);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Between two looks at a change.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How often a version is published anew that somebody else's change got into.
-const TRIES: usize = 5;
+const MAX_TRIES: usize = 5;
 
 pub(super) struct Versions {
     client: Client,
@@ -106,7 +106,7 @@ impl Versions {
         let what = || format!("pointing the alias {alias} of {} to a version", self.function);
         let pointed = match there {
             Some(_) => {
-                self.again(|| async {
+                self.retry_on_conflict(|| async {
                     let update = self.client.update_alias().function_name(&self.function);
                     let update = update.name(alias).function_version(&version);
                     update.send().await.map(drop).map_err(|error| refused(&what(), error))
@@ -158,14 +158,14 @@ impl Versions {
     /// A version of this size. Two drivers may change the function at the same time: what was
     /// published is looked at, and published anew if it is the other's.
     async fn publish(&self, size: Size) -> Result<String> {
-        for _ in 0..TRIES {
+        for _ in 0..MAX_TRIES {
             self.change_to(size).await?;
             if self.settled(None).await?.code_sha256() != Some(&self.code) {
                 return Err(self.other_code());
             }
             let what = format!("publishing a version of {}", self.function);
             let published = self
-                .again(|| async {
+                .retry_on_conflict(|| async {
                     let publish = self.client.publish_version().function_name(&self.function);
                     let publish =
                         publish.code_sha256(&self.code).description(size.alias(&self.code));
@@ -200,7 +200,7 @@ impl Versions {
 
     async fn change_to(&self, size: Size) -> Result<()> {
         let what = format!("changing the memory and timeout of {}", self.function);
-        self.again(|| async {
+        self.retry_on_conflict(|| async {
             let update = self.client.update_function_configuration();
             update
                 .function_name(&self.function)
@@ -216,7 +216,7 @@ impl Versions {
 
     /// Waits until a change of the function, or of a version, is done.
     async fn settled(&self, version: Option<&str>) -> Result<GetFunctionConfigurationOutput> {
-        let deadline = self.clock.now() + CHANGE;
+        let deadline = self.clock.now() + CHANGE_TIMEOUT;
         loop {
             let found = self.configuration(version).await?;
             let failed = found.last_update_status() == Some(&LastUpdateStatus::Failed)
@@ -238,24 +238,27 @@ impl Versions {
                 return Err(Error::new(
                     ErrorKind::Lost,
                     format!(
-                        "a change of the function {} takes longer than {CHANGE:?}",
+                        "a change of the function {} takes longer than {CHANGE_TIMEOUT:?}",
                         self.function
                     ),
                 ));
             }
-            self.clock.sleep_until(self.clock.now() + LOOK).await;
+            self.clock.sleep_until(self.clock.now() + POLL_INTERVAL).await;
         }
     }
 
     /// Makes a change, again while another one is under way.
-    async fn again<T, F: Future<Output = Result<T>>>(&self, change: impl Fn() -> F) -> Result<T> {
-        let deadline = self.clock.now() + CHANGE;
+    async fn retry_on_conflict<T, F: Future<Output = Result<T>>>(
+        &self,
+        change: impl Fn() -> F,
+    ) -> Result<T> {
+        let deadline = self.clock.now() + CHANGE_TIMEOUT;
         loop {
             match change().await {
                 Err(error)
                     if error.kind() == ErrorKind::Conflict && self.clock.now() < deadline =>
                 {
-                    self.clock.sleep_until(self.clock.now() + LOOK).await;
+                    self.clock.sleep_until(self.clock.now() + POLL_INTERVAL).await;
                 }
                 changed => return changed,
             }

@@ -10,10 +10,10 @@ use super::format::HEADER;
 use crate::S3Objects;
 
 /// Bytes of a part of an upload, unless the file has more of them than S3 takes.
-const PART: u64 = 16 << 20;
+const PART_BYTES: u64 = 16 << 20;
 
 /// The most parts that S3 takes.
-const PARTS: u64 = 10_000;
+const MAX_PARTS: u64 = 10_000;
 
 impl PackedData {
     /// Uploads a packed file as the data set `name`, and returns its [key](Self::key). The same content is
@@ -38,7 +38,7 @@ impl PackedData {
             return same(&data, &there, key);
         }
         let length = data.index.end();
-        let part = PART.max(length.div_ceil(PARTS));
+        let part = PART_BYTES.max(length.div_ceil(MAX_PARTS));
         let written = if length <= part {
             let bytes = tokio::fs::read(path).await.map_err(|e| super::unreadable(path, e))?;
             objects.put_if_absent(&key, &bytes).await?

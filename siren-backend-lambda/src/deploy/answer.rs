@@ -15,7 +15,7 @@ pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -
 }
 
 /// Whether a refusal says that AWS is busy with the same thing: try again.
-pub(super) fn busy<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+pub(super) fn is_busy<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     matches!(
         code(error),
         "ResourceConflictException"
@@ -26,7 +26,7 @@ pub(super) fn busy<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -
 }
 
 /// The answer, or none when it is one of the codes that mean that there is no such thing.
-pub(super) fn unless<T, E>(
+pub(super) fn unless_absent<T, E>(
     answer: Result<T, SdkError<E, HttpResponse>>,
     absent: &[&str],
     what: &str,

@@ -11,9 +11,9 @@ use aws_sdk_s3::types::{
 use serde_json::Value;
 use siren_core::{Error, ErrorKind, Result};
 
-use super::answer::{code, unless};
+use super::answer::{code, unless_absent};
 use super::names::{Names, Place};
-use super::{RUNS, Settings, Step, foreign, policy};
+use super::{DeploySettings, RUNS, Step, foreign, policy};
 use crate::aws;
 
 /// After how many days unfinished uploads are thrown away.
@@ -28,7 +28,7 @@ pub(super) struct Bucket {
     policy: Option<Value>,
 }
 
-pub(super) async fn look(s3: &Client, names: &Names) -> Result<Option<Bucket>> {
+pub(super) async fn describe(s3: &Client, names: &Names) -> Result<Option<Bucket>> {
     let name = &names.bucket;
     let tags = match s3.get_bucket_tagging().bucket(name).send().await {
         Ok(answer) => answer.tag_set,
@@ -53,15 +53,16 @@ pub(super) async fn look(s3: &Client, names: &Names) -> Result<Option<Bucket>> {
     }
     let what = &format!("reading the settings of the bucket {name}");
     let block = s3.get_public_access_block().bucket(name).send().await;
-    let block = unless(block, &["NoSuchPublicAccessBlockConfiguration"], what)?
+    let block = unless_absent(block, &["NoSuchPublicAccessBlockConfiguration"], what)?
         .and_then(|answer| answer.public_access_block_configuration);
     let owners = s3.get_bucket_ownership_controls().bucket(name).send().await;
-    let owners = unless(owners, &["OwnershipControlsNotFoundError"], what)?
+    let owners = unless_absent(owners, &["OwnershipControlsNotFoundError"], what)?
         .and_then(|answer| answer.ownership_controls);
     let lifecycle = s3.get_bucket_lifecycle_configuration().bucket(name).send().await;
-    let lifecycle = unless(lifecycle, &["NoSuchLifecycleConfiguration"], what)?;
+    let lifecycle = unless_absent(lifecycle, &["NoSuchLifecycleConfiguration"], what)?;
     let policy = s3.get_bucket_policy().bucket(name).send().await;
-    let policy = unless(policy, &["NoSuchBucketPolicy"], what)?.and_then(|answer| answer.policy);
+    let policy =
+        unless_absent(policy, &["NoSuchBucketPolicy"], what)?.and_then(|answer| answer.policy);
     Ok(Some(Bucket {
         ours,
         private: block == Some(private()),
@@ -75,7 +76,7 @@ pub(super) fn plan(
     found: Option<&Bucket>,
     names: &Names,
     place: &Place,
-    settings: &Settings,
+    settings: &DeploySettings,
 ) -> Result<Vec<Step>> {
     let days = settings.expire_days;
     let mut steps = Vec::new();
@@ -105,7 +106,7 @@ pub(super) fn plan(
     Ok(steps)
 }
 
-pub(super) async fn take(s3: &Client, step: &Step, names: &Names, place: &Place) -> Result<()> {
+pub(super) async fn apply(s3: &Client, step: &Step, names: &Names, place: &Place) -> Result<()> {
     let name = &names.bucket;
     let what = &format!("setting up the bucket {name}");
     match step {
@@ -260,7 +261,7 @@ mod tests {
     #[test]
     fn only_what_differs_is_changed() {
         let plan = |bucket: &Bucket, place: &Place| {
-            super::plan(Some(bucket), &names(), place, &Settings::default()).unwrap()
+            super::plan(Some(bucket), &names(), place, &DeploySettings::default()).unwrap()
         };
         assert_eq!(plan(&settled(30), &place()), []);
         assert_eq!(plan(&settled(31), &place()), [Step::SetLifecycle { days: 30 }]);
@@ -273,7 +274,8 @@ mod tests {
     #[test]
     fn a_bucket_without_our_tags_is_refused() {
         let bucket = Bucket { ours: false, ..settled(30) };
-        let error = plan(Some(&bucket), &names(), &place(), &Settings::default()).unwrap_err();
+        let error =
+            plan(Some(&bucket), &names(), &place(), &DeploySettings::default()).unwrap_err();
         assert!(error.message().contains("does not carry the tags project=siren"), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use siren_core::{Error, ErrorKind, Result};
 
-use super::answer::{busy, unless};
+use super::answer::{is_busy, unless_absent};
 use super::{BucketStatus, Pause};
 use crate::aws;
 
@@ -41,15 +41,15 @@ pub(super) async fn remove(s3: &Client, name: &str, pause: &Pause) -> Result<u64
         objects += empty(s3, name).await?;
         abort(s3, name).await?;
         match s3.delete_bucket().bucket(name).send().await {
-            Err(error) if busy(&error) && attempt < ATTEMPTS => {}
-            Err(error) if busy(&error) => {
+            Err(error) if is_busy(&error) && attempt < ATTEMPTS => {}
+            Err(error) if is_busy(&error) => {
                 let says = format!(
                     "{what} failed, since something writes to it: end the training that does, and try again"
                 );
                 return Err(Error::new(ErrorKind::Conflict, says).with_source(error));
             }
             answer => {
-                unless(answer, &["NoSuchBucket"], what)?;
+                unless_absent(answer, &["NoSuchBucket"], what)?;
                 return Ok(objects);
             }
         }
@@ -83,7 +83,7 @@ async fn list(s3: &Client, name: &str, page: &Page) -> Result<ListObjectVersions
         .send()
         .await;
     let what = format!("listing the bucket {name}");
-    Ok(unless(answer, &["NoSuchBucket"], &what)?
+    Ok(unless_absent(answer, &["NoSuchBucket"], &what)?
         .unwrap_or_else(|| ListObjectVersionsOutput::builder().build()))
 }
 
@@ -126,7 +126,7 @@ async fn abort(s3: &Client, name: &str) -> Result<()> {
     let what = &format!("aborting the uploads to the bucket {name}");
     loop {
         let answer = s3.list_multipart_uploads().bucket(name).send().await;
-        let Some(listed) = unless(answer, &["NoSuchBucket"], what)? else { return Ok(()) };
+        let Some(listed) = unless_absent(answer, &["NoSuchBucket"], what)? else { return Ok(()) };
         if listed.uploads().is_empty() {
             return Ok(());
         }
@@ -138,7 +138,7 @@ async fn abort(s3: &Client, name: &str) -> Result<()> {
                 .set_upload_id(upload.upload_id.clone())
                 .send()
                 .await;
-            unless(answer, &["NoSuchUpload", "NoSuchBucket"], what)?;
+            unless_absent(answer, &["NoSuchUpload", "NoSuchBucket"], what)?;
         }
     }
 }

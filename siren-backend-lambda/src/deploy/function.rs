@@ -1,6 +1,6 @@
 //! The function.
 
-mod look;
+mod describe;
 mod ready;
 
 use std::collections::HashMap;
@@ -9,12 +9,12 @@ use std::time::Duration;
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Architecture as Machine, Environment, FunctionCode, Runtime};
-pub(super) use look::{Function, describe, look};
+pub(super) use describe::{Function, describe, status};
 use siren_core::{Error, ErrorKind, Result};
 
-use super::answer::unless;
+use super::answer::unless_absent;
 use super::names::{Names, Place};
-use super::{Architecture, Artefact, Pause, Settings, Step, foreign};
+use super::{Architecture, Artefact, DeploySettings, Pause, Step, foreign};
 use crate::aws;
 
 const RUNTIME: Runtime = Runtime::Providedal2023;
@@ -26,7 +26,7 @@ const ATTEMPTS: u32 = 15;
 pub(super) struct Wanted<'a> {
     pub(super) names: &'a Names,
     pub(super) place: &'a Place,
-    pub(super) settings: &'a Settings,
+    pub(super) settings: &'a DeploySettings,
     pub(super) artefact: &'a Artefact,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn plan(
     found: Option<&Function>,
     names: &Names,
     place: &Place,
-    settings: &Settings,
+    settings: &DeploySettings,
     artefact: &Artefact,
 ) -> Result<Vec<Step>> {
     let Some(function) = found else { return Ok(vec![Step::CreateFunction]) };
@@ -84,7 +84,7 @@ impl Wanted<'_> {
         }
     }
 
-    pub(super) async fn take(&self, lambda: &Client, step: &Step, pause: &Pause) -> Result<()> {
+    pub(super) async fn apply(&self, lambda: &Client, step: &Step, pause: &Pause) -> Result<()> {
         let name = &self.names.function;
         match step {
             Step::CreateFunction => {
@@ -148,10 +148,10 @@ impl Wanted<'_> {
                 .await;
             match answer {
                 Ok(_) => return Ok(()),
-                Err(error) if ready::young(&error) && attempt < ATTEMPTS => {
+                Err(error) if ready::is_new_role(&error) && attempt < ATTEMPTS => {
                     pause.wait(Duration::from_secs(u64::from(attempt.min(5)))).await;
                 }
-                Err(error) if ready::young(&error) => {
+                Err(error) if ready::is_new_role(&error) => {
                     let says = format!(
                         "{what} failed, since Lambda cannot take the role {} yet: try again in a minute",
                         self.names.role
@@ -172,7 +172,7 @@ fn environment(variables: HashMap<String, String>) -> Environment {
 /// Removes the function, which takes its versions and aliases with it.
 pub(super) async fn remove(lambda: &Client, name: &str) -> Result<()> {
     let answer = lambda.delete_function().function_name(name).send().await;
-    unless(answer, &["ResourceNotFoundException"], &format!("removing the function {name}"))
+    unless_absent(answer, &["ResourceNotFoundException"], &format!("removing the function {name}"))
         .map(drop)
 }
 
@@ -201,7 +201,7 @@ mod tests {
     }
 
     fn steps(function: &Function, place: &Place, artefact: &Artefact) -> Vec<Step> {
-        plan(Some(function), &names(), place, &Settings::default(), artefact).unwrap()
+        plan(Some(function), &names(), place, &DeploySettings::default(), artefact).unwrap()
     }
 
     #[test]
@@ -235,8 +235,8 @@ mod tests {
     fn a_function_without_our_tags_is_refused() {
         let function = Function { ours: false, ..settled() };
         let same = artefact(183, Architecture::Arm64);
-        let error =
-            plan(Some(&function), &names(), &place(), &Settings::default(), &same).unwrap_err();
+        let error = plan(Some(&function), &names(), &place(), &DeploySettings::default(), &same)
+            .unwrap_err();
         assert!(error.message().contains("the function siren is there already"), "{error}");
     }
 }

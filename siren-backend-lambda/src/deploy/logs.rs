@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use aws_sdk_cloudwatchlogs::Client;
 use siren_core::Result;
 
-use super::answer::unless;
+use super::answer::unless_absent;
 use super::names::{Names, Place};
-use super::{Settings, Step, foreign};
+use super::{DeploySettings, Step, foreign};
 use crate::aws;
 
 const ABSENT: &[&str] = &["ResourceNotFoundException"];
@@ -19,7 +19,11 @@ pub(super) struct LogGroup {
     pub(super) retention_days: Option<u32>,
 }
 
-pub(super) async fn look(logs: &Client, names: &Names, place: &Place) -> Result<Option<LogGroup>> {
+pub(super) async fn describe(
+    logs: &Client,
+    names: &Names,
+    place: &Place,
+) -> Result<Option<LogGroup>> {
     let name = &names.log_group;
     let what = &format!("looking for the log group {name}");
     let answer = logs.describe_log_groups().log_group_name_prefix(name).send().await;
@@ -31,7 +35,8 @@ pub(super) async fn look(logs: &Client, names: &Names, place: &Place) -> Result<
     let Place { account, partition, region, .. } = place;
     let arn = format!("arn:{partition}:logs:{region}:{account}:log-group:{name}");
     let answer = logs.list_tags_for_resource().resource_arn(arn).send().await;
-    let tags = unless(answer, ABSENT, what)?.and_then(|answer| answer.tags).unwrap_or_default();
+    let tags =
+        unless_absent(answer, ABSENT, what)?.and_then(|answer| answer.tags).unwrap_or_default();
     Ok(Some(LogGroup {
         ours: names.own(tags.iter().map(|(key, value)| (key.as_str(), value.as_str()))),
         bytes: group.stored_bytes().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
@@ -42,7 +47,7 @@ pub(super) async fn look(logs: &Client, names: &Names, place: &Place) -> Result<
 pub(super) fn plan(
     found: Option<&LogGroup>,
     names: &Names,
-    settings: &Settings,
+    settings: &DeploySettings,
 ) -> Result<Vec<Step>> {
     let days = settings.log_days;
     let retention = Step::SetRetention { days };
@@ -58,7 +63,7 @@ pub(super) fn plan(
     }
 }
 
-pub(super) async fn take(logs: &Client, step: &Step, names: &Names) -> Result<()> {
+pub(super) async fn apply(logs: &Client, step: &Step, names: &Names) -> Result<()> {
     let name = &names.log_group;
     let what = &format!("setting up the log group {name}");
     match step {
@@ -85,7 +90,7 @@ pub(super) async fn take(logs: &Client, step: &Step, names: &Names) -> Result<()
 
 pub(super) async fn remove(logs: &Client, name: &str) -> Result<()> {
     let answer = logs.delete_log_group().log_group_name(name).send().await;
-    unless(answer, ABSENT, &format!("removing the log group {name}")).map(drop)
+    unless_absent(answer, ABSENT, &format!("removing the log group {name}")).map(drop)
 }
 
 #[cfg(test)]
@@ -95,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_log_group_is_created_once_and_kept_as_long_as_asked() {
-        let plan = |group: Option<&LogGroup>| plan(group, &names(), &Settings::default());
+        let plan = |group: Option<&LogGroup>| plan(group, &names(), &DeploySettings::default());
         let retention = Step::SetRetention { days: 7 };
         assert_eq!(plan(None).unwrap(), [Step::CreateLogGroup, retention.clone()]);
         let mut group = LogGroup { ours: true, bytes: 0, retention_days: None };

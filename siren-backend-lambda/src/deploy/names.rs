@@ -3,7 +3,7 @@
 use aws_config::SdkConfig;
 use siren_core::{Error, ErrorKind, Result};
 
-use super::Settings;
+use super::DeploySettings;
 use crate::aws;
 
 /// What keys of runs begin with: the function may read, write and delete them, and they expire.
@@ -93,8 +93,8 @@ pub struct Names {
 }
 
 impl Names {
-    pub(super) fn new(settings: &Settings, place: &Place) -> Self {
-        let Settings { name, bucket, .. } = settings;
+    pub(super) fn new(settings: &DeploySettings, place: &Place) -> Self {
+        let DeploySettings { name, bucket, .. } = settings;
         let Place { account, region, .. } = place;
         Self {
             deployment: name.clone(),
@@ -149,12 +149,12 @@ pub(super) mod tests {
     }
 
     pub(in crate::deploy) fn names() -> Names {
-        Names::new(&Settings::default(), &place())
+        Names::new(&DeploySettings::default(), &place())
     }
 
     #[test]
     fn the_longest_names_fit() {
-        let settings = Settings { name: "s".repeat(30), ..Settings::default() };
+        let settings = DeploySettings { name: "s".repeat(30), ..DeploySettings::default() };
         settings.check().unwrap();
         let names = Names::new(&settings, &place());
         assert!(names.bucket.len() <= 63 && names.role.len() <= 64, "{names:?}");

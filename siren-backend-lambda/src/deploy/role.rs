@@ -5,7 +5,7 @@ use aws_sdk_iam::types::Tag;
 use serde_json::Value;
 use siren_core::{Error, ErrorKind, Result};
 
-use super::answer::unless;
+use super::answer::unless_absent;
 use super::names::{BUCKET, Names, Place};
 use super::{Step, foreign, policy};
 use crate::aws;
@@ -23,11 +23,11 @@ pub(super) struct Role {
     permissions: Option<Value>,
 }
 
-pub(super) async fn look(iam: &Client, names: &Names) -> Result<Option<Role>> {
+pub(super) async fn describe(iam: &Client, names: &Names) -> Result<Option<Role>> {
     let name = &names.role;
     let what = &format!("looking for the role {name}");
     let answer = iam.get_role().role_name(name).send().await;
-    let Some(role) = unless(answer, ABSENT, what)?.and_then(|answer| answer.role) else {
+    let Some(role) = unless_absent(answer, ABSENT, what)?.and_then(|answer| answer.role) else {
         return Ok(None);
     };
     let ours = names.own(role.tags().iter().map(|tag| (tag.key(), tag.value())));
@@ -36,7 +36,7 @@ pub(super) async fn look(iam: &Client, names: &Names) -> Result<Option<Role>> {
     let trust = role.assume_role_policy_document().and_then(document);
     let permissions = if ours {
         let answer = iam.get_role_policy().role_name(name).policy_name(POLICY).send().await;
-        unless(answer, ABSENT, what)?.and_then(|answer| document(answer.policy_document()))
+        unless_absent(answer, ABSENT, what)?.and_then(|answer| document(answer.policy_document()))
     } else {
         None
     };
@@ -77,7 +77,7 @@ pub(super) fn plan(found: Option<&Role>, names: &Names, place: &Place) -> Result
     Ok(steps)
 }
 
-pub(super) async fn take(iam: &Client, step: &Step, names: &Names, place: &Place) -> Result<()> {
+pub(super) async fn apply(iam: &Client, step: &Step, names: &Names, place: &Place) -> Result<()> {
     let name = &names.role;
     let what = &format!("setting up the role {name}");
     match step {
@@ -121,19 +121,19 @@ pub(super) async fn remove(iam: &Client, name: &str) -> Result<()> {
     let what = &format!("removing the role {name}");
     let answer = iam.list_role_policies().role_name(name).send().await;
     for policy in
-        unless(answer, ABSENT, what)?.map(|answer| answer.policy_names).unwrap_or_default()
+        unless_absent(answer, ABSENT, what)?.map(|answer| answer.policy_names).unwrap_or_default()
     {
         let answer = iam.delete_role_policy().role_name(name).policy_name(policy).send().await;
-        unless(answer, ABSENT, what)?;
+        unless_absent(answer, ABSENT, what)?;
     }
     let answer = iam.list_attached_role_policies().role_name(name).send().await;
-    let attached = unless(answer, ABSENT, what)?.and_then(|answer| answer.attached_policies);
+    let attached = unless_absent(answer, ABSENT, what)?.and_then(|answer| answer.attached_policies);
     for policy in attached.unwrap_or_default() {
         let arn = policy.policy_arn.unwrap_or_default();
         let answer = iam.detach_role_policy().role_name(name).policy_arn(arn).send().await;
-        unless(answer, ABSENT, what)?;
+        unless_absent(answer, ABSENT, what)?;
     }
-    unless(iam.delete_role().role_name(name).send().await, ABSENT, what).map(drop)
+    unless_absent(iam.delete_role().role_name(name).send().await, ABSENT, what).map(drop)
 }
 
 #[cfg(test)]

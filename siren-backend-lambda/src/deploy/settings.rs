@@ -8,7 +8,7 @@ use siren_core::{Error, Platform, Result};
 
 /// What is deployed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct DeploySettings {
     /// The deployment's name, and that of its function: `siren` unless there are to be several.
     pub name: String,
     /// The bucket. By default it is named after the deployment, the account and the region.
@@ -25,7 +25,7 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
 }
 
-impl Default for Settings {
+impl Default for DeploySettings {
     fn default() -> Self {
         Self {
             name: "siren".into(),
@@ -39,10 +39,10 @@ impl Default for Settings {
     }
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for DeploySettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, bucket, memory_mb, timeout, expire_days, log_days, environment } = self;
-        f.debug_struct("Settings")
+        f.debug_struct("DeploySettings")
             .field("name", name)
             .field("bucket", bucket)
             .field("memory_mb", memory_mb)
@@ -57,7 +57,7 @@ impl fmt::Debug for Settings {
 /// The days that CloudWatch can keep logs for, up to a year. Source: PutRetentionPolicy.
 const LOG_DAYS: [u32; 12] = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365];
 
-impl Settings {
+impl DeploySettings {
     /// Refuses what AWS would refuse, before it is asked.
     ///
     /// # Errors
@@ -130,11 +130,11 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_are_refused_and_named() {
-        let good = Settings::default();
+        let good = DeploySettings::default();
         good.check().unwrap();
-        let named = |name: &str| Settings { name: name.into(), ..good.clone() };
-        let bucket = |name: &str| Settings { bucket: Some(name.into()), ..good.clone() };
-        let timeout = |timeout| Settings { timeout, ..good.clone() };
+        let named = |name: &str| DeploySettings { name: name.into(), ..good.clone() };
+        let bucket = |name: &str| DeploySettings { bucket: Some(name.into()), ..good.clone() };
+        let timeout = |timeout| DeploySettings { timeout, ..good.clone() };
         for (settings, says) in [
             (named(""), "named ``"),
             (named("Siren"), "`Siren`"),
@@ -144,12 +144,12 @@ mod tests {
             (bucket("ab"), "`ab`"),
             (bucket("a.b.c"), "`a.b.c`"),
             (bucket("UPPER"), "`UPPER`"),
-            (Settings { memory_mb: 64, ..good.clone() }, "64 MB"),
+            (DeploySettings { memory_mb: 64, ..good.clone() }, "64 MB"),
             (timeout(Duration::from_secs(901)), "901 s"),
             (timeout(Duration::from_millis(1_500)), "1.5 s"),
             (timeout(Duration::ZERO), "0 s"),
-            (Settings { expire_days: 0, ..good.clone() }, "0 days"),
-            (Settings { log_days: 8, ..good.clone() }, "8 days"),
+            (DeploySettings { expire_days: 0, ..good.clone() }, "0 days"),
+            (DeploySettings { log_days: 8, ..good.clone() }, "8 days"),
         ] {
             let error = settings.check().unwrap_err();
             assert!(error.message().contains(says), "{error}");
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn values_of_the_environment_are_not_shown() {
         let environment = BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]);
-        let text = format!("{:?}", Settings { environment, ..Settings::default() });
+        let text = format!("{:?}", DeploySettings { environment, ..DeploySettings::default() });
         assert!(text.contains("TOKEN") && !text.contains("hunter2"), "{text}");
     }
 }

@@ -93,7 +93,7 @@ async fn credentials_that_aws_refuses_are_explained() {
         ("AccessDenied", "allow it in the policy"),
     ] {
         let config = config(refusing(403, code, false).await).await;
-        let error = Deployment::open(&config, Settings::default()).await.unwrap_err();
+        let error = Deployment::open(&config, DeploySettings::default()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
         assert!(error.message().contains(says), "{error}");
         without_secret(&error);
@@ -103,7 +103,7 @@ async fn credentials_that_aws_refuses_are_explained() {
 #[tokio::test]
 async fn what_may_not_be_done_is_named_with_the_remedy() {
     let config = config(refusing(403, "AccessDenied", true).await).await;
-    let deployment = Deployment::open(&config, Settings::default()).await.unwrap();
+    let deployment = Deployment::open(&config, DeploySettings::default()).await.unwrap();
     assert!(!format!("{deployment:?}").contains(SECRET));
     let error = deployment.status().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
@@ -120,8 +120,9 @@ async fn an_address_without_an_answer_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let error =
-        Deployment::open(&config(endpoint.clone()).await, Settings::default()).await.unwrap_err();
+    let error = Deployment::open(&config(endpoint.clone()).await, DeploySettings::default())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Lost, "{error}");
     assert!(
         error.message().contains(&endpoint) && error.message().contains("check the network"),
@@ -134,7 +135,7 @@ async fn an_address_without_an_answer_is_named() {
 async fn a_region_that_does_not_exist_is_refused_before_anything_is_asked() {
     let config = config("http://127.0.0.1:1".into()).await;
     let config = config.into_builder().region(Region::new("mars")).build();
-    let error = Deployment::open(&config, Settings::default()).await.unwrap_err();
+    let error = Deployment::open(&config, DeploySettings::default()).await.unwrap_err();
     assert!(error.message().contains("there is no region `mars`"), "{error}");
 }
 

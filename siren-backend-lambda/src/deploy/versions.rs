@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use aws_sdk_lambda::Client;
 use siren_core::Result;
 
-use super::answer::unless;
+use super::answer::unless_absent;
 use crate::aws;
 use crate::backend::versions::is_ours;
 
 /// Deletes the aliases of the driver's making that point to other code than the latest, and the versions
 /// of other code that no alias points to; how many aliases and versions these were.
-pub(super) async fn clean(client: &Client, function: &str) -> Result<(usize, usize)> {
-    let what = format!("cleaning up the versions of {function}");
+pub(super) async fn prune(client: &Client, function: &str) -> Result<(usize, usize)> {
+    let what = format!("pruning the versions of {function}");
     let old = old_versions(client, function, &what).await?;
     let mut needed = HashSet::new();
     let mut aliases = Vec::new();
@@ -33,12 +33,12 @@ pub(super) async fn clean(client: &Client, function: &str) -> Result<(usize, usi
     }
     for alias in &aliases {
         let delete = client.delete_alias().function_name(function).name(alias).send().await;
-        unless(delete, &["ResourceNotFoundException"], &what)?;
+        unless_absent(delete, &["ResourceNotFoundException"], &what)?;
     }
     let versions: Vec<&String> = old.difference(&needed).collect();
     for version in &versions {
         let delete = client.delete_function().function_name(function).qualifier(*version);
-        unless(delete.send().await, &["ResourceNotFoundException"], &what)?;
+        unless_absent(delete.send().await, &["ResourceNotFoundException"], &what)?;
     }
     Ok((aliases.len(), versions.len()))
 }

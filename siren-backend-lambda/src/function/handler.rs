@@ -22,15 +22,17 @@ use super::machine::{Machine, forget_peak, panicked, peak_memory_bytes};
 use crate::S3Objects;
 use crate::clock::WallClock;
 use crate::data::PackedData;
-use crate::payload::{self, Ask, Description, Job, Reply, Request, Response, Timing};
+use crate::payload::{
+    self, Description, Reply, Request, RequestKind, Response, RunRequest, Timing,
+};
 use crate::stored;
 
 /// How long a request waits for the last step of an earlier one.
-const LATE: Duration = Duration::from_secs(1);
+const STEP_GRACE: Duration = Duration::from_secs(1);
 
 /// How long before the platform ends an invocation its worker is stopped, so that the answer still
 /// gets out.
-const MARGIN: Duration = Duration::from_millis(500);
+const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 
 /// Answers requests, and keeps between them what the next one needs as well.
 pub(super) struct Handler {
@@ -90,106 +92,111 @@ impl Handler {
         let clock = self.machine.clock;
         let arrived = clock.now();
         let deadline = clock.at_unix_ms(event.context.deadline);
-        let mut told = Told {
+        let mut log = RequestLog {
             arrived,
             name: "request".into(),
             large: None,
             start: Duration::ZERO,
             requests: Requests::NONE,
         };
-        let reply = match self.reply(event.payload, deadline, &mut told).await {
+        let reply = match self.reply(event.payload, deadline, &mut log).await {
             Ok(reply) => reply,
             Err(error) => Reply::Failed((&error).into()),
         };
         let timing = Timing {
             init_s: self.init.lock().take().map(|init| init.as_secs_f64()),
-            start_s: told.start.as_secs_f64(),
+            start_s: log.start.as_secs_f64(),
             handler_s: (clock.now() - arrived).as_secs_f64(),
             peak_memory_bytes: peak_memory_bytes(),
         };
-        println!("{}", line(&told.name, &reply, &timing));
-        self.fit(Response::new(reply, timing), &told, &event.context.request_id).await
+        println!("{}", log_line(&log.name, &reply, &timing));
+        self.to_payload(Response::new(reply, timing), &log, &event.context.request_id).await
     }
 
-    async fn reply(&self, message: Value, deadline: Time, told: &mut Told) -> Result<Reply> {
+    async fn reply(&self, message: Value, deadline: Time, log: &mut RequestLog) -> Result<Reply> {
         let mut request: Request = payload::parse(message, "the request")?;
-        if let Ask::Stored { bucket, key } = request.ask {
-            let bytes = stored::take(&self.objects(&bucket), &key).await?;
+        if let RequestKind::Stored { bucket, key } = request.kind {
+            let bytes = stored::get(&self.objects(&bucket), &key).await?;
             request = payload::read(&bytes, "the stored request")?;
         }
-        match request.ask {
-            Ask::Describe { bucket, store } => {
-                told.name = "describe".into();
+        match request.kind {
+            RequestKind::Describe { bucket, store_prefix } => {
+                log.name = "describe".into();
                 // Before anything is paid for: it may list and read there, or says what is missing.
                 let objects = self.objects(&bucket);
-                objects.list(&format!("{store}/"), None).await?;
-                objects.get_range(&format!("{store}/state"), 0..1).await?;
+                objects.list(&format!("{store_prefix}/"), None).await?;
+                objects.get_range(&format!("{store_prefix}/state"), 0..1).await?;
                 Ok(Reply::Description(self.description.clone()))
             }
-            Ask::Run(job) => {
-                told.name = name(&job);
-                told.large = Some((job.bucket.clone(), job.store.clone()));
-                let mut report = self.run(&job, deadline, told).await?;
-                report.requests += told.requests;
+            RequestKind::Run(run_request) => {
+                log.name = request_name(&run_request);
+                log.large = Some((run_request.bucket.clone(), run_request.store_prefix.clone()));
+                let mut report = self.run(&run_request, deadline, log).await?;
+                report.requests += log.requests;
                 Ok(Reply::Report(Box::new(report)))
             }
-            Ask::Stored { .. } => {
+            RequestKind::Stored { .. } => {
                 Err(Error::rejected("a stored request names another one: store what is asked"))
             }
         }
     }
 
     /// Runs the worker, until its time is nearly up.
-    async fn run(&self, job: &Job, deadline: Time, told: &mut Told) -> Result<WorkerReport> {
-        let patient = self.machine.clock.now() + LATE;
-        while self.machine.is_busy() && self.machine.clock.now() < patient {
+    async fn run(
+        &self,
+        run_request: &RunRequest,
+        deadline: Time,
+        log: &mut RequestLog,
+    ) -> Result<WorkerReport> {
+        let give_up_at = self.machine.clock.now() + STEP_GRACE;
+        while self.machine.is_busy() && self.machine.clock.now() < give_up_at {
             // An environment is frozen between requests, and a step that was late needs a moment more.
-            self.machine.clock.sleep_until(self.machine.clock.now() + LATE / 20).await;
+            self.machine.clock.sleep_until(self.machine.clock.now() + STEP_GRACE / 20).await;
         }
         if self.machine.is_busy() {
             // A step of an earlier invocation never ended, and cannot be ended by anything else.
             println!("a step of an earlier invocation still runs: this environment is given up");
             std::process::exit(1);
         }
-        let invocation = &job.invocation;
+        let invocation = &run_request.invocation;
         forget_peak();
         let cpu = ProcessTime::now();
-        self.check_layout(job)?;
-        let objects = self.objects(&job.bucket);
+        self.check_layout(run_request)?;
+        let objects = self.objects(&run_request.bucket);
         let data: Arc<dyn DataSource> = match invocation.role {
             Role::Aggregator => Arc::new(NoData),
-            Role::Shard => self.data(job, &objects, told).await?,
+            Role::Shard => self.data(run_request, &objects, log).await?,
         };
         let clock = Arc::new(self.machine.clock);
         let dim = usize::try_from(self.description.dim).unwrap_or(usize::MAX);
-        let store = ObjectStore::new(Arc::new(objects), clock, &job.store, dim)?
-            .with_options(job.options.clone())
+        let store = ObjectStore::new(Arc::new(objects), clock, &run_request.store_prefix, dim)?
+            .with_options(run_request.options.clone())
             .exclusive();
         let store: Arc<dyn ParameterStore> = Arc::new(store);
-        let enforced = deadline.since_origin().saturating_sub(MARGIN);
+        let enforced = deadline.since_origin().saturating_sub(ANSWER_MARGIN);
         let context = FunctionContext {
             machine: self.machine.clone(),
             store,
             data,
-            deadline: Time::new(enforced).min(told.arrived + invocation.timeout),
+            deadline: Time::new(enforced).min(log.arrived + invocation.timeout),
             cpu,
         };
-        told.start = self.machine.clock.now() - told.arrived;
+        log.start = self.machine.clock.now() - log.arrived;
         let worker = AssertUnwindSafe(self.worker.run(invocation, &context)).catch_unwind();
         tokio::select! {
             biased;
             result = worker => result.unwrap_or_else(|panic| Err(panicked(&*panic))),
             () = self.machine.clock.sleep_until(context.deadline) => Err(Error::new(
                 ErrorKind::DeadlineExceeded,
-                format!("the invocation took longer than {:?}", context.deadline - told.arrived),
+                format!("the invocation took longer than {:?}", context.deadline - log.arrived),
             )),
         }
     }
 
     /// Refuses a run of another workload, its aggregators too.
-    fn check_layout(&self, job: &Job) -> Result<()> {
+    fn check_layout(&self, run_request: &RunRequest) -> Result<()> {
         let Description { layout, dim, .. } = self.description;
-        let asked = job.invocation.plan.layout;
+        let asked = run_request.invocation.plan.layout;
         if asked == layout {
             return Ok(());
         }
@@ -211,46 +218,58 @@ impl Handler {
     /// The training data, opened again only when it is another's.
     async fn data(
         &self,
-        job: &Job,
+        run_request: &RunRequest,
         objects: &S3Objects,
-        told: &mut Told,
+        log: &mut RequestLog,
     ) -> Result<Arc<dyn DataSource>> {
         let kept = self.data.lock().clone();
         let open = match kept {
-            Some(open) if open.bucket == job.bucket && open.key == job.data => open,
+            Some(open) if open.bucket == run_request.bucket && open.key == run_request.data_key => {
+                open
+            }
             _ => {
                 // By itself, so that what this takes is known: the worker counts from here.
                 let objects = Arc::new(objects.below(""));
-                let source = PackedData::open_object(objects.clone(), &job.data).await?;
-                told.requests = objects.traffic().requests;
+                let source =
+                    PackedData::open_object(objects.clone(), &run_request.data_key).await?;
+                log.requests = objects.traffic().requests;
                 let source = Arc::new(source);
-                let open = OpenData { bucket: job.bucket.clone(), key: job.data.clone(), source };
+                let open = OpenData {
+                    bucket: run_request.bucket.clone(),
+                    key: run_request.data_key.clone(),
+                    source,
+                };
                 *self.data.lock() = Some(open.clone());
                 open
             }
         };
-        let (has, asked) = (open.source.len(), job.invocation.plan.examples);
+        let (has, asked) = (open.source.len(), run_request.invocation.plan.examples);
         if has != asked {
             return Err(Error::rejected(format!(
                 "the data under {} has {has} examples, the run has {asked}: upload the run's data again",
-                job.data
+                run_request.data_key
             )));
         }
         Ok(open.source)
     }
 
     /// The answer as a payload, or as one that says where it stands.
-    async fn fit(&self, response: Response, told: &Told, request: &str) -> Result<Value> {
+    async fn to_payload(
+        &self,
+        response: Response,
+        log: &RequestLog,
+        request: &str,
+    ) -> Result<Value> {
         let bytes = payload::write(&response, "the answer")?;
         let value = |response| {
             serde_json::to_value(response).map_err(|error| {
                 Error::new(ErrorKind::Corrupt, "the answer cannot be written").with_source(error)
             })
         };
-        match &told.large {
-            Some((bucket, store)) if bytes.len() > payload::MOST => {
-                let key = stored::key(store, &format!("answer-{request}"));
-                stored::leave(&self.objects(bucket), &key, &bytes).await?;
+        match &log.large {
+            Some((bucket, store_prefix)) if bytes.len() > payload::MAX_BYTES => {
+                let key = stored::key(store_prefix, &format!("answer-{request}"));
+                stored::put(&self.objects(bucket), &key, &bytes).await?;
                 value(Response { reply: Reply::Stored { key }, ..response })
             }
             _ => value(response),
@@ -259,7 +278,7 @@ impl Handler {
 }
 
 /// What is known of a request beside its answer.
-struct Told {
+struct RequestLog {
     arrived: Time,
     /// What it is, for the log.
     name: String,
@@ -271,8 +290,8 @@ struct Told {
     requests: Requests,
 }
 
-fn name(job: &Job) -> String {
-    let invocation = &job.invocation;
+fn request_name(run_request: &RunRequest) -> String {
+    let invocation = &run_request.invocation;
     let role = match invocation.role {
         Role::Shard => "shard",
         Role::Aggregator => "aggregator",
@@ -282,7 +301,7 @@ fn name(job: &Job) -> String {
 }
 
 /// A line for the log.
-fn line(name: &str, reply: &Reply, timing: &Timing) -> String {
+fn log_line(name: &str, reply: &Reply, timing: &Timing) -> String {
     let ended = match reply {
         Reply::Description(_) => "described".into(),
         Reply::Stored { .. } => "stored".into(),

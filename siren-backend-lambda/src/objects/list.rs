@@ -11,7 +11,7 @@ use crate::aws;
 const PAGE: usize = 1_000;
 
 /// Bytes that stand around a key in a listing, about.
-const AROUND: usize = 250;
+const LISTING_BYTES_PER_KEY: usize = 250;
 
 impl S3Objects {
     pub(super) async fn list_page(&self, prefix: &str, after: Option<&str>) -> Result<Listed> {
@@ -30,7 +30,7 @@ impl S3Objects {
         let mut keys = Vec::with_capacity(answer.contents().len());
         for object in answer.contents() {
             let Some(key) = object.key() else { continue };
-            self.counter.receive(key.len() + AROUND);
+            self.counter.receive(key.len() + LISTING_BYTES_PER_KEY);
             keys.extend(key.strip_prefix(&*self.prefix).map(str::to_owned));
         }
         Ok(Listed { keys, more })

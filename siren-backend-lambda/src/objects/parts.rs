@@ -13,7 +13,7 @@ use super::{S3Objects, read};
 use crate::aws;
 
 /// How often a part is tried.
-const TRIES: u32 = 5;
+const MAX_TRIES: u32 = 5;
 
 impl S3Objects {
     /// Writes an object that does not exist yet from a file, `length` bytes at a time. Tries again what
@@ -33,7 +33,7 @@ impl S3Objects {
             .key(self.key(key))
             .checksum_algorithm(ChecksumAlgorithm::Crc32)
             .customize()
-            .config_override(patient())
+            .config_override(with_retries())
             .send()
             .await
             .map_err(|error| aws::error(&what(), error))?;
@@ -72,7 +72,7 @@ impl S3Objects {
                 .checksum_algorithm(ChecksumAlgorithm::Crc32)
                 .body(ByteStream::from(bytes))
                 .customize()
-                .config_override(patient())
+                .config_override(with_retries())
                 .send()
                 .await
                 .map_err(|error| aws::error(&what(), error))?;
@@ -104,6 +104,6 @@ impl S3Objects {
     }
 }
 
-fn patient() -> Builder {
-    Builder::new().retry_config(RetryConfig::standard().with_max_attempts(TRIES))
+fn with_retries() -> Builder {
+    Builder::new().retry_config(RetryConfig::standard().with_max_attempts(MAX_TRIES))
 }

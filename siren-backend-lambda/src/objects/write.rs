@@ -10,7 +10,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use siren_core::{Error, ErrorKind, Result};
 use siren_hsp::objects::{Tag, Written};
 
-use super::{LONG, S3Objects, read};
+use super::{LARGE_WRITE_BYTES, S3Objects, read};
 use crate::aws;
 
 impl S3Objects {
@@ -49,7 +49,7 @@ impl S3Objects {
 
     fn put(&self, key: &str, bytes: &[u8]) -> PutObjectFluentBuilder {
         self.counter.write(bytes.len());
-        let client = if bytes.len() < LONG { &self.client } else { &self.slow };
+        let client = if bytes.len() < LARGE_WRITE_BYTES { &self.client } else { &self.slow };
         client
             .put_object()
             .bucket(&*self.bucket)

@@ -6,12 +6,12 @@ use siren_core::{
 
 use super::*;
 
-fn job() -> Job {
-    Job {
+fn run_request() -> RunRequest {
+    RunRequest {
         bucket: "bucket".into(),
-        store: "runs/first".into(),
+        store_prefix: "runs/first".into(),
         options: ObjectOptions::default(),
-        data: "data/digits".into(),
+        data_key: "data/digits".into(),
         invocation: Invocation {
             plan: EpochPlan {
                 run: "first".into(),
@@ -43,7 +43,7 @@ fn job() -> Job {
 
 #[test]
 fn a_request_survives_the_wire_to_the_last_bit() {
-    let request = Request::new(Ask::Run(Box::new(job())));
+    let request = Request::new(RequestKind::Run(Box::new(run_request())));
     let bytes = write(&request, "the request").unwrap();
     assert_eq!(read::<Request>(&bytes, "the request").unwrap(), request);
     assert!(bytes.len() < 4_096, "{} bytes", bytes.len());
@@ -75,10 +75,13 @@ fn the_kind_of_a_failure_survives() {
 
 #[test]
 fn another_format_is_told_apart_from_no_message_at_all() {
-    let other = read::<Request>(br#"{"format":2,"ask":{"wonder":1}}"#, "the request").unwrap_err();
-    assert_eq!(other.kind(), ErrorKind::Rejected);
-    assert!(other.message().contains("deploy the function again"), "{other}");
-    for bytes in ["", "{}", "null", "[1]", r#"{"format":1}"#, r#"{"format":1,"ask":"sing"}"#] {
+    for format in [FORMAT - 1, FORMAT + 1] {
+        let text = format!(r#"{{"format":{format},"kind":{{"wonder":1}}}}"#);
+        let other = read::<Request>(text.as_bytes(), "the request").unwrap_err();
+        assert_eq!(other.kind(), ErrorKind::Rejected);
+        assert!(other.message().contains("deploy the function again"), "{other}");
+    }
+    for bytes in ["", "{}", "null", "[1]", r#"{"format":2}"#, r#"{"format":2,"kind":"sing"}"#] {
         let error = read::<Request>(bytes.as_bytes(), "the request").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{bytes}");
     }

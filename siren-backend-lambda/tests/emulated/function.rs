@@ -11,7 +11,7 @@ use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime, State};
 use siren_backend_lambda::data::{PackedData, pack};
-use siren_backend_lambda::{Lambda, S3Objects, Settings};
+use siren_backend_lambda::{LambdaBackend, LambdaSettings, S3Objects};
 use siren_backend_local::WallClock;
 use siren_core::{Clock, Seed, Workload};
 use siren_hsp::ObjectOptions;
@@ -125,11 +125,17 @@ impl Deployed {
         }
     }
 
-    pub(crate) fn settings(&self, run: &str) -> Settings {
+    pub(crate) fn settings(&self, run: &str) -> LambdaSettings {
         let workload = LeastSquares::new();
         let run = format!("runs/{run}");
-        let mut settings =
-            Settings::new(self.config.clone(), &self.name, &self.name, run, &self.data, &workload);
+        let mut settings = LambdaSettings::new(
+            self.config.clone(),
+            &self.name,
+            &self.name,
+            run,
+            &self.data,
+            &workload,
+        );
         settings.timeouts = [4, 30].map(Duration::from_secs).to_vec();
         settings.options = ObjectOptions {
             poll_interval: Duration::from_millis(50),
@@ -141,18 +147,18 @@ impl Deployed {
     }
 
     /// A backend for a run of its own, its store filled.
-    pub(crate) async fn connect(&self, run: &str) -> Arc<Lambda> {
-        self.filled(self.settings(run)).await
+    pub(crate) async fn connect(&self, run: &str) -> Arc<LambdaBackend> {
+        self.with_store(self.settings(run)).await
     }
 
     /// The same, whose driver reaches everything by a proxy.
-    pub(crate) async fn connect_by(&self, proxy: &Proxy, run: &str) -> Arc<Lambda> {
+    pub(crate) async fn connect_through(&self, proxy: &Proxy, run: &str) -> Arc<LambdaBackend> {
         let config = servers::config(&proxy.address()).await;
-        self.filled(Settings { config, ..self.settings(run) }).await
+        self.with_store(LambdaSettings { config, ..self.settings(run) }).await
     }
 
-    async fn filled(&self, settings: Settings) -> Arc<Lambda> {
-        let lambda = Lambda::connect(settings).await.unwrap();
+    async fn with_store(&self, settings: LambdaSettings) -> Arc<LambdaBackend> {
+        let lambda = LambdaBackend::connect(settings).await.unwrap();
         let workload: &dyn Workload = &LeastSquares::new();
         lambda.store().unwrap().initialise(workload, 1).await.unwrap();
         Arc::new(lambda)
@@ -166,7 +172,7 @@ impl Deployed {
     }
 
     /// Faults that did not fire.
-    pub(crate) fn left(&self) -> Vec<String> {
+    pub(crate) fn faults_left(&self) -> Vec<String> {
         names(&self.budget)
     }
 }

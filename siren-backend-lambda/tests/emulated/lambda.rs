@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_lambda::primitives::Blob;
-use siren_backend_lambda::payload::{self, Ask, Job, Reply, Request, Response, Timing};
-use siren_backend_lambda::{Lambda, Settings};
-use siren_backend_local::Local;
+use siren_backend_lambda::payload::{
+    self, Reply, Request, RequestKind, Response, RunRequest, Timing,
+};
+use siren_backend_lambda::{LambdaBackend, LambdaSettings};
+use siren_backend_local::LocalBackend;
 use siren_core::{
     Allocation, Backend, EpochPlan, ErrorKind, Invocation, ParameterStore, Requests, Role,
     Scheduler, Workload,
@@ -33,7 +35,11 @@ fn trainer_config(epochs: u64) -> Config {
     }
 }
 
-async fn train(lambda: &Arc<Lambda>, scheduler: Box<dyn Scheduler>, epochs: u64) -> TrainingResult {
+async fn train(
+    lambda: &Arc<LambdaBackend>,
+    scheduler: Box<dyn Scheduler>,
+    epochs: u64,
+) -> TrainingResult {
     let parts = TrainerParts {
         workload: Arc::new(LeastSquares::new()),
         train: Arc::new(lambda.data().await.unwrap()),
@@ -45,13 +51,15 @@ async fn train(lambda: &Arc<Lambda>, scheduler: Box<dyn Scheduler>, epochs: u64)
     Trainer::new(parts, trainer_config(epochs)).unwrap().run().await.unwrap()
 }
 
-async fn train_here(epochs: u64) -> TrainingResult {
+async fn train_locally(epochs: u64) -> TrainingResult {
     let workload: Arc<dyn Workload> = Arc::new(LeastSquares::new());
     let store = Arc::new(MemoryStore::new(vec![0.0; workload.dim()]).unwrap());
     let data = Arc::new(source());
     let worker = Arc::new(ShardWorker::new(workload.clone()));
     let parts = TrainerParts {
-        backend: Arc::new(Local::with_threads(worker, store.clone(), data.clone(), 2).unwrap()),
+        backend: Arc::new(
+            LocalBackend::with_threads(worker, store.clone(), data.clone(), 2).unwrap(),
+        ),
         workload,
         train: data.clone(),
         held_out: Some(data),
@@ -86,7 +94,7 @@ async fn functions_learn_as_much_as_threads_here() {
     let memory = |memory_mb| Allocation { workers: 4, memory_mb };
     let (first, between, last) = (memory(128), memory(192), memory(256));
     let trained = train(&lambda, Box::new(PhasedScheduler { first, between, last }), 3).await;
-    let here = train_here(3).await;
+    let here = train_locally(3).await;
     let loss = |trained: &TrainingResult| trained.record.epochs.last().unwrap().loss;
     println!("loss on functions {}, here {}", loss(&trained), loss(&here));
     assert!(trained.record.epochs.iter().all(|epoch| epoch.batches == 64 && epoch.complete));
@@ -99,10 +107,10 @@ async fn functions_learn_as_much_as_threads_here() {
     let initial = here.record.initial.loss;
     assert!(loss(&here) < 0.05 * initial, "{}", loss(&here));
     assert!(loss(&trained) < 0.05 * initial, "{}", loss(&trained));
-    let tally = lambda.bills();
-    println!("{tally:?} {:?}", lambda.objects().traffic());
-    assert_eq!(tally.unknown(), 0);
-    assert!(tally.invocations >= 12 && tally.sent > 0 && tally.received > 0, "{tally:?}");
+    let bills = lambda.bills();
+    println!("{bills:?} {:?}", lambda.objects().traffic());
+    assert_eq!(bills.unknown(), 0);
+    assert!(bills.invocations >= 12 && bills.sent > 0 && bills.received > 0, "{bills:?}");
     // The function that each ran in has the memory that was asked for.
     for asked in [128, 192, 256] {
         let alias = lambda.publish(asked, Duration::from_secs(4)).await.unwrap();
@@ -129,7 +137,7 @@ async fn each_way_to_fail_is_told_apart() {
         let error = completion.result.unwrap_err();
         assert_eq!(error.kind(), kind, "{fault}: {}", error.chain());
         assert!(error.chain().contains(says), "{fault}: {}", error.chain());
-        assert!(deployed.left().is_empty(), "{fault} did not fire");
+        assert!(deployed.faults_left().is_empty(), "{fault} did not fire");
         if fault == "hang" {
             // Its step still runs: the environment gives itself up, and the next one is a new one.
             let again = lambda.invoke(invocation(0, Duration::from_secs(1))).await;
@@ -149,12 +157,12 @@ async fn an_epoch_survives_a_finite_number_of_faults() {
         deployed.add(fault, count);
     }
     let trained = train(&lambda, Box::new(FixedScheduler::new(4, 128)), 2).await;
-    assert_eq!(deployed.left(), [""; 0], "faults that did not fire");
+    assert_eq!(deployed.faults_left(), [""; 0], "faults that did not fire");
     for epoch in &trained.record.epochs {
         assert!(epoch.batches == 64 && epoch.complete, "{epoch:?}");
     }
-    let tally = lambda.bills();
-    println!("{tally:?}");
+    let bills = lambda.bills();
+    println!("{bills:?}");
     assert!(trained.record.epochs.iter().map(|epoch| epoch.retries).sum::<u32>() >= 4);
 }
 
@@ -162,11 +170,11 @@ async fn an_epoch_survives_a_finite_number_of_faults() {
 async fn a_refused_launch_takes_longer_and_does_not_fail() {
     let deployed = Deployed::new("siren-throttled").await;
     let proxy = Proxy::start(&MINISTACK, vec![Budget::new(Fault::Throttled, 1, 12)]).await;
-    let lambda = deployed.connect_by(&proxy, "throttled").await;
+    let lambda = deployed.connect_through(&proxy, "throttled").await;
     let trained = train(&lambda, Box::new(FixedScheduler::new(4, 128)), 1).await;
     assert_eq!(proxy.fired(Fault::Throttled), 12);
-    let tally = lambda.bills();
-    assert_eq!((tally.refused, tally.unknown()), (12, 0), "{tally:?}");
+    let bills = lambda.bills();
+    assert_eq!((bills.refused, bills.unknown()), (12, 0), "{bills:?}");
     let epoch = &trained.record.epochs[0];
     assert!(epoch.batches == 64 && epoch.retries == 0, "{epoch:?}");
 }
@@ -175,7 +183,7 @@ async fn a_refused_launch_takes_longer_and_does_not_fail() {
 async fn an_answer_that_is_lost_costs_what_was_reserved_and_counts_once() {
     let deployed = Deployed::new("siren-lost").await;
     let proxy = Proxy::start(&MINISTACK, vec![Budget::new(Fault::LostInvocation, 1, 3)]).await;
-    let lambda = deployed.connect_by(&proxy, "lost").await;
+    let lambda = deployed.connect_through(&proxy, "lost").await;
     lambda.store().unwrap().open(&plan()).await.unwrap();
     for _ in 0..3 {
         let completion = lambda.invoke(invocation(2, Duration::from_secs(4))).await;
@@ -198,10 +206,10 @@ async fn what_the_account_permits_is_what_the_platform_has() {
         put.reserved_concurrent_executions(most).send()
     };
     limit(2).await.unwrap();
-    let lambda = Lambda::connect(deployed.settings("limited")).await.unwrap();
+    let lambda = LambdaBackend::connect(deployed.settings("limited")).await.unwrap();
     assert_eq!(lambda.platform().limits.concurrency, 2);
     limit(0).await.unwrap();
-    let error = Lambda::connect(deployed.settings("limited")).await.err().unwrap();
+    let error = LambdaBackend::connect(deployed.settings("limited")).await.err().unwrap();
     assert!(error.message().contains("may not run at all"), "{error}");
 }
 
@@ -211,14 +219,16 @@ async fn a_warm_request_is_at_its_worker_within_milliseconds() {
     let lambda = deployed.connect("quick").await;
     lambda.store().unwrap().open(&plan()).await.unwrap();
     let settings = deployed.settings("quick");
-    let job = Job {
+    let run_request = RunRequest {
         bucket: settings.bucket,
-        store: settings.store,
+        store_prefix: settings.store_prefix,
         options: settings.options,
-        data: settings.data,
+        data_key: settings.data_key,
         invocation: invocation(0, Duration::from_secs(4)),
     };
-    let request = payload::write(&Request::new(Ask::Run(Box::new(job))), "the request").unwrap();
+    let request =
+        payload::write(&Request::new(RequestKind::Run(Box::new(run_request))), "the request")
+            .unwrap();
     let alias = lambda.publish(128, Duration::from_secs(4)).await.unwrap();
     let mut least = f64::INFINITY;
     for nth in 0..8 {
@@ -266,18 +276,18 @@ async fn what_does_not_fit_is_refused_before_it_costs() {
     let good = || deployed.settings("refuses");
     for (settings, says) in [
         (
-            Settings { function: "siren-nowhere".into(), ..good() },
+            LambdaSettings { function: "siren-nowhere".into(), ..good() },
             "no function siren-nowhere in us-east-1",
         ),
-        (Settings { bucket: "siren-nowhere".into(), ..good() }, "no bucket siren-nowhere"),
-        (Settings { layout: 1, ..good() }, "deploy the run's workload again"),
-        (Settings { dim: 9, ..good() }, "deploy the run's workload again"),
+        (LambdaSettings { bucket: "siren-nowhere".into(), ..good() }, "no bucket siren-nowhere"),
+        (LambdaSettings { layout: 1, ..good() }, "deploy the run's workload again"),
+        (LambdaSettings { dim: 9, ..good() }, "deploy the run's workload again"),
     ] {
-        let error = Lambda::connect(settings).await.err().unwrap();
+        let error = LambdaBackend::connect(settings).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Rejected, "{}", error.chain());
         assert!(error.chain().contains(says), "{}", error.chain());
     }
-    let lambda = Lambda::connect(good()).await.unwrap();
+    let lambda = LambdaBackend::connect(good()).await.unwrap();
     let other = EpochPlan { layout: 1, ..plan() };
     for role in [Role::Shard, Role::Aggregator] {
         let of_another =
@@ -289,7 +299,10 @@ async fn what_does_not_fit_is_refused_before_it_costs() {
     let odd = Invocation { memory_mb: 200, ..invocation(0, Duration::from_secs(1)) };
     let refused = lambda.invoke(odd).await;
     assert_eq!(refused.billed, Some(Duration::ZERO));
-    assert_eq!([lambda.snap(1), lambda.snap(200), lambda.snap(20_000)], [128, 256, 10_240]);
+    assert_eq!(
+        [lambda.memory_at_least(1), lambda.memory_at_least(200), lambda.memory_at_least(20_000)],
+        [128, 256, 10_240]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

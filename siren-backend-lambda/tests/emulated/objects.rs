@@ -163,7 +163,7 @@ async fn what_is_replaced_must_be_as_known(server: &'static Server) {
 }
 
 async fn prefixes_are_apart(server: &'static Server) {
-    let name = servers::fresh();
+    let name = servers::unique_prefix();
     let all = server.objects().await.below("");
     let (one, longer) = (all.below(&name), all.below(&format!("{name}1")));
     one.put_if_absent("key", b"one").await.unwrap();
@@ -197,7 +197,7 @@ async fn traffic_is_counted(server: &'static Server) {
 
 async fn damage_on_the_way_is_noticed(server: &'static Server) {
     let direct = server.objects().await;
-    let prefix = servers::fresh();
+    let prefix = servers::unique_prefix();
     let direct = direct.below(&prefix);
     let faults =
         vec![Budget::new(Fault::DamagedRequest, 1, 1), Budget::new(Fault::DamagedAnswer, 3, 1)];

@@ -45,7 +45,7 @@ impl Server {
             made.expect("the server makes a bucket: is it up?");
             S3Objects::new(&config, &bucket(), "")
         });
-        objects.await.below(&fresh())
+        objects.await.below(&unique_prefix())
     }
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn bucket() -> String {
 }
 
 /// A prefix that nobody else has.
-pub(crate) fn fresh() -> String {
+pub(crate) fn unique_prefix() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }

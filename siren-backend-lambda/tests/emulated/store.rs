@@ -85,7 +85,7 @@ async fn bytes_below(server: &Server, objects: &S3Objects, key: &str) -> Vec<i64
 async fn an_update_takes_little_more_than_its_numbers(server: &'static Server) {
     const DIM: usize = 5_000;
     for parts in [1, 3] {
-        let prefix = servers::fresh();
+        let prefix = servers::unique_prefix();
         let objects = server.objects().await.below(&prefix);
         let options = ObjectOptions { parts, ..ObjectOptions::default() };
         let store = handle(objects.clone(), DIM).with_options(options);
@@ -111,7 +111,7 @@ async fn an_update_takes_little_more_than_its_numbers(server: &'static Server) {
 async fn requests_are_counted_as_the_server_sees_them(server: &'static Server) {
     const DIM: usize = 600;
     const PARTS: u64 = 3;
-    let prefix = servers::fresh();
+    let prefix = servers::unique_prefix();
     let direct = server.objects().await.below(&prefix);
     let options = ObjectOptions { parts: PARTS as u32, ..ObjectOptions::default() };
     let driver = handle(direct, DIM).with_options(options.clone());

@@ -108,7 +108,7 @@ impl Swarm {
     }
 
     /// Calls until it does not fail for a reason that passes.
-    async fn again<T>(&self, call: impl AsyncFn() -> Result<T>) -> T {
+    async fn retry<T>(&self, call: impl AsyncFn() -> Result<T>) -> T {
         for _ in 0..100 {
             match call().await {
                 Ok(done) => return done,
@@ -131,13 +131,13 @@ impl Swarm {
             };
             let gradient = gradient(shard, position);
             let update = Update { version, ..update(plan, shard, position, &gradient) };
-            self.again(async || handle.push(&update).await).await;
+            self.retry(async || handle.push(&update).await).await;
         }
     }
 
     async fn aggregate(&self, plan: &EpochPlan, number: u32) -> Result<WorkerReport> {
         let handle = self.handle();
-        let context = Bench {
+        let context = AggregatorContext {
             clock: self.clock,
             store: &handle,
             data: MemorySource::new(vec![0], 1).unwrap(),
@@ -161,19 +161,19 @@ impl Swarm {
 async fn train(objects: S3Objects, plan: &EpochPlan) -> (EpochSummary, Snapshot) {
     let swarm = Swarm { objects, clock: WallClock::new() };
     let driver = swarm.handle();
-    swarm.again(async || driver.restore(&initial()).await).await;
-    swarm.again(async || driver.open(plan).await).await;
+    swarm.retry(async || driver.restore(&initial()).await).await;
+    swarm.retry(async || driver.open(plan).await).await;
     assert_eq!(driver.aggregation(plan).aggregators, 2);
     let aggregators = join_all((0..2).map(|number| swarm.aggregate(plan, number)));
     let epoch = async {
         join_all((0..plan.shards).map(|shard| swarm.work(plan, shard))).await;
-        swarm.again(async || driver.seal(plan.epoch).await).await
+        swarm.retry(async || driver.seal(plan.epoch).await).await
     };
     let (reports, sealed) = join(aggregators, epoch).await;
     for report in reports {
         assert!(report.unwrap().finished, "an aggregator ends with its epoch");
     }
-    (sealed, swarm.again(async || driver.snapshot().await).await)
+    (sealed, swarm.retry(async || driver.snapshot().await).await)
 }
 
 #[track_caller]
@@ -194,7 +194,7 @@ async fn no_update_of_64_workers_is_lost_or_counted_twice(server: &'static Serve
 
 /// A tenth of the requests is refused, another part never arrives, and of some the answer is lost.
 async fn the_sum_is_exact_though_requests_fail(server: &'static Server) {
-    let prefix = servers::fresh();
+    let prefix = servers::unique_prefix();
     server.objects().await;
     let faults = vec![
         Budget::new(Fault::Busy, 10, 60),
@@ -214,14 +214,14 @@ async fn the_sum_is_exact_though_requests_fail(server: &'static Server) {
 }
 
 /// What an aggregator may touch.
-struct Bench<'a> {
+struct AggregatorContext<'a> {
     clock: WallClock,
     store: &'a ObjectStore,
     data: MemorySource,
 }
 
 #[async_trait]
-impl Context for Bench<'_> {
+impl Context for AggregatorContext<'_> {
     fn clock(&self) -> &dyn Clock {
         &self.clock
     }

@@ -11,25 +11,25 @@ use siren_core::{
     Requests, Result, Role, Seed, Stream, Time,
 };
 
-use super::{Keeping, Shared};
+use super::{Shared, SimStore};
 use crate::Simulation;
 use crate::clock::VirtualClock;
 use crate::context::{SimContext, Speed};
 use crate::data::SimData;
 use crate::environments::Environments;
 use crate::fault::{Faults, seconds};
-use crate::link::{Link, Traffic};
+use crate::link::{Link, RateLimiter};
 use crate::objects::{Commits, SimObjects};
-use crate::store::SimStore;
+use crate::store::LinkedStore;
 
 /// A simulated platform of functions, and its storage.
 pub(super) struct Functions {
     profile: Arc<Profile>,
     faults: Arc<Faults>,
     seed: Seed,
-    keeping: Keeping,
+    sim_store: SimStore,
     data: Arc<dyn DataSource>,
-    traffic: Arc<Traffic>,
+    rate_limiter: Arc<RateLimiter>,
     commits: Arc<Commits>,
     environments: Mutex<Environments>,
     running: Arc<Mutex<u32>>,
@@ -40,7 +40,7 @@ pub(super) struct Functions {
 
 impl Functions {
     pub(super) fn new(
-        keeping: Keeping,
+        sim_store: SimStore,
         data: Arc<dyn DataSource>,
         simulation: Simulation,
         seed: Seed,
@@ -50,9 +50,9 @@ impl Functions {
             profile: Arc::new(simulation.profile),
             faults: Arc::new(simulation.faults),
             seed,
-            keeping,
+            sim_store,
             data,
-            traffic: Arc::default(),
+            rate_limiter: Arc::default(),
             commits: Arc::default(),
             environments: Mutex::default(),
             running: Arc::default(),
@@ -83,12 +83,14 @@ impl Functions {
     /// What the driver sees.
     pub(super) fn driver(&self) -> (Arc<dyn ParameterStore>, Arc<dyn DataSource>) {
         let data = Arc::new(SimData { inner: Arc::clone(&self.data), link: None });
-        let store: Arc<dyn ParameterStore> = match &self.keeping {
-            Keeping::Ideal(store) => Arc::new(SimStore { inner: Arc::clone(store), link: None }),
-            Keeping::Objects { .. } => {
+        let store: Arc<dyn ParameterStore> = match &self.sim_store {
+            SimStore::Ideal(store) => {
+                Arc::new(LinkedStore { inner: Arc::clone(store), link: None })
+            }
+            SimStore::Objects { .. } => {
                 let rng = |of| self.seed.split(Stream::Platform, &[u64::MAX, of]).rng();
-                let (rng, fate) = (Box::new(rng(0)), Box::new(rng(1)));
-                let link = Arc::new(self.link(self.clock.clone(), rng, fate));
+                let (rng, fault_rng) = (Box::new(rng(0)), Box::new(rng(1)));
+                let link = Arc::new(self.link(self.clock.clone(), rng, fault_rng));
                 *self.driver.lock() = Some(Arc::clone(&link));
                 self.store(&link)
             }
@@ -100,19 +102,19 @@ impl Functions {
         &self,
         clock: VirtualClock,
         rng: Box<dyn Rng + Send + Sync>,
-        fate: Box<dyn Rng + Send + Sync>,
+        fault_rng: Box<dyn Rng + Send + Sync>,
     ) -> Link {
         let (profile, faults) = (Arc::clone(&self.profile), Arc::clone(&self.faults));
-        Link::new(clock, profile, faults, Arc::clone(&self.traffic), rng, fate)
+        Link::new(clock, profile, faults, Arc::clone(&self.rate_limiter), rng, fault_rng)
     }
 
     /// The store at the end of a connection.
     fn store(&self, link: &Arc<Link>) -> Arc<dyn ParameterStore> {
-        match &self.keeping {
-            Keeping::Ideal(store) => {
-                Arc::new(SimStore { inner: Arc::clone(store), link: Some(Arc::clone(link)) })
+        match &self.sim_store {
+            SimStore::Ideal(store) => {
+                Arc::new(LinkedStore { inner: Arc::clone(store), link: Some(Arc::clone(link)) })
             }
-            Keeping::Objects { objects, open } => {
+            SimStore::Objects { objects, open } => {
                 let objects = SimObjects {
                     inner: Arc::clone(objects),
                     link: Arc::clone(link),
@@ -137,14 +139,14 @@ impl Functions {
             Err(error) => return refused(error),
         };
         // What goes wrong is drawn apart, so that it leaves the chances of the rest as they are.
-        let (mut rng, mut fate) = (self.rng(invocation, 0), self.rng(invocation, 1));
+        let (mut rng, mut fault_rng) = (self.rng(invocation, 0), self.rng(invocation, 1));
         let most = self.profile.platform.limits.concurrency;
         let Some(_running) = Running::one_more(&self.running, most) else {
             let why = format!("{most} functions run already");
             return refused(Error::new(ErrorKind::Throttled, why));
         };
         let now = clock.now();
-        if self.faults.throttles(now, &mut fate) {
+        if self.faults.throttles(now, &mut fault_rng) {
             let why = "the platform asks for fewer invocations";
             return refused(Error::new(ErrorKind::Throttled, why));
         }
@@ -164,17 +166,17 @@ impl Functions {
             let error = Error::new(ErrorKind::Lost, what);
             Completion { billed: None, result: Err(error) }
         };
-        let loses_answer = self.faults.loses_answer(invocation, &mut fate);
-        if self.faults.loses(invocation, &mut fate) {
+        let loses_answer = self.faults.loses_answer(invocation, &mut fault_rng);
+        if self.faults.loses(invocation, &mut fault_rng) {
             clock.until(start.at + seconds(latency / 1e3)).await;
             return lost("the invocation is lost");
         }
         clock.until(start.at + seconds(latency / 1e3)).await;
 
         let started = clock.now();
-        let crash = self.faults.crash(invocation, started, &mut fate);
+        let crash = self.faults.crash(invocation, started, &mut fault_rng);
         let timeout = invocation.timeout.min(self.profile.platform.limits.timeout);
-        let link = Arc::new(self.link(clock.clone(), rng, fate));
+        let link = Arc::new(self.link(clock.clone(), rng, fault_rng));
         let slowdown = self.profile.cpu.slowdown(link.normal());
         let context = SimContext {
             store: self.store(&link),
@@ -182,7 +184,7 @@ impl Functions {
                 inner: Arc::clone(&self.data),
                 link: Some(Arc::clone(&link)),
             }),
-            jobs: Arc::clone(&shared.jobs),
+            task_pool: Arc::clone(&shared.task_pool),
             started,
             deadline: started + timeout,
             speed: self.speed(shared, memory_mb, slowdown),

@@ -18,7 +18,7 @@ use crate::clock::VirtualClock;
 use crate::context::{SimContext, Speed};
 use crate::fault::seconds;
 
-pub(super) struct Rented {
+pub(super) struct RentedMachine {
     pub(super) machine: Machine,
     store: Arc<dyn ParameterStore>,
     data: Arc<dyn DataSource>,
@@ -28,7 +28,7 @@ pub(super) struct Rented {
     paid: Mutex<Time>,
 }
 
-impl Rented {
+impl RentedMachine {
     pub(super) fn new(
         machine: Machine,
         store: Arc<dyn ParameterStore>,
@@ -56,7 +56,7 @@ impl Rented {
                 step,
             }),
             data: Arc::clone(&self.data),
-            jobs: Arc::clone(&shared.jobs),
+            task_pool: Arc::clone(&shared.task_pool),
             started,
             deadline: started + invocation.timeout,
             speed: Speed {

@@ -13,18 +13,18 @@ use siren_core::{
 use siren_hsp::{MemoryStore, kernel};
 
 use super::Measuring;
-use crate::jobs::panicked;
+use crate::task_pool::panicked;
 
 /// Batches of one size.
-pub(super) struct Bench {
+pub(super) struct BatchSet {
     pub(super) examples: u64,
     pub(super) batches: Vec<Vec<u8>>,
 }
 
 /// One measurement.
 pub(super) struct Block {
-    /// Which bench.
-    pub(super) bench: usize,
+    /// Which set of batches.
+    pub(super) batch_set: usize,
     /// Seconds of a step.
     pub(super) step_s: f64,
     /// Seconds of a pull and a push, for each entry that they touch.
@@ -34,8 +34,8 @@ pub(super) struct Block {
 /// What the threads share.
 pub(super) struct Pass<'a> {
     workload: &'a Arc<dyn Workload>,
-    benches: &'a [Bench],
-    how: Measuring,
+    batch_sets: &'a [BatchSet],
+    options: Measuring,
     store: MemoryStore,
 }
 
@@ -45,11 +45,11 @@ const UPDATES: u64 = 1 << 32;
 impl<'a> Pass<'a> {
     pub(super) fn new(
         workload: &'a Arc<dyn Workload>,
-        benches: &'a [Bench],
-        how: Measuring,
+        batch_sets: &'a [BatchSet],
+        options: Measuring,
     ) -> Result<Self> {
         let store = MemoryStore::initialised(&**workload, 0)?;
-        let shards = how.threads * turns(how);
+        let shards = options.threads * turns(options);
         let plan = EpochPlan {
             run: "measure".into(),
             epoch: 0,
@@ -68,22 +68,23 @@ impl<'a> Pass<'a> {
             compression: Compression::None,
         };
         at_once(store.open(&plan))?;
-        Ok(Self { workload, benches, how, store })
+        Ok(Self { workload, batch_sets, options, store })
     }
 
     /// Measures on one of the threads, which begin each block together.
     pub(super) fn measure(&self, thread: usize, barrier: &Barrier) -> Result<Vec<Block>> {
-        let turns = turns(self.how);
+        let turns = turns(self.options);
         let shards = thread * turns..(thread + 1) * turns;
         let mut states: Vec<State> =
             shards.map(|shard| State::new(shard, self.workload.dim())).collect();
         let mut blocks = Ok(Vec::new());
         // The first round warms caches and does not count.
-        for round in 0..=self.how.repeats {
-            for (bench, batches) in self.benches.iter().enumerate() {
+        for round in 0..=self.options.repeats {
+            for (batch_set, batches) in self.batch_sets.iter().enumerate() {
                 barrier.wait();
-                let block =
-                    catch_unwind(AssertUnwindSafe(|| self.block(&mut states, bench, batches)));
+                let block = catch_unwind(AssertUnwindSafe(|| {
+                    self.measure_block(&mut states, batch_set, batches)
+                }));
                 let block = block.unwrap_or_else(|payload| Err(panicked(&*payload)));
                 // Others wait at the barrier for one that failed, too.
                 match (&mut blocks, block) {
@@ -96,28 +97,34 @@ impl<'a> Pass<'a> {
         blocks
     }
 
-    fn block(&self, states: &mut [State], bench: usize, batches: &Bench) -> Result<Block> {
-        let watch = Watch::new(self.how.cpu_time);
-        let began = watch.read();
+    fn measure_block(
+        &self,
+        states: &mut [State],
+        batch_set: usize,
+        batches: &BatchSet,
+    ) -> Result<Block> {
+        let stopwatch = Stopwatch::new(self.options.cpu_time);
+        let began = stopwatch.read();
         let (mut steps, mut in_steps, mut in_store) = (0_u32, Duration::ZERO, Duration::ZERO);
         let mut entries = 0;
-        while steps == 0 || watch.read() < began + self.how.block {
+        while steps == 0 || stopwatch.read() < began + self.options.block {
             let turn = steps as usize % states.len();
             let state = &mut states[turn];
             let bytes = &batches.batches[steps as usize % batches.batches.len()];
             let batch = Batch::new(batches.examples as usize, bytes);
-            let pulling = watch.read();
+            let pulling = stopwatch.read();
             entries += at_once(self.store.pull(0, &mut state.replica, 0))?.copied;
-            let stepping = watch.read();
+            let stepping = stopwatch.read();
             let (loss, norm, sparse) = state.step(&**self.workload, &batch)?;
-            let pushing = watch.read();
+            let pushing = stopwatch.read();
             entries += self.push(state, loss, norm, sparse)?;
-            in_steps += watch.between(stepping, pushing);
-            in_store += watch.between(pulling, stepping) + watch.between(pushing, watch.read());
+            in_steps += stopwatch.between(stepping, pushing);
+            in_store +=
+                stopwatch.between(pulling, stepping) + stopwatch.between(pushing, stopwatch.read());
             steps += 1;
         }
         let step_s = in_steps.as_secs_f64() / f64::from(steps);
-        Ok(Block { bench, step_s, parameter_s: in_store.as_secs_f64() / entries.max(1) as f64 })
+        Ok(Block { batch_set, step_s, parameter_s: in_store.as_secs_f64() / entries.max(1) as f64 })
     }
 
     fn push(&self, state: &mut State, loss: f64, squared_norm: f64, sparse: bool) -> Result<usize> {
@@ -135,30 +142,30 @@ impl<'a> Pass<'a> {
 }
 
 /// Workers that take turns on a thread.
-fn turns(how: Measuring) -> usize {
-    how.workers.div_ceil(how.threads).max(1)
+fn turns(options: Measuring) -> usize {
+    options.workers.div_ceil(options.threads).max(1)
 }
 
 /// Real time, or a thread's CPU time, since it was made.
-pub(super) struct Watch {
+pub(super) struct Stopwatch {
     real: Instant,
     cpu: Option<ThreadTime>,
     /// What reading it takes.
     reading: Duration,
 }
 
-impl Watch {
+impl Stopwatch {
     #[expect(clippy::disallowed_methods, reason = "this measures the machine, for a file")]
     pub(super) fn new(cpu_time: bool) -> Self {
         let cpu = cpu_time.then(ThreadTime::now);
-        let mut watch = Self { real: Instant::now(), cpu, reading: Duration::ZERO };
+        let mut stopwatch = Self { real: Instant::now(), cpu, reading: Duration::ZERO };
         const READS: u32 = 64;
-        let began = watch.read();
+        let began = stopwatch.read();
         for _ in 0..READS {
-            std::hint::black_box(watch.read());
+            std::hint::black_box(stopwatch.read());
         }
-        watch.reading = (watch.read() - began) / (READS + 1);
-        watch
+        stopwatch.reading = (stopwatch.read() - began) / (READS + 1);
+        stopwatch
     }
 
     pub(super) fn read(&self) -> Duration {

@@ -37,7 +37,7 @@ fn busy() -> Arc<dyn Workload> {
     Arc::new(Busy(layout, Duration::from_micros(400), Duration::from_micros(20)))
 }
 
-const HOW: Measuring = Measuring {
+const OPTIONS: Measuring = Measuring {
     batch_size: 40,
     threads: 1,
     workers: 1,
@@ -46,21 +46,22 @@ const HOW: Measuring = Measuring {
     block: Duration::from_millis(3),
 };
 
-async fn measured(how: &Measuring, bytes: u8) -> Result<StepTime> {
+async fn measured(options: &Measuring, bytes: u8) -> Result<StepTime> {
     let data = MemorySource::new(vec![bytes; 400], 1).unwrap();
-    measure(busy(), &data, how).await
+    measure(busy(), &data, options).await
 }
 
 #[tokio::test]
 async fn a_line_is_found() {
-    let step = measured(&HOW, 0).await.unwrap();
+    let step = measured(&OPTIONS, 0).await.unwrap();
     step.check().unwrap();
     let batch = step.seconds_per_batch + 40.0 * step.seconds_per_example;
     // Other programs may slow this down, and nothing makes it faster.
     assert!(batch > 1.19e-3, "{step:?}");
     assert!(step.seconds_per_parameter > 0.0 && step.seconds_per_handover > 0.0, "{step:?}");
-    let cpu =
-        measured(&Measuring { threads: 3, workers: 7, cpu_time: true, ..HOW }, 0).await.unwrap();
+    let cpu = measured(&Measuring { threads: 3, workers: 7, cpu_time: true, ..OPTIONS }, 0)
+        .await
+        .unwrap();
     cpu.check().unwrap();
     assert!(cpu.seconds_per_batch + 40.0 * cpu.seconds_per_example > 0.0, "{cpu:?}");
 }
@@ -70,26 +71,26 @@ fn lines_go_through_the_last_point_and_have_no_negative_part() {
     let close = |(a, b): (f64, f64), (c, d): (f64, f64)| {
         assert!((a - c).abs() < 1e-9 && (b - d).abs() < 1e-9, "{a} {b} are not {c} {d}");
     };
-    close(line(&[(1.0, 3.0), (2.0, 5.0), (4.0, 9.0)]), (1.0, 2.0));
-    close(line(&[(1.0, 1.0), (2.0, 6.0), (4.0, 16.0)]), (0.0, 4.0));
-    close(line(&[(1.0, 4.0), (2.0, 3.5), (4.0, 2.0)]), (2.0, 0.0));
-    close(line(&[(1.0, 4.0)]), (0.0, 4.0));
+    close(fit_line(&[(1.0, 3.0), (2.0, 5.0), (4.0, 9.0)]), (1.0, 2.0));
+    close(fit_line(&[(1.0, 1.0), (2.0, 6.0), (4.0, 16.0)]), (0.0, 4.0));
+    close(fit_line(&[(1.0, 4.0), (2.0, 3.5), (4.0, 2.0)]), (2.0, 0.0));
+    close(fit_line(&[(1.0, 4.0)]), (0.0, 4.0));
 }
 
 #[tokio::test]
 async fn bad_input_is_named() {
     let cases = [
-        ("batch size", Measuring { batch_size: 0, ..HOW }),
-        ("batch size", Measuring { batch_size: 401, ..HOW }),
-        ("threads", Measuring { threads: 0, ..HOW }),
-        ("repeats", Measuring { repeats: 0, ..HOW }),
+        ("batch size", Measuring { batch_size: 0, ..OPTIONS }),
+        ("batch size", Measuring { batch_size: 401, ..OPTIONS }),
+        ("threads", Measuring { threads: 0, ..OPTIONS }),
+        ("repeats", Measuring { repeats: 0, ..OPTIONS }),
     ];
     for (name, bad) in cases {
         let error = measured(&bad, 0).await.unwrap_err();
         assert!(error.message().contains(name), "{error}");
     }
-    let error = measured(&Measuring { threads: 2, ..HOW }, 1).await.unwrap_err();
+    let error = measured(&Measuring { threads: 2, ..OPTIONS }, 1).await.unwrap_err();
     assert!(error.message().contains("this batch is bad"), "{error}");
     // Dropped before it is done, it leaves the caller alone.
-    drop(measured(&HOW, 0).now_or_never());
+    drop(measured(&OPTIONS, 0).now_or_never());
 }

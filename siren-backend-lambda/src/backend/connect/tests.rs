@@ -15,7 +15,8 @@ async fn connected(bucket: &str, function: &str, described: &str) -> Result<Plat
         }
     })
     .await;
-    let settings = Settings::new(config(&endpoint), "f", "bucket", "run", "data", &workload());
+    let settings =
+        LambdaSettings::new(config(&endpoint), "f", "bucket", "run", "data", &workload());
     connect(&settings, WallClock::new()).await.map(|found| found.platform)
 }
 

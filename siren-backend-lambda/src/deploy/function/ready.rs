@@ -18,16 +18,16 @@ const WAIT: Duration = Duration::from_secs(180);
 /// Waits until a new function can be invoked.
 pub(super) async fn active(lambda: &Client, name: &str) -> Result<()> {
     let waiter = lambda.wait_until_function_active_v2().function_name(name);
-    waiter.wait(WAIT).await.map(drop).map_err(|error| late(name, error))
+    waiter.wait(WAIT).await.map(drop).map_err(|error| not_ready(name, error))
 }
 
 /// Waits until a change has been made.
 pub(super) async fn updated(lambda: &Client, name: &str) -> Result<()> {
     let waiter = lambda.wait_until_function_updated_v2().function_name(name);
-    waiter.wait(WAIT).await.map(drop).map_err(|error| late(name, error))
+    waiter.wait(WAIT).await.map(drop).map_err(|error| not_ready(name, error))
 }
 
-fn late(name: &str, error: impl StdError + Send + Sync + 'static) -> Error {
+fn not_ready(name: &str, error: impl StdError + Send + Sync + 'static) -> Error {
     let says = format!(
         "the function {name} is not ready: look at its state in the console of Lambda, and set up again"
     );
@@ -35,12 +35,12 @@ fn late(name: &str, error: impl StdError + Send + Sync + 'static) -> Error {
 }
 
 /// Whether Lambda refuses a role only because it is new: IAM tells all of AWS within seconds.
-pub(super) fn young<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+pub(super) fn is_new_role<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     let message = error.as_service_error().and_then(ProvideErrorMetadata::message);
-    is_young(code(error), message.unwrap_or_default())
+    says_new_role(code(error), message.unwrap_or_default())
 }
 
-fn is_young(code: &str, message: &str) -> bool {
+fn says_new_role(code: &str, message: &str) -> bool {
     code == "InvalidParameterValueException"
         && [
             "cannot be assumed by Lambda",
@@ -58,8 +58,11 @@ mod tests {
     #[test]
     fn only_a_new_role_is_waited_for() {
         let code = "InvalidParameterValueException";
-        assert!(is_young(code, "The role defined for the function cannot be assumed by Lambda."));
-        assert!(!is_young(code, "Unzipped size must be smaller than 262144000 bytes"));
-        assert!(!is_young("AccessDeniedException", "cannot be assumed by Lambda"));
+        assert!(says_new_role(
+            code,
+            "The role defined for the function cannot be assumed by Lambda."
+        ));
+        assert!(!says_new_role(code, "Unzipped size must be smaller than 262144000 bytes"));
+        assert!(!says_new_role("AccessDeniedException", "cannot be assumed by Lambda"));
     }
 }

@@ -2,7 +2,7 @@
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::Credentials;
-use siren_backend_lambda::deploy::{Architecture, Artefact, Deployment, Settings};
+use siren_backend_lambda::deploy::{Architecture, Artefact, DeploySettings, Deployment};
 
 /// An account of its own for a test: the emulator takes twelve digits of an access key as one. The process
 /// is in it, so that a second run on the same server begins with nothing.
@@ -31,13 +31,13 @@ impl Account {
         Self { config, id }
     }
 
-    pub(super) async fn open(&self, settings: Settings) -> Deployment {
+    pub(super) async fn open(&self, settings: DeploySettings) -> Deployment {
         Deployment::open(&self.config, settings).await.unwrap()
     }
 
     /// A deployment of this name.
     pub(super) async fn named(&self, name: &str) -> Deployment {
-        self.open(Settings { name: name.into(), ..Settings::default() }).await
+        self.open(DeploySettings { name: name.into(), ..DeploySettings::default() }).await
     }
 
     pub(super) fn s3(&self) -> aws_sdk_s3::Client {

@@ -1,6 +1,6 @@
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
-use siren_backend_lambda::deploy::{Removal, Resource, Settings};
+use siren_backend_lambda::deploy::{DeploySettings, Removal, Resource};
 
 use super::clients::{Account, code};
 
@@ -99,8 +99,10 @@ async fn deployments_live_beside_each_other() {
 #[tokio::test]
 async fn kept_data_are_found_again() {
     let account = Account::new(24).await;
-    let settings =
-        Settings { bucket: Some(format!("siren-kept-{}", account.id)), ..Settings::default() };
+    let settings = DeploySettings {
+        bucket: Some(format!("siren-kept-{}", account.id)),
+        ..DeploySettings::default()
+    };
     let named = account.open(settings.clone()).await;
     named.up(&code(1)).await.unwrap();
     // The bucket need not be named again, as long as the role is there.

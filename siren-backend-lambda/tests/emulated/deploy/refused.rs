@@ -1,6 +1,6 @@
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{FunctionCode, Runtime};
-use siren_backend_lambda::deploy::{Removal, Resource, Settings};
+use siren_backend_lambda::deploy::{DeploySettings, Removal, Resource};
 use siren_core::ErrorKind;
 
 use super::clients::{Account, code};
@@ -71,8 +71,11 @@ async fn a_foreign_log_group_is_left_alone() {
 async fn a_part_of_another_deployment_is_refused() {
     let account = Account::new(44).await;
     let bucket = account.named("siren").await.up(&code(1)).await.unwrap().names.bucket;
-    let settings =
-        Settings { name: "siren-two".into(), bucket: Some(bucket), ..Settings::default() };
+    let settings = DeploySettings {
+        name: "siren-two".into(),
+        bucket: Some(bucket),
+        ..DeploySettings::default()
+    };
     let error = account.open(settings).await.up(&code(1)).await.unwrap_err();
     assert!(error.message().contains("siren-deployment=siren-two"), "{error}");
 }
@@ -81,7 +84,7 @@ async fn a_part_of_another_deployment_is_refused() {
 async fn another_bucket_than_the_deployments_is_refused() {
     let account = Account::new(45).await;
     let before = account.named("siren").await.up(&code(1)).await.unwrap().names.bucket;
-    let settings = Settings { bucket: Some("another".into()), ..Settings::default() };
+    let settings = DeploySettings { bucket: Some("another".into()), ..DeploySettings::default() };
     let error = account.open(settings).await.up(&code(1)).await.unwrap_err();
     let says = format!("has the bucket {before}, not another");
     assert!(error.message().contains(&says), "{error}");
@@ -91,7 +94,7 @@ async fn another_bucket_than_the_deployments_is_refused() {
 async fn a_bucket_of_another_account_is_refused() {
     let (one, two) = (Account::new(46).await, Account::new(47).await);
     let bucket = one.named("siren").await.up(&code(1)).await.unwrap().names.bucket;
-    let settings = Settings { bucket: Some(bucket), ..Settings::default() };
+    let settings = DeploySettings { bucket: Some(bucket), ..DeploySettings::default() };
     let error = two.open(settings).await.up(&code(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
     assert!(error.message().contains("another account"), "{error}");
@@ -103,7 +106,7 @@ async fn a_bucket_in_another_region_is_refused() {
     let home = Account::new(48).await;
     let bucket = home.named("siren").await.up(&code(1)).await.unwrap().names.bucket;
     let away = Account::in_region(48, "eu-west-1").await;
-    let settings = Settings { bucket: Some(bucket), ..Settings::default() };
+    let settings = DeploySettings { bucket: Some(bucket), ..DeploySettings::default() };
     let error = away.open(settings).await.up(&code(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
     assert!(error.message().contains("the bucket is in another region"), "{error}");

@@ -1,6 +1,6 @@
 use aws_sdk_s3::types::ObjectOwnership;
 use serde_json::Value;
-use siren_backend_lambda::deploy::{Settings, Step};
+use siren_backend_lambda::deploy::{DeploySettings, Step};
 
 use super::clients::{Account, code};
 
@@ -76,7 +76,7 @@ async fn versions_of_other_sizes_are_not_undone() {
 async fn versions_of_earlier_code_are_removed_unless_somebody_named_them() {
     let account = Account::new(9).await;
     let deployment = account.named("siren").await;
-    let refused = deployment.clean().await.unwrap_err();
+    let refused = deployment.prune().await.unwrap_err();
     assert!(refused.message().contains("no function siren"), "{}", refused.chain());
     let publish = async |number: u8, alias: &str| {
         deployment.up(&code(number)).await.unwrap();
@@ -88,19 +88,19 @@ async fn versions_of_earlier_code_are_removed_unless_somebody_named_them() {
     publish(1, "m512-t120-0123abcd").await;
     publish(2, "live").await;
     publish(3, "m512-t120-89abcdef").await;
-    assert_eq!(deployment.clean().await.unwrap(), (1, 1));
+    assert_eq!(deployment.prune().await.unwrap(), (1, 1));
     let function = deployment.status().await.unwrap().function.unwrap();
     let mut left: Vec<_> = function.aliases.iter().map(|alias| alias.name.as_str()).collect();
     left.sort_unstable();
     assert_eq!(left, ["live", "m512-t120-89abcdef"]);
     assert_eq!(function.versions.len(), 2);
-    assert_eq!(deployment.clean().await.unwrap(), (0, 0));
+    assert_eq!(deployment.prune().await.unwrap(), (0, 0));
 }
 
 #[tokio::test]
 async fn the_bucket_is_private_and_runs_expire() {
     let account = Account::new(4).await;
-    let settings = Settings { expire_days: 9, ..Settings::default() };
+    let settings = DeploySettings { expire_days: 9, ..DeploySettings::default() };
     let done = account.open(settings).await.up(&code(1)).await.unwrap();
     let (s3, bucket) = (account.s3(), done.names.bucket);
 

@@ -20,7 +20,7 @@ const WORTH_A_THREAD: Duration = Duration::from_micros(30);
 type Key = (Time, u64);
 
 /// The threads of a simulation: the caller's, and as many more as it was given.
-pub(crate) struct Jobs {
+pub(crate) struct TaskPool {
     shared: Arc<Shared>,
     helpers: bool,
 }
@@ -48,13 +48,13 @@ struct Queue {
 
 type Outcome = std::result::Result<(), Box<dyn Any + Send>>;
 
-impl Jobs {
+impl TaskPool {
     /// The caller's thread and `threads - 1` more.
     pub(crate) fn new(threads: usize) -> Result<Self> {
         // Dropping it ends those that have started.
-        let jobs = Self { shared: Arc::default(), helpers: threads > 1 };
+        let pool = Self { shared: Arc::default(), helpers: threads > 1 };
         for index in 1..threads {
-            let shared = Arc::clone(&jobs.shared);
+            let shared = Arc::clone(&pool.shared);
             std::thread::Builder::new()
                 .name(format!("siren-sim-{index}"))
                 .spawn(move || shared.help())
@@ -66,11 +66,11 @@ impl Jobs {
                     .with_source(error)
                 })?;
         }
-        Ok(jobs)
+        Ok(pool)
     }
 
     /// Hands in a task whose result is needed at `time`.
-    pub(crate) fn submit(&self, time: Time, task: ComputeTask) -> Job {
+    pub(crate) fn submit(&self, time: Time, task: ComputeTask) -> SubmittedTask {
         let mut queue = self.shared.queue.lock();
         queue.sequence += 1;
         let key = (time, queue.sequence);
@@ -80,11 +80,11 @@ impl Jobs {
         if wake {
             self.shared.more.notify_one();
         }
-        Job { shared: Arc::clone(&self.shared), key, open: true }
+        SubmittedTask { shared: Arc::clone(&self.shared), key, open: true }
     }
 }
 
-impl Drop for Jobs {
+impl Drop for TaskPool {
     fn drop(&mut self) {
         self.shared.queue.lock().closed = true;
         self.shared.more.notify_all();
@@ -92,13 +92,13 @@ impl Drop for Jobs {
 }
 
 /// A task that was handed in. Dropping it forgets one that nobody has begun.
-pub(crate) struct Job {
+pub(crate) struct SubmittedTask {
     shared: Arc<Shared>,
     key: Key,
     open: bool,
 }
 
-impl Job {
+impl SubmittedTask {
     /// Sees to it that the task is done.
     pub(crate) fn finish(mut self) -> Result<()> {
         self.open = false;
@@ -125,7 +125,7 @@ impl Job {
     }
 }
 
-impl Drop for Job {
+impl Drop for SubmittedTask {
     fn drop(&mut self) {
         if self.open {
             let mut queue = self.shared.queue.lock();
@@ -205,9 +205,9 @@ mod tests {
     #[test]
     fn every_task_is_done_once_whatever_the_threads() {
         for threads in [1, 2, 5] {
-            let jobs = Jobs::new(threads).unwrap();
+            let pool = TaskPool::new(threads).unwrap();
             let sum = Arc::new(AtomicU64::new(0));
-            let handed: Vec<Job> = (0..200_u64)
+            let handed: Vec<SubmittedTask> = (0..200_u64)
                 .map(|i| {
                     let sum = Arc::clone(&sum);
                     let time = Time::new(Duration::from_secs(i % 17));
@@ -218,28 +218,28 @@ mod tests {
                         );
                         sum.fetch_add(i, Ordering::Relaxed);
                     };
-                    jobs.submit(time, Box::new(work))
+                    pool.submit(time, Box::new(work))
                 })
                 .collect();
-            for job in handed {
-                job.finish().unwrap();
+            for task in handed {
+                task.finish().unwrap();
             }
             assert_eq!(sum.load(Ordering::Relaxed), 199 * 100);
-            let queue = jobs.shared.queue.lock();
+            let queue = pool.shared.queue.lock();
             assert!(queue.waiting.is_empty() && queue.running.is_empty());
         }
     }
 
     #[test]
     fn a_panic_is_an_error_and_a_dropped_task_is_forgotten() {
-        let jobs = Jobs::new(1).unwrap();
+        let pool = TaskPool::new(1).unwrap();
         let ran = Arc::new(AtomicU64::new(0));
         let runs = Arc::clone(&ran);
         let task = Box::new(move || {
             runs.fetch_add(1, Ordering::Relaxed);
         });
-        let forgotten = jobs.submit(Time::ORIGIN, task);
-        let fails = jobs.submit(Time::ORIGIN, Box::new(|| panic!("as it should")));
+        let forgotten = pool.submit(Time::ORIGIN, task);
+        let fails = pool.submit(Time::ORIGIN, Box::new(|| panic!("as it should")));
         drop(forgotten);
         let error = fails.finish().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Worker);

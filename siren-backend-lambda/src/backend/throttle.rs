@@ -6,22 +6,22 @@ use parking_lot::Mutex;
 use siren_core::Time;
 
 /// The first gap between two launches after a refusal, and the least one.
-const FIRST: Duration = Duration::from_millis(10);
+const MIN_GAP: Duration = Duration::from_millis(10);
 
 /// The largest gap.
-const LONGEST: Duration = Duration::from_secs(1);
+const MAX_GAP: Duration = Duration::from_secs(1);
 
-/// The first delay before a refused launch is tried again; it doubles up to [`SLOWEST`].
-const DELAY: Duration = Duration::from_millis(100);
+/// The first delay before a refused launch is tried again; it doubles up to [`MAX_DELAY`].
+const FIRST_DELAY: Duration = Duration::from_millis(100);
 
 /// The longest delay before a refused launch is tried again.
-const SLOWEST: Duration = Duration::from_secs(10);
+const MAX_DELAY: Duration = Duration::from_secs(10);
 
 /// Spaces the launches of all invocations. Nothing is spaced until the platform refuses one; refusals
 /// that come together count once, each doubles the gap, and each answer, which makes room for another
 /// invocation, halves it.
 #[derive(Debug, Default)]
-pub(super) struct Pace(Mutex<State>);
+pub(super) struct LaunchThrottle(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -34,9 +34,9 @@ struct State {
     grown: Option<Time>,
 }
 
-impl Pace {
+impl LaunchThrottle {
     /// When the caller may launch; nobody else may at that moment, if there is a gap.
-    pub(super) fn turn(&self, now: Time) -> Time {
+    pub(super) fn next_launch(&self, now: Time) -> Time {
         let state = &mut *self.0.lock();
         state.now = state.now.max(now);
         let turn = now.max(state.next);
@@ -47,10 +47,10 @@ impl Pace {
     /// The platform refused a launch.
     pub(super) fn refused(&self, now: Time) {
         let state = &mut *self.0.lock();
-        if state.grown.is_some_and(|grown| now.since(grown) < state.gap.max(FIRST)) {
+        if state.grown.is_some_and(|grown| now.since(grown) < state.gap.max(MIN_GAP)) {
             return;
         }
-        state.gap = (state.gap * 2).clamp(FIRST, LONGEST);
+        state.gap = (state.gap * 2).clamp(MIN_GAP, MAX_GAP);
         state.grown = Some(now);
         state.next = state.next.max(now + state.gap);
     }
@@ -60,7 +60,7 @@ impl Pace {
         let state = &mut *self.0.lock();
         let before = state.gap;
         state.gap = match state.gap / 2 {
-            gap if gap < FIRST => Duration::ZERO,
+            gap if gap < MIN_GAP => Duration::ZERO,
             gap => gap,
         };
         // Turns that were given out at the larger gap lie too far ahead: what follows comes sooner.
@@ -75,7 +75,7 @@ impl Pace {
 /// How long a launch waits that was refused so many times: a random share, of `random` in all of 64
 /// bits, of a delay that doubles.
 pub(super) fn delay(refusals: u32, random: u64) -> Duration {
-    let most = DELAY.saturating_mul(1 << refusals.saturating_sub(1).min(16)).min(SLOWEST);
+    let most = FIRST_DELAY.saturating_mul(1 << refusals.saturating_sub(1).min(16)).min(MAX_DELAY);
     let share = random as f64 / u64::MAX as f64;
     most.mul_f64(0.5 + 0.5 * share)
 }
@@ -90,51 +90,51 @@ mod tests {
 
     #[test]
     fn nothing_is_spaced_until_a_refusal() {
-        let pace = Pace::default();
+        let throttle = LaunchThrottle::default();
         for _ in 0..1_000 {
-            assert_eq!(pace.turn(at(5)), at(5));
+            assert_eq!(throttle.next_launch(at(5)), at(5));
         }
     }
 
     #[test]
     fn refusals_that_come_together_count_once() {
-        let pace = Pace::default();
+        let throttle = LaunchThrottle::default();
         for _ in 0..200 {
-            pace.refused(at(100));
+            throttle.refused(at(100));
         }
-        assert_eq!(pace.turn(at(100)), at(110));
-        assert_eq!(pace.turn(at(100)), at(120));
+        assert_eq!(throttle.next_launch(at(100)), at(110));
+        assert_eq!(throttle.next_launch(at(100)), at(120));
     }
 
     #[test]
     fn refusals_that_go_on_slow_the_launch_down_to_one_a_second() {
-        let pace = Pace::default();
+        let throttle = LaunchThrottle::default();
         for second in 0..20 {
-            pace.refused(at(second * 2_000));
+            throttle.refused(at(second * 2_000));
         }
-        let first = pace.turn(at(100_000));
-        assert_eq!(pace.turn(at(100_000)) - first, LONGEST);
+        let first = throttle.next_launch(at(100_000));
+        assert_eq!(throttle.next_launch(at(100_000)) - first, MAX_GAP);
     }
 
     #[test]
     fn answers_bring_the_full_speed_back() {
-        let pace = Pace::default();
+        let throttle = LaunchThrottle::default();
         for second in 0..4 {
-            pace.refused(at(second * 1_000));
+            throttle.refused(at(second * 1_000));
         }
         for _ in 0..4 {
-            pace.answered();
+            throttle.answered();
         }
-        let turn = pace.turn(at(10_000));
-        assert_eq!(pace.turn(at(10_000)), turn);
+        let turn = throttle.next_launch(at(10_000));
+        assert_eq!(throttle.next_launch(at(10_000)), turn);
     }
 
     #[test]
     fn delays_grow_and_differ() {
-        assert_eq!(delay(1, 0), DELAY / 2);
-        assert_eq!(delay(1, u64::MAX), DELAY);
-        assert_eq!(delay(3, u64::MAX), DELAY * 4);
-        assert_eq!(delay(u32::MAX, u64::MAX), SLOWEST);
+        assert_eq!(delay(1, 0), FIRST_DELAY / 2);
+        assert_eq!(delay(1, u64::MAX), FIRST_DELAY);
+        assert_eq!(delay(3, u64::MAX), FIRST_DELAY * 4);
+        assert_eq!(delay(u32::MAX, u64::MAX), MAX_DELAY);
         assert!(delay(2, 1 << 62) < delay(2, 1 << 63));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_lambda::Client;
 use siren_core::Result;
 
-use super::super::answer::unless;
+use super::super::answer::unless_absent;
 use super::super::names::Names;
 use super::super::{Architecture, FunctionAlias, FunctionStatus, FunctionVersion};
 use crate::aws;
@@ -24,11 +24,14 @@ pub(in crate::deploy) struct Function {
     pub(super) timeout: Duration,
 }
 
-pub(in crate::deploy) async fn look(lambda: &Client, names: &Names) -> Result<Option<Function>> {
+pub(in crate::deploy) async fn describe(
+    lambda: &Client,
+    names: &Names,
+) -> Result<Option<Function>> {
     let name = &names.function;
     let answer = lambda.get_function().function_name(name).send().await;
     let what = format!("looking for the function {name}");
-    let Some(answer) = unless(answer, &["ResourceNotFoundException"], &what)? else {
+    let Some(answer) = unless_absent(answer, &["ResourceNotFoundException"], &what)? else {
         return Ok(None);
     };
     let tags = answer.tags.unwrap_or_default();
@@ -49,7 +52,7 @@ pub(in crate::deploy) async fn look(lambda: &Client, names: &Names) -> Result<Op
 }
 
 /// The function with its versions and aliases.
-pub(in crate::deploy) async fn describe(
+pub(in crate::deploy) async fn status(
     lambda: &Client,
     name: &str,
     function: Function,
