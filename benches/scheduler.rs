@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use siren_core::{Allocation, Scheduler, Seed};
-use siren_drl::agent::{Settings, Training};
-use siren_drl::{Environment, JobModel, Planner, Step, Task, Vector};
+use siren_drl::agent::{Training, TrainingSettings};
+use siren_drl::{Environment, JobModel, Planner, SchedulingTask, Step, VectorEnvironment};
 
 /// burn allocates tensors in every step, and this allocator keeps them at hand.
 #[global_allocator]
@@ -17,15 +17,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ALLOCATION: Allocation = Allocation { workers: 300, memory_mb: 3_008 };
 
-fn task() -> Arc<Task> {
+fn task() -> Arc<SchedulingTask> {
     let model = JobModel::named("seed").expect("a profile that comes with the crate");
-    Arc::new(Task::new(model, 200.0).expect("a budget"))
+    Arc::new(SchedulingTask::new(model, 200.0).expect("a budget"))
 }
 
 fn steps(c: &mut Criterion) {
     let mut group = c.benchmark_group("environment");
     for count in [1, 256] {
-        let mut vector = Vector::new(&[task()], count, 0, Seed::new(1)).expect("a task");
+        let mut vector = VectorEnvironment::new(&[task()], count, 0, Seed::new(1)).expect("a task");
         let actions = vec![ALLOCATION; count];
         let mut steps = vec![Step::default(); count];
         group.throughput(Throughput::Elements(count as u64));
@@ -40,9 +40,11 @@ fn steps(c: &mut Criterion) {
 fn learning(c: &mut Criterion) {
     let mut group = c.benchmark_group("training");
     group.sample_size(10);
-    for (name, settings) in [("ppo", Settings::ppo()), ("reinforce", Settings::reinforce())] {
+    for (name, settings) in
+        [("ppo", TrainingSettings::ppo()), ("reinforce", TrainingSettings::reinforce())]
+    {
         let every = settings.evaluate_every;
-        let settings = Settings { steps: u64::MAX, ..settings };
+        let settings = TrainingSettings { steps: u64::MAX, ..settings };
         let mut training = Training::new(&[task()], settings, Seed::new(1)).expect("a task");
         let mut part = || {
             let before = training.steps();
@@ -63,7 +65,8 @@ fn learning(c: &mut Criterion) {
 fn decisions(c: &mut Criterion) {
     let task = task();
     let job = task.as_job();
-    let settings = Settings { steps: 1_536, evaluate_episodes: 1, ..Settings::ppo() };
+    let settings =
+        TrainingSettings { steps: 1_536, evaluate_episodes: 1, ..TrainingSettings::ppo() };
     let mut training = Training::new(&[Arc::clone(&task)], settings, Seed::new(1)).expect("a task");
     training.run().expect("finite weights");
     let agent = training.agent().expect("finite weights");

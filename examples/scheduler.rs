@@ -11,8 +11,8 @@ use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use siren_core::{Platform, Result, Seed, file};
-use siren_drl::agent::Settings;
-use siren_drl::{Bounds, JobModel, PROFILES, Static, Task};
+use siren_drl::agent::TrainingSettings;
+use siren_drl::{Bounds, JobModel, PROFILES, SchedulingTask, StaticAllocation};
 use siren_examples::contest::learning::{self, Lesson, Pupil, SeedRow, Summary, Timing};
 use siren_examples::contest::unseen::{self, Stranger};
 use siren_examples::contest::{Budget, Terms, baselines, figures, table};
@@ -104,10 +104,10 @@ impl Command {
     }
 
     /// How agents are trained: from scratch, warm-started, or both.
-    fn settings(&self) -> Vec<Settings> {
+    fn settings(&self) -> Vec<TrainingSettings> {
         let mut settings = match self.algorithm {
-            Algorithm::Ppo => Settings::ppo(),
-            Algorithm::Reinforce => Settings::reinforce(),
+            Algorithm::Ppo => TrainingSettings::ppo(),
+            Algorithm::Reinforce => TrainingSettings::reinforce(),
         };
         if self.quick {
             settings.steps = 200_000;
@@ -115,7 +115,7 @@ impl Command {
             settings.evaluate_every = 8;
         }
         settings.steps = self.steps.unwrap_or(settings.steps);
-        let warm = Settings { warm_start: IMITATED, ..settings };
+        let warm = TrainingSettings { warm_start: IMITATED, ..settings };
         match (self.warm_start, self.quick) {
             (true, _) => vec![warm],
             (false, true) => vec![settings],
@@ -146,7 +146,7 @@ impl Command {
             model.platform = Platform::aws_lambda();
         }
         model.check()?;
-        let mut task = Task::new(model.clone(), 0.0)?;
+        let mut task = SchedulingTask::new(model.clone(), 0.0)?;
         task.target_loss = self.target.unwrap_or(task.target_loss);
         task.check()?;
         Ok(Terms {
@@ -170,7 +170,7 @@ struct Results<'a> {
     grid_memory_mb: u32,
     episodes: u64,
     budgets: &'a [Budget],
-    settings: Vec<Settings>,
+    settings: Vec<TrainingSettings>,
     /// From scratch.
     seeds: Vec<SeedRow>,
     seeds_warm: Vec<SeedRow>,
@@ -183,7 +183,7 @@ struct Results<'a> {
 
 /// Everything that was found.
 struct Found {
-    curve: Vec<Static>,
+    curve: Vec<StaticAllocation>,
     budgets: Vec<Budget>,
     pupils: Vec<Pupil>,
     summaries: Vec<Summary>,
@@ -218,7 +218,7 @@ fn compare(command: &Command) -> Result<()> {
     found.write(command, &terms)?;
     if !command.quick {
         eprintln!("one agent for jobs that it has not seen");
-        let settings = *command.settings().first().unwrap_or(&Settings::ppo());
+        let settings = *command.settings().first().unwrap_or(&TrainingSettings::ppo());
         match unseen::measure(&terms, settings) {
             Ok((agent, unseen)) => {
                 agent.save(command.out.join("agent"))?;
@@ -395,7 +395,7 @@ fn about(command: &Command, terms: &Terms) -> String {
 }
 
 /// The grid search in a few numbers.
-fn summary(curve: &[Static], memory_mb: u32) -> String {
+fn summary(curve: &[StaticAllocation], memory_mb: u32) -> String {
     let mut text = format!("Grid search over functions of {memory_mb} MB, in expectation:");
     for functions in [1, 10, 138, 482, 828, 3_000] {
         if let Some(run) = curve.iter().find(|run| run.allocation.workers == functions) {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use siren_core::{Allocation, Result, Scheduler, Seed};
-use siren_drl::{Episode, JobModel, Optimum, Score, Static, Task, play};
+use siren_drl::{Episode, JobModel, Optimum, SchedulingTask, Score, StaticAllocation, play};
 
 /// The share of episodes that a scheduler which is of use has to bring home.
 pub const ENOUGH: f64 = 0.95;
@@ -23,7 +23,7 @@ pub struct Terms {
     /// How the job behaves.
     pub model: JobModel,
     /// The job with the first budget.
-    pub task: Task,
+    pub task: SchedulingTask,
     /// The memory of the grid search over the number of functions.
     pub grid_memory_mb: u32,
     /// Episodes that a scheduler is judged by.
@@ -34,7 +34,7 @@ pub struct Terms {
 
 impl Terms {
     /// The job within a budget.
-    pub fn task(&self, budget_usd: f64) -> Arc<Task> {
+    pub fn task(&self, budget_usd: f64) -> Arc<SchedulingTask> {
         Arc::new(self.task.with_budget(budget_usd))
     }
 
@@ -63,7 +63,11 @@ impl Terms {
     /// # Errors
     ///
     /// Those of the scheduler.
-    pub fn judge(&self, task: &Arc<Task>, scheduler: &mut dyn Scheduler) -> Result<Vec<Episode>> {
+    pub fn judge(
+        &self,
+        task: &Arc<SchedulingTask>,
+        scheduler: &mut dyn Scheduler,
+    ) -> Result<Vec<Episode>> {
         let seed = |episode| self.judged().child(episode);
         (0..self.episodes).map(|episode| play(scheduler, task, seed(episode))).collect()
     }
@@ -145,7 +149,7 @@ pub struct Budget {
     pub optimum: Option<Entry>,
     /// The grid search.
     #[serde(skip)]
-    pub curve: Vec<Static>,
+    pub curve: Vec<StaticAllocation>,
 }
 
 impl Budget {

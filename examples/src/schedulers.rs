@@ -154,7 +154,7 @@ impl Belief {
             Kind::Planner => {
                 let model = self.model(flags, config, parameters, train).await?;
                 let bounds = bounds(flags, platform, &model)?;
-                Ok(Box::new(Adaptive::planner(model).within(bounds)))
+                Ok(Box::new(Adaptive::planner(model).with_bounds(bounds)))
             }
             Kind::Agent(file) => {
                 if config.stop.budget.is_none() {
@@ -167,13 +167,13 @@ impl Belief {
                 let model = self.model(flags, config, parameters, train).await?;
                 let bounds = bounds(flags, platform, &model)?;
                 let led = Adaptive::new(model, move |belief, bounds| {
-                    let learned = agent.with_belief(belief);
+                    let learned = agent.scheduler_with_belief(belief);
                     Box::new(match bounds {
-                        Some(bounds) => learned.within(bounds),
+                        Some(bounds) => learned.with_bounds(bounds),
                         None => learned,
                     })
                 });
-                Ok(Box::new(led.within(bounds)))
+                Ok(Box::new(led.with_bounds(bounds)))
             }
         }
     }

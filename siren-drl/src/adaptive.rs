@@ -6,13 +6,13 @@ use siren_core::{Allocation, Job, Observation, Outcome, Result, Scheduler, Usd};
 use siren_hsp::EpochRecord;
 
 use crate::belief::Belief;
-use crate::fit::Fit;
+use crate::fit::FittedModel;
 use crate::history::{RunHistory, observed};
 use crate::model::{Dynamics, JobModel};
 use crate::optimum::minimum_cost;
 use crate::planner::Planner;
 use crate::state::State;
-use crate::task::{Bounds, Reward, Task};
+use crate::task::{Bounds, Reward, SchedulingTask};
 
 /// The least cost as a share of the budget, where a prediction says that the budget does not suffice.
 const SUFFICES: f64 = 0.8;
@@ -22,10 +22,11 @@ const SUFFICES: f64 = 0.8;
 /// ([`JobModel::fit_from`]).
 ///
 /// The loss before the first epoch is observed, and the target is the job's: the curve between them is the
-/// prediction's guess ([`JobModel::aiming`]), falling in half of the epochs that the job may take. Times and
-/// money are fitted after each of the first epochs and then ever more seldom; progress is what the planner's
-/// [`Belief`] corrects by itself. A prediction by which the budget does not suffice is not believed: with it
-/// the first epoch would run as cheaply as can be, which may take as long as all others together.
+/// prediction's guess ([`JobModel::with_target`]), falling in half of the epochs that the job may take. Times
+/// and money are fitted after each of the first epochs and then ever more seldom; progress is what the
+/// planner's [`Belief`] corrects by itself. A prediction by which the budget does not suffice is not
+/// believed: with it the first epoch would run as cheaply as can be, which may take as long as all others
+/// together.
 pub struct Adaptive {
     prior: JobModel,
     bounds: Option<Bounds>,
@@ -38,8 +39,8 @@ pub struct Adaptive {
     epochs: Vec<EpochRecord>,
     /// What was observed, before each epoch.
     seen: Vec<State>,
-    /// Fit again when there are so many epochs.
-    again: usize,
+    /// The number of epochs at which the model is fitted next.
+    refit_at: usize,
 }
 
 /// Makes a scheduler that goes by a belief, within bounds.
@@ -60,7 +61,7 @@ impl Adaptive {
         Self::new(prior, |belief, bounds| {
             let planner = Planner::with_belief(belief);
             Box::new(match bounds {
-                Some(bounds) => planner.within(bounds),
+                Some(bounds) => planner.with_bounds(bounds),
                 None => planner,
             })
         })
@@ -83,13 +84,13 @@ impl Adaptive {
             initial: f64::NAN,
             epochs: Vec::new(),
             seen: Vec::new(),
-            again: 1,
+            refit_at: 1,
         }
     }
 
     /// Keeps within these bounds, beside the platform's.
     #[must_use]
-    pub fn within(self, bounds: Bounds) -> Self {
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
         Self { bounds: Some(bounds), ..self }
     }
 
@@ -107,24 +108,24 @@ impl Adaptive {
 
     fn begin(&mut self, job: &Job, observation: &Observation) {
         (self.aimed, self.current, self.model) = (None, None, None);
-        (self.epochs, self.seen, self.again) = (Vec::new(), Vec::new(), 1);
+        (self.epochs, self.seen, self.refit_at) = (Vec::new(), Vec::new(), 1);
         self.initial = observation.loss;
         let epochs = job.epochs.saturating_sub(observation.epoch).max(2) as f64;
         let mut aimed = self.prior.clone();
         if let Some(target_loss) = job.target_loss {
             // Half of them, as what is lost to staleness comes on top.
             if !self.keeps_curve {
-                aimed = aimed.aiming(observation.loss, target_loss, epochs / 2.0);
+                aimed = aimed.with_target(observation.loss, target_loss, epochs / 2.0);
             }
             let budget_usd =
                 observation.budget_left.or(job.budget).map_or(f64::INFINITY, Usd::dollars);
-            let task = Task {
+            let task = SchedulingTask {
                 job: Arc::new(aimed.clone()),
                 budget_usd,
                 target_loss,
-                epochs: Task::EPOCHS.max(job.epochs),
+                epochs: SchedulingTask::EPOCHS.max(job.epochs),
                 bounds: self.bounds.unwrap_or_else(|| Bounds::of(&job.platform)),
-                reward: Reward { beta: 1.0, c: 1.0 },
+                reward: Reward { beta: 1.0, terminal: 1.0 },
             };
             if let Ok(least) = minimum_cost(&task)
                 && least > budget_usd
@@ -151,14 +152,14 @@ impl Adaptive {
         let spent = if spent.is_finite() { spent } else { 0.0 };
         let Some(record) = record(observation, spent) else { return };
         self.epochs.push(record);
-        if self.epochs.len() < self.again {
+        if self.epochs.len() < self.refit_at {
             return;
         }
-        self.again = (self.epochs.len() + 1).max(self.epochs.len() * 5 / 4);
+        self.refit_at = (self.epochs.len() + 1).max(self.epochs.len() * 5 / 4);
         let Some(aimed) = &self.aimed else { return };
         let mut history = RunHistory::from(self.epochs.clone());
         history.runs[0].initial = Some(self.initial);
-        if let Ok(Fit { mut model, .. }) = JobModel::fit_from(aimed, &history) {
+        if let Ok(FittedModel { mut model, .. }) = JobModel::fit_from(aimed, &history) {
             // A few epochs say little of where a curve ends, and the belief corrects the progress.
             (model.loss, model.staleness) = (aimed.loss, aimed.staleness);
             self.plan_with(model);
@@ -228,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_model_that_is_wrong_threefold_is_learned() {
-        let task = Arc::new(Task::new(JobModel::named("seed").unwrap(), 200.0).unwrap());
+        let task = Arc::new(SchedulingTask::new(JobModel::named("seed").unwrap(), 200.0).unwrap());
         for by in [1.0 / 3.0, 3.0] {
             let planner = || Adaptive::planner(wrong(by));
             let score = Score::measure(planner, &task, 3, Seed::new(1)).unwrap();

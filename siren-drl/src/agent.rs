@@ -3,13 +3,13 @@
 mod advantage;
 mod file;
 mod imitate;
-mod learned;
 mod log;
 mod network;
 mod normaliser;
 mod objective;
 mod policy;
 mod rollout;
+mod scheduler;
 mod settings;
 mod training;
 mod view;
@@ -17,17 +17,17 @@ mod weights;
 
 use std::sync::Arc;
 
-pub use learned::Learned;
 use normaliser::Normaliser;
 use objective::Objective;
 use policy::Policy;
-pub use settings::{Settings, Sigma};
+pub use scheduler::AgentScheduler;
+pub use settings::{Sigma, TrainingSettings};
 use siren_burn::BurnWorkload;
 use siren_core::{Error, ErrorKind, Result, Seed};
 pub use training::{Evaluation, Training};
 
 use crate::play::Episode;
-use crate::task::Task;
+use crate::task::SchedulingTask;
 
 /// A trained policy.
 #[derive(Clone)]
@@ -59,7 +59,7 @@ impl Agent {
     }
 
     /// How it was trained.
-    pub fn settings(&self) -> Settings {
+    pub fn settings(&self) -> TrainingSettings {
         self.workload.learner().settings
     }
 
@@ -69,7 +69,12 @@ impl Agent {
     /// # Errors
     ///
     /// Rejected where no job can be scheduled on the task's terms.
-    pub fn play(&self, task: &Arc<Task>, episodes: u64, seed: Seed) -> Result<Vec<Episode>> {
+    pub fn play(
+        &self,
+        task: &Arc<SchedulingTask>,
+        episodes: u64,
+        seed: Seed,
+    ) -> Result<Vec<Episode>> {
         rollout::play(&self.policy, task, episodes, seed)
     }
 }

@@ -11,16 +11,16 @@ use siren_core::{Allocation, Error, Result, Seed};
 use statrs::function::erf::erfc;
 
 use crate::env::Environment;
-use crate::grid::Static;
+use crate::grid::StaticAllocation;
 use crate::optimum::too_little;
-use crate::task::{Bounds, Task};
+use crate::task::{Bounds, SchedulingTask};
 
 /// What a search of one allocation found, and what it spent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BayesianSearch {
     /// The fastest allocation that it believes to be affordable in 95 of 100 episodes, with the seconds and
     /// dollars that it believes in.
-    pub best: Static,
+    pub best: StaticAllocation,
     /// The episodes that it tried, in order.
     pub trials: Vec<Trial>,
 }
@@ -74,7 +74,7 @@ const SURE: f64 = 0.95;
 ///
 /// Rejected where the task is, or without episodes; [`ErrorKind::Budget`](siren_core::ErrorKind::Budget)
 /// where it believes that no allocation is affordable.
-pub fn bayesian_search(task: &Task, episodes: u64, seed: Seed) -> Result<BayesianSearch> {
+pub fn bayesian_search(task: &SchedulingTask, episodes: u64, seed: Seed) -> Result<BayesianSearch> {
     task.check()?;
     if episodes == 0 {
         return Err(Error::rejected("a search of 0 episodes finds nothing: give at least 1"));
@@ -118,7 +118,7 @@ pub fn bayesian_search(task: &Task, episodes: u64, seed: Seed) -> Result<Bayesia
         return Err(too_little(task.budget_usd, costs.fold(f64::INFINITY, f64::min)));
     };
     let of = |process: &GaussianProcess| process.predict(point(&bounds, allocation)).0.exp();
-    let best = Static { allocation, time_s: of(&model.time), cost_usd: of(&model.cost) };
+    let best = StaticAllocation { allocation, time_s: of(&model.time), cost_usd: of(&model.cost) };
     Ok(BayesianSearch { best, trials })
 }
 
@@ -147,12 +147,13 @@ fn candidate(bounds: &Bounds, around: Allocation, rng: &mut impl Rng) -> Allocat
     at(bounds, [near(0), near(1)])
 }
 
-fn tried(task: &Arc<Task>, allocation: Allocation, seed: Seed) -> Trial {
+fn tried(task: &Arc<SchedulingTask>, allocation: Allocation, seed: Seed) -> Trial {
     let mut environment = Environment::new(Arc::clone(task), seed);
     loop {
         let step = environment.step(allocation);
         if step.done() {
-            let reached = (step.info.progress / task.needed().max(f64::MIN_POSITIVE)).min(1.0);
+            let reached =
+                (step.info.progress / task.ideal_epochs().max(f64::MIN_POSITIVE)).min(1.0);
             let (time_s, cost_usd) = (step.info.elapsed_s, step.info.cost_usd);
             return Trial { allocation, success: step.info.success, time_s, cost_usd, reached };
         }

@@ -8,11 +8,11 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use siren_core::{Allocation, Seed};
-pub use vector::{SavedVector, Vector};
+pub use vector::{SavedVectorEnvironment, VectorEnvironment};
 
 use crate::model::{At, Chance, Epoch};
 use crate::state::State;
-use crate::task::Task;
+use crate::task::SchedulingTask;
 
 /// What a step of an [`Environment`] says.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -26,7 +26,7 @@ pub struct Step {
     /// Whether the episode is over because its epochs are; that is a failure, and -c is in the reward.
     pub truncated: bool,
     /// More than a scheduler may see.
-    pub info: Info,
+    pub info: StepInfo,
 }
 
 impl Step {
@@ -38,7 +38,7 @@ impl Step {
 
 /// What an environment knows beside the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Info {
+pub struct StepInfo {
     /// Whether the target was reached and the money suffices.
     pub success: bool,
     /// Seconds since the beginning.
@@ -59,9 +59,9 @@ pub struct Info {
 ///
 /// ```
 /// use siren_core::{Allocation, Seed};
-/// use siren_drl::{Environment, JobModel, Task};
+/// use siren_drl::{Environment, JobModel, SchedulingTask};
 ///
-/// let task = Task::new(JobModel::named("seed")?, 200.0)?;
+/// let task = SchedulingTask::new(JobModel::named("seed")?, 200.0)?;
 /// let mut env = Environment::new(task.into(), Seed::new(1));
 /// let (mut state, mut reward) = (env.reset(None), 0.0);
 /// loop {
@@ -78,7 +78,7 @@ pub struct Info {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Environment {
-    task: Arc<Task>,
+    task: Arc<SchedulingTask>,
     needed: f64,
     rng: ChaCha8Rng,
     state: State,
@@ -88,7 +88,7 @@ pub struct Environment {
 
 /// Where an [`Environment`] is, to go on from there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Saved {
+pub struct SavedEnvironment {
     rng: ChaCha8Rng,
     state: State,
     progress: f64,
@@ -97,7 +97,7 @@ pub struct Saved {
 
 impl Environment {
     /// An environment before its first epoch.
-    pub fn new(task: Arc<Task>, seed: Seed) -> Self {
+    pub fn new(task: Arc<SchedulingTask>, seed: Seed) -> Self {
         let mut new = Self {
             needed: 0.0,
             task,
@@ -121,13 +121,13 @@ impl Environment {
     }
 
     /// As [`reset`](Self::reset), with another task.
-    pub fn reset_to(&mut self, task: Arc<Task>, seed: Option<Seed>) -> State {
+    pub fn reset_to(&mut self, task: Arc<SchedulingTask>, seed: Option<Seed>) -> State {
         self.task = task;
         self.reset(seed)
     }
 
     fn begin(&mut self) {
-        self.needed = self.task.needed();
+        self.needed = self.task.ideal_epochs();
         self.progress = 0.0;
         self.elapsed_s = 0.0;
         let loss = self.task.job.loss(0.0);
@@ -175,8 +175,8 @@ impl Environment {
         let truncated = !terminated && self.state.epoch >= task.epochs;
         let end = match terminated || truncated {
             false => 0.0,
-            true if success => task.reward.c,
-            true => -task.reward.c,
+            true if success => task.reward.terminal,
+            true => -task.reward.terminal,
         };
         into.state = self.state;
         into.reward = end - task.reward.beta * epoch.elapsed_s;
@@ -200,13 +200,13 @@ impl Environment {
     }
 
     /// What the episode is about.
-    pub fn task(&self) -> &Arc<Task> {
+    pub fn task(&self) -> &Arc<SchedulingTask> {
         &self.task
     }
 
     /// Where it is.
-    pub fn save(&self) -> Saved {
-        Saved {
+    pub fn save(&self) -> SavedEnvironment {
+        SavedEnvironment {
             rng: self.rng.clone(),
             state: self.state,
             progress: self.progress,
@@ -215,10 +215,10 @@ impl Environment {
     }
 
     /// Goes on from there, with the task that it was saved with.
-    pub fn restore(&mut self, task: Arc<Task>, saved: Saved) {
-        self.needed = task.needed();
+    pub fn restore(&mut self, task: Arc<SchedulingTask>, saved: SavedEnvironment) {
+        self.needed = task.ideal_epochs();
         self.task = task;
-        let Saved { rng, state, progress, elapsed_s } = saved;
+        let SavedEnvironment { rng, state, progress, elapsed_s } = saved;
         (self.rng, self.state, self.progress, self.elapsed_s) = (rng, state, progress, elapsed_s);
     }
 }

@@ -15,28 +15,28 @@ use crate::solve::least_squares;
 
 /// A model that was fitted to runs, and how well it fits.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Fit {
+pub struct FittedModel {
     /// The model.
     pub model: JobModel,
     /// How well it fits.
-    pub errors: Errors,
+    pub quality: FitQuality,
 }
 
 /// How well a model predicts epochs that really ran.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Errors {
+pub struct FitQuality {
     /// On the epochs that it was fitted to.
-    pub fitted: Misfit,
+    pub fitted: FitError,
     /// On the last third of each run, by a model that was fitted to the first two thirds; none where there
     /// are fewer than 6 epochs.
-    pub ahead: Option<Misfit>,
+    pub ahead: Option<FitError>,
     /// Epochs that it was fitted to.
     pub epochs: usize,
 }
 
 /// Mean relative errors: 0.1 is 10 %.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Misfit {
+pub struct FitError {
     /// Of an epoch's time from launch to barrier.
     pub time: f64,
     /// Of an epoch's money.
@@ -54,7 +54,7 @@ impl JobModel {
     /// # Errors
     ///
     /// Rejected, naming what is missing or wrong in the history.
-    pub fn fit(history: &RunHistory) -> Result<Fit> {
+    pub fn fit(history: &RunHistory) -> Result<FittedModel> {
         history.check()?;
         Self::fit_from(&prior(history), history)
     }
@@ -70,7 +70,7 @@ impl JobModel {
     /// # Errors
     ///
     /// Rejected, naming what is missing or wrong in the history or the prior.
-    pub fn fit_from(prior: &Self, history: &RunHistory) -> Result<Fit> {
+    pub fn fit_from(prior: &Self, history: &RunHistory) -> Result<FittedModel> {
         prior.check()?;
         history.check()?;
         let model = fitted(prior, history);
@@ -81,10 +81,10 @@ impl JobModel {
             let part = history.thirds(2);
             let before = fitted(prior, &part);
             let lengths: Vec<usize> = part.runs.iter().map(|run| run.epochs.len()).collect();
-            misfit(&before, &samples, |sample| sample.index >= lengths[sample.run])
+            fit_error(&before, &samples, |sample| sample.index >= lengths[sample.run])
         });
-        let fitted = misfit(&model, &samples, |_| true);
-        Ok(Fit { errors: Errors { fitted, ahead, epochs: samples.len() }, model })
+        let fitted = fit_error(&model, &samples, |_| true);
+        Ok(FittedModel { quality: FitQuality { fitted, ahead, epochs: samples.len() }, model })
     }
 }
 
@@ -114,7 +114,7 @@ fn prior(history: &RunHistory) -> JobModel {
     let target = config.and_then(|config| config.stop.target_loss).unwrap_or(lowest);
     let initial = history.runs.iter().find_map(|run| run.initial);
     let initial = initial.unwrap_or_else(|| epochs().map(|e| e.loss).fold(f64::MIN, f64::max));
-    prior.aiming(initial, target, epochs().count().max(10) as f64)
+    prior.with_target(initial, target, epochs().count().max(10) as f64)
 }
 
 fn fitted(prior: &JobModel, history: &RunHistory) -> JobModel {
@@ -130,7 +130,7 @@ fn fitted(prior: &JobModel, history: &RunHistory) -> JobModel {
     model
 }
 
-fn misfit(model: &JobModel, samples: &[Sample], of: impl Fn(&Sample) -> bool) -> Misfit {
+fn fit_error(model: &JobModel, samples: &[Sample], of: impl Fn(&Sample) -> bool) -> FitError {
     let relative = |found: f64, known: f64| (found / known - 1.0).abs();
     let (mut time, mut cost, mut loss) = (Vec::new(), Vec::new(), Vec::new());
     // Where the model thinks that each run is.
@@ -158,7 +158,7 @@ fn misfit(model: &JobModel, samples: &[Sample], of: impl Fn(&Sample) -> bool) ->
         }
     }
     let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len().max(1) as f64;
-    Misfit { time: mean(&time), cost: mean(&cost), loss: mean(&loss) }
+    FitError { time: mean(&time), cost: mean(&cost), loss: mean(&loss) }
 }
 
 /// The relative deviation that is taken to be noise before it is known, and how many errors that counts
@@ -168,7 +168,7 @@ const COUNTS: f64 = 4.0;
 
 /// Unknowns near `start` with these standard deviations, so that relative errors are small; a few large ones
 /// do not matter much. Twice: the second time it is known how large errors are.
-fn near<const N: usize>(
+fn fit_near_prior<const N: usize>(
     start: [f64; N],
     deviations: [f64; N],
     errors: impl Fn(&[f64; N], &mut Vec<f64>),
@@ -178,7 +178,7 @@ fn near<const N: usize>(
         let residuals = |x: &[f64; N], into: &mut Vec<f64>| {
             errors(x, into);
             for error in into.iter_mut() {
-                *error = subdued(*error / noise);
+                *error = pseudo_huber(*error / noise);
             }
             into.extend((0..N).map(|i| (x[i] - start[i]) / deviations[i]));
         };
@@ -196,7 +196,7 @@ fn near<const N: usize>(
 }
 
 /// As it is where small, and as its square root where large (pseudo-Huber).
-fn subdued(error: f64) -> f64 {
+fn pseudo_huber(error: f64) -> f64 {
     const FROM: f64 = 2.0;
     let square = error / FROM;
     (2.0 * ((1.0 + square * square).sqrt() - 1.0)).sqrt() * FROM * error.signum()

@@ -10,7 +10,7 @@ use crate::choice::{memory_sizes, worker_counts};
 use crate::model::{At, Chance};
 use crate::optimum::too_little;
 use crate::play::play;
-use crate::task::Task;
+use crate::task::SchedulingTask;
 
 /// What counts as affordable.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,7 +31,7 @@ pub enum Demand {
 
 /// A job that is run with one allocation throughout.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Static {
+pub struct StaticAllocation {
     /// The allocation of every epoch.
     pub allocation: Allocation,
     /// Seconds to be expected.
@@ -40,11 +40,11 @@ pub struct Static {
     pub cost_usd: f64,
 }
 
-impl Static {
+impl StaticAllocation {
     /// A task's job with this allocation throughout, by expected epochs; nothing if its epochs do not
     /// suffice for the target.
-    pub fn expected(task: &Task, allocation: Allocation) -> Option<Self> {
-        let needed = task.needed() * (1.0 - 1e-12);
+    pub fn expected(task: &SchedulingTask, allocation: Allocation) -> Option<Self> {
+        let needed = task.ideal_epochs() * (1.0 - 1e-12);
         let (mut at, mut time_s, mut cost_usd) = (At::default(), 0.0, 0.0);
         while at.epoch == 0 || at.progress < needed {
             if at.epoch >= task.epochs {
@@ -68,7 +68,7 @@ impl Static {
     }
 
     /// Whether it meets a demand.
-    fn meets(&self, task: &Arc<Task>, demand: Demand) -> Result<bool> {
+    fn meets(&self, task: &Arc<SchedulingTask>, demand: Demand) -> Result<bool> {
         let (share, episodes, seed) = match demand {
             Demand::Expected => return Ok(self.cost_usd <= task.budget_usd),
             Demand::Success { share, episodes, seed } => (share, episodes.max(1), seed),
@@ -88,9 +88,9 @@ impl Static {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GridOverFunctions {
     /// The fastest that is affordable.
-    pub best: Static,
+    pub best: StaticAllocation,
     /// Every number that was tried, from one on, whether affordable or not.
-    pub curve: Vec<Static>,
+    pub curve: Vec<StaticAllocation>,
 }
 
 /// The best constant number of functions of `memory_mb` MB: the baseline of the SIREN talk, whose table
@@ -101,7 +101,7 @@ pub struct GridOverFunctions {
 /// Rejected where the task is or has no such memory, [`ErrorKind::Budget`](siren_core::ErrorKind::Budget) with the least cost where nothing
 /// is affordable.
 pub fn grid_over_functions(
-    task: &Task,
+    task: &SchedulingTask,
     memory_mb: u32,
     demand: Demand,
 ) -> Result<GridOverFunctions> {
@@ -110,7 +110,8 @@ pub fn grid_over_functions(
     let ratio = if task.bounds.workers <= 4_096 { 1.0 } else { 1.01 };
     let counts = worker_counts(task.bounds.workers, ratio);
     let runs = counts.into_iter().map(|workers| Allocation { workers, memory_mb });
-    let curve: Vec<Static> = runs.filter_map(|of| Static::expected(task, of)).collect();
+    let curve: Vec<StaticAllocation> =
+        runs.filter_map(|of| StaticAllocation::expected(task, of)).collect();
     let best = fastest(task, curve.clone(), demand)?;
     Ok(GridOverFunctions { best, curve })
 }
@@ -121,13 +122,15 @@ pub fn grid_over_functions(
 /// # Errors
 ///
 /// As [`grid_over_functions`].
-pub fn grid_over_allocations(task: &Task, demand: Demand) -> Result<Static> {
+pub fn grid_over_allocations(task: &SchedulingTask, demand: Demand) -> Result<StaticAllocation> {
     task.check()?;
     let counts = worker_counts(task.bounds.workers, 1.02);
     let mut runs = Vec::new();
     for memory_mb in memory_sizes(&task.bounds, 160) {
-        let expected = |workers| Static::expected(task, Allocation { workers, memory_mb });
-        let coarse: Vec<Static> = counts.iter().filter_map(|&workers| expected(workers)).collect();
+        let expected =
+            |workers| StaticAllocation::expected(task, Allocation { workers, memory_mb });
+        let coarse: Vec<StaticAllocation> =
+            counts.iter().filter_map(|&workers| expected(workers)).collect();
         let affordable =
             coarse.iter().enumerate().filter(|(_, run)| run.cost_usd <= task.budget_usd);
         if let Some((best, _)) = affordable.min_by(|a, b| a.1.time_s.total_cmp(&b.1.time_s)) {
@@ -141,7 +144,11 @@ pub fn grid_over_allocations(task: &Task, demand: Demand) -> Result<Static> {
     fastest(task, runs, demand)
 }
 
-fn fastest(task: &Task, mut runs: Vec<Static>, demand: Demand) -> Result<Static> {
+fn fastest(
+    task: &SchedulingTask,
+    mut runs: Vec<StaticAllocation>,
+    demand: Demand,
+) -> Result<StaticAllocation> {
     let least = runs.iter().map(|run| run.cost_usd).fold(f64::INFINITY, f64::min);
     runs.sort_by(|a, b| a.time_s.total_cmp(&b.time_s));
     let task = Arc::new(task.clone());

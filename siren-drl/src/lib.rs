@@ -20,32 +20,33 @@ mod env;
 mod fit;
 mod grid;
 mod history;
-mod model;
+pub mod model;
 mod optimum;
 mod planner;
 mod play;
 mod probe;
 mod reference;
+mod sample_tasks;
 mod solve;
 mod state;
 mod task;
-mod vary;
 
 pub use adaptive::Adaptive;
 pub use bayes::{BayesianSearch, Trial, bayesian_search};
 pub use belief::Belief;
-pub use env::{Environment, Info, Saved, SavedVector, Step, Vector};
-pub use fit::{Errors, Fit, Misfit};
-pub use grid::{Demand, GridOverFunctions, Static, grid_over_allocations, grid_over_functions};
-pub use history::RunHistory;
-pub use model::{
-    At, Chance, Compute, Dynamics, Epoch, Fees, Fetch, JobModel, Loss, Noise, PROFILES, Shards,
-    Staleness, Start, Update,
+pub use env::{
+    Environment, SavedEnvironment, SavedVectorEnvironment, Step, StepInfo, VectorEnvironment,
 };
+pub use fit::{FitError, FitQuality, FittedModel};
+pub use grid::{
+    Demand, GridOverFunctions, StaticAllocation, grid_over_allocations, grid_over_functions,
+};
+pub use history::RunHistory;
+pub use model::{JobModel, PROFILES};
 pub use optimum::{OpenLoop, Optimum, check_budget, minimum_cost, optimum};
 pub use planner::Planner;
 pub use play::{Episode, Score, play};
 pub use probe::Probing;
+pub use sample_tasks::sample_tasks;
 pub use state::State;
-pub use task::{Bounds, Reward, Task};
-pub use vary::vary;
+pub use task::{Bounds, Reward, SchedulingTask};

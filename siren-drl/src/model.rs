@@ -1,4 +1,4 @@
-//! How a job behaves, in closed form.
+//! The behaviour of a job in closed form: [`JobModel`] and its parts.
 
 mod epoch;
 mod predicted;

@@ -7,10 +7,10 @@ pub use follow::OpenLoop;
 use program::{Price, Program, Run};
 use siren_core::{Allocation, Error, ErrorKind, Result};
 
-use crate::task::Task;
+use crate::task::SchedulingTask;
 
 /// The optimal schedule of a task, and how much better a schedule could be at the most. Noise is left
-/// out: an epoch is what is to be expected of it ([`Chance::EXPECTED`](crate::Chance::EXPECTED)).
+/// out: an epoch is what is to be expected of it ([`Chance::EXPECTED`](crate::model::Chance::EXPECTED)).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Optimum {
     /// Seconds that no schedule within the budget beats: the Lagrangian dual of the problem. Where
@@ -31,7 +31,7 @@ pub struct Optimum {
 
 impl Optimum {
     /// A scheduler that follows the schedule, by the progress that the loss shows.
-    pub fn scheduler(&self, task: &Task) -> OpenLoop {
+    pub fn scheduler(&self, task: &SchedulingTask) -> OpenLoop {
         OpenLoop::new(self, task)
     }
 }
@@ -48,7 +48,7 @@ impl Optimum {
 ///
 /// [`ErrorKind::Budget`] with the least cost where the budget is below it. Rejected where the task is, or
 /// where its epochs do not suffice.
-pub fn optimum(task: &Task) -> Result<Optimum> {
+pub fn optimum(task: &SchedulingTask) -> Result<Optimum> {
     task.check()?;
     let budget = task.budget_usd;
     let coarse = Program::new(task)?;
@@ -118,7 +118,7 @@ fn bisect(
 /// # Errors
 ///
 /// Rejected where the task is, or where its epochs do not suffice.
-pub fn minimum_cost(task: &Task) -> Result<f64> {
+pub fn minimum_cost(task: &SchedulingTask) -> Result<f64> {
     task.check()?;
     Ok(Program::new(task)?.refined(Price::MONEY).solve(Price::MONEY)?.cost_usd)
 }
@@ -128,7 +128,7 @@ pub fn minimum_cost(task: &Task) -> Result<f64> {
 /// # Errors
 ///
 /// [`ErrorKind::Budget`] with the least cost, and those of [`minimum_cost`].
-pub fn check_budget(task: &Task) -> Result<()> {
+pub fn check_budget(task: &SchedulingTask) -> Result<()> {
     let least = minimum_cost(task)?;
     if least > task.budget_usd * (1.0 + 1e-9) {
         return Err(too_little(task.budget_usd, least));

@@ -1,12 +1,12 @@
 //! Planning anew before each epoch.
 
 mod decide;
-mod lane;
+mod price_table;
 
 use std::sync::Arc;
 
 use decide::{Horizon, decide};
-use lane::{Lane, Noise};
+use price_table::{PriceTable, Uncertainty};
 use siren_core::{Allocation, Job, Observation, Outcome, Result, Scheduler};
 
 use crate::belief::Belief;
@@ -27,9 +27,9 @@ use crate::task::Bounds;
 ///
 /// ```
 /// use siren_core::Seed;
-/// use siren_drl::{JobModel, Planner, Task, play};
+/// use siren_drl::{JobModel, Planner, SchedulingTask, play};
 ///
-/// let task = Task::new(JobModel::named("seed")?, 200.0)?.into();
+/// let task = SchedulingTask::new(JobModel::named("seed")?, 200.0)?.into();
 /// let episode = play(&mut Planner::new(JobModel::named("seed")?), &task, Seed::new(1))?;
 /// assert!(episode.success && episode.time_s < 1_950.0);
 /// # Ok::<(), siren_core::Error>(())
@@ -47,8 +47,8 @@ pub struct Planner {
 struct Plan {
     job: Job,
     horizon: Horizon,
-    lanes: Vec<Lane>,
-    noise: Noise,
+    tables: Vec<PriceTable>,
+    noise: Uncertainty,
 }
 
 impl Planner {
@@ -71,7 +71,7 @@ impl Planner {
 
     /// Keeps within these bounds, beside the platform's.
     #[must_use]
-    pub fn within(self, bounds: Bounds) -> Self {
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
         Self { bounds: Some(bounds), plan: None, ..self }
     }
 
@@ -112,9 +112,9 @@ impl Planner {
         let horizon = Horizon::of(model, job);
         let counts = worker_counts(bounds.workers, 1.12);
         let sizes = memory_sizes(&bounds, 48);
-        let lanes = lane::lanes(model, &horizon, &counts, &sizes);
-        let noise = Noise::of(model, horizon.end(), &counts, &sizes);
-        Ok(Plan { job: job.clone(), horizon, lanes, noise })
+        let tables = price_table::tables(model, &horizon, &counts, &sizes);
+        let noise = Uncertainty::of(model, horizon.end(), &counts, &sizes);
+        Ok(Plan { job: job.clone(), horizon, tables, noise })
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use siren_core::{Allocation, Result, Scheduler, Seed};
 
 use crate::env::Environment;
-use crate::task::Task;
+use crate::task::SchedulingTask;
 
 /// How one episode ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,11 @@ pub struct Episode {
 /// # Errors
 ///
 /// Those of the scheduler.
-pub fn play(scheduler: &mut dyn Scheduler, task: &Arc<Task>, seed: Seed) -> Result<Episode> {
+pub fn play(
+    scheduler: &mut dyn Scheduler,
+    task: &Arc<SchedulingTask>,
+    seed: Seed,
+) -> Result<Episode> {
     let mut environment = Environment::new(Arc::clone(task), seed);
     let job = task.as_job();
     let mut allocations = Vec::new();
@@ -72,7 +76,7 @@ impl Score {
     /// Those of the scheduler.
     pub fn measure<S: Scheduler>(
         mut scheduler: impl FnMut() -> S,
-        task: &Arc<Task>,
+        task: &Arc<SchedulingTask>,
         episodes: u64,
         seed: Seed,
     ) -> Result<Self> {

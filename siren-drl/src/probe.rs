@@ -3,7 +3,7 @@
 use siren_core::{Allocation, Error, Job, Observation, Outcome, Result, Scheduler, Usd};
 use siren_hsp::EpochRecord;
 
-use crate::fit::Fit;
+use crate::fit::FittedModel;
 use crate::history::{Run, RunHistory, observed};
 use crate::model::{At, Chance, Dynamics, JobModel};
 use crate::planner::Planner;
@@ -18,8 +18,8 @@ type Successor = dyn FnMut(JobModel, &Job, &Observation) -> Result<Box<dyn Sched
 ///
 /// All it knows is what any scheduler sees. The model is [fitted from](JobModel::fit_from) a prior, such as
 /// [`JobModel::predicted`]; where that is meant for another target than the job's, it is
-/// [aimed](JobModel::aiming) at the job's from the first loss on. Numbers of functions that differ say what
-/// more of them cost in progress, sizes of memory that differ what more of it brings.
+/// [aimed](JobModel::with_target) at the job's from the first loss on. Numbers of functions that differ say
+/// what more of them cost in progress, sizes of memory that differ what more of it brings.
 ///
 /// A model's loss never rises, and a real one may, where so many functions push at once that the last
 /// ones undo what the first ones did. After an epoch that raised the loss by more than
@@ -30,13 +30,13 @@ type Successor = dyn FnMut(JobModel, &Job, &Observation) -> Result<Box<dyn Sched
 ///
 /// ```
 /// use siren_core::{Allocation, Seed};
-/// use siren_drl::{JobModel, Probing, Task, play};
+/// use siren_drl::{JobModel, Probing, SchedulingTask, play};
 ///
 /// // Computing takes twice as long as was thought.
 /// let prior = JobModel::named("seed")?;
 /// let mut job = prior.clone();
 /// job.compute.vcpu_seconds *= 2.0;
-/// let task = Task::new(job, 300.0)?.into();
+/// let task = SchedulingTask::new(job, 300.0)?.into();
 /// let probes = [100, 200, 400].map(|workers| Allocation { workers, memory_mb: 3_008 });
 /// let episode = play(&mut Probing::planning(prior, &probes, None), &task, Seed::new(1))?;
 /// assert!(episode.success && episode.allocations.starts_with(&probes));
@@ -47,7 +47,7 @@ pub struct Probing {
     probes: Vec<Allocation>,
     successor: Box<Successor>,
     /// Whether the model is fitted anew after each epoch.
-    again: bool,
+    refit_each_epoch: bool,
     /// More functions than these raised the loss.
     most: u32,
     /// What was observed before each epoch of the run.
@@ -55,14 +55,14 @@ pub struct Probing {
     /// Whether no more probes are to come.
     probed: bool,
     current: Option<Box<dyn Scheduler>>,
-    fitted: Option<Fit>,
+    fitted: Option<FittedModel>,
 }
 
 impl std::fmt::Debug for Probing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Probing")
             .field("probes", &self.probes)
-            .field("again", &self.again)
+            .field("refit_each_epoch", &self.refit_each_epoch)
             .field("epochs", &self.seen.len())
             .field("fitted", &self.fitted)
             .finish_non_exhaustive()
@@ -95,7 +95,7 @@ impl Probing {
             prior,
             probes: probes.to_vec(),
             successor: Box::new(successor),
-            again: false,
+            refit_each_epoch: false,
             most: u32::MAX,
             seen: Vec::new(),
             probed: false,
@@ -110,21 +110,21 @@ impl Probing {
         let planner = move |model, _: &Job, _: &Observation| -> Result<Box<dyn Scheduler>> {
             let planner = Planner::new(model);
             Ok(Box::new(match bounds {
-                Some(bounds) => planner.within(bounds),
+                Some(bounds) => planner.with_bounds(bounds),
                 None => planner,
             }))
         };
-        Self::new(prior, probes, planner).again()
+        Self::new(prior, probes, planner).refit_each_epoch()
     }
 
     /// Fits anew after each epoch, and makes a new scheduler of each model.
     #[must_use]
-    pub fn again(self) -> Self {
-        Self { again: true, ..self }
+    pub fn refit_each_epoch(self) -> Self {
+        Self { refit_each_epoch: true, ..self }
     }
 
     /// The last model that was fitted, and how well it fits.
-    pub fn fitted(&self) -> Option<&Fit> {
+    pub fn fitted(&self) -> Option<&FittedModel> {
         self.fitted.as_ref()
     }
 
@@ -166,7 +166,9 @@ impl Probing {
         prior.platform.clone_from(&job.platform);
         let initial = self.seen.first().map_or(f64::NAN, |first| first.loss);
         match job.target_loss {
-            Some(target) if target != prior.target_loss => prior.aiming(initial, target, EPOCHS),
+            Some(target) if target != prior.target_loss => {
+                prior.with_target(initial, target, EPOCHS)
+            }
             _ => prior,
         }
     }
@@ -223,7 +225,7 @@ impl Scheduler for Probing {
             }
             self.probed = true;
         }
-        if self.current.is_none() || (self.again && new) {
+        if self.current.is_none() || (self.refit_each_epoch && new) {
             let model = self.model(job)?;
             let mut next = (self.successor)(model, job, observation)?;
             let (_, earlier) = self.seen.split_last().unwrap_or((observation, &[]));

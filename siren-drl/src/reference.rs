@@ -42,7 +42,7 @@ pub(crate) struct Reference {
 
 /// How much of a job is left, and for how much money.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rest {
+pub(crate) struct Remaining {
     /// Ideal epochs.
     pub(crate) ideal: f64,
     /// Whole epochs that this is expected to be.
@@ -78,9 +78,9 @@ impl References {
     }
 
     /// With `memory_mb`, for the rest of a job.
-    pub(crate) fn of(&self, belief: &Belief, rest: Rest, memory_mb: u32) -> Reference {
+    pub(crate) fn of(&self, belief: &Belief, remaining: Remaining, memory_mb: u32) -> Reference {
         let (size, memory_mb) = self.nearest(memory_mb.into());
-        let place = (1.0 - rest.ideal / self.needed).clamp(0.0, 1.0) * POINTS as f64;
+        let place = (1.0 - remaining.ideal / self.needed).clamp(0.0, 1.0) * POINTS as f64;
         let low = (place as usize).min(POINTS - 1);
         let high = (low + 1).min(POINTS - 1);
         let share = place - low as f64;
@@ -90,13 +90,13 @@ impl References {
         let at = |number: usize| -> [f64; 2] {
             let [cost, time] = std::array::from_fn(|i| {
                 let (a, b) = (f64::from(table[low][number][i]), f64::from(table[high][number][i]));
-                (a + (b - a) * share) * rest.epochs
+                (a + (b - a) * share) * remaining.epochs
             });
             let [more_cost, more_time] = self.first(belief, self.numbers[number], memory_mb);
             [(cost + more_cost) * cost_ratio, (time + more_time) * time_ratio]
         };
         let mut many = at(NUMBERS - 1);
-        if many[0] <= rest.budget_usd {
+        if many[0] <= remaining.budget_usd {
             return Reference {
                 workers: self.numbers[NUMBERS - 1].exp(),
                 time_s: many[1],
@@ -105,8 +105,8 @@ impl References {
         }
         for number in (0..NUMBERS - 1).rev() {
             let few = at(number);
-            if few[0] <= rest.budget_usd {
-                let part = (rest.budget_usd - few[0]) / (many[0] - few[0]);
+            if few[0] <= remaining.budget_usd {
+                let part = (remaining.budget_usd - few[0]) / (many[0] - few[0]);
                 let (low, high) = (self.numbers[number].exp(), self.numbers[number + 1].exp());
                 // Cost is all but linear in the number of functions, time in one over it.
                 let workers = low + part * (high - low);
@@ -121,9 +121,9 @@ impl References {
 
     /// The same with functions of one vCPU; infinite where the money pays for none.
     pub(crate) fn with_one_vcpu(&self, belief: &Belief, budget_usd: f64) -> f64 {
-        let rest = Rest { ideal: self.needed, epochs: self.needed.ceil(), budget_usd };
+        let remaining = Remaining { ideal: self.needed, epochs: self.needed.ceil(), budget_usd };
         let (_, memory_mb) = self.nearest(belief.model().platform().limits.memory_per_vcpu_mb);
-        let reference = self.of(belief, rest, memory_mb);
+        let reference = self.of(belief, remaining, memory_mb);
         if reference.affordable { reference.time_s } else { f64::INFINITY }
     }
 
@@ -139,8 +139,8 @@ impl References {
     /// Seconds of the whole job with the constant allocation that is fastest for this much money, as far as
     /// it goes.
     pub(crate) fn fastest(&self, belief: &Belief, budget_usd: f64) -> f64 {
-        let rest = Rest { ideal: self.needed, epochs: self.needed.ceil(), budget_usd };
-        let affordable = self.sizes.iter().map(|&size| self.of(belief, rest, size));
+        let remaining = Remaining { ideal: self.needed, epochs: self.needed.ceil(), budget_usd };
+        let affordable = self.sizes.iter().map(|&size| self.of(belief, remaining, size));
         let (mut fastest, mut any) = (f64::INFINITY, f64::INFINITY);
         for reference in affordable {
             any = any.min(reference.time_s);
@@ -174,24 +174,24 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::grid::Static;
+    use crate::grid::StaticAllocation;
     use crate::model::JobModel;
-    use crate::task::Task;
+    use crate::task::SchedulingTask;
 
     /// The reference is the static allocation that a search would find: it spends the budget.
     #[test]
     fn a_constant_allocation_of_this_size_spends_the_budget() {
         for (name, budget) in [("seed", 200.0), ("seed", 100.0), ("stale", 300.0), ("etl", 200.0)] {
-            let task = Task::new(JobModel::named(name).unwrap(), budget).unwrap();
-            let references = References::new(&*task.job, task.bounds, task.needed());
+            let task = SchedulingTask::new(JobModel::named(name).unwrap(), budget).unwrap();
+            let references = References::new(&*task.job, task.bounds, task.ideal_epochs());
             let belief = Belief::new(Arc::clone(&task.job));
             for memory_mb in [1_024, 1_792, 3_008] {
                 let memory_mb = task.bounds.nearest(1.0, memory_mb.into()).memory_mb;
-                let needed = task.needed();
-                let rest = Rest { ideal: needed, epochs: needed, budget_usd: budget };
-                let found = references.of(&belief, rest, memory_mb);
+                let needed = task.ideal_epochs();
+                let remaining = Remaining { ideal: needed, epochs: needed, budget_usd: budget };
+                let found = references.of(&belief, remaining, memory_mb);
                 let allocation = task.bounds.nearest(found.workers, memory_mb.into());
-                let Some(known) = Static::expected(&task, allocation) else { continue };
+                let Some(known) = StaticAllocation::expected(&task, allocation) else { continue };
                 let (cost, time) = (known.cost_usd / budget, known.time_s / found.time_s);
                 let off = (cost - 1.0).abs().max((time - 1.0).abs());
                 assert!(off < 0.03, "{name}, ${budget}, {allocation:?}: {cost} of it, {time}");

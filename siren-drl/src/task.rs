@@ -93,15 +93,15 @@ impl Bounds {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reward {
-    /// What a second costs.
+    /// The cost of a second, beta in the paper.
     pub beta: f64,
-    /// What the end is worth.
-    pub c: f64,
+    /// The reward of success at the end, and the penalty of failure: c in the paper.
+    pub terminal: f64,
 }
 
 /// A job and the terms that it is scheduled on: what an episode is about.
 #[derive(Clone)]
-pub struct Task {
+pub struct SchedulingTask {
     /// How the job behaves.
     pub job: Arc<dyn Dynamics>,
     /// The money that it may cost, in dollars.
@@ -116,9 +116,9 @@ pub struct Task {
     pub reward: Reward,
 }
 
-impl std::fmt::Debug for Task {
+impl std::fmt::Debug for SchedulingTask {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Task")
+        f.debug_struct("SchedulingTask")
             .field("platform", &self.job.platform().name)
             .field("budget_usd", &self.budget_usd)
             .field("target_loss", &self.target_loss)
@@ -129,7 +129,7 @@ impl std::fmt::Debug for Task {
     }
 }
 
-impl Task {
+impl SchedulingTask {
     /// The epochs after which a job has failed, unless told otherwise.
     pub const EPOCHS: u64 = 200;
 
@@ -147,7 +147,7 @@ impl Task {
             budget_usd,
             target_loss,
             epochs: Self::EPOCHS,
-            reward: Reward { beta: 1e-3, c: 2.0 },
+            reward: Reward { beta: 1e-3, terminal: 2.0 },
         };
         task.check()?;
         Ok(task)
@@ -167,8 +167,8 @@ impl Task {
     /// # Errors
     ///
     /// Rejected where the job takes no time, or never ends.
-    pub fn rewarded(self) -> Result<Self> {
-        let references = References::new(&*self.job, self.bounds, self.needed().max(1.0));
+    pub fn with_scaled_reward(self) -> Result<Self> {
+        let references = References::new(&*self.job, self.bounds, self.ideal_epochs().max(1.0));
         let belief = Belief::new(Arc::clone(&self.job));
         let time = references.fastest(&belief, self.budget_usd);
         let one = references.with_one_vcpu(&belief, self.budget_usd);
@@ -178,12 +178,12 @@ impl Task {
                  some time"
             )));
         }
-        let c = (one / time).clamp(1.0, 2.0);
-        Ok(Self { reward: Reward { beta: 1.0 / time, c }, ..self })
+        let terminal = (one / time).clamp(1.0, 2.0);
+        Ok(Self { reward: Reward { beta: 1.0 / time, terminal }, ..self })
     }
 
     /// Ideal epochs that are needed to reach the target.
-    pub fn needed(&self) -> f64 {
+    pub fn ideal_epochs(&self) -> f64 {
         self.job.progress_at(self.target_loss)
     }
 
@@ -231,7 +231,7 @@ impl Task {
                 self.budget_usd
             )));
         }
-        if !self.needed().is_finite() {
+        if !self.ideal_epochs().is_finite() {
             return Err(Error::rejected(format!(
                 "the target loss is {}, and the job never reaches it: give one above what its loss falls to",
                 self.target_loss
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_talk_has_138_000_allocations_and_each_is_its_own_nearest() {
-        let task = Task::new(JobModel::named("seed").unwrap(), 200.0).unwrap();
+        let task = SchedulingTask::new(JobModel::named("seed").unwrap(), 200.0).unwrap();
         assert_eq!((task.bounds.count(), task.bounds.sizes()), (138_000, 46));
         for size in 0..46 {
             let allocation = Allocation { workers: 7, memory_mb: task.bounds.memory_mb(size) };
@@ -267,8 +267,8 @@ mod tests {
 
     #[test]
     fn terms_that_make_no_sense_are_named() {
-        let task = Task::new(JobModel::named("seed").unwrap(), 200.0).unwrap();
-        let refused = |change: fn(&mut Task)| {
+        let task = SchedulingTask::new(JobModel::named("seed").unwrap(), 200.0).unwrap();
+        let refused = |change: fn(&mut SchedulingTask)| {
             let mut task = task.clone();
             change(&mut task);
             task.check().unwrap_err().message().to_owned()
@@ -283,11 +283,16 @@ mod tests {
     #[test]
     fn a_second_is_rewarded_by_what_the_best_constant_allocation_takes() {
         for (name, budget) in [("seed", 300.0), ("seed", 100.0), ("stale", 200.0)] {
-            let task =
-                Task::new(JobModel::named(name).unwrap(), budget).unwrap().rewarded().unwrap();
+            let task = SchedulingTask::new(JobModel::named(name).unwrap(), budget)
+                .unwrap()
+                .with_scaled_reward()
+                .unwrap();
             let best = crate::grid_over_allocations(&task, crate::Demand::Expected).unwrap();
             let off = (task.reward.beta * best.time_s - 1.0).abs();
-            assert!(off < 0.03 && (1.0..2.0).contains(&task.reward.c), "{name}, ${budget}: {off}");
+            assert!(
+                off < 0.03 && (1.0..2.0).contains(&task.reward.terminal),
+                "{name}, ${budget}: {off}"
+            );
         }
     }
 }

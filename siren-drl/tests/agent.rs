@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use siren_core::conformance::{scheduler, scheduler_tests};
 use siren_core::{Allocation, ErrorKind, Platform, Seed};
-use siren_drl::agent::{Agent, Settings, Training};
-use siren_drl::{At, Chance, Dynamics, Epoch, JobModel, Score, Task, optimum, play};
+use siren_drl::agent::{Agent, Training, TrainingSettings};
+use siren_drl::model::{At, Chance, Dynamics, Epoch};
+use siren_drl::{JobModel, SchedulingTask, Score, optimum, play};
 
-fn task(budget: f64) -> Arc<Task> {
-    Arc::new(Task::new(JobModel::named("seed").unwrap(), budget).unwrap())
+fn task(budget: f64) -> Arc<SchedulingTask> {
+    Arc::new(SchedulingTask::new(JobModel::named("seed").unwrap(), budget).unwrap())
 }
 
-fn short(steps: u64) -> Settings {
-    Settings { steps, evaluate_episodes: 32, ..Settings::ppo() }
+fn short(steps: u64) -> TrainingSettings {
+    TrainingSettings { steps, evaluate_episodes: 32, ..TrainingSettings::ppo() }
 }
 
 /// Takes least with 200 functions of 1,024 MB, and is over after an epoch.
@@ -42,16 +43,23 @@ impl Dynamics for OneEpoch {
 
 #[test]
 fn a_problem_of_one_step_is_solved_from_ten_seeds() {
-    let task = Arc::new(Task {
+    let task = Arc::new(SchedulingTask {
         job: Arc::new(OneEpoch(Platform::aws_lambda())),
         target_loss: 1.0,
-        ..Task::clone(&task(5.0))
+        ..SchedulingTask::clone(&task(5.0))
     });
-    let task =
-        Arc::new(Task { bounds: siren_drl::Bounds::of(task.job.platform()), ..(*task).clone() });
+    let task = Arc::new(SchedulingTask {
+        bounds: siren_drl::Bounds::of(task.job.platform()),
+        ..(*task).clone()
+    });
     for seed in 0..10 {
-        let settings =
-            Settings { rate: 3e-3, critic_first: 1, average: 0.8, horizon: 32, ..short(25_000) };
+        let settings = TrainingSettings {
+            rate: 3e-3,
+            critic_first: 1,
+            average: 0.8,
+            horizon: 32,
+            ..short(25_000)
+        };
         let mut training = Training::new(&[Arc::clone(&task)], settings, Seed::new(seed)).unwrap();
         training.run().unwrap();
         let score = Score::of(&training.agent().unwrap().play(&task, 8, Seed::new(1)).unwrap());
@@ -80,23 +88,23 @@ fn an_agent_learns_to_beat_every_constant_allocation_and_comes_near_the_optimum(
 
 #[test]
 fn a_budget_that_its_margin_makes_infeasible_is_refused() {
-    let settings = Settings { margin: 0.98, ..short(1_000) };
+    let settings = TrainingSettings { margin: 0.98, ..short(1_000) };
     let error = Training::new(&[task(63.0)], settings, Seed::new(1)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Budget);
 }
 
 #[test]
 fn settings_that_learn_nothing_are_named() {
-    let ppo = Settings::ppo();
+    let ppo = TrainingSettings::ppo();
     for (name, settings) in [
-        ("average", Settings { average: 1.0, ..ppo }),
-        ("margin", Settings { margin: 0.0, ..ppo }),
-        ("minibatch", Settings { minibatch: 1, ..ppo }),
-        ("log_sigma", Settings { log_sigma: f32::NAN, ..ppo }),
-        ("clip_norm", Settings { clip_norm: 0.0, ..ppo }),
-        ("environments", Settings { environments: 0, ..ppo }),
-        ("gamma", Settings { gamma: 1.5, ..ppo }),
-        ("rate", Settings { rate: f32::INFINITY, ..ppo }),
+        ("average", TrainingSettings { average: 1.0, ..ppo }),
+        ("margin", TrainingSettings { margin: 0.0, ..ppo }),
+        ("minibatch", TrainingSettings { minibatch: 1, ..ppo }),
+        ("log_sigma", TrainingSettings { log_sigma: f32::NAN, ..ppo }),
+        ("clip_norm", TrainingSettings { clip_norm: 0.0, ..ppo }),
+        ("environments", TrainingSettings { environments: 0, ..ppo }),
+        ("gamma", TrainingSettings { gamma: 1.5, ..ppo }),
+        ("rate", TrainingSettings { rate: f32::INFINITY, ..ppo }),
     ] {
         let error = Training::new(&[task(200.0)], settings, Seed::new(1)).err().unwrap();
         assert!(error.message().contains(name), "{error}");
@@ -110,7 +118,7 @@ fn a_training_that_goes_on_keeps_its_log() {
     let folder = tempfile::tempdir().unwrap();
     let middle = folder.path().join("middle");
     let settings =
-        Settings { evaluate_every: 1, evaluate_episodes: 2, horizon: 8, ..short(128 * 4) };
+        TrainingSettings { evaluate_every: 1, evaluate_episodes: 2, horizon: 8, ..short(128 * 4) };
     let training = Training::new(&[task(200.0)], settings, Seed::new(1)).unwrap();
     let mut training = training.log_to(folder.path()).unwrap();
     training.iterate().unwrap();
@@ -135,7 +143,7 @@ fn a_training_that_is_resumed_goes_on_to_the_last_bit() {
     let folder = tempfile::tempdir().unwrap();
     let (middle, ends) = (folder.path().join("middle"), ["a", "b"].map(|n| folder.path().join(n)));
     let tasks = [task(200.0), task(120.0)];
-    let settings = Settings {
+    let settings = TrainingSettings {
         evaluate_every: 2,
         evaluate_episodes: 4,
         critic_first: 1,
@@ -172,7 +180,8 @@ fn a_training_that_is_resumed_goes_on_to_the_last_bit() {
     // Other tasks, other files.
     let error = Training::resume(&middle, &[task(200.0)]).err().unwrap();
     assert!(error.message().contains("other tasks"), "{error}");
-    let etl = |budget| Arc::new(Task::new(JobModel::named("etl").unwrap(), budget).unwrap());
+    let etl =
+        |budget| Arc::new(SchedulingTask::new(JobModel::named("etl").unwrap(), budget).unwrap());
     let error = Training::resume(&middle, &[etl(200.0), etl(120.0)]).err().unwrap();
     assert!(error.message().contains("other tasks"), "{error}");
     std::fs::write(&middle, "nonsense").unwrap();
@@ -183,7 +192,7 @@ fn a_training_that_is_resumed_goes_on_to_the_last_bit() {
 }
 
 fn trained() -> Agent {
-    let settings = Settings { log_sigma: -1.0, ..short(12_000) };
+    let settings = TrainingSettings { log_sigma: -1.0, ..short(12_000) };
     let mut training = Training::new(&[task(200.0)], settings, Seed::new(2)).unwrap();
     training.run().unwrap();
     training.agent().unwrap()
@@ -208,7 +217,7 @@ fn an_agent_decides_alike_after_it_was_saved_and_loaded() {
 #[test]
 fn equal_seeds_train_equal_agents_and_others_do_not() {
     let train = |seed| {
-        let settings = Settings { evaluate_every: 2, horizon: 16, ..short(1_024) };
+        let settings = TrainingSettings { evaluate_every: 2, horizon: 16, ..short(1_024) };
         let mut training = Training::new(&[task(200.0)], settings, Seed::new(seed)).unwrap();
         training.run().unwrap();
         training.evaluations().to_vec()
@@ -220,7 +229,7 @@ fn equal_seeds_train_equal_agents_and_others_do_not() {
 #[test]
 fn a_warm_start_begins_near_the_planner() {
     let task = task(200.0);
-    let settings = Settings { warm_start: 12, ..short(1_536) };
+    let settings = TrainingSettings { warm_start: 12, ..short(1_536) };
     let mut training = Training::new(&[Arc::clone(&task)], settings, Seed::new(3)).unwrap();
     training.run().unwrap();
     let score = Score::of(&training.play(&task, 32, Seed::new(5)).unwrap());
@@ -231,7 +240,8 @@ fn a_warm_start_begins_near_the_planner() {
 #[test]
 fn reinforce_learns_too() {
     let task = task(200.0);
-    let settings = Settings { steps: 150_000, evaluate_episodes: 32, ..Settings::reinforce() };
+    let settings =
+        TrainingSettings { steps: 150_000, evaluate_episodes: 32, ..TrainingSettings::reinforce() };
     let mut training = Training::new(&[Arc::clone(&task)], settings, Seed::new(1)).unwrap();
     training.run().unwrap();
     let first = Score::of(

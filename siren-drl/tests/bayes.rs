@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use siren_core::{ErrorKind, Seed};
-use siren_drl::{Demand, JobModel, Score, Task, bayesian_search, grid_over_allocations};
+use siren_drl::{Demand, JobModel, SchedulingTask, Score, bayesian_search, grid_over_allocations};
 
 #[test]
 fn forty_episodes_find_a_static_allocation_that_is_nearly_the_best() {
     for budget in [200.0, 100.0] {
-        let task = Task::new(JobModel::named("seed").unwrap(), budget).unwrap();
+        let task = SchedulingTask::new(JobModel::named("seed").unwrap(), budget).unwrap();
         let best = grid_over_allocations(&task, Demand::Expected).unwrap();
         let found = bayesian_search(&task, 40, Seed::new(8)).unwrap();
         let scheduler = || found.best.scheduler();
@@ -24,7 +24,7 @@ fn forty_episodes_find_a_static_allocation_that_is_nearly_the_best() {
 
 #[test]
 fn the_same_seed_finds_the_same() {
-    let task = Task::new(JobModel::named("etl").unwrap(), 200.0).unwrap();
+    let task = SchedulingTask::new(JobModel::named("etl").unwrap(), 200.0).unwrap();
     let search = |seed| bayesian_search(&task, 12, Seed::new(seed)).unwrap();
     assert_eq!(search(1), search(1));
     assert_ne!(search(1).trials, search(2).trials);
@@ -32,7 +32,7 @@ fn the_same_seed_finds_the_same() {
 
 #[test]
 fn what_cannot_be_found_is_said() {
-    let task = Task::new(JobModel::named("seed").unwrap(), 20.0).unwrap();
+    let task = SchedulingTask::new(JobModel::named("seed").unwrap(), 20.0).unwrap();
     let error = bayesian_search(&task, 20, Seed::new(1)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Budget);
     assert!(error.message().contains("the budget is $20.00"), "{error}");

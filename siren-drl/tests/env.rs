@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use siren_core::{Allocation, Seed};
-use siren_drl::{Environment, JobModel, PROFILES, Reward, State, Step, Task, Vector};
+use siren_drl::{
+    Environment, JobModel, PROFILES, Reward, SchedulingTask, State, Step, VectorEnvironment,
+};
 
-fn task(name: &str, budget: f64) -> Arc<Task> {
-    let task = Task::new(JobModel::named(name).unwrap(), budget).unwrap();
-    Arc::new(Task { reward: Reward { beta: 1e-3, c: 2.0 }, ..task })
+fn task(name: &str, budget: f64) -> Arc<SchedulingTask> {
+    let task = SchedulingTask::new(JobModel::named(name).unwrap(), budget).unwrap();
+    Arc::new(SchedulingTask { reward: Reward { beta: 1e-3, terminal: 2.0 }, ..task })
 }
 
 fn episode(environment: &mut Environment, action: Allocation) -> Vec<Step> {
@@ -46,7 +48,8 @@ fn spent_money_terminates_and_spent_epochs_truncate_and_both_are_failures() {
     assert!(bankrupt.terminated && !bankrupt.truncated && !bankrupt.info.success);
     assert!(bankrupt.state.budget_usd < 0.0 && bankrupt.reward < -2.0);
     assert_eq!(bankrupt.state.epoch, 29);
-    let slow = Arc::new(Task { epochs: 50, ..Task::clone(&task("seed", 200.0)) });
+    let slow =
+        Arc::new(SchedulingTask { epochs: 50, ..SchedulingTask::clone(&task("seed", 200.0)) });
     let mut environment = Environment::new(slow, Seed::new(1));
     let late = *episode(&mut environment, FEW).last().unwrap();
     assert!(late.truncated && !late.terminated && !late.info.success && late.reward < -2.0);
@@ -67,7 +70,7 @@ fn a_seed_begins_the_same_episode_again_and_none_goes_on() {
 #[test]
 fn an_environments_fate_depends_on_neither_its_neighbours_nor_the_thread() {
     let tasks = [task("seed", 200.0), task("etl", 100.0), task("noise-scale", 300.0)];
-    let run = |mut vector: Vector| {
+    let run = |mut vector: VectorEnvironment| {
         let mut steps = vec![Step::default(); vector.len()];
         let actions = vec![FEW; vector.len()];
         let mut all: Vec<Vec<Step>> = vec![Vec::new(); vector.len()];
@@ -78,11 +81,11 @@ fn an_environments_fate_depends_on_neither_its_neighbours_nor_the_thread() {
         all
     };
     let seed = Seed::new(9);
-    let together = run(Vector::new(&tasks, 6, 0, seed).unwrap());
+    let together = run(VectorEnvironment::new(&tasks, 6, 0, seed).unwrap());
     let (a, b) = std::thread::scope(|scope| {
         let part = |count, first| {
             let tasks = &tasks;
-            scope.spawn(move || run(Vector::new(tasks, count, first, seed).unwrap()))
+            scope.spawn(move || run(VectorEnvironment::new(tasks, count, first, seed).unwrap()))
         };
         let (a, b) = (part(2, 0), part(4, 2));
         (a.join().unwrap(), b.join().unwrap())
@@ -95,13 +98,13 @@ fn an_environments_fate_depends_on_neither_its_neighbours_nor_the_thread() {
 #[test]
 fn a_vector_goes_on_from_where_it_was_saved() {
     let tasks = [task("seed", 200.0), task("etl", 100.0)];
-    let mut vector = Vector::new(&tasks, 5, 0, Seed::new(2)).unwrap();
+    let mut vector = VectorEnvironment::new(&tasks, 5, 0, Seed::new(2)).unwrap();
     let (actions, mut steps) = ([FEW; 5], [Step::default(); 5]);
     for _ in 0..30 {
         vector.step(&actions, &mut steps);
     }
     let text = serde_json::to_string(&vector.save()).unwrap();
-    let mut other = Vector::new(&tasks, 5, 0, Seed::new(7)).unwrap();
+    let mut other = VectorEnvironment::new(&tasks, 5, 0, Seed::new(7)).unwrap();
     other.restore(serde_json::from_str(&text).unwrap()).unwrap();
     let mut others = [Step::default(); 5];
     for _ in 0..150 {
@@ -109,7 +112,7 @@ fn a_vector_goes_on_from_where_it_was_saved() {
         other.step(&actions, &mut others);
         assert_eq!(steps, others);
     }
-    let mut fewer = Vector::new(&tasks[..1], 5, 0, Seed::new(7)).unwrap();
+    let mut fewer = VectorEnvironment::new(&tasks[..1], 5, 0, Seed::new(7)).unwrap();
     assert!((0..5).any(|one| other.state(one).1 == 1), "no environment has the second task");
     let error = fewer.restore(other.save()).unwrap_err();
     assert!(error.message().contains("of 1"), "{error}");
@@ -118,7 +121,7 @@ fn a_vector_goes_on_from_where_it_was_saved() {
 #[test]
 fn a_step_allocates_no_memory() {
     let tasks = [task("seed", 200.0), task("stale", 300.0)];
-    let mut vector = Vector::new(&tasks, 16, 0, Seed::new(3)).unwrap();
+    let mut vector = VectorEnvironment::new(&tasks, 16, 0, Seed::new(3)).unwrap();
     let (actions, mut steps) = ([FEW; 16], [Step::default(); 16]);
     let info = allocation_counter::measure(|| {
         for _ in 0..500 {
@@ -132,7 +135,7 @@ fn a_step_allocates_no_memory() {
 /// What is expected is what happens on average: time, money, progress, in every named job.
 #[test]
 fn epochs_are_on_average_as_expected() {
-    use siren_drl::{At, Chance, Dynamics};
+    use siren_drl::model::{At, Chance, Dynamics};
     for (name, _) in PROFILES {
         let model = JobModel::named(name).unwrap();
         let mut rng = Seed::new(4).rng();

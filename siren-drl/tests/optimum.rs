@@ -1,9 +1,10 @@
 //! The optimum, against everything that there is and against what is known of the named jobs.
 
 use siren_core::{Allocation, ErrorKind, Seed};
+use siren_drl::model::{At, Chance, Dynamics};
 use siren_drl::{
-    At, Chance, Demand, Dynamics, JobModel, Task, check_budget, grid_over_allocations,
-    grid_over_functions, minimum_cost, optimum, play,
+    Demand, JobModel, SchedulingTask, check_budget, grid_over_allocations, grid_over_functions,
+    minimum_cost, optimum, play,
 };
 
 /// A job of about three epochs, with 4 functions of 3 memory sizes to choose from.
@@ -25,11 +26,11 @@ fn small(change_s: f64, stale: f64) -> JobModel {
 }
 
 /// Seconds and dollars of every schedule that reaches the target.
-fn every_schedule(task: &Task) -> Vec<(f64, f64)> {
+fn every_schedule(task: &SchedulingTask) -> Vec<(f64, f64)> {
     let mut done = Vec::new();
     let mut open = vec![(At::default(), 0.0, 0.0)];
     while let Some((at, time, cost)) = open.pop() {
-        if at.progress >= task.needed() * (1.0 - 1e-12) {
+        if at.progress >= task.ideal_epochs() * (1.0 - 1e-12) {
             done.push((time, cost));
             continue;
         }
@@ -69,7 +70,7 @@ fn lower_hull(mut all: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 }
 
 fn against_every_schedule(model: JobModel, slack: f64) {
-    let task = Task::new(model, 0.0).unwrap();
+    let task = SchedulingTask::new(model, 0.0).unwrap();
     let hull = lower_hull(every_schedule(&task));
     assert!(hull.len() > 5, "{hull:?}");
     let near = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-6 + slack, "{a}, {b}");
@@ -112,7 +113,7 @@ fn the_job_of_the_talk_has_its_known_optima() {
         (200.0, 2_786.0, 487, -0.298, (359, 3_008), -0.346),
         (100.0, 5_014.0, 137, -0.112, (128, 1_856), -0.216),
     ] {
-        let task = Task::new(JobModel::named("seed").unwrap(), budget).unwrap();
+        let task = SchedulingTask::new(JobModel::named("seed").unwrap(), budget).unwrap();
         let grid = grid_over_functions(&task, 1_536, Demand::Expected).unwrap();
         assert!((grid.best.time_s / time - 1.0).abs() < 1e-3, "{:?}", grid.best);
         assert_eq!(grid.best.allocation.workers, functions);
@@ -132,7 +133,7 @@ fn the_job_of_the_talk_has_its_known_optima() {
 fn the_bounds_of_named_jobs_agree() {
     for name in ["seed", "conservative", "etl", "homog"] {
         for budget in [300.0, 100.0] {
-            let task = Task::new(JobModel::named(name).unwrap(), budget).unwrap();
+            let task = SchedulingTask::new(JobModel::named(name).unwrap(), budget).unwrap();
             let best = optimum(&task).unwrap();
             assert!(
                 best.lower_s <= best.upper_s && best.upper_s < 1.001 * best.lower_s,
@@ -146,7 +147,7 @@ fn the_bounds_of_named_jobs_agree() {
 #[test]
 fn where_all_epochs_are_alike_nothing_is_gained_by_changing() {
     for budget in [300.0, 200.0, 100.0] {
-        let task = Task::new(JobModel::named("homog").unwrap(), budget).unwrap();
+        let task = SchedulingTask::new(JobModel::named("homog").unwrap(), budget).unwrap();
         let fix = grid_over_allocations(&task, Demand::Expected).unwrap();
         let best = optimum(&task).unwrap();
         // Between two memory sizes, a mixture is a little better.
@@ -157,7 +158,7 @@ fn where_all_epochs_are_alike_nothing_is_gained_by_changing() {
 
 #[test]
 fn a_budget_below_the_least_cost_is_refused_with_that_cost() {
-    let task = Task::new(JobModel::named("seed").unwrap(), 50.0).unwrap();
+    let task = SchedulingTask::new(JobModel::named("seed").unwrap(), 50.0).unwrap();
     let least = minimum_cost(&task).unwrap();
     assert!((62.0..63.0).contains(&least), "{least}");
     let grid = grid_over_functions(&task, 1_536, Demand::Expected).unwrap_err();
@@ -168,14 +169,14 @@ fn a_budget_below_the_least_cost_is_refused_with_that_cost() {
         assert!(error.message().starts_with(says), "{error}");
     }
     check_budget(&task.with_budget(63.0)).unwrap();
-    let hurried = Task { epochs: 50, ..task };
+    let hurried = SchedulingTask { epochs: 50, ..task };
     assert!(optimum(&hurried).unwrap_err().message().contains("50 epochs"));
 }
 
 /// Half of the episodes of what is just affordable fail; what succeeds in nearly all takes a little longer.
 #[test]
 fn a_demand_for_success_costs_a_few_functions() {
-    let task = Task::new(JobModel::named("seed").unwrap(), 200.0).unwrap();
+    let task = SchedulingTask::new(JobModel::named("seed").unwrap(), 200.0).unwrap();
     let demand = Demand::Success { share: 0.95, episodes: 100, seed: Seed::new(3) };
     let expected = grid_over_functions(&task, 1_536, Demand::Expected).unwrap().best;
     let sure = grid_over_functions(&task, 1_536, demand).unwrap().best;
@@ -190,7 +191,7 @@ fn a_demand_for_success_costs_a_few_functions() {
 fn the_schedule_can_be_followed() {
     let mut model = JobModel::named("etl").unwrap();
     (model.noise.time, model.noise.progress) = (0.0, 0.0);
-    let task = Task::new(model, 200.0).unwrap();
+    let task = SchedulingTask::new(model, 200.0).unwrap();
     let best = optimum(&task).unwrap();
     let episode = play(&mut best.scheduler(&task), &task.clone().into(), Seed::new(1)).unwrap();
     assert!(episode.success);

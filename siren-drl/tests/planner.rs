@@ -4,13 +4,14 @@ use std::sync::{Arc, LazyLock};
 
 use siren_core::conformance::{scheduler, scheduler_tests};
 use siren_core::{Job, Observation, Platform, Scheduler, Seed, Usd};
-use siren_drl::{Dynamics, JobModel, Planner, Score, State, Task, minimum_cost, optimum};
+use siren_drl::model::Dynamics;
+use siren_drl::{JobModel, Planner, SchedulingTask, Score, State, minimum_cost, optimum};
 
 fn named(name: &str) -> JobModel {
     JobModel::named(name).unwrap()
 }
 
-fn score(believed: JobModel, task: Task, episodes: u64) -> Score {
+fn score(believed: JobModel, task: SchedulingTask, episodes: u64) -> Score {
     let planner = Planner::new(believed).prepared(&task.as_job()).unwrap();
     Score::measure(|| planner.clone(), &Arc::new(task), episodes, Seed::new(77)).unwrap()
 }
@@ -18,7 +19,7 @@ fn score(believed: JobModel, task: Task, episodes: u64) -> Score {
 #[test]
 fn a_known_job_succeeds_always_and_is_close_to_the_optimum() {
     for (budget, gap) in [(300.0, 0.012), (200.0, 0.015), (100.0, 0.027)] {
-        let task = Task::new(named("seed"), budget).unwrap();
+        let task = SchedulingTask::new(named("seed"), budget).unwrap();
         let bound = optimum(&task).unwrap().lower_s;
         let score = score(named("seed"), task, 60);
         println!("${budget}: {} of {bound} s, {:?}", score.time_s / bound - 1.0, score);
@@ -29,7 +30,7 @@ fn a_known_job_succeeds_always_and_is_close_to_the_optimum() {
 
 #[test]
 fn a_model_that_is_wrong_by_30_per_cent_is_corrected() {
-    let task = Task::new(named("seed"), 0.0).unwrap();
+    let task = SchedulingTask::new(named("seed"), 0.0).unwrap();
     let task = task.with_budget(1.5 * minimum_cost(&task).unwrap());
     let bound = optimum(&task).unwrap().lower_s;
     for wrong in [0.7, 1.3] {
@@ -58,7 +59,7 @@ fn a_model_that_is_wrong_by_30_per_cent_is_corrected() {
 
 #[test]
 fn the_least_cost_is_enough_with_a_little_more() {
-    let task = Task::new(named("seed"), 0.0).unwrap();
+    let task = SchedulingTask::new(named("seed"), 0.0).unwrap();
     let least = minimum_cost(&task).unwrap();
     let score = score(named("seed"), task.with_budget(1.25 * least), 40);
     assert_eq!(score.success, 1.0);
@@ -114,7 +115,7 @@ fn there_are_never_more_workers_than_batches() {
 fn memory_is_kept_where_changing_it_takes_long() {
     let mut model = named("seed");
     model.start.change_s = 60.0;
-    let task: Arc<Task> = Task::new(model.clone(), 100.0).unwrap().into();
+    let task: Arc<SchedulingTask> = SchedulingTask::new(model.clone(), 100.0).unwrap().into();
     let episode = siren_drl::play(&mut Planner::new(model), &task, Seed::new(5)).unwrap();
     let sizes = episode.allocations.chunk_by(|a, b| a.memory_mb == b.memory_mb).count();
     let bound = optimum(&task).unwrap().lower_s;

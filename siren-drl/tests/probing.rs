@@ -5,7 +5,7 @@ use std::sync::Arc;
 use siren_core::conformance::{scheduler, scheduler_tests};
 use siren_core::{Allocation, Job, Observation, Platform, Result, Scheduler, Seed, Usd};
 use siren_drl::{
-    Environment, JobModel, Planner, Probing, State, Task, minimum_cost, optimum, play,
+    Environment, JobModel, Planner, Probing, SchedulingTask, State, minimum_cost, optimum, play,
 };
 
 fn named(name: &str) -> JobModel {
@@ -27,8 +27,8 @@ fn other() -> JobModel {
 
 #[test]
 fn what_the_first_epochs_show_is_planned_with() {
-    let task = Task::new(other(), 0.0).unwrap();
-    let task: Arc<Task> = task.with_budget(2.0 * minimum_cost(&task).unwrap()).into();
+    let task = SchedulingTask::new(other(), 0.0).unwrap();
+    let task: Arc<SchedulingTask> = task.with_budget(2.0 * minimum_cost(&task).unwrap()).into();
     let bound = optimum(&task).unwrap().lower_s;
     let first = probes(&[(100, 3_008), (300, 1_536), (200, 3_008), (400, 3_008)]);
     for seed in 0..2 {
@@ -42,7 +42,7 @@ fn what_the_first_epochs_show_is_planned_with() {
 
 #[test]
 fn the_model_that_is_handed_over_is_what_the_first_epochs_were() {
-    let task: Arc<Task> = Task::new(other(), 200.0).unwrap().into();
+    let task: Arc<SchedulingTask> = SchedulingTask::new(other(), 200.0).unwrap().into();
     let mut probing = Probing::planning(
         named("seed"),
         &probes(&[(100, 3_008), (300, 1_536), (200, 3_008), (400, 3_008)]),
@@ -56,16 +56,16 @@ fn the_model_that_is_handed_over_is_what_the_first_epochs_were() {
     }
     let fit = probing.fitted().unwrap();
     let (found, known) = (fit.model.staleness.workers, other().staleness.workers);
-    println!("{found} functions halve the progress, in truth {known}; {:?}", fit.errors);
+    println!("{found} functions halve the progress, in truth {known}; {:?}", fit.quality);
     // Epochs are noisy, but it is seen that many functions bring less.
     assert!((100.0..1_500.0).contains(&found), "{found}, not {known}");
-    assert!(fit.errors.fitted.time < 0.1 && fit.errors.fitted.cost < 0.1);
+    assert!(fit.quality.fitted.time < 0.1 && fit.quality.fitted.cost < 0.1);
 }
 
 /// A probe is not worth any money: what the prior says costs too much is left out, with those after it.
 #[test]
 fn probes_that_take_too_much_of_the_money_are_left_out() {
-    let job = Task::new(named("seed"), 200.0).unwrap().as_job();
+    let job = SchedulingTask::new(named("seed"), 200.0).unwrap().as_job();
     let start = |budget| State { loss: 1.1, budget_usd: budget, ..State::default() };
     let first = probes(&[(2_000, 3_008)]);
     for (budget, probed) in [(200.0, true), (5.0, false)] {
@@ -81,7 +81,7 @@ fn probes_that_take_too_much_of_the_money_are_left_out() {
 fn where_the_loss_rose_fewer_functions_run() {
     let mut model = named("seed");
     model.staleness.workers = 1e6;
-    let job = Task::new(model.clone(), 1e4).unwrap().as_job();
+    let job = SchedulingTask::new(model.clone(), 1e4).unwrap().as_job();
     let mut probing = Probing::planning(model, &[], None);
     let mut state = State { loss: 1.1, budget_usd: 1e4, ..State::default() };
     let mut last = probing.allocate(&job, &state.to_observation()).unwrap();
@@ -115,7 +115,7 @@ fn any_scheduler_may_go_on_and_sees_the_first_epochs() {
             Ok(Allocation { workers: self.0, memory_mb: 3_008 })
         }
     }
-    let task: Arc<Task> = Task::new(named("seed"), 200.0).unwrap().into();
+    let task: Arc<SchedulingTask> = SchedulingTask::new(named("seed"), 200.0).unwrap().into();
     let first = probes(&[(500, 1_536), (700, 1_536)]);
     let make =
         |_, _: &Job, _: &Observation| -> Result<Box<dyn Scheduler>> { Ok(Box::new(Counts(0))) };
@@ -155,7 +155,7 @@ scheduler_tests!(
     scheduler::Subject::new(|| Probing::new(
         lambda("seed"),
         &probes(&[(4, 1_769)]),
-        |model, _: &Job, _: &Observation| Ok(Box::new(Planner::new(model).within(
+        |model, _: &Job, _: &Observation| Ok(Box::new(Planner::new(model).with_bounds(
             siren_drl::Bounds {
                 workers: 20,
                 memory_min_mb: 1_024,

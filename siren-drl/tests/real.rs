@@ -9,7 +9,8 @@ use siren_core::platform::{EpochShape, Profile};
 use siren_core::{
     Allocation, Job, Observation, RequestCosts, Requests, Result, Scheduler, Seed, StepTime, Usd,
 };
-use siren_drl::{Adaptive, At, Chance, Dynamics, Fit, JobModel, Planner, RunHistory};
+use siren_drl::model::{At, Chance, Dynamics};
+use siren_drl::{Adaptive, FittedModel, JobModel, Planner, RunHistory};
 use siren_hsp::data::MemorySource;
 use siren_hsp::{
     Config, EpochRecord, MemoryStore, RunRecord, ShardWorker, StopRules, Trainer, TrainerParts,
@@ -157,7 +158,7 @@ fn a_model_that_was_fitted_to_epochs_predicts_the_next_ones_with_other_allocatio
         let from = JobModel::fit_from(&prior, &history).unwrap();
         let alone = JobModel::fit(&history).unwrap();
         println!("before anything ran: {before:.3?}");
-        for (name, Fit { model, errors: said }, bound) in
+        for (name, FittedModel { model, quality: said }, bound) in
             [("from a prediction", from, 0.1), ("from nothing", alone, 0.15)]
         {
             let found = errors(&model, &last, &later);
@@ -208,7 +209,7 @@ fn whose_model_was_wrong_threefold_overspends_nothing() {
     let usual = run(&SEEN[..1], config(None, 6), 5).outcome.cost_usd;
     for (by, part) in [(1.0 / 3.0, 0.6), (1.0 / 3.0, 1.1), (3.0, 0.6), (3.0, 1.1)] {
         let budget = usual * part;
-        let planner = Planner::new(wrong(by).aiming(0.69, 0.25, 4.0));
+        let planner = Planner::new(wrong(by).with_target(0.69, 0.25, 4.0));
         let planners: [(&str, Box<dyn Scheduler>); 2] =
             [("plain", Box::new(planner)), ("learning", Box::new(Adaptive::planner(wrong(by))))];
         for (name, planner) in planners {

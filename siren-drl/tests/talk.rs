@@ -1,7 +1,8 @@
 //! The profile `seed` and the simulation table of the SIREN talk.
 
 use siren_core::Allocation;
-use siren_drl::{At, Chance, Dynamics, JobModel};
+use siren_drl::JobModel;
+use siren_drl::model::{At, Chance, Dynamics};
 
 /// Seconds and dollars to be expected of the whole job with one allocation.
 fn expected(model: &JobModel, allocation: Allocation) -> (f64, f64) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use siren_core::{Error, ErrorKind, Result};
 use siren_drl::{
-    Demand, Planner, Static, Task, bayesian_search, check_budget, grid_over_allocations,
-    grid_over_functions, minimum_cost, optimum,
+    Demand, Planner, SchedulingTask, StaticAllocation, bayesian_search, check_budget,
+    grid_over_allocations, grid_over_functions, minimum_cost, optimum,
 };
 
 use super::{Budget, ENOUGH, Entry, Terms, talk};
@@ -49,7 +49,7 @@ pub fn measure(terms: &Terms, budget_usd: f64) -> Result<Budget> {
 
     let demand = Demand::Success { share: ENOUGH, episodes: CHOOSING, seed: terms.chosen() };
     let grid = |demand| grid_over_functions(&task, terms.grid_memory_mb, demand);
-    let mut judge = |name: &str, found: Result<Static>| match found {
+    let mut judge = |name: &str, found: Result<StaticAllocation>| match found {
         Ok(found) => {
             let played = terms.judge(&task, &mut found.scheduler())?;
             Ok(Some(Entry::of(&played, best.lower_s)))
@@ -86,8 +86,8 @@ pub fn measure(terms: &Terms, budget_usd: f64) -> Result<Budget> {
 }
 
 /// The planner, which knows the job.
-pub fn planner(terms: &Terms, task: &Task) -> Planner {
-    Planner::new(terms.model.clone()).within(task.bounds)
+pub fn planner(terms: &Terms, task: &SchedulingTask) -> Planner {
+    Planner::new(terms.model.clone()).with_bounds(task.bounds)
 }
 
 /// What is said of a budget that does not suffice; other errors are errors.
@@ -99,7 +99,7 @@ fn too_little(error: Error) -> Result<String> {
 }
 
 /// The expected job for each number of functions, whatever the budget.
-pub fn curve(terms: &Terms) -> Vec<Static> {
+pub fn curve(terms: &Terms) -> Vec<StaticAllocation> {
     let task = Arc::new(terms.task.with_budget(f64::MAX));
     let found = grid_over_functions(&task, terms.grid_memory_mb, Demand::Expected);
     found.map(|found| found.curve).unwrap_or_default()

@@ -1,16 +1,16 @@
 //! The figures.
 
 use siren_core::Allocation;
-use siren_drl::Static;
+use siren_drl::StaticAllocation;
 use siren_report::chart::{Axis, Chart, Series};
 
 use super::learning::{Pupil, quantile};
 use super::{Budget, ENOUGH, Entry, talk};
 
 /// What a grid search over the number of functions finds, beside the talk's: time and cost.
-pub fn grid(curve: &[Static]) -> [Chart; 2] {
+pub fn grid(curve: &[StaticAllocation]) -> [Chart; 2] {
     let functions = || Axis::new("functions", "").whole().log();
-    let ours = |of: fn(&Static) -> f64| {
+    let ours = |of: fn(&StaticAllocation) -> f64| {
         let points = curve.iter().map(move |run| (f64::from(run.allocation.workers), of(run)));
         Series::line("this model", points)
     };

@@ -7,8 +7,8 @@ use cpu_time::ThreadTime;
 use serde::Serialize;
 use siren_backend_local::WallClock;
 use siren_core::{Allocation, Clock, ErrorKind, Result, Scheduler};
-use siren_drl::agent::{Agent, Evaluation, Settings, Training};
-use siren_drl::{Environment, Task};
+use siren_drl::agent::{Agent, Evaluation, Training, TrainingSettings};
+use siren_drl::{Environment, SchedulingTask};
 
 use super::{ENOUGH, Entry, Terms};
 
@@ -25,7 +25,7 @@ pub struct Lesson {
     /// The number of the seed.
     pub seed: u64,
     /// How.
-    pub settings: Settings,
+    pub settings: TrainingSettings,
 }
 
 impl Lesson {
@@ -230,7 +230,7 @@ pub fn timing(terms: &Terms, pupils: &[&Pupil]) -> Result<Option<Timing>> {
     };
     let lesson = pupil.lesson;
     let task = terms.task(lesson.budget_usd);
-    let mut agent = pupil.agent.scheduler(terms.model.clone()).within(task.bounds);
+    let mut agent = pupil.agent.scheduler(terms.model.clone()).with_bounds(task.bounds);
     let mut planner = super::baselines::planner(terms, &task);
     Ok(Some(Timing {
         budget_usd: lesson.budget_usd,
@@ -246,7 +246,11 @@ pub fn timing(terms: &Terms, pupils: &[&Pupil]) -> Result<Option<Timing>> {
 }
 
 /// The median time of a decision, in microseconds, over one episode.
-fn decision_us(terms: &Terms, task: &Arc<Task>, scheduler: &mut dyn Scheduler) -> Result<f64> {
+fn decision_us(
+    terms: &Terms,
+    task: &Arc<SchedulingTask>,
+    scheduler: &mut dyn Scheduler,
+) -> Result<f64> {
     let clock = WallClock::new();
     let job = task.as_job();
     let mut environment = Environment::new(Arc::clone(task), terms.judged());

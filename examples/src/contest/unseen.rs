@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use siren_core::Result;
-use siren_drl::agent::{Agent, Settings, Training};
-use siren_drl::{JobModel, Score, Task, optimum, vary};
+use siren_drl::agent::{Agent, Training, TrainingSettings};
+use siren_drl::{JobModel, SchedulingTask, Score, optimum, sample_tasks};
 
 use super::{ENOUGH, Terms};
 /// Jobs that the agent is trained on, and others that it is judged on.
@@ -48,13 +48,14 @@ pub struct Judgement {
 /// # Errors
 ///
 /// Those of training and of schedulers.
-pub fn measure(terms: &Terms, settings: Settings) -> Result<(Agent, Vec<Stranger>)> {
+pub fn measure(terms: &Terms, settings: TrainingSettings) -> Result<(Agent, Vec<Stranger>)> {
     let seed = terms.seed.child(4);
     let model = JobModel { target_loss: terms.task.target_loss, ..terms.model.clone() };
-    let jobs = |count, number| vary(&model, SPREAD, LEAST, MOST_USD, count, seed.child(number));
-    let tasks: Vec<Arc<Task>> = jobs(TRAINED, 0)?.into_iter().map(Arc::new).collect();
+    let jobs =
+        |count, number| sample_tasks(&model, SPREAD, LEAST, MOST_USD, count, seed.child(number));
+    let tasks: Vec<Arc<SchedulingTask>> = jobs(TRAINED, 0)?.into_iter().map(Arc::new).collect();
     // There is more to learn.
-    let settings = Settings { steps: settings.steps * 5 / 3, ..settings };
+    let settings = TrainingSettings { steps: settings.steps * 5 / 3, ..settings };
     let mut training = Training::new(&tasks, settings, seed.child(2))?;
     training.run()?;
     let agent = training.agent()?;
@@ -63,7 +64,7 @@ pub fn measure(terms: &Terms, settings: Settings) -> Result<(Agent, Vec<Stranger
     Ok((agent, strangers))
 }
 
-fn judge(terms: &Terms, agent: &Agent, task: &Task) -> Result<Stranger> {
+fn judge(terms: &Terms, agent: &Agent, task: &SchedulingTask) -> Result<Stranger> {
     let lower_s = optimum(task)?.lower_s;
     let task = Arc::new(task.clone());
     let of = |score: Score| Judgement {

@@ -6,8 +6,9 @@ use std::time::Instant;
 use siren_backend_sim::Simulation;
 use siren_core::platform::EpochShape;
 use siren_core::{Allocation, Observation, Outcome, Requests, Result, Scheduler, Seed, Usd};
-use siren_drl::agent::{Settings, Training};
-use siren_drl::{Bounds, Dynamics, JobModel, Probing, Task, minimum_cost};
+use siren_drl::agent::{Training, TrainingSettings};
+use siren_drl::model::Dynamics;
+use siren_drl::{Bounds, JobModel, Probing, SchedulingTask, minimum_cost};
 
 use super::{Job, Run};
 
@@ -92,7 +93,7 @@ impl Job {
         let shape = self.shape(example_bytes);
         let target = self.config.stop.target_loss.unwrap_or(0.0);
         let predicted = JobModel::predicted(&simulation.profile, &shape, &self.step);
-        let mut prior = predicted.aiming(initial, target, passes);
+        let mut prior = predicted.with_target(initial, target, passes);
         prior.staleness.fall = 1.0;
         prior
     }
@@ -161,15 +162,19 @@ fn trained(
     if !reached {
         (model.loss, model.staleness) = (prior.loss, prior.staleness);
     }
-    let task = Task::new(model.clone(), budget)?;
+    let task = SchedulingTask::new(model.clone(), budget)?;
     let workers = bounds.workers.min(u32::try_from(job.batches).unwrap_or(u32::MAX)).max(1);
-    let task = Task { bounds: Bounds { workers, ..bounds }, epochs: Task::EPOCHS, ..task };
+    let task = SchedulingTask {
+        bounds: Bounds { workers, ..bounds },
+        epochs: SchedulingTask::EPOCHS,
+        ..task
+    };
     let enough = SUFFICES * minimum_cost(&task)?;
-    let task = task.with_budget(budget.max(enough)).rewarded()?;
-    let settings = Settings { steps, ..Settings::ppo() };
+    let task = task.with_budget(budget.max(enough)).with_scaled_reward()?;
+    let settings = TrainingSettings { steps, ..TrainingSettings::ppo() };
     let mut training = Training::new(&[Arc::new(task)], settings, seed)?;
     training.run()?;
-    let agent = training.agent()?.scheduler(model).within(bounds);
+    let agent = training.agent()?.scheduler(model).with_bounds(bounds);
     eprintln!("trained an agent for {steps} epochs in {:.1} s", begun.elapsed().as_secs_f64());
     Ok(Box::new(agent))
 }

@@ -1,24 +1,24 @@
 //! How much better an action was than what was to be expected.
 
-use super::rollout::Track;
+use super::rollout::Trajectory;
 
 /// Generalised advantage estimation (Schulman and others, 2016): with `d_t = r_t + gamma V(s_t+1) - V(s_t)`,
 /// the advantages `A_t = d_t + gamma lambda A_t+1` and the returns `A_t + V(s_t)`. Nothing follows the end of an
 /// episode; what is cut off goes on as the last estimate says.
 pub(super) fn estimate(
-    track: &Track,
+    trajectory: &Trajectory,
     values: &[f32],
     scale: f64,
     gamma: f64,
     lambda: f64,
 ) -> (Vec<f32>, Vec<f32>) {
-    let count = track.rewards.len();
+    let count = trajectory.rewards.len();
     let (mut advantages, mut returns) = (vec![0.0; count], vec![0.0; count]);
     let mut advantage = 0.0;
     for at in (0..count).rev() {
-        let goes_on = if track.ends[at] { 0.0 } else { gamma };
+        let goes_on = if trajectory.ends[at] { 0.0 } else { gamma };
         let (now, next) = (f64::from(values[at]), f64::from(values[at + 1]));
-        let surprise = track.rewards[at] * scale + goes_on * next - now;
+        let surprise = trajectory.rewards[at] * scale + goes_on * next - now;
         advantage = surprise + goes_on * lambda * advantage;
         advantages[at] = advantage as f32;
         returns[at] = (advantage + now) as f32;
@@ -39,15 +39,15 @@ pub(super) fn standardise(values: &mut [f32]) {
 mod tests {
     use super::*;
 
-    fn track(rewards: &[f64], ends: &[bool]) -> Track {
-        Track { rewards: rewards.to_vec(), ends: ends.to_vec(), ..Track::default() }
+    fn trajectory(rewards: &[f64], ends: &[bool]) -> Trajectory {
+        Trajectory { rewards: rewards.to_vec(), ends: ends.to_vec(), ..Trajectory::default() }
     }
 
     #[test]
     fn with_lambda_1_returns_are_sums_of_discounted_rewards() {
-        let track = track(&[1.0, 2.0, 3.0, 4.0], &[false, false, true, false]);
+        let trajectory = trajectory(&[1.0, 2.0, 3.0, 4.0], &[false, false, true, false]);
         let values = [0.5, -0.5, 0.25, 7.0, 10.0];
-        let (advantages, returns) = estimate(&track, &values, 2.0, 0.5, 1.0);
+        let (advantages, returns) = estimate(&trajectory, &values, 2.0, 0.5, 1.0);
         // The last one goes on with what is estimated: 2 * 4 + 0.5 * 10.
         assert_eq!(returns, [2.0 + 0.5 * (4.0 + 0.5 * 6.0), 4.0 + 0.5 * 6.0, 6.0, 13.0]);
         for ((advantage, back), value) in advantages.iter().zip(&returns).zip(values) {
@@ -57,8 +57,8 @@ mod tests {
 
     #[test]
     fn with_lambda_0_advantages_are_surprises() {
-        let track = track(&[1.0, 1.0], &[false, true]);
-        let (advantages, _) = estimate(&track, &[3.0, 2.0, 9.0], 1.0, 0.9, 0.0);
+        let trajectory = trajectory(&[1.0, 1.0], &[false, true]);
+        let (advantages, _) = estimate(&trajectory, &[3.0, 2.0, 9.0], 1.0, 0.9, 0.0);
         assert!((advantages[0] - (1.0 + 0.9 * 2.0 - 3.0)).abs() < 1e-6);
         assert!((advantages[1] - (1.0 - 2.0)).abs() < 1e-6);
     }

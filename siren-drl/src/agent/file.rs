@@ -13,12 +13,12 @@ use siren_core::{Error, ErrorKind, Layout, Result, Seed, Workload, file};
 use super::Agent;
 use super::normaliser::Normaliser;
 use super::objective::Objective;
-use super::settings::Settings;
-use super::training::{Rest, Training};
+use super::settings::TrainingSettings;
+use super::training::{Training, TrainingState};
 use super::view::INPUTS;
-use crate::env::SavedVector;
+use crate::env::SavedVectorEnvironment;
 use crate::model::{At, Chance};
-use crate::task::Task;
+use crate::task::SchedulingTask;
 
 use std::fmt::Display;
 
@@ -32,7 +32,7 @@ const VERSION: u32 = 1;
 struct AboutAgent {
     version: u32,
     inputs: usize,
-    settings: Settings,
+    settings: TrainingSettings,
     normaliser: Normaliser,
 }
 
@@ -40,12 +40,13 @@ struct AboutAgent {
 struct AboutTraining {
     version: u32,
     inputs: usize,
-    settings: Settings,
+    settings: TrainingSettings,
     seed: Seed,
     tasks: Vec<Vec<f64>>,
     updates: [u64; 2],
-    rest: Rest,
-    vector: SavedVector,
+    #[serde(rename = "rest")]
+    state: TrainingState,
+    vector: SavedVectorEnvironment,
     best: Option<Normaliser>,
 }
 
@@ -107,11 +108,11 @@ impl Training {
             version: VERSION,
             inputs: INPUTS,
             settings: self.settings,
-            seed: self.begun_with(),
+            seed: self.initial_seed(),
             tasks: self.tasks.iter().map(|task| fingerprint(task)).collect(),
             updates: weights.updates,
-            rest: self.rest.clone(),
-            vector: self.crowd.vector.save(),
+            state: self.state.clone(),
+            vector: self.rollout.vector.save(),
             best: self.best.as_ref().map(|(_, normaliser)| normaliser.clone()),
         };
         write(path.as_ref(), self.workload.layout(), &vectors, &about)
@@ -123,14 +124,14 @@ impl Training {
     ///
     /// Other when the file cannot be read, corrupt when it is no training's, rejected when another version
     /// of this library wrote it or the tasks are others.
-    pub fn resume(path: impl AsRef<Path>, tasks: &[Arc<Task>]) -> Result<Self> {
+    pub fn resume(path: impl AsRef<Path>, tasks: &[Arc<SchedulingTask>]) -> Result<Self> {
         let path = path.as_ref();
         let read = Read::open(path)?;
         let about: AboutTraining = read.about()?;
         read.check(about.version, about.inputs)?;
         read.check_hidden(about.settings)?;
-        let counts = [about.vector.len(), about.rest.returns.len()];
-        let sound = about.rest.normaliser.is_sound(INPUTS)
+        let counts = [about.vector.len(), about.state.returns.len()];
+        let sound = about.state.normaliser.is_sound(INPUTS)
             && about.best.as_ref().is_none_or(|normaliser| normaliser.is_sound(INPUTS))
             && counts.iter().all(|count| *count == about.settings.environments);
         if !sound {
@@ -151,8 +152,8 @@ impl Training {
         weights.first = read.vector(&layout, "first.")?;
         weights.second = read.vector(&layout, "second.")?;
         weights.updates = about.updates;
-        training.rest = about.rest;
-        training.crowd.vector.restore(about.vector)?;
+        training.state = about.state;
+        training.rollout.vector.restore(about.vector)?;
         if let Some(normaliser) = about.best {
             training.best = Some((read.vector(&layout, "best.")?, normaliser));
         }
@@ -160,25 +161,27 @@ impl Training {
     }
 }
 
-fn workload(settings: Settings) -> Result<BurnWorkload<Objective>> {
+fn workload(settings: TrainingSettings) -> Result<BurnWorkload<Objective>> {
     settings.check()?;
     BurnWorkload::new(Objective { inputs: INPUTS, settings })
 }
 
 /// What tells a task from another.
-fn fingerprint(task: &Task) -> Vec<f64> {
+fn fingerprint(task: &SchedulingTask) -> Vec<f64> {
     let bounds = task.bounds;
     let mut all = vec![
         task.budget_usd,
         task.target_loss,
-        task.needed(),
+        task.ideal_epochs(),
         task.epochs as f64,
         bounds.workers.into(),
         bounds.memory_min_mb.into(),
         bounds.memory_max_mb.into(),
         bounds.memory_step_mb.into(),
     ];
-    for (epoch, progress) in [(0, 0.0), (1, 0.3 * task.needed()), (2, 0.9 * task.needed())] {
+    for (epoch, progress) in
+        [(0, 0.0), (1, 0.3 * task.ideal_epochs()), (2, 0.9 * task.ideal_epochs())]
+    {
         let at = At { epoch, progress, memory_mb: None };
         for (workers, memory_mb) in [(1.0, 0.0), (30.0, 1_769.0), (bounds.workers.into(), 1e9)] {
             let allocation = bounds.nearest(workers, memory_mb);
@@ -249,7 +252,7 @@ impl<'a> Read<'a> {
     }
 
     /// Before anything is made as large as a file says.
-    fn check_hidden(&self, settings: Settings) -> Result<()> {
+    fn check_hidden(&self, settings: TrainingSettings) -> Result<()> {
         let file = SafeTensors::deserialize(&self.bytes).map_err(|error| self.corrupt(error))?;
         let fits = file.tensors().iter().any(|(name, view)| {
             name.ends_with("actor.second.bias") && view.shape() == [settings.hidden]

@@ -34,7 +34,7 @@ impl Training {
         for (number, task) in (0..self.settings.warm_start as u64).zip(tasks.iter().cycle()) {
             let view = View::new(task);
             let mut belief = Belief::new(Arc::clone(&task.job));
-            let mut planner = Planner::with_belief(belief.clone()).within(task.bounds);
+            let mut planner = Planner::with_belief(belief.clone()).with_bounds(task.bounds);
             let job = task.as_job();
             let mut environment = Environment::new(Arc::clone(task), seed.child(number));
             loop {
@@ -56,8 +56,8 @@ impl Training {
                 }
             }
         }
-        self.rest.normaliser.learn(&rows);
-        self.rest.normaliser.apply(&mut rows);
+        self.state.normaliser.learn(&rows);
+        self.state.normaliser.apply(&mut rows);
         self.regress(&rows, &actions, &mut rng)
     }
 

@@ -7,13 +7,13 @@ use siren_burn::burn::prelude::*;
 use siren_core::{Batch, Result};
 
 use super::network::{ACTIONS, Network, log_prob};
-use super::settings::Settings;
+use super::settings::TrainingSettings;
 
 /// PPO's clipped surrogate, the critic's squared error, and entropy. With one pass over one batch it is
 /// the policy gradient itself: the ratio is 1, and its gradient that of the logarithm of the density.
 pub(super) struct Objective {
     pub(super) inputs: usize,
-    pub(super) settings: Settings,
+    pub(super) settings: TrainingSettings,
 }
 
 /// One row of a batch: the state as it is seen, the action, the logarithm of its density when it was
@@ -59,7 +59,7 @@ impl Learner for Objective {
     }
 
     fn loss(&self, network: &Network, rows: Rows) -> Tensor<1> {
-        let Settings { clip, entropy, log_sigma, .. } = self.settings;
+        let TrainingSettings { clip, entropy, log_sigma, .. } = self.settings;
         let Rows { states, actions, log_probs, advantages, returns } = rows;
         let (mean, log_sigma) = network.policy(states.clone(), log_sigma);
         let ratio = (log_prob(mean, log_sigma.clone(), actions) - log_probs).exp();
@@ -79,7 +79,7 @@ impl Learner for Objective {
 /// The mean squared error of the policy's mean, to imitate actions.
 pub(super) struct Imitation {
     inputs: usize,
-    settings: Settings,
+    settings: TrainingSettings,
 }
 
 impl Imitation {
@@ -144,11 +144,11 @@ mod tests {
     #[test]
     fn the_policy_gradient_is_that_of_finite_differences() {
         for (settings, sigma) in [
-            (Settings::ppo(), Sigma::Free),
-            (Settings::ppo(), Sigma::State),
-            (Settings::reinforce(), Sigma::State),
+            (TrainingSettings::ppo(), Sigma::Free),
+            (TrainingSettings::ppo(), Sigma::State),
+            (TrainingSettings::reinforce(), Sigma::State),
         ] {
-            let settings = Settings { hidden: 6, entropy: 0.01, sigma, ..settings };
+            let settings = TrainingSettings { hidden: 6, entropy: 0.01, sigma, ..settings };
             let (inputs, examples) = (5, 12);
             let workload = BurnWorkload::new(Objective { inputs, settings }).unwrap();
             let bytes = rows(examples, inputs);

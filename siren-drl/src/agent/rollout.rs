@@ -8,16 +8,16 @@ use siren_core::{Allocation, Result, Seed};
 
 use super::network::ACTIONS;
 use super::policy::Policy;
-use super::settings::Settings;
+use super::settings::TrainingSettings;
 use super::view::{INPUTS, View};
 use crate::belief::Belief;
-use crate::env::{Step, Vector};
+use crate::env::{Step, VectorEnvironment};
 use crate::play::Episode;
-use crate::task::{Reward, Task};
+use crate::task::{Reward, SchedulingTask};
 
 /// What one environment went through, in order.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Track {
+pub(super) struct Trajectory {
     /// What was seen, as it is.
     pub(super) raw: Vec<f32>,
     /// What was seen, normalised, and at the end what is seen now.
@@ -34,28 +34,35 @@ pub(super) struct Track {
 const LONG: f64 = 3.0;
 
 /// Environments with what is believed and seen of each.
-pub(super) struct Crowd {
-    pub(super) vector: Vector,
-    tasks: Vec<Arc<Task>>,
+pub(super) struct VecRollout {
+    pub(super) vector: VectorEnvironment,
+    tasks: Vec<Arc<SchedulingTask>>,
     views: Vec<View>,
     beliefs: Vec<Belief>,
-    /// Seconds from the beginning, by task.
-    whole: Vec<f64>,
+    /// Seconds from the beginning to the end, by task.
+    time_from_start: Vec<f64>,
 }
 
-impl Crowd {
-    pub(super) fn new(tasks: &[Arc<Task>], vector: Vector) -> Self {
+impl VecRollout {
+    pub(super) fn new(tasks: &[Arc<SchedulingTask>], vector: VectorEnvironment) -> Self {
         let views: Vec<View> = tasks.iter().map(|task| View::new(task)).collect();
-        let begin = |task: &Arc<Task>| {
+        let begin = |task: &Arc<SchedulingTask>| {
             let mut belief = believed(task);
             belief.observe(crate::Environment::new(Arc::clone(task), Seed::new(0)).state());
             belief
         };
-        let whole = tasks.iter().zip(&views).map(|(task, view)| view.time_left(&begin(task)));
-        Self { whole: whole.collect(), tasks: tasks.to_vec(), views, vector, beliefs: Vec::new() }
+        let time_from_start =
+            tasks.iter().zip(&views).map(|(task, view)| view.time_left(&begin(task)));
+        Self {
+            time_from_start: time_from_start.collect(),
+            tasks: tasks.to_vec(),
+            views,
+            vector,
+            beliefs: Vec::new(),
+        }
     }
 
-    pub(super) fn tasks(&self) -> &[Arc<Task>] {
+    pub(super) fn tasks(&self) -> &[Arc<SchedulingTask>] {
         &self.tasks
     }
 
@@ -75,118 +82,119 @@ impl Crowd {
     pub(super) fn collect(
         &mut self,
         policy: &Policy,
-        settings: &Settings,
+        settings: &TrainingSettings,
         rng: &mut ChaCha8Rng,
-    ) -> (Vec<Track>, u64) {
-        let Settings { horizon, shaped, gamma, .. } = *settings;
+    ) -> (Vec<Trajectory>, u64) {
+        let TrainingSettings { horizon, shaped, gamma, .. } = *settings;
         if horizon == 0 {
             self.vector.reset();
         }
         // Nothing but the environments carries over, so that training can go on from what is saved of them.
         self.believe();
         let count = self.vector.len();
-        let mut tracks = vec![Track::default(); count];
+        let mut trajectories = vec![Trajectory::default(); count];
         let mut rows = vec![0.0; count * INPUTS];
         let mut allocations = vec![Allocation { workers: 1, memory_mb: 0 }; count];
         let mut steps = vec![Step::default(); count];
-        let mut before: Vec<f64> = (0..count).map(|one| self.potential(one, shaped)).collect();
+        let mut before: Vec<f64> = (0..count).map(|env| self.potential(env, shaped)).collect();
         let longest = self.tasks.iter().map(|task| task.epochs).max().unwrap_or(1);
         let rounds = if horizon == 0 { longest as usize } else { horizon };
         let mut run = 0;
         for _ in 0..rounds {
             run += count as u64;
-            let rewards: Vec<Reward> = (0..count).map(|one| self.reward(one)).collect();
+            let rewards: Vec<Reward> = (0..count).map(|env| self.reward(env)).collect();
             self.see(&mut rows);
             let raw = rows.clone();
             policy.normalise(&mut rows);
             let gaussian = policy.act(&rows);
             let mut actions = vec![([0.0; ACTIONS], 0.0); count];
-            for (one, (action, log_prob)) in actions.iter_mut().enumerate() {
+            for (env, (action, log_prob)) in actions.iter_mut().enumerate() {
                 for (i, action) in action.iter_mut().enumerate() {
-                    let (mean, log_sigma) = (gaussian.means[one][i], gaussian.log_sigmas[one][i]);
+                    let (mean, log_sigma) = (gaussian.means[env][i], gaussian.log_sigmas[env][i]);
                     let z: f32 = StandardNormal.sample(rng);
                     *action = mean + log_sigma.exp() * z;
                     *log_prob -= 0.5 * z * z + log_sigma + 0.5 * std::f32::consts::TAU.ln();
                 }
-                let (_, task) = self.vector.state(one);
-                allocations[one] = self.views[task].allocation(&self.beliefs[one], *action);
+                let (_, task) = self.vector.state(env);
+                allocations[env] = self.views[task].allocation(&self.beliefs[env], *action);
             }
             self.vector.step(&allocations, &mut steps);
-            for (one, (track, step)) in tracks.iter_mut().zip(&steps).enumerate() {
-                let over = horizon == 0 && !track.ended.is_empty();
-                self.observe(one, step.done());
-                let now = self.potential(one, shaped);
+            for (env, (trajectory, step)) in trajectories.iter_mut().zip(&steps).enumerate() {
+                let over = horizon == 0 && !trajectory.ended.is_empty();
+                self.observe(env, step.done());
+                let now = self.potential(env, shaped);
                 let after = if step.done() { 0.0 } else { now };
-                let shaping = rewards[one].beta * (before[one] - gamma * after);
-                before[one] = now;
+                let shaping = rewards[env].beta * (before[env] - gamma * after);
+                before[env] = now;
                 if over {
                     continue;
                 }
-                track.raw.extend_from_slice(&raw[one * INPUTS..][..INPUTS]);
-                track.states.extend_from_slice(&rows[one * INPUTS..][..INPUTS]);
-                let (action, log_prob) = actions[one];
-                track.actions.push(action);
-                track.log_probs.push(log_prob);
-                track.rewards.push(step.reward + shaping);
-                track.ends.push(step.done());
-                track.ended.extend(step.done().then_some((*step, rewards[one])));
+                trajectory.raw.extend_from_slice(&raw[env * INPUTS..][..INPUTS]);
+                trajectory.states.extend_from_slice(&rows[env * INPUTS..][..INPUTS]);
+                let (action, log_prob) = actions[env];
+                trajectory.actions.push(action);
+                trajectory.log_probs.push(log_prob);
+                trajectory.rewards.push(step.reward + shaping);
+                trajectory.ends.push(step.done());
+                trajectory.ended.extend(step.done().then_some((*step, rewards[env])));
             }
-            if horizon == 0 && tracks.iter().all(|track| !track.ended.is_empty()) {
+            if horizon == 0 && trajectories.iter().all(|trajectory| !trajectory.ended.is_empty()) {
                 break;
             }
         }
         self.see(&mut rows);
         policy.normalise(&mut rows);
-        for (track, row) in tracks.iter_mut().zip(rows.chunks_exact(INPUTS)) {
-            track.states.extend_from_slice(row);
+        for (trajectory, row) in trajectories.iter_mut().zip(rows.chunks_exact(INPUTS)) {
+            trajectory.states.extend_from_slice(row);
         }
-        (tracks, run)
+        (trajectories, run)
     }
 
     fn see(&self, rows: &mut [f32]) {
-        for (one, row) in rows.chunks_exact_mut(INPUTS).enumerate() {
-            let (state, task) = self.vector.state(one);
-            self.views[task].inputs(&self.beliefs[one], state, row);
+        for (env, row) in rows.chunks_exact_mut(INPUTS).enumerate() {
+            let (state, task) = self.vector.state(env);
+            self.views[task].inputs(&self.beliefs[env], state, row);
         }
     }
 
-    fn observe(&mut self, one: usize, begins: bool) {
-        let (state, task) = self.vector.state(one);
+    fn observe(&mut self, env: usize, begins: bool) {
+        let (state, task) = self.vector.state(env);
         if begins {
-            self.beliefs[one] = believed(&self.tasks[task]);
+            self.beliefs[env] = believed(&self.tasks[task]);
         }
-        self.beliefs[one].observe(state);
+        self.beliefs[env].observe(state);
     }
 
-    fn reward(&self, one: usize) -> Reward {
-        let (_, task) = self.vector.state(one);
+    fn reward(&self, env: usize) -> Reward {
+        let (_, task) = self.vector.state(env);
         self.tasks[task].reward
     }
 
     /// Seconds to the end, for the shaping of rewards.
-    fn potential(&self, one: usize, shaped: bool) -> f64 {
+    fn potential(&self, env: usize, shaped: bool) -> f64 {
         if !shaped {
             return 0.0;
         }
-        let (_, task) = self.vector.state(one);
-        self.views[task].time_left(&self.beliefs[one]).min(LONG * self.whole[task])
+        let (_, task) = self.vector.state(env);
+        self.views[task].time_left(&self.beliefs[env]).min(LONG * self.time_from_start[task])
     }
 }
 
 /// What a scheduler believes that is told the model: as much as of any other job, since it cannot know how
 /// right the model is.
-fn believed(task: &Task) -> Belief {
+fn believed(task: &SchedulingTask) -> Belief {
     Belief::new(Arc::clone(&task.job))
 }
 
 /// Plays episodes with the mean action, all at once.
 pub(super) fn play(
     policy: &Policy,
-    task: &Arc<Task>,
+    task: &Arc<SchedulingTask>,
     episodes: u64,
     seed: Seed,
 ) -> Result<Vec<Episode>> {
-    let mut vector = Vector::new(&[Arc::clone(task)], episodes.max(1) as usize, 0, seed)?;
+    let mut vector =
+        VectorEnvironment::new(&[Arc::clone(task)], episodes.max(1) as usize, 0, seed)?;
     let count = vector.len();
     let view = View::new(task);
     let mut beliefs = vec![believed(task); count];
@@ -196,26 +204,26 @@ pub(super) fn play(
     let mut chosen = vec![Vec::new(); count];
     let mut ended: Vec<Option<Episode>> = vec![None; count];
     while ended.iter().any(Option::is_none) {
-        for (one, row) in rows.chunks_exact_mut(INPUTS).enumerate() {
-            beliefs[one].observe(vector.state(one).0);
-            view.inputs(&beliefs[one], vector.state(one).0, row);
+        for (env, row) in rows.chunks_exact_mut(INPUTS).enumerate() {
+            beliefs[env].observe(vector.state(env).0);
+            view.inputs(&beliefs[env], vector.state(env).0, row);
         }
         policy.normalise(&mut rows);
         let gaussian = policy.act(&rows);
-        for (one, allocation) in allocations.iter_mut().enumerate() {
-            *allocation = view.allocation(&beliefs[one], gaussian.means[one]);
+        for (env, allocation) in allocations.iter_mut().enumerate() {
+            *allocation = view.allocation(&beliefs[env], gaussian.means[env]);
         }
         vector.step(&allocations, &mut steps);
-        for (one, step) in steps.iter().enumerate() {
-            if ended[one].is_none() {
-                chosen[one].extend(step.state.allocation);
+        for (env, step) in steps.iter().enumerate() {
+            if ended[env].is_none() {
+                chosen[env].extend(step.state.allocation);
             }
-            if step.done() && ended[one].is_none() {
-                ended[one] = Some(Episode {
+            if step.done() && ended[env].is_none() {
+                ended[env] = Some(Episode {
                     success: step.info.success,
                     time_s: step.info.elapsed_s,
                     cost_usd: step.info.cost_usd,
-                    allocations: std::mem::take(&mut chosen[one]),
+                    allocations: std::mem::take(&mut chosen[env]),
                 });
             }
         }
@@ -234,42 +242,42 @@ mod tests {
     use crate::agent::objective::Objective;
     use crate::model::JobModel;
 
-    fn crowd(settings: &Settings) -> (Crowd, Policy) {
+    fn rollout(settings: &TrainingSettings) -> (VecRollout, Policy) {
         let task = |budget| {
-            let task = Task::new(JobModel::named("seed").unwrap(), budget).unwrap();
-            Arc::new(task.rewarded().unwrap())
+            let task = SchedulingTask::new(JobModel::named("seed").unwrap(), budget).unwrap();
+            Arc::new(task.with_scaled_reward().unwrap())
         };
         // The second one has a beta of its own, and the untrained policy goes bankrupt in some episodes.
         let tasks = [task(300.0), task(100.0)];
-        let vector = Vector::new(&tasks, 6, 0, Seed::new(3)).unwrap();
+        let vector = VectorEnvironment::new(&tasks, 6, 0, Seed::new(3)).unwrap();
         let workload =
             BurnWorkload::new(Objective { inputs: INPUTS, settings: *settings }).unwrap();
         let params = workload.init(Seed::new(1)).unwrap();
         let policy = Policy::new(&workload, &params, Normaliser::new(INPUTS)).unwrap();
-        (Crowd::new(&tasks, vector), policy)
+        (VecRollout::new(&tasks, vector), policy)
     }
 
     /// The sum of an episode's rewards is its return, plus the potential of its first state, whatever the
     /// next episode's task.
     #[test]
     fn shaping_adds_the_first_states_potential_to_an_episodes_return() {
-        let settings = Settings { environments: 6, ..Settings::reinforce() };
-        let (mut crowd, policy) = crowd(&settings);
+        let settings = TrainingSettings { environments: 6, ..TrainingSettings::reinforce() };
+        let (mut rollout, policy) = rollout(&settings);
         let mut rng = ChaCha8Rng::seed_from_u64(4);
         for _ in 0..3 {
-            let (tracks, _) = crowd.collect(&policy, &settings, &mut rng);
-            for track in tracks {
-                let [(step, reward)] = track.ended[..] else { panic!("not one episode") };
-                let first = crowd
+            let (trajectories, _) = rollout.collect(&policy, &settings, &mut rng);
+            for trajectory in trajectories {
+                let [(step, reward)] = trajectory.ended[..] else { panic!("not one episode") };
+                let first = rollout
                     .tasks
                     .iter()
-                    .zip(&crowd.whole)
+                    .zip(&rollout.time_from_start)
                     .find(|(task, _)| task.reward == reward)
-                    .map(|(_, whole)| *whole);
-                let end = if step.info.success { reward.c } else { -reward.c };
+                    .map(|(_, time_from_start)| *time_from_start);
+                let end = if step.info.success { reward.terminal } else { -reward.terminal };
                 let plain = end - reward.beta * step.info.elapsed_s;
                 let expected = plain + reward.beta * first.unwrap();
-                let sum: f64 = track.rewards.iter().sum();
+                let sum: f64 = trajectory.rewards.iter().sum();
                 assert!((sum - expected).abs() < 1e-9, "{sum}, not {expected}");
             }
         }
@@ -277,18 +285,18 @@ mod tests {
 
     #[test]
     fn whole_episodes_begin_at_the_beginning() {
-        let settings = Settings { environments: 6, ..Settings::reinforce() };
-        let (mut crowd, policy) = crowd(&settings);
+        let settings = TrainingSettings { environments: 6, ..TrainingSettings::reinforce() };
+        let (mut rollout, policy) = rollout(&settings);
         let mut rng = ChaCha8Rng::seed_from_u64(4);
         for _ in 0..3 {
-            let (tracks, run) = crowd.collect(&policy, &settings, &mut rng);
-            let kept: usize = tracks.iter().map(|track| track.rewards.len()).sum();
+            let (trajectories, run) = rollout.collect(&policy, &settings, &mut rng);
+            let kept: usize = trajectories.iter().map(|trajectory| trajectory.rewards.len()).sum();
             assert!(run >= kept as u64 && run % 6 == 0, "{run} epochs, {kept} kept");
-            for track in tracks {
+            for trajectory in trajectories {
                 // The first input is the epoch.
-                assert_eq!(track.raw[0], 0.0);
-                assert_eq!(track.ends.iter().filter(|end| **end).count(), 1);
-                assert_eq!(track.raw.len() + INPUTS, track.states.len());
+                assert_eq!(trajectory.raw[0], 0.0);
+                assert_eq!(trajectory.ends.iter().filter(|end| **end).count(), 1);
+                assert_eq!(trajectory.raw.len() + INPUTS, trajectory.states.len());
             }
         }
     }

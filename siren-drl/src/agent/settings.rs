@@ -18,7 +18,7 @@ pub enum Sigma {
 /// How an agent is trained. PPO and REINFORCE are two settings of the same loop.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub struct TrainingSettings {
     /// Width of both hidden layers, of the policy and of the critic.
     pub hidden: usize,
     /// What sigma depends on.
@@ -71,14 +71,14 @@ pub struct Settings {
     pub patience: u64,
 }
 
-impl Default for Settings {
+impl Default for TrainingSettings {
     /// [`ppo`](Self::ppo).
     fn default() -> Self {
         Self::ppo()
     }
 }
 
-impl Settings {
+impl TrainingSettings {
     /// Proximal policy optimisation with generalised advantage estimation (Schulman and others, 2016 and
     /// 2017).
     pub fn ppo() -> Self {

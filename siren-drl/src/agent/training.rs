@@ -16,14 +16,14 @@ use super::network::ACTIONS;
 use super::normaliser::Normaliser;
 use super::objective::Objective;
 use super::policy::Policy;
-use super::rollout::{Crowd, Track, play};
-use super::settings::Settings;
+use super::rollout::{Trajectory, VecRollout, play};
+use super::settings::TrainingSettings;
 use super::view::INPUTS;
 use super::weights::Weights;
-use crate::env::Vector;
+use crate::env::VectorEnvironment;
 use crate::optimum::check_budget;
 use crate::play::{Episode, Score};
-use crate::task::Task;
+use crate::task::SchedulingTask;
 
 /// What a task counts as in the mean of relative times of which no episode succeeded, at the least:
 /// failing fast is no virtue.
@@ -62,38 +62,38 @@ pub struct Evaluation {
 /// The training of an [`Agent`].
 ///
 /// Each iteration collects experience with the policy, estimates advantages, and follows the gradient of
-/// [PPO's objective](Settings::ppo), or of [REINFORCE's](Settings::reinforce). Everything is drawn from one
-/// seed: the same seed trains the same agent, to the last bit, on one kind of machine.
+/// [PPO's objective](TrainingSettings::ppo), or of [REINFORCE's](TrainingSettings::reinforce). Everything is
+/// drawn from one seed: the same seed trains the same agent, to the last bit, on one kind of machine.
 ///
 /// ```no_run
 /// use std::sync::Arc;
 /// use siren_core::Seed;
-/// use siren_drl::agent::{Settings, Training};
-/// use siren_drl::{JobModel, Task};
+/// use siren_drl::agent::{Training, TrainingSettings};
+/// use siren_drl::{JobModel, SchedulingTask};
 ///
-/// let task = Arc::new(Task::new(JobModel::named("seed")?, 200.0)?);
-/// let mut training = Training::new(&[task], Settings::ppo(), Seed::new(1))?;
+/// let task = Arc::new(SchedulingTask::new(JobModel::named("seed")?, 200.0)?);
+/// let mut training = Training::new(&[task], TrainingSettings::ppo(), Seed::new(1))?;
 /// training.run()?;
 /// training.agent()?.save("agent.safetensors")?;
 /// # Ok::<(), siren_core::Error>(())
 /// ```
 pub struct Training {
-    pub(super) settings: Settings,
+    pub(super) settings: TrainingSettings,
     pub(super) workload: Arc<BurnWorkload<Objective>>,
-    pub(super) tasks: Vec<Arc<Task>>,
-    pub(super) crowd: Crowd,
+    pub(super) tasks: Vec<Arc<SchedulingTask>>,
+    pub(super) rollout: VecRollout,
     pub(super) weights: Weights,
     pub(super) best: Option<(Vec<f32>, Normaliser)>,
-    pub(super) rest: Rest,
-    begun_with: Seed,
+    pub(super) state: TrainingState,
+    initial_seed: Seed,
     seed: Seed,
     gradient: Vec<f32>,
     log: Option<Log>,
 }
 
-/// What a training consists of beside weights and environments.
+/// The state of a training beside weights and environments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Rest {
+pub(super) struct TrainingState {
     pub(super) iteration: u64,
     pub(super) steps: u64,
     pub(super) normaliser: Normaliser,
@@ -103,24 +103,32 @@ pub(super) struct Rest {
 }
 
 impl Training {
-    /// Training from scratch, or from what imitating the planner gives ([`Settings::warm_start`]). Each
-    /// episode draws one of the tasks. Rewards are those of the tasks, except that beta and c are chosen by
-    /// [`Task::rewarded`].
+    /// Training from scratch, or from what imitating the planner gives ([`TrainingSettings::warm_start`]).
+    /// Each episode draws one of the tasks. Rewards are those of the tasks, except that beta and c are chosen
+    /// by [`SchedulingTask::with_scaled_reward`].
     ///
     /// # Errors
     ///
     /// Rejected where a setting or a task makes no sense; [`ErrorKind::Budget`](siren_core::ErrorKind::Budget)
     /// with the least cost where a budget is below it.
-    pub fn new(tasks: &[Arc<Task>], settings: Settings, seed: Seed) -> Result<Self> {
+    pub fn new(
+        tasks: &[Arc<SchedulingTask>],
+        settings: TrainingSettings,
+        seed: Seed,
+    ) -> Result<Self> {
         let mut new = Self::empty(tasks, settings, seed)?;
-        new.crowd.tasks().iter().try_for_each(|task| check_budget(task))?;
+        new.rollout.tasks().iter().try_for_each(|task| check_budget(task))?;
         if settings.warm_start > 0 {
             new.imitate()?;
         }
         Ok(new)
     }
 
-    pub(super) fn empty(tasks: &[Arc<Task>], settings: Settings, seed: Seed) -> Result<Self> {
+    pub(super) fn empty(
+        tasks: &[Arc<SchedulingTask>],
+        settings: TrainingSettings,
+        seed: Seed,
+    ) -> Result<Self> {
         settings.check()?;
         let workload = Arc::new(BurnWorkload::new(Objective { inputs: INPUTS, settings })?);
         let own = seed.split(Stream::Scheduler, &[]);
@@ -128,19 +136,20 @@ impl Training {
         let tensors = workload.layout().tensors().iter();
         let cut = tensors.filter(|t| !t.name.starts_with("critic")).map(|t| t.elements()).sum();
         tasks.iter().try_for_each(|task| task.check())?;
-        let rewarded = tasks.iter().map(|task| Task::clone(task).rewarded().map(Arc::new));
+        let rewarded =
+            tasks.iter().map(|task| SchedulingTask::clone(task).with_scaled_reward().map(Arc::new));
         let tasks = rewarded.collect::<Result<Vec<_>>>()?;
-        let trained: Vec<Arc<Task>> = tasks
+        let trained: Vec<Arc<SchedulingTask>> = tasks
             .iter()
             .map(|task| Arc::new(task.with_budget(task.budget_usd * settings.margin)))
             .collect();
-        let vector = Vector::new(&trained, settings.environments, 0, own.child(1))?;
+        let vector = VectorEnvironment::new(&trained, settings.environments, 0, own.child(1))?;
         Ok(Self {
-            crowd: Crowd::new(&trained, vector),
+            rollout: VecRollout::new(&trained, vector),
             gradient: vec![0.0; params.len()],
             weights: Weights::new(params, cut),
             best: None,
-            rest: Rest {
+            state: TrainingState {
                 iteration: 0,
                 steps: 0,
                 normaliser: Normaliser::new(INPUTS),
@@ -152,7 +161,7 @@ impl Training {
             workload,
             tasks,
             seed: own,
-            begun_with: seed,
+            initial_seed: seed,
             log: None,
         })
     }
@@ -166,7 +175,7 @@ impl Training {
     pub fn log_to(mut self, folder: impl AsRef<Path>) -> Result<Self> {
         let mut log = Log::open(folder.as_ref())?;
         // What a resumed training found before is part of its log.
-        self.rest.evaluations.iter().try_for_each(|evaluation| log.write(evaluation))?;
+        self.state.evaluations.iter().try_for_each(|evaluation| log.write(evaluation))?;
         self.log = Some(log);
         Ok(self)
     }
@@ -185,10 +194,10 @@ impl Training {
 
     /// Whether all steps are done, or nothing has become better for long.
     pub fn is_done(&self) -> bool {
-        let evaluations = &self.rest.evaluations;
+        let evaluations = &self.state.evaluations;
         let since = evaluations.iter().rev().take_while(|evaluation| !evaluation.best).count();
         let patience = self.settings.patience;
-        self.rest.steps >= self.settings.steps || patience > 0 && since as u64 >= patience
+        self.state.steps >= self.settings.steps || patience > 0 && since as u64 >= patience
     }
 
     /// Collects, estimates, follows the gradient; and evaluates, where that is due.
@@ -199,47 +208,50 @@ impl Training {
     pub fn iterate(&mut self) -> Result<Option<&Evaluation>> {
         let passes = self.settings.passes;
         let policy = self.policy(&self.weights.params)?;
-        let (tracks, run) = self.crowd.collect(&policy, &self.settings, &mut self.rest.rng);
-        let (rows, explained_variance) = self.rows(&policy, &tracks);
+        let (trajectories, run) =
+            self.rollout.collect(&policy, &self.settings, &mut self.state.rng);
+        let (rows, explained_variance) = self.rows(&policy, &trajectories);
         let count = rows.len() / self.width();
         let part = if self.settings.minibatch == 0 { count } else { self.settings.minibatch };
         let mut order: Vec<usize> = (0..count).collect();
         for _ in 0..passes {
             for i in (1..count).rev() {
-                order.swap(i, self.rest.rng.random_range(0..=i));
+                order.swap(i, self.state.rng.random_range(0..=i));
             }
             for picked in order.chunks(part) {
                 self.update(&rows, picked)?;
             }
         }
-        for track in &tracks {
-            self.rest.normaliser.learn(&track.raw);
+        for trajectory in &trajectories {
+            self.state.normaliser.learn(&trajectory.raw);
         }
         self.weights.average(self.settings.average);
-        self.rest.steps += run;
-        self.rest.iteration += 1;
-        if !self.is_done() && !self.rest.iteration.is_multiple_of(self.settings.evaluate_every) {
+        self.state.steps += run;
+        self.state.iteration += 1;
+        if !self.is_done() && !self.state.iteration.is_multiple_of(self.settings.evaluate_every) {
             return Ok(None);
         }
         self.check_finite()?;
-        self.evaluate(&tracks, &rows, explained_variance)?;
-        Ok(self.rest.evaluations.last())
+        self.evaluate(&trajectories, &rows, explained_variance)?;
+        Ok(self.state.evaluations.last())
     }
 
     /// One row for each step: the state, the action, the logarithm of its density, its advantage, its
     /// return. And how much of the returns' variance the critic explains.
-    fn rows(&mut self, policy: &Policy, tracks: &[Track]) -> (Vec<f32>, f64) {
-        let Settings { gamma, lambda, .. } = self.settings;
-        let scale = self.rest.returns.scale(tracks, gamma);
+    fn rows(&mut self, policy: &Policy, trajectories: &[Trajectory]) -> (Vec<f32>, f64) {
+        let TrainingSettings { gamma, lambda, .. } = self.settings;
+        let scale = self.state.returns.scale(trajectories, gamma);
         let mut rows = Vec::new();
-        let (mut errors, mut targets) = (Spread::default(), Spread::default());
-        for track in tracks {
-            let values = policy.values(&track.states);
-            let (advantages, returns) = estimate(track, &values, scale, gamma, lambda);
-            for (at, state) in track.states.chunks_exact(INPUTS).take(returns.len()).enumerate() {
+        let (mut errors, mut targets) = (RunningVariance::default(), RunningVariance::default());
+        for trajectory in trajectories {
+            let values = policy.values(&trajectory.states);
+            let (advantages, returns) = estimate(trajectory, &values, scale, gamma, lambda);
+            for (at, state) in
+                trajectory.states.chunks_exact(INPUTS).take(returns.len()).enumerate()
+            {
                 rows.extend_from_slice(state);
-                rows.extend_from_slice(&track.actions[at]);
-                rows.extend([track.log_probs[at], advantages[at], returns[at]]);
+                rows.extend_from_slice(&trajectory.actions[at]);
+                rows.extend([trajectory.log_probs[at], advantages[at], returns[at]]);
                 errors.add((returns[at] - values[at]).into());
                 targets.add(returns[at].into());
             }
@@ -266,36 +278,41 @@ impl Training {
         let bytes: Vec<u8> = minibatch.iter().flat_map(|x| x.to_le_bytes()).collect();
         let batch = Batch { bytes: &bytes, examples: picked.len() };
         self.workload.gradient(&self.weights.params, &batch, Seed::new(0), &mut self.gradient)?;
-        let left = 1.0 - self.rest.steps as f32 / self.settings.steps as f32;
+        let left = 1.0 - self.state.steps as f32 / self.settings.steps as f32;
         let fall = self.settings.last_rate + (1.0 - self.settings.last_rate) * left.max(0.0);
-        let policy = self.rest.iteration >= self.settings.critic_first;
+        let policy = self.state.iteration >= self.settings.critic_first;
         self.weights.descend(&self.gradient, &self.settings, fall, policy);
         Ok(())
     }
 
-    fn evaluate(&mut self, tracks: &[Track], rows: &[f32], explained_variance: f64) -> Result<()> {
+    fn evaluate(
+        &mut self,
+        trajectories: &[Trajectory],
+        rows: &[f32],
+        explained_variance: f64,
+    ) -> Result<()> {
         let averaged = self.policy(&self.weights.average)?;
         let (score, relative_time) = self.score(&averaged)?;
         let rank = |score: &Score, time: f64| (score.success.min(0.995), -time);
-        let best = self.rest.evaluations.iter().rfind(|other| other.best);
+        let best = self.state.evaluations.iter().rfind(|other| other.best);
         let best = best.is_none_or(|other| {
             rank(&score, relative_time) > rank(&other.score, other.relative_time)
         });
         if best {
             let average = self.weights.average.clone();
-            self.best = Some((average, self.rest.normaliser.clone()));
+            self.best = Some((average, self.state.normaliser.clone()));
         }
-        let ended: Vec<_> = tracks.iter().flat_map(|track| &track.ended).collect();
+        let ended: Vec<_> = trajectories.iter().flat_map(|trajectory| &trajectory.ended).collect();
         let share = |of: f64| (!ended.is_empty()).then(|| of / ended.len() as f64);
         let returned = ended.iter().map(|(step, reward)| {
-            let end = if step.info.success { reward.c } else { -reward.c };
+            let end = if step.info.success { reward.terminal } else { -reward.terminal };
             end - reward.beta * step.info.elapsed_s
         });
         let after = self.policy(&self.weights.params)?;
-        let (kl, clip_fraction, sigma) = self.moved(&after, rows);
+        let (kl, clip_fraction, sigma) = self.policy_change(&after, rows);
         let evaluation = Evaluation {
-            iteration: self.rest.iteration,
-            steps: self.rest.steps,
+            iteration: self.state.iteration,
+            steps: self.state.steps,
             score,
             relative_time,
             best,
@@ -311,12 +328,12 @@ impl Training {
         if let Some(log) = &mut self.log {
             log.write(&evaluation)?;
         }
-        self.rest.evaluations.push(evaluation);
+        self.state.evaluations.push(evaluation);
         Ok(())
     }
 
     /// How far the updates moved the policy: divergence, share of clipped ratios; and its mean sigma.
-    fn moved(&self, after: &Policy, rows: &[f32]) -> (f64, f64, [f64; ACTIONS]) {
+    fn policy_change(&self, after: &Policy, rows: &[f32]) -> (f64, f64, [f64; ACTIONS]) {
         let width = self.width();
         let seen: Vec<f32> =
             rows.chunks_exact(width).flat_map(|row| &row[..INPUTS]).copied().collect();
@@ -344,9 +361,9 @@ impl Training {
     /// Success and time on the validation episodes, which belong to seeds of their own.
     fn score(&self, policy: &Policy) -> Result<(Score, f64)> {
         let every = self.tasks.len().div_ceil(EVALUATED);
-        let tasks: Vec<&Arc<Task>> = self.tasks.iter().step_by(every).collect();
+        let tasks: Vec<&Arc<SchedulingTask>> = self.tasks.iter().step_by(every).collect();
         let episodes = self.settings.evaluate_episodes.div_ceil(tasks.len() as u64);
-        let (mut all, mut relative) = (Vec::new(), Spread::default());
+        let (mut all, mut relative) = (Vec::new(), RunningVariance::default());
         for (number, task) in (0..).zip(tasks) {
             let played = play(policy, task, episodes, self.seed.child(3).child(number))?;
             let score = Score::of(&played);
@@ -358,17 +375,17 @@ impl Training {
     }
 
     pub(super) fn policy(&self, params: &[f32]) -> Result<Policy> {
-        Policy::new(&self.workload, params, self.rest.normaliser.clone())
+        Policy::new(&self.workload, params, self.state.normaliser.clone())
     }
 
     /// Steps of all environments so far.
     pub fn steps(&self) -> u64 {
-        self.rest.steps
+        self.state.steps
     }
 
     /// All evaluations so far.
     pub fn evaluations(&self) -> &[Evaluation] {
-        &self.rest.evaluations
+        &self.state.evaluations
     }
 
     /// The best agent so far, by its evaluations; the one that training began with, if there was none.
@@ -379,7 +396,7 @@ impl Training {
     pub fn agent(&self) -> Result<Agent> {
         let (params, normaliser) = match &self.best {
             Some((params, normaliser)) => (params.clone(), normaliser.clone()),
-            None => (self.weights.average.clone(), self.rest.normaliser.clone()),
+            None => (self.weights.average.clone(), self.state.normaliser.clone()),
         };
         Agent::new(Arc::clone(&self.workload), params, normaliser)
     }
@@ -389,12 +406,17 @@ impl Training {
     /// # Errors
     ///
     /// As [`Agent::play`].
-    pub fn play(&self, task: &Arc<Task>, episodes: u64, seed: Seed) -> Result<Vec<Episode>> {
+    pub fn play(
+        &self,
+        task: &Arc<SchedulingTask>,
+        episodes: u64,
+        seed: Seed,
+    ) -> Result<Vec<Episode>> {
         play(&self.policy(&self.weights.average)?, task, episodes, seed)
     }
 
-    pub(super) fn begun_with(&self) -> Seed {
-        self.begun_with
+    pub(super) fn initial_seed(&self) -> Seed {
+        self.initial_seed
     }
 
     pub(super) fn random(&self, number: u64) -> Seed {
@@ -416,21 +438,21 @@ impl Training {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Returns {
     running: Vec<f64>,
-    spread: Spread,
+    spread: RunningVariance,
 }
 
 impl Returns {
     fn new(environments: usize) -> Self {
-        Self { running: vec![0.0; environments], spread: Spread::default() }
+        Self { running: vec![0.0; environments], spread: RunningVariance::default() }
     }
 
     pub(super) fn len(&self) -> usize {
         self.running.len()
     }
 
-    fn scale(&mut self, tracks: &[Track], gamma: f64) -> f64 {
-        for (running, track) in self.running.iter_mut().zip(tracks) {
-            for (reward, end) in track.rewards.iter().zip(&track.ends) {
+    fn scale(&mut self, trajectories: &[Trajectory], gamma: f64) -> f64 {
+        for (running, trajectory) in self.running.iter_mut().zip(trajectories) {
+            for (reward, end) in trajectory.rewards.iter().zip(&trajectory.ends) {
                 *running = *running * gamma + reward;
                 self.spread.add(*running);
                 if *end {
@@ -444,13 +466,13 @@ impl Returns {
 
 /// A running mean and variance (Welford, 1962).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Spread {
+struct RunningVariance {
     count: f64,
     mean: f64,
     squares: f64,
 }
 
-impl Spread {
+impl RunningVariance {
     fn add(&mut self, value: f64) {
         self.count += 1.0;
         let from = value - self.mean;

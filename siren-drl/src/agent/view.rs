@@ -7,9 +7,9 @@ use siren_core::{Allocation, Error, Job, Result};
 use super::network::ACTIONS;
 use crate::belief::Belief;
 use crate::model::Dynamics;
-use crate::reference::{Reference, References, Rest};
+use crate::reference::{Reference, References, Remaining};
 use crate::state::State;
-use crate::task::{Bounds, Task};
+use crate::task::{Bounds, SchedulingTask};
 
 /// Numbers that a policy sees.
 pub(super) const INPUTS: usize = 22;
@@ -39,8 +39,8 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(task: &Task) -> Self {
-        let Task { job, budget_usd, target_loss, epochs, bounds, .. } = task;
+    pub(super) fn new(task: &SchedulingTask) -> Self {
+        let SchedulingTask { job, budget_usd, target_loss, epochs, bounds, .. } = task;
         Self::build(&**job, *bounds, *budget_usd, Some(*target_loss), *epochs)
     }
 
@@ -82,19 +82,19 @@ impl View {
         }
     }
 
-    fn rest(&self, belief: &Belief) -> Rest {
+    fn remaining(&self, belief: &Belief) -> Remaining {
         let budget_usd = belief.budget_usd().max(0.0);
         if !self.has_target {
             let left = (self.needed - belief.at().epoch as f64).max(1.0);
-            return Rest { ideal: left, epochs: left, budget_usd };
+            return Remaining { ideal: left, epochs: left, budget_usd };
         }
         let ideal = (self.needed - belief.progress()).clamp(0.0, self.needed);
         let epochs = (ideal / belief.progress_ratio() + LAG).ceil().max(1.0);
-        Rest { ideal, epochs, budget_usd }
+        Remaining { ideal, epochs, budget_usd }
     }
 
     fn reference(&self, belief: &Belief, memory_mb: u32) -> Reference {
-        self.references.of(belief, self.rest(belief), memory_mb)
+        self.references.of(belief, self.remaining(belief), memory_mb)
     }
 
     /// Seconds to the end with a constant number of functions of one vCPU.
@@ -104,12 +104,12 @@ impl View {
 
     /// The state as a policy sees it; the belief has observed it.
     pub(super) fn inputs(&self, belief: &Belief, state: &State, into: &mut [f32]) {
-        let rest = self.rest(belief);
+        let remaining = self.remaining(belief);
         let ln = |x: f64| x.clamp(1e-3, 1e9).ln();
         let memory_mb = state.allocation.map_or(self.memory_mb, |before| before.memory_mb);
         let one = self.reference(belief, self.memory_mb);
         let workers = state.allocation.map_or(one.workers, |before| before.workers.into());
-        let share = rest.budget_usd / self.budget_usd;
+        let share = remaining.budget_usd / self.budget_usd;
         let now = self.bounds.nearest(one.workers, self.memory_mb.into());
         let here = belief.expect(now);
         let more = belief.expect(self.bounds.nearest(2.0 * one.workers, now.memory_mb.into()));
@@ -130,10 +130,10 @@ impl View {
             ln(workers / one.workers),
             ln(f64::from(memory_mb) / f64::from(self.memory_mb)),
             // What is left.
-            rest.ideal / self.needed,
-            ln(rest.ideal + LAG),
-            rest.epochs - rest.ideal,
-            ln(share * self.needed / rest.epochs),
+            remaining.ideal / self.needed,
+            ln(remaining.ideal + LAG),
+            remaining.epochs - remaining.ideal,
+            ln(share * self.needed / remaining.epochs),
             ln(one.workers),
             ln(one.time_s),
             // This epoch.

@@ -3,7 +3,7 @@
 use siren_core::Optimizer;
 use siren_hsp::kernel::{self, Step};
 
-use super::settings::Settings;
+use super::settings::TrainingSettings;
 
 /// The parameters of policy and critic in one vector, Adam's moments, and the running average.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +35,7 @@ impl Weights {
     pub(super) fn descend(
         &mut self,
         gradient: &[f32],
-        settings: &Settings,
+        settings: &TrainingSettings,
         fall: f32,
         policy: bool,
     ) {

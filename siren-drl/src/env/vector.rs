@@ -6,9 +6,9 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use siren_core::{Allocation, Error, Result, Seed};
 
-use super::{Environment, Saved, Step};
+use super::{Environment, SavedEnvironment, Step};
 use crate::state::State;
-use crate::task::Task;
+use crate::task::SchedulingTask;
 
 /// Many environments that are stepped together. One whose episode is over begins the next one by
 /// itself, with a task that it draws from the list.
@@ -16,8 +16,8 @@ use crate::task::Task;
 /// Each environment has its own stream of random numbers, so that what happens to it depends on neither
 /// the number of environments nor on who steps which of them on which thread.
 #[derive(Clone, Debug)]
-pub struct Vector {
-    tasks: Arc<[Arc<Task>]>,
+pub struct VectorEnvironment {
+    tasks: Arc<[Arc<SchedulingTask>]>,
     environments: Vec<Slot>,
 }
 
@@ -27,11 +27,11 @@ struct Slot {
     environment: Environment,
 }
 
-/// Where a [`Vector`] is, to go on from there.
+/// Where a [`VectorEnvironment`] is, to go on from there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SavedVector(Vec<(usize, Saved)>);
+pub struct SavedVectorEnvironment(Vec<(usize, SavedEnvironment)>);
 
-impl SavedVector {
+impl SavedVectorEnvironment {
     /// The number of environments.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -43,13 +43,18 @@ impl SavedVector {
     }
 }
 
-impl Vector {
+impl VectorEnvironment {
     /// So many environments, from number `first` of all that belong to this seed.
     ///
     /// # Errors
     ///
     /// Rejected when there is no task, or one that no job can be scheduled on.
-    pub fn new(tasks: &[Arc<Task>], count: usize, first: u64, seed: Seed) -> Result<Self> {
+    pub fn new(
+        tasks: &[Arc<SchedulingTask>],
+        count: usize,
+        first: u64,
+        seed: Seed,
+    ) -> Result<Self> {
         if tasks.is_empty() {
             return Err(Error::rejected(
                 "there is no task to draw episodes from: give one or more",
@@ -76,7 +81,7 @@ impl Vector {
     }
 
     /// The state and the task of each environment.
-    pub fn states(&self) -> impl ExactSizeIterator<Item = (&State, &Arc<Task>)> {
+    pub fn states(&self) -> impl ExactSizeIterator<Item = (&State, &Arc<SchedulingTask>)> {
         self.environments.iter().map(|slot| (slot.environment.state(), slot.environment.task()))
     }
 
@@ -115,9 +120,9 @@ impl Vector {
     }
 
     /// Where it is.
-    pub fn save(&self) -> SavedVector {
+    pub fn save(&self) -> SavedVectorEnvironment {
         let saved = self.environments.iter().map(|slot| (slot.task, slot.environment.save()));
-        SavedVector(saved.collect())
+        SavedVectorEnvironment(saved.collect())
     }
 
     /// Goes on from there, with the tasks that it was saved with.
@@ -125,7 +130,7 @@ impl Vector {
     /// # Errors
     ///
     /// Corrupt when it was saved with more tasks.
-    pub fn restore(&mut self, saved: SavedVector) -> Result<()> {
+    pub fn restore(&mut self, saved: SavedVectorEnvironment) -> Result<()> {
         let environments = saved.0.into_iter().map(|(task, saved)| {
             let of = self.tasks.get(task).ok_or_else(|| {
                 Error::new(
@@ -143,7 +148,7 @@ impl Vector {
 }
 
 /// Begins an episode with one of the tasks.
-fn draw(tasks: &[Arc<Task>], environment: &mut Environment) -> usize {
+fn draw(tasks: &[Arc<SchedulingTask>], environment: &mut Environment) -> usize {
     let task = match tasks.len() {
         1 => 0,
         // As many tasks as fit into memory make no bias worth a loop.

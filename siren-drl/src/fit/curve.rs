@@ -1,6 +1,6 @@
 //! How the loss fell.
 
-use super::{median_of, near};
+use super::{fit_near_prior, median_of};
 use crate::history::RunHistory;
 use crate::model::{Dynamics, JobModel, Loss};
 
@@ -88,7 +88,7 @@ pub(super) fn fit(model: &mut JobModel, history: &RunHistory) {
         let fixed = deviation == 0.0;
         let deviations = [wide[0], wide[1], wide[2], if fixed { 1.0 } else { deviation }];
         let kept = |x: &[f64; 4]| if fixed { stale } else { x[3].exp() };
-        let found = near(start, deviations, |x, into| errors(x, kept(x), into));
+        let found = fit_near_prior(start, deviations, |x, into| errors(x, kept(x), into));
         let mut left = Vec::new();
         errors(&found, kept(&found), &mut left);
         let sum: f64 = left.iter().map(|error| error * error).sum();

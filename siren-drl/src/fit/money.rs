@@ -1,6 +1,6 @@
 //! What it cost.
 
-use super::near;
+use super::fit_near_prior;
 use super::sample::Sample;
 use crate::model::{Chance, Dynamics, JobModel};
 
@@ -20,7 +20,7 @@ pub(super) fn fit(model: &mut JobModel, samples: &[Sample]) {
         model.fees.epoch_usd = prior.epoch_usd * epoch;
         model.fees.second_usd = 0.0;
     };
-    let found = near([0.0; 4], [1.0, 2.0, 2.0, 2.0], |x, into| {
+    let found = fit_near_prior([0.0; 4], [1.0, 2.0, 2.0, 2.0], |x, into| {
         let mut model = model.clone();
         set(&mut model, x);
         into.extend(samples.iter().map(|sample| {

@@ -132,10 +132,10 @@ fn parameters_of_noisy_runs_are_found_from_a_wrong_prior() {
     let truth = JobModel::named("seed").unwrap();
     for seed in SEEDS {
         let history = ran(&truth, &VARIED, 60, seed);
-        let Fit { model, errors } = JobModel::fit_from(&wrong(&truth), &history).unwrap();
+        let FittedModel { model, quality } = JobModel::fit_from(&wrong(&truth), &history).unwrap();
         let seen = largest(&truth, &model, &VARIED);
         let unseen = largest(&truth, &model, &UNSEEN);
-        println!("{errors:?}\n  seen {seen:?} unseen {unseen:?}");
+        println!("{quality:?}\n  seen {seen:?} unseen {unseen:?}");
         // Noise of 3 % in times of 60 epochs.
         let near = |found: f64, known: f64, share: f64| (found / known - 1.0).abs() < share;
         assert!(near(model.compute.vcpu_seconds, truth.compute.vcpu_seconds, 0.03));
@@ -145,8 +145,10 @@ fn parameters_of_noisy_runs_are_found_from_a_wrong_prior() {
         assert!(near(model.fees.scale, truth.fees.scale, 0.03), "{:?}", model.fees);
         assert!(seen.0 < 0.05 && seen.1 < 0.05, "{seen:?}");
         assert!(unseen.0 < 0.06 && unseen.1 < 0.06, "{unseen:?}");
-        assert!(errors.fitted.time < 0.04 && errors.fitted.cost < 0.04 && errors.fitted.loss < 0.1);
-        let ahead = errors.ahead.unwrap();
+        assert!(
+            quality.fitted.time < 0.04 && quality.fitted.cost < 0.04 && quality.fitted.loss < 0.1
+        );
+        let ahead = quality.ahead.unwrap();
         assert!(ahead.time < 0.08 && ahead.cost < 0.08 && ahead.loss < 0.1, "{ahead:?}");
     }
 }
@@ -156,10 +158,10 @@ fn without_any_prior_runs_with_varied_allocations_predict_others() {
     let truth = JobModel::named("seed").unwrap();
     for seed in SEEDS {
         let history = ran(&truth, &VARIED, 40, seed);
-        let Fit { model, errors } = JobModel::fit(&history).unwrap();
+        let FittedModel { model, quality } = JobModel::fit(&history).unwrap();
         let (seen, unseen) = (largest(&truth, &model, &VARIED), largest(&truth, &model, &UNSEEN));
-        println!("{errors:?}\n  seen {seen:?} unseen {unseen:?}");
-        assert!(errors.fitted.time < 0.06 && errors.fitted.cost < 0.06, "{errors:?}");
+        println!("{quality:?}\n  seen {seen:?} unseen {unseen:?}");
+        assert!(quality.fitted.time < 0.06 && quality.fitted.cost < 0.06, "{quality:?}");
         assert!(unseen.0 < 0.2 && unseen.1 < 0.2, "{unseen:?}");
     }
 }
@@ -171,19 +173,20 @@ fn staleness_is_found_where_numbers_of_functions_vary_and_kept_where_not() {
     let mut prior = truth.clone();
     prior.staleness.workers = 3_000.0;
     for seed in SEEDS {
-        let Fit { model, .. } =
+        let FittedModel { model, .. } =
             JobModel::fit_from(&prior, &ran(&truth, &VARIED, 60, seed)).unwrap();
         let found = model.staleness.workers;
         assert!((300.0..2_400.0).contains(&found), "{found} functions halve the progress");
         let constant = ran(&truth, &[(200, 1_536)], 60, seed);
-        let Fit { model, errors } = JobModel::fit_from(&prior, &constant).unwrap();
+        let FittedModel { model, quality } = JobModel::fit_from(&prior, &constant).unwrap();
         assert!((model.staleness.workers / 3_000.0 - 1.0).abs() < 1e-9);
-        assert!(errors.fitted.loss < 0.1, "{errors:?}");
+        assert!(quality.fitted.loss < 0.1, "{quality:?}");
         assert_eq!(model.compute.parallel_share, prior.compute.parallel_share);
     }
     // No staleness, and none is found.
     let truth = JobModel::named("seed").unwrap();
-    let Fit { model, .. } = JobModel::fit_from(&truth, &ran(&truth, &VARIED, 60, 1)).unwrap();
+    let FittedModel { model, .. } =
+        JobModel::fit_from(&truth, &ran(&truth, &VARIED, 60, 1)).unwrap();
     assert!(model.staleness.workers > 5_000.0);
 }
 
@@ -192,14 +195,14 @@ fn two_or_three_epochs_make_a_usable_model() {
     let truth = JobModel::named("seed").unwrap();
     for (seed, epochs) in SEEDS.zip([1, 2, 3, 3]) {
         let history = ran(&truth, &[(200, 1_536), (300, 2_048)], epochs, seed);
-        let Fit { model, errors } = JobModel::fit_from(&wrong(&truth), &history).unwrap();
-        assert_eq!(errors.ahead, None);
+        let FittedModel { model, quality } = JobModel::fit_from(&wrong(&truth), &history).unwrap();
+        assert_eq!(quality.ahead, None);
         let at = At { epoch: 3, progress: 0.0, memory_mb: Some(1_536) };
         let to = Allocation { workers: 250, memory_mb: 1_536 };
         let (known, found) =
             (truth.epoch(at, to, &Chance::EXPECTED), model.epoch(at, to, &Chance::EXPECTED));
         println!(
-            "{epochs}: {errors:?} {} {}, needs {} of 97",
+            "{epochs}: {quality:?} {} {}, needs {} of 97",
             known.elapsed_s,
             found.elapsed_s,
             model.progress_at(0.15)
@@ -207,7 +210,7 @@ fn two_or_three_epochs_make_a_usable_model() {
         assert!((found.elapsed_s / known.elapsed_s - 1.0).abs() < 0.15);
         assert!((found.cost_usd / known.cost_usd - 1.0).abs() < 0.15);
         assert!(model.progress_at(model.target_loss).is_finite());
-        let Fit { model, .. } = JobModel::fit(&history).unwrap();
+        let FittedModel { model, .. } = JobModel::fit(&history).unwrap();
         model.check().unwrap();
         assert!(model.progress_at(model.target_loss).is_finite());
     }
@@ -229,9 +232,9 @@ fn a_loss_that_rises_or_stays_breaks_nothing() {
             epoch.loss = change(number, epoch.loss);
         }
         for fit in [JobModel::fit(&history), JobModel::fit_from(&truth, &history)] {
-            let Fit { model, errors } = fit.unwrap();
+            let FittedModel { model, quality } = fit.unwrap();
             model.check().unwrap();
-            assert!(errors.fitted.time < 0.1, "{errors:?}");
+            assert!(quality.fitted.time < 0.1, "{quality:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Where the time went.
 
 use super::sample::Sample;
-use super::{median_of, near};
+use super::{fit_near_prior, median_of};
 use crate::model::{Chance, Dynamics, Epoch, JobModel};
 
 /// The standard deviation of the logarithm of what is known roughly, and of an exponent.
@@ -73,7 +73,7 @@ fn compute(model: &mut JobModel, samples: &[Sample]) {
     };
     let start = [start.ln(), prior.fall, (share / (1.0 - share)).ln(), (1.0 + prior.first).ln()];
     let deviations = [if known { ROUGHLY } else { 10.0 }, EXPONENT, 1.5, 1.0];
-    let found = near(start, deviations, |x, into| {
+    let found = fit_near_prior(start, deviations, |x, into| {
         let mut model = model.clone();
         set(&mut model, x);
         ratios(&model, samples, into, |epoch, sample| (epoch.compute_s, sample.compute_s));
@@ -128,7 +128,7 @@ fn fetch(model: &mut JobModel, samples: &[Sample]) {
             fetch.per_vcpu_mb_s = prior.per_vcpu_mb_s * speed;
         }
     };
-    let found = near([0.0; 3], [ROUGHLY; 3], |x, into| {
+    let found = fit_near_prior([0.0; 3], [ROUGHLY; 3], |x, into| {
         let mut model = model.clone();
         set(&mut model, x);
         ratios(&model, samples, into, |epoch, sample| (epoch.fetch_s, sample.fetch_s));
@@ -164,7 +164,7 @@ fn update(model: &mut JobModel, samples: &[Sample]) {
     };
     if counted {
         let deviations = [ROUGHLY, ROUGHLY, EXPONENT];
-        let found = near([0.0, 0.0, prior.growth], deviations, |x, into| {
+        let found = fit_near_prior([0.0, 0.0, prior.growth], deviations, |x, into| {
             let mut model = model.clone();
             rounds(&mut model, x);
             into.extend(samples.iter().map(|sample| {
@@ -196,7 +196,7 @@ fn update(model: &mut JobModel, samples: &[Sample]) {
             model.update.growth = x[2];
         }
     };
-    let found = near([0.0, 0.0, grows], [ROUGHLY, ROUGHLY, EXPONENT], |x, into| {
+    let found = fit_near_prior([0.0, 0.0, grows], [ROUGHLY, ROUGHLY, EXPONENT], |x, into| {
         let mut model = model.clone();
         seconds(&mut model, x);
         ratios(&model, samples, into, |epoch, sample| (epoch.update_s, sample.update_s));
@@ -244,7 +244,7 @@ fn barrier(model: &mut JobModel, samples: &[Sample]) {
         (model.noise.time, model.noise.update, model.update.late_s) =
             (time.min(2.0), update.min(2.0), late);
     };
-    let found = near(start, [1.5; 3], |x, into| {
+    let found = fit_near_prior(start, [1.5; 3], |x, into| {
         let mut model = model.clone();
         set(&mut model, x);
         ratios(&model, samples, into, |epoch, sample| (epoch.elapsed_s, sample.elapsed_s));

@@ -84,95 +84,101 @@ impl Dynamics for JobModel {
     fn epoch(&self, at: At, allocation: Allocation, chance: &Chance) -> Epoch {
         let Self { fetch, compute, update, start, staleness, noise, fees, .. } = self;
         let limits = &self.platform.limits;
-        let memory = f64::from(allocation.memory_mb);
-        let part = Part::of(&self.shards, f64::from(allocation.workers));
-        let n = part.functions;
-        // The logarithm of how much the excess loss has fallen.
-        let fallen = (1.0 + at.progress * self.loss.b0 / self.loss.b1).ln();
-        let power = |exponent: f64| if exponent == 0.0 { 1.0 } else { (exponent * fallen).exp() };
+        let memory_mb = f64::from(allocation.memory_mb);
+        let share = FunctionShare::of(&self.shards, f64::from(allocation.workers));
+        let n = share.functions;
+        // x is the factor by which the excess loss has fallen.
+        let ln_x = (1.0 + at.progress * self.loss.b0 / self.loss.b1).ln();
+        let x_to_the = |exponent: f64| if exponent == 0.0 { 1.0 } else { (exponent * ln_x).exp() };
 
-        let share = memory / limits.memory_per_vcpu_mb;
-        let vcpus = share.min(limits.vcpus_max);
+        let memory_vcpus = memory_mb / limits.memory_per_vcpu_mb;
+        let vcpus = memory_vcpus.min(limits.vcpus_max);
         let p = compute.parallel_share;
         let speed = if vcpus <= 1.0 { vcpus } else { 1.0 / ((1.0 - p) + p / vcpus) };
-        let no_limit = |mb_s: f64| if mb_s == 0.0 { f64::INFINITY } else { mb_s };
-        let alone = (no_limit(fetch.per_vcpu_mb_s) * share).min(no_limit(fetch.function_mb_s));
-        let seconds_per_mb = 1.0 / alone + n / no_limit(fetch.all_mb_s);
-        let spill = (compute.memory_mb / memory).max(1.0);
-        let begin = start.seconds + fetch.latency_s;
-        let mut fetch_s = begin + spill * (fetch.data_mb / n + fetch.model_mb) * seconds_per_mb;
-        let first = if at.epoch == 0 { 1.0 + compute.first } else { 1.0 };
-        let work = compute.vcpu_seconds * power(-compute.fall) * first;
-        let compute_s = spill * work / (n * speed);
-        if fetch.batch_s > 0.0 && part.batches > 0.0 {
-            let hidden_s = compute_s / part.batches;
-            let left_s = excess(fetch.batch_s - hidden_s, fetch.batch_deviation_s);
-            fetch_s += fetch.batch_s + (part.batches - 1.0) * left_s;
+        let infinite_if_0 = |mb_s: f64| if mb_s == 0.0 { f64::INFINITY } else { mb_s };
+        let function_mb_s = (infinite_if_0(fetch.per_vcpu_mb_s) * memory_vcpus)
+            .min(infinite_if_0(fetch.function_mb_s));
+        let seconds_per_mb = 1.0 / function_mb_s + n / infinite_if_0(fetch.all_mb_s);
+        let spill = (compute.memory_mb / memory_mb).max(1.0);
+        let begin_s = start.seconds + fetch.latency_s;
+        let mut fetch_s = begin_s + spill * (fetch.data_mb / n + fetch.model_mb) * seconds_per_mb;
+        let first_factor = if at.epoch == 0 { 1.0 + compute.first } else { 1.0 };
+        let work_vcpu_s = compute.vcpu_seconds * x_to_the(-compute.fall) * first_factor;
+        let compute_s = spill * work_vcpu_s / (n * speed);
+        if fetch.batch_s > 0.0 && share.batches > 0.0 {
+            let hidden_s = compute_s / share.batches;
+            let not_hidden_s = excess(fetch.batch_s - hidden_s, fetch.batch_deviation_s);
+            fetch_s += fetch.batch_s + (share.batches - 1.0) * not_hidden_s;
         }
-        let shared = update.shared_rounds / n * part.rounds;
-        let rounds = (update.rounds + shared) * power(update.growth);
+        let shared_rounds = update.shared_rounds / n * share.push_factor;
+        let rounds = (update.rounds + shared_rounds) * x_to_the(update.growth);
         let update_s = rounds * (update.latency_s + update.size_mb * seconds_per_mb);
-        let one = fetch_s + compute_s + update_s;
+        let function_s = fetch_s + compute_s + update_s;
 
         // The slowest function has the most batches.
-        let mut elapsed = one + part.longer * compute_s + part.longer_rounds * update_s;
-        let mut billed = one;
+        let mut elapsed_s =
+            function_s + share.extra_batches * compute_s + share.extra_pushes * update_s;
+        let mut billed_s = function_s;
         let mut sigma = noise.time;
         if noise.update > 0.0 {
-            let of_updates = noise.update * update_s / one;
-            sigma = (sigma * sigma + of_updates * of_updates).sqrt();
+            let update_sigma = noise.update * update_s / function_s;
+            sigma = (sigma * sigma + update_sigma * update_sigma).sqrt();
         }
         if sigma > 0.0 {
-            elapsed *= (sigma * largest_normal(n, chance.slowest)).exp();
-            let spread = (sigma * sigma).exp();
-            let deviation = ((spread - 1.0) / n).sqrt();
-            billed = one * spread.sqrt() * (1.0 + deviation * chance.billed).max(0.0);
+            elapsed_s *= (sigma * largest_normal(n, chance.slowest)).exp();
+            let exp_sigma_squared = (sigma * sigma).exp();
+            let billed_deviation = ((exp_sigma_squared - 1.0) / n).sqrt();
+            billed_s = function_s
+                * exp_sigma_squared.sqrt()
+                * (1.0 + billed_deviation * chance.billed).max(0.0);
         }
-        elapsed += update.late_s * part.rounds.sqrt() * (1.0 - 1.0 / n) + start.each_s * n;
-        billed += noise.billed * (elapsed - billed).max(0.0);
-        let least = fetch.all_s + update.all_s * part.rounds;
-        elapsed = elapsed.max(least);
-        billed = billed.max(least);
-        let timeout = limits.timeout.as_secs_f64();
+        elapsed_s += update.late_s * share.push_factor.sqrt() * (1.0 - 1.0 / n) + start.each_s * n;
+        billed_s += noise.billed * (elapsed_s - billed_s).max(0.0);
+        let least_s = fetch.all_s + update.all_s * share.push_factor;
+        elapsed_s = elapsed_s.max(least_s);
+        billed_s = billed_s.max(least_s);
+        let timeout_s = limits.timeout.as_secs_f64();
         let mut calls = 1.0;
-        if billed > timeout {
-            calls = (billed / timeout).ceil();
-            let again = (calls - 1.0) * begin;
-            elapsed += again;
-            billed += again;
+        if billed_s > timeout_s {
+            calls = (billed_s / timeout_s).ceil();
+            let restarts_s = (calls - 1.0) * begin_s;
+            elapsed_s += restarts_s;
+            billed_s += restarts_s;
         }
-        elapsed += start.wait_s;
+        elapsed_s += start.wait_s;
         if compute.places > 0.0 {
-            elapsed += compute_s * (n / compute.places - 1.0).max(0.0);
+            elapsed_s += compute_s * (n / compute.places - 1.0).max(0.0);
         }
         if at.epoch == 0 {
-            elapsed += start.first_s;
-            billed += start.first_billed_s;
+            elapsed_s += start.first_s;
+            billed_s += start.first_billed_s;
         }
         if at.memory_mb.is_some_and(|before| before != allocation.memory_mb) {
-            elapsed += start.change_s;
+            elapsed_s += start.change_s;
         }
         let gb_second = self.platform.prices.gb_second.dollars();
-        let fee = calls * fees.call_usd + rounds * fees.update_usd;
-        let whole = fees.epoch_usd + fees.second_usd * elapsed;
-        let cost_usd = fees.scale * (n * (billed * memory / 1024.0 * gb_second + fee) + whole);
+        let function_fees_usd = calls * fees.call_usd + rounds * fees.update_usd;
+        let epoch_fees_usd = fees.epoch_usd + fees.second_usd * elapsed_s;
+        let cost_usd = fees.scale
+            * (n * (billed_s * memory_mb / 1024.0 * gb_second + function_fees_usd)
+                + epoch_fees_usd);
 
         let mut progress = 1.0;
         if staleness.workers.is_finite() {
-            progress /= 1.0 + n / (staleness.workers * power(-staleness.fall));
+            progress /= 1.0 + n / (staleness.workers * x_to_the(-staleness.fall));
         }
         if noise.progress > 0.0 {
             progress *= (noise.progress * chance.progress).exp();
         }
         Epoch {
-            elapsed_s: elapsed,
+            elapsed_s,
             fetch_s,
             compute_s,
             update_s,
             cost_usd,
             progress,
-            memory: (compute.memory_mb / memory).min(1.0),
-            cpu: compute_s / one * (speed / vcpus).min(1.0),
+            memory: (compute.memory_mb / memory_mb).min(1.0),
+            cpu: compute_s / function_s * (speed / vcpus).min(1.0),
         }
     }
 }
@@ -180,46 +186,54 @@ impl Dynamics for JobModel {
 impl JobModel {
     /// Pulls and pushes of one of so many functions after so many ideal epochs.
     pub(crate) fn rounds(&self, workers: u32, progress: f64) -> f64 {
-        let part = Part::of(&self.shards, f64::from(workers));
-        let fallen = 1.0 + progress * self.loss.b0 / self.loss.b1;
-        let shared = self.update.shared_rounds / part.functions * part.rounds;
-        (self.update.rounds + shared) * fallen.powf(self.update.growth)
+        let share = FunctionShare::of(&self.shards, f64::from(workers));
+        let x = 1.0 + progress * self.loss.b0 / self.loss.b1;
+        let shared_rounds = self.update.shared_rounds / share.functions * share.push_factor;
+        (self.update.rounds + shared_rounds) * x.powf(self.update.growth)
     }
 }
 
-/// What one of the functions has of an epoch.
-struct Part {
+/// One function's share of an epoch.
+struct FunctionShare {
     /// Functions that run.
     functions: f64,
     /// Its batches, on average; 0 where they are not counted.
     batches: f64,
     /// How many times as many pushes it makes as an even share of all would need.
-    rounds: f64,
+    push_factor: f64,
     /// How many more batches than the average the largest part has, as a share of the average.
-    longer: f64,
+    extra_batches: f64,
     /// The same of its pushes.
-    longer_rounds: f64,
+    extra_pushes: f64,
 }
 
-impl Part {
+impl FunctionShare {
     fn of(shards: &Shards, functions: f64) -> Self {
-        let all = shards.batches;
-        if all <= 0.0 {
-            return Self { functions, batches: 0.0, rounds: 1.0, longer: 0.0, longer_rounds: 0.0 };
+        let total = shards.batches;
+        if total <= 0.0 {
+            return Self {
+                functions,
+                batches: 0.0,
+                push_factor: 1.0,
+                extra_batches: 0.0,
+                extra_pushes: 0.0,
+            };
         }
-        let functions = functions.min(all.max(1.0));
-        let (batches, steps) = (all / functions, shards.local_steps.max(1.0));
-        let short = batches.floor();
-        let share = batches - short;
-        let (few, many) = ((short / steps).ceil(), ((short + 1.0) / steps).ceil());
-        let pushes = few + share * (many - few);
-        let (most, most_pushes) = if share > 1e-9 { (short + 1.0, many) } else { (short, few) };
+        let functions = functions.min(total.max(1.0));
+        let (batches, local_steps) = (total / functions, shards.local_steps.max(1.0));
+        let fewest = batches.floor();
+        let fraction = batches - fewest;
+        let (fewest_pushes, most_pushes) =
+            ((fewest / local_steps).ceil(), ((fewest + 1.0) / local_steps).ceil());
+        let mean_pushes = fewest_pushes + fraction * (most_pushes - fewest_pushes);
+        let (largest, largest_pushes) =
+            if fraction > 1e-9 { (fewest + 1.0, most_pushes) } else { (fewest, fewest_pushes) };
         Self {
             functions,
             batches,
-            rounds: pushes * steps / batches,
-            longer: most / batches - 1.0,
-            longer_rounds: most_pushes / pushes - 1.0,
+            push_factor: mean_pushes * local_steps / batches,
+            extra_batches: largest / batches - 1.0,
+            extra_pushes: largest_pushes / mean_pushes - 1.0,
         }
     }
 }

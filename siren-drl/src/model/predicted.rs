@@ -23,7 +23,7 @@ impl JobModel {
     /// to the profile's waits at the barrier. Aggregators are not part of it; see [`Fees::second_usd`].
     ///
     /// Nothing is known of the loss. These are guesses, to be replaced by a target
-    /// ([`aiming`](Self::aiming)) and by experience:
+    /// ([`with_target`](Self::with_target)) and by experience:
     /// the loss of [`Loss::default`], and half of the progress lost where each function pushes only four
     /// times in an epoch. All epochs compute and push as much.
     pub fn predicted(profile: &Profile, shape: &EpochShape, step: &StepTime) -> Self {
@@ -110,7 +110,7 @@ impl JobModel {
     /// Without `initial` above `target` and a number of epochs above 0, the curve stays as it was, but
     /// falls to below the target.
     #[must_use]
-    pub fn aiming(mut self, initial: f64, target: f64, epochs: f64) -> Self {
+    pub fn with_target(mut self, initial: f64, target: f64, epochs: f64) -> Self {
         self.target_loss = target;
         if !(initial > target && epochs > 0.0 && initial.is_finite() && epochs.is_finite()) {
             self.loss.b2 = self.loss.b2.min(target - 0.05 * target.abs().max(1e-6));

@@ -5,7 +5,7 @@ use siren_core::{Allocation, Job, Observation, Result, Scheduler};
 use super::Optimum;
 use crate::belief::Belief;
 use crate::state::State;
-use crate::task::Task;
+use crate::task::SchedulingTask;
 
 /// Follows an [`Optimum`]'s schedule by the progress that the loss shows, and looks at nothing else: how well
 /// a schedule does that nobody corrects.
@@ -17,7 +17,7 @@ pub struct OpenLoop {
 }
 
 impl OpenLoop {
-    pub(super) fn new(optimum: &Optimum, task: &Task) -> Self {
+    pub(super) fn new(optimum: &Optimum, task: &SchedulingTask) -> Self {
         let schedule = optimum.progress.iter().copied().zip(optimum.schedule.iter().copied());
         Self { schedule: schedule.collect(), belief: Belief::new(task.job.clone()) }
     }

@@ -9,7 +9,7 @@ use siren_core::{Allocation, Error, Result};
 use super::Optimum;
 use crate::choice::{Choice, memory_sizes, worker_counts};
 use crate::model::{At, Chance};
-use crate::task::Task;
+use crate::task::SchedulingTask;
 
 /// What is minimised: so much of the seconds and so much of the dollars.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +87,7 @@ struct Candidate {
 }
 
 pub(super) struct Program<'a> {
-    task: &'a Task,
+    task: &'a SchedulingTask,
     needed: f64,
     /// The first epoch, which may be unlike all others.
     start: Point,
@@ -109,8 +109,8 @@ const COARSE: f64 = 1.1;
 const POINTS: (f64, f64, f64) = (2.0, 256.0, 1_024.0);
 
 impl<'a> Program<'a> {
-    pub(super) fn new(task: &'a Task) -> Result<Self> {
-        let (model, needed) = (&*task.job, task.needed());
+    pub(super) fn new(task: &'a SchedulingTask) -> Result<Self> {
+        let (model, needed) = (&*task.job, task.ideal_epochs());
         let sizes = memory_sizes(&task.bounds, 160);
         let ends = [(1, 0), (task.bounds.workers, sizes.len() - 1), (1, sizes.len() - 1)];
         let probes = ends.map(|(workers, size)| Allocation { workers, memory_mb: sizes[size] });
@@ -337,10 +337,10 @@ fn at(to_go: &[Vec<f64>], point: f64, column: usize) -> f64 {
 }
 
 /// Whether an epoch takes more where the memory differs from the last epoch's.
-fn changes_cost(task: &Task, probes: &[Allocation; 3]) -> bool {
+fn changes_cost(task: &SchedulingTask, probes: &[Allocation; 3]) -> bool {
     let memory_mb = Some(probes[0].memory_mb);
     let differs = |epoch| {
-        let at = At { epoch, progress: 0.5 * task.needed(), memory_mb: None };
+        let at = At { epoch, progress: 0.5 * task.ideal_epochs(), memory_mb: None };
         let stay = task.job.epoch(at, probes[1], &Chance::EXPECTED);
         let change = task.job.epoch(At { memory_mb, ..at }, probes[1], &Chance::EXPECTED);
         stay.elapsed_s != change.elapsed_s || stay.cost_usd != change.cost_usd
@@ -348,7 +348,7 @@ fn changes_cost(task: &Task, probes: &[Allocation; 3]) -> bool {
     probes[0].memory_mb != probes[1].memory_mb && differs(1)
 }
 
-fn too_few_epochs(task: &Task) -> Error {
+fn too_few_epochs(task: &SchedulingTask) -> Error {
     Error::rejected(format!(
         "the job may take {} epochs, and they do not suffice for its target loss of {}: give more",
         task.epochs, task.target_loss

@@ -4,7 +4,7 @@ use siren_core::{Allocation, Job};
 use statrs::function::erf::erfc;
 
 use super::Plan;
-use super::lane::{Lane, Noise, PRICES, mix};
+use super::price_table::{PRICES, PriceTable, Uncertainty, mix};
 use crate::belief::Belief;
 use crate::choice::Choice;
 use crate::model::{At, Chance, Dynamics};
@@ -44,10 +44,10 @@ const THRIFT: f64 = 10.0;
 
 /// The allocation for the next epoch.
 pub(super) fn decide(plan: &Plan, belief: &Belief, money: f64, reserve: f64) -> Allocation {
-    let decisions = plan.lanes.iter().map(|lane| {
+    let decisions = plan.tables.iter().map(|table| {
         Decision {
             plan,
-            lane,
+            table,
             belief,
             money,
             reserve,
@@ -66,7 +66,7 @@ pub(super) fn decide(plan: &Plan, belief: &Belief, money: f64, reserve: f64) -> 
 
 struct Decision<'a> {
     plan: &'a Plan,
-    lane: &'a Lane,
+    table: &'a PriceTable,
     belief: &'a Belief,
     money: f64,
     reserve: f64,
@@ -98,7 +98,7 @@ impl Decision<'_> {
             }
             high
         };
-        let mut choice = self.lane.choice(price, at);
+        let mut choice = self.table.choice(price, at);
         let left = slack(price);
         let affordable = left >= 0.0;
         let (mut seconds, dollars) = self.total(price);
@@ -107,12 +107,12 @@ impl Decision<'_> {
             let lacking = -slack(price - 1);
             if lacking > 0.0 && lacking.is_finite() {
                 let share = left / (left + lacking);
-                choice = mix(&choice, &self.lane.choice(price - 1, at), share);
+                choice = mix(&choice, &self.table.choice(price - 1, at), share);
                 seconds += share * (self.total(price - 1).0 - seconds);
             }
         }
         let mut to_go = if affordable { seconds } else { dollars };
-        if self.plan.lanes.len() > 1 && affordable {
+        if self.plan.tables.len() > 1 && affordable {
             let epoch = |at| self.belief.model().epoch(at, choice.allocation, &Chance::EXPECTED);
             to_go += epoch(at).elapsed_s - epoch(At { memory_mb: None, ..at }).elapsed_s;
         }
@@ -121,7 +121,7 @@ impl Decision<'_> {
 
     /// Money that would be left in the end at a price, or be lacking where it is negative.
     fn slack(&self, price: usize) -> f64 {
-        let last = self.lane.last(price).dollars * self.cost;
+        let last = self.table.last(price).dollars * self.cost;
         let mean = self.total(price).1 + self.reserve * last;
         self.money - mean.max(self.unlucky(price))
     }
@@ -136,7 +136,7 @@ impl Decision<'_> {
         let mut left = self.epochs_left();
         let (mut seconds, mut dollars) = (0.0, 0.0);
         if at.epoch == 0 {
-            let first = self.lane.choice(price, at);
+            let first = self.table.choice(price, at);
             (seconds, dollars) = (first.seconds, first.dollars);
             at.progress += first.progress * self.gain;
             left -= 1.0;
@@ -150,8 +150,8 @@ impl Decision<'_> {
     }
 
     fn to_target(&self, price: usize, progress: f64, left: f64) -> (f64, f64) {
-        let fluid = self.lane.to_go(price, progress);
-        let last = self.lane.last(price);
+        let fluid = self.table.to_go(price, progress);
+        let last = self.table.last(price);
         let epochs = fluid.epochs / self.gain;
         // The target is overshot, since epochs are whole.
         let whole = hitting_epochs(epochs, self.plan.noise.progress);
@@ -162,9 +162,9 @@ impl Decision<'_> {
     }
 
     fn to_last_epoch(&self, price: usize, progress: f64, left: f64) -> (f64, f64) {
-        let now = self.lane.choice(price, At { epoch: 1, progress, memory_mb: None });
+        let now = self.table.choice(price, At { epoch: 1, progress, memory_mb: None });
         let end = progress + left * now.progress * self.gain;
-        let (from, to) = (self.lane.to_go(price, progress), self.lane.to_go(price, end));
+        let (from, to) = (self.table.to_go(price, progress), self.table.to_go(price, end));
         let epochs = from.epochs - to.epochs;
         if epochs < 1e-9 {
             return (left * now.seconds, left * now.dollars);
@@ -176,9 +176,9 @@ impl Decision<'_> {
     /// Dollars of the rest of the job if the next epoch goes badly, and all others are paid at a higher
     /// price, and those go badly too.
     fn unlucky(&self, price: usize) -> f64 {
-        let Noise { progress: spread, cost } = self.plan.noise;
+        let Uncertainty { progress: spread, cost } = self.plan.noise;
         let at = self.belief.at();
-        let now = self.lane.choice(price, at);
+        let now = self.table.choice(price, at);
         let dollars = now.dollars * cost;
         let Some(needed) = self.plan.horizon.target else {
             return dollars * self.cost;
@@ -187,9 +187,9 @@ impl Decision<'_> {
         if after >= needed || self.epochs_left() <= 1.0 {
             return dollars * self.cost;
         }
-        let thrift = (THRIFT.ln() / self.lane.step.max(1e-9)).ceil() as usize;
+        let thrift = (THRIFT.ln() / self.table.step.max(1e-9)).ceil() as usize;
         let thrifty = price.saturating_add(thrift).min(PRICES - 1);
-        let fluid = self.lane.to_go(thrifty, after);
+        let fluid = self.table.to_go(thrifty, after);
         let epochs = (fluid.epochs / self.gain).max(1e-9);
         let many = (epochs + LUCK * spread * epochs.sqrt()).ceil().min(self.epochs_left());
         let rest = fluid.dollars / self.gain / epochs * many * cost;

@@ -83,12 +83,12 @@ fn expected_epochs_take_and_cost_what_the_platform_says() {
 fn a_job_that_aims_reaches_its_target_in_as_many_epochs() {
     let shape = shape(1_875, 8, 1_724_320);
     let model = JobModel::predicted(&Profile::aws_lambda(), &shape, &StepTime::per_example(0.8e-3));
-    let aimed = model.clone().aiming(2.3, 0.05, 12.0);
+    let aimed = model.clone().with_target(2.3, 0.05, 12.0);
     aimed.check().unwrap();
     assert!((aimed.loss(0.0) - 2.3).abs() < 1e-9);
     assert!((aimed.progress_at(0.05) - 12.0).abs() < 1e-9);
     for (initial, epochs) in [(f64::NAN, 3.0), (0.01, 3.0), (2.3, 0.0)] {
-        let aimed = model.clone().aiming(initial, 0.05, epochs);
+        let aimed = model.clone().with_target(initial, 0.05, epochs);
         aimed.check().unwrap();
         assert!(aimed.progress_at(0.05).is_finite());
     }

@@ -6,7 +6,7 @@ use siren_core::{Result, Seed};
 
 use crate::model::JobModel;
 use crate::optimum::minimum_cost;
-use crate::task::Task;
+use crate::task::SchedulingTask;
 
 /// Jobs like a model, with budgets: to train a policy that serves jobs it has not seen, and to test one.
 ///
@@ -18,14 +18,14 @@ use crate::task::Task;
 /// # Errors
 ///
 /// Rejected where the model is, or where `least` times a job's minimum cost is more than `most_usd`.
-pub fn vary(
+pub fn sample_tasks(
     model: &JobModel,
     spread: f64,
     least: f64,
     most_usd: f64,
     count: usize,
     seed: Seed,
-) -> Result<Vec<Task>> {
+) -> Result<Vec<SchedulingTask>> {
     model.check()?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed.get());
     let mut draw = || {
@@ -43,7 +43,7 @@ pub fn vary(
         ] {
             *value *= 1.0 + spread * rng.random_range(-1.0..=1.0);
         }
-        let task = Task::new(job, most_usd)?;
+        let task = SchedulingTask::new(job, most_usd)?;
         let from = least * minimum_cost(&task)?;
         if from > most_usd {
             return Err(siren_core::Error::rejected(format!(

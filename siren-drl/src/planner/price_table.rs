@@ -14,7 +14,7 @@ const KNOTS: usize = 32;
 /// The best choices at each price and progress: of all memory sizes, or of one where a change costs
 /// something.
 #[derive(Clone, Debug)]
-pub(super) struct Lane {
+pub(super) struct PriceTable {
     /// The first epoch, for each price.
     first: Vec<Choice>,
     knots: Vec<f64>,
@@ -40,14 +40,14 @@ pub(super) struct ToGo {
 
 /// What nobody controls, as the model has it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Noise {
+pub(super) struct Uncertainty {
     /// The standard deviation of the logarithm of an epoch's progress.
     pub(super) progress: f64,
     /// The factor by which an epoch costs more than expected in one of a thousand cases.
     pub(super) cost: f64,
 }
 
-impl Noise {
+impl Uncertainty {
     pub(super) fn of(model: &dyn Dynamics, progress: f64, counts: &[u32], sizes: &[u32]) -> Self {
         let allocation =
             Allocation { workers: counts[counts.len() / 2], memory_mb: sizes[sizes.len() / 2] };
@@ -65,13 +65,13 @@ impl Noise {
     }
 }
 
-/// One lane where a change of the memory costs nothing, or one for each memory size.
-pub(super) fn lanes(
+/// One table where a change of the memory costs nothing, or one for each memory size.
+pub(super) fn tables(
     model: &dyn Dynamics,
     horizon: &Horizon,
     counts: &[u32],
     sizes: &[u32],
-) -> Vec<Lane> {
+) -> Vec<PriceTable> {
     let allocation = Allocation { workers: counts[0], memory_mb: sizes[0] };
     let from = |memory_mb| {
         let at = At { epoch: 1, progress: 0.0, memory_mb };
@@ -79,15 +79,15 @@ pub(super) fn lanes(
         (epoch.elapsed_s, epoch.cost_usd)
     };
     if from(sizes.last().copied()) == from(Some(sizes[0])) {
-        return vec![Lane::new(model, horizon, counts, sizes)];
+        return vec![PriceTable::new(model, horizon, counts, sizes)];
     }
     // Fewer sizes, so that a decision stays fast.
     let stride = sizes.len().div_ceil(12);
     let sizes = sizes.iter().rev().step_by(stride);
-    sizes.map(|&size| Lane::new(model, horizon, counts, &[size])).collect()
+    sizes.map(|&size| PriceTable::new(model, horizon, counts, &[size])).collect()
 }
 
-impl Lane {
+impl PriceTable {
     fn new(model: &dyn Dynamics, horizon: &Horizon, counts: &[u32], sizes: &[u32]) -> Self {
         let hull = |epoch, progress| {
             let at = At { epoch, progress, memory_mb: None };

@@ -17,21 +17,21 @@ use crate::task::Bounds;
 /// A job needs a budget; one without a target loss that its model reaches is scheduled for the epochs that
 /// remain. There are never more workers than batches.
 #[derive(Clone)]
-pub struct Learned {
+pub struct AgentScheduler {
     policy: Policy,
     belief: Belief,
     bounds: Option<Bounds>,
     known: Option<(Job, View)>,
 }
 
-impl Learned {
+impl AgentScheduler {
     pub(super) fn new(agent: &Agent, belief: Belief) -> Self {
         Self { policy: agent.policy.clone(), belief, bounds: None, known: None }
     }
 
     /// Keeps within these bounds, beside the platform's.
     #[must_use]
-    pub fn within(self, bounds: Bounds) -> Self {
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
         Self { bounds: Some(bounds), known: None, ..self }
     }
 
@@ -49,7 +49,7 @@ impl Learned {
     }
 }
 
-impl Scheduler for Learned {
+impl Scheduler for AgentScheduler {
     fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation> {
         let view = match self.known.take() {
             Some((known, view)) if known == *job => view,
@@ -72,12 +72,12 @@ impl Scheduler for Learned {
 
 impl Agent {
     /// The agent in charge of a job that behaves as this model, as far as is known.
-    pub fn scheduler(&self, model: impl crate::Dynamics + 'static) -> Learned {
-        Learned::new(self, Belief::new(Arc::new(model)))
+    pub fn scheduler(&self, model: impl crate::model::Dynamics + 'static) -> AgentScheduler {
+        AgentScheduler::new(self, Belief::new(Arc::new(model)))
     }
 
     /// The agent in charge of a job of which this is believed.
-    pub fn with_belief(&self, belief: Belief) -> Learned {
-        Learned::new(self, belief)
+    pub fn scheduler_with_belief(&self, belief: Belief) -> AgentScheduler {
+        AgentScheduler::new(self, belief)
     }
 }
