@@ -153,7 +153,7 @@ struct Lines;
 
 impl Observer for Lines {
     fn event(&mut self, event: &Event<'_>) {
-        if let Event::EpochSummary(epoch) = event {
+        if let Event::EpochFinished(epoch) = event {
             println!(
                 "epoch {:2}: {:2} workers  loss {:.4}  accuracy {:.1} %",
                 epoch.epoch,

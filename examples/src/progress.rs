@@ -115,7 +115,7 @@ impl Observer for Progress {
                     bar.set_message("evaluating");
                 }
             }
-            Event::EpochSummary(record) if !self.quiet => {
+            Event::EpochFinished(record) if !self.quiet => {
                 if let Some(bar) = self.bar.take() {
                     bar.finish_and_clear();
                 }

@@ -335,7 +335,7 @@ impl Trainer {
             self.history.write(&HistoryEvent::Epoch(Box::new(record.clone())))?;
             self.epochs.push(record.clone());
             self.save(snapshot)?;
-            self.notify(&Event::EpochSummary(&record));
+            self.notify(&Event::EpochFinished(&record));
         }
         Ok(match self.reason_to_stop(epoch + 1, *loss) {
             reached @ Some((StopReason::TargetLoss | StopReason::Diverged, _)) => reached,

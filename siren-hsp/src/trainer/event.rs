@@ -76,7 +76,7 @@ pub enum Event<'a> {
         epoch: u64,
     },
     /// An epoch is sealed, measured and saved.
-    EpochSummary(&'a EpochRecord),
+    EpochFinished(&'a EpochRecord),
     /// The run ended.
     Finished(&'a Outcome),
 }
@@ -89,6 +89,16 @@ pub trait Observer: Send {
     /// How often to be told of progress within an epoch; never if none is given.
     fn interval(&self) -> Option<Duration> {
         None
+    }
+}
+
+impl<T: Observer + ?Sized> Observer for Box<T> {
+    fn event(&mut self, event: &Event<'_>) {
+        (**self).event(event);
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        (**self).interval()
     }
 }
 
