@@ -6,13 +6,14 @@ use siren_core::{Allocation, Job, Observation, Outcome, Result, Scheduler, Usd};
 use siren_hsp::EpochRecord;
 
 use crate::belief::Belief;
+use crate::bounds::Bounds;
 use crate::fit::FittedModel;
 use crate::history::{RunHistory, observed};
 use crate::model::{Dynamics, JobModel};
 use crate::optimum::minimum_cost;
 use crate::planner::Planner;
 use crate::state::State;
-use crate::task::{Bounds, Reward, SchedulingTask};
+use crate::task::{Reward, SchedulingTask};
 
 /// The least cost as a share of the budget, where a prediction says that the budget does not suffice.
 const SUFFICES: f64 = 0.8;

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use siren_core::{Allocation, Error, Result, Seed};
 use statrs::function::erf::erfc;
 
+use crate::bounds::Bounds;
 use crate::env::Environment;
 use crate::grid::StaticAllocation;
 use crate::optimum::too_little;
-use crate::task::{Bounds, SchedulingTask};
+use crate::task::SchedulingTask;
 
 /// What a search of one allocation found, and what it spent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,8 +2,8 @@
 
 use siren_core::Allocation;
 
+use crate::bounds::Bounds;
 use crate::model::{At, Chance, Dynamics};
-use crate::task::Bounds;
 
 /// What an allocation takes, costs and brings at some point of a job.
 #[derive(Clone, Copy, Debug, PartialEq)]

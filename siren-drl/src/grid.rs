@@ -170,3 +170,48 @@ fn fastest(
     }
     Err(too_little(task.budget_usd, least))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::belief::Belief;
+    use crate::model::JobModel;
+    use crate::reference::{References, Remaining};
+
+    /// The reference is the static allocation that a search would find: it spends the budget.
+    #[test]
+    fn a_constant_allocation_of_this_size_spends_the_budget() {
+        for (name, budget) in [("seed", 200.0), ("seed", 100.0), ("stale", 300.0), ("etl", 200.0)] {
+            let task = SchedulingTask::new(JobModel::named(name).unwrap(), budget).unwrap();
+            let references = References::new(&*task.job, task.bounds, task.ideal_epochs());
+            let belief = Belief::new(Arc::clone(&task.job));
+            for memory_mb in [1_024, 1_792, 3_008] {
+                let memory_mb = task.bounds.nearest(1.0, memory_mb.into()).memory_mb;
+                let needed = task.ideal_epochs();
+                let remaining = Remaining { ideal: needed, epochs: needed, budget_usd: budget };
+                let found = references.of(&belief, remaining, memory_mb);
+                let allocation = task.bounds.nearest(found.workers, memory_mb.into());
+                let Some(known) = StaticAllocation::expected(&task, allocation) else { continue };
+                let (cost, time) = (known.cost_usd / budget, known.time_s / found.time_s);
+                let off = (cost - 1.0).abs().max((time - 1.0).abs());
+                assert!(off < 0.03, "{name}, ${budget}, {allocation:?}: {cost} of it, {time}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_is_rewarded_by_what_the_best_constant_allocation_takes() {
+        for (name, budget) in [("seed", 300.0), ("seed", 100.0), ("stale", 200.0)] {
+            let task = SchedulingTask::new(JobModel::named(name).unwrap(), budget)
+                .unwrap()
+                .with_scaled_reward()
+                .unwrap();
+            let best = grid_over_allocations(&task, Demand::Expected).unwrap();
+            let off = (task.reward.beta * best.time_s - 1.0).abs();
+            assert!(
+                off < 0.03 && (1.0..2.0).contains(&task.reward.terminal),
+                "{name}, ${budget}: {off}"
+            );
+        }
+    }
+}

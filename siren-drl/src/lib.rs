@@ -15,6 +15,7 @@ mod adaptive;
 pub mod agent;
 mod bayes;
 mod belief;
+mod bounds;
 mod choice;
 mod env;
 mod fit;
@@ -34,6 +35,7 @@ mod task;
 pub use adaptive::Adaptive;
 pub use bayes::{BayesianSearch, Trial, bayesian_search};
 pub use belief::Belief;
+pub use bounds::Bounds;
 pub use env::{
     Environment, SavedEnvironment, SavedVectorEnvironment, Step, StepInfo, VectorEnvironment,
 };
@@ -49,4 +51,4 @@ pub use play::{Episode, Score, play};
 pub use probe::Probing;
 pub use sample_tasks::sample_tasks;
 pub use state::State;
-pub use task::{Bounds, Reward, SchedulingTask};
+pub use task::{Reward, SchedulingTask};

@@ -10,10 +10,10 @@ use price_table::{PriceTable, Uncertainty};
 use siren_core::{Allocation, Job, Observation, Outcome, Result, Scheduler};
 
 use crate::belief::Belief;
+use crate::bounds::Bounds;
 use crate::choice::{memory_sizes, worker_counts};
 use crate::model::Dynamics;
 use crate::state::State;
-use crate::task::Bounds;
 
 /// A controller that plans the rest of the job before each epoch, as if what its [`Belief`] expects were
 /// certain, and carries out the first step (certainty equivalence, model predictive control). It spends what

@@ -3,11 +3,11 @@
 use siren_core::{Allocation, Error, Job, Observation, Outcome, Result, Scheduler, Usd};
 use siren_hsp::EpochRecord;
 
+use crate::bounds::Bounds;
 use crate::fit::FittedModel;
 use crate::history::{Run, RunHistory, observed};
 use crate::model::{At, Chance, Dynamics, JobModel};
 use crate::planner::Planner;
-use crate::task::Bounds;
 
 /// Makes the scheduler of the rest of a job from the model of it and the observation before the next epoch.
 type Successor = dyn FnMut(JobModel, &Job, &Observation) -> Result<Box<dyn Scheduler>> + Send;

@@ -3,9 +3,9 @@
 use siren_core::Allocation;
 
 use crate::belief::Belief;
+use crate::bounds::Bounds;
 use crate::choice::memory_sizes;
 use crate::model::{At, Chance, Dynamics};
-use crate::task::Bounds;
 
 /// Points of progress at which means are tabulated.
 const POINTS: usize = 48;
@@ -167,35 +167,4 @@ impl References {
 
 fn whole(number: f64, bounds: &Bounds) -> u32 {
     (number.exp().round() as u32).clamp(1, bounds.workers)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::grid::StaticAllocation;
-    use crate::model::JobModel;
-    use crate::task::SchedulingTask;
-
-    /// The reference is the static allocation that a search would find: it spends the budget.
-    #[test]
-    fn a_constant_allocation_of_this_size_spends_the_budget() {
-        for (name, budget) in [("seed", 200.0), ("seed", 100.0), ("stale", 300.0), ("etl", 200.0)] {
-            let task = SchedulingTask::new(JobModel::named(name).unwrap(), budget).unwrap();
-            let references = References::new(&*task.job, task.bounds, task.ideal_epochs());
-            let belief = Belief::new(Arc::clone(&task.job));
-            for memory_mb in [1_024, 1_792, 3_008] {
-                let memory_mb = task.bounds.nearest(1.0, memory_mb.into()).memory_mb;
-                let needed = task.ideal_epochs();
-                let remaining = Remaining { ideal: needed, epochs: needed, budget_usd: budget };
-                let found = references.of(&belief, remaining, memory_mb);
-                let allocation = task.bounds.nearest(found.workers, memory_mb.into());
-                let Some(known) = StaticAllocation::expected(&task, allocation) else { continue };
-                let (cost, time) = (known.cost_usd / budget, known.time_s / found.time_s);
-                let off = (cost - 1.0).abs().max((time - 1.0).abs());
-                assert!(off < 0.03, "{name}, ${budget}, {allocation:?}: {cost} of it, {time}");
-            }
-        }
-    }
 }

@@ -4,89 +4,12 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use siren_core::{Allocation, Error, Job, Platform, Result, Usd};
+use siren_core::{Error, Job, Result, Usd};
 
 use crate::belief::Belief;
+use crate::bounds::Bounds;
 use crate::model::{Dynamics, JobModel};
 use crate::reference::References;
-
-/// The allocations that a scheduler may choose: the action space A of the SIREN paper.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bounds {
-    /// The most functions; the fewest is one.
-    pub workers: u32,
-    /// The smallest memory, in MB.
-    pub memory_min_mb: u32,
-    /// The largest memory, in MB.
-    pub memory_max_mb: u32,
-    /// Memory comes in steps of so many MB, from the smallest.
-    pub memory_step_mb: u32,
-}
-
-impl Bounds {
-    /// All that a platform has; where its memory comes in smaller steps than 64 MB, in steps of 64 MB.
-    pub fn of(platform: &Platform) -> Self {
-        let limits = &platform.limits;
-        let step = limits.memory_step_mb.max(1);
-        Self {
-            workers: limits.concurrency,
-            memory_min_mb: limits.memory_min_mb,
-            memory_max_mb: limits.memory_max_mb,
-            memory_step_mb: step * 64_u32.div_ceil(step),
-        }
-    }
-
-    /// The number of memory sizes.
-    pub fn sizes(&self) -> u32 {
-        self.memory_max_mb.saturating_sub(self.memory_min_mb) / self.memory_step_mb.max(1) + 1
-    }
-
-    /// The memory size of this number, from 0.
-    pub fn memory_mb(&self, size: u32) -> u32 {
-        self.memory_min_mb + size.min(self.sizes() - 1) * self.memory_step_mb.max(1)
-    }
-
-    /// The number of allocations.
-    pub fn count(&self) -> u64 {
-        u64::from(self.workers) * u64::from(self.sizes())
-    }
-
-    /// Whether an allocation is one of them.
-    pub fn contains(&self, allocation: Allocation) -> bool {
-        allocation == self.nearest(allocation.workers.into(), allocation.memory_mb.into())
-    }
-
-    /// The allocation nearest to so many functions of so many MB. What is not a number counts as the
-    /// smallest.
-    pub fn nearest(&self, workers: f64, memory_mb: f64) -> Allocation {
-        // Casts saturate, and turn what is not a number into 0.
-        let workers = (workers.round() as u32).clamp(1, self.workers.max(1));
-        let above = memory_mb - f64::from(self.memory_min_mb);
-        let size = (above / f64::from(self.memory_step_mb.max(1))).round() as u32;
-        Allocation { workers, memory_mb: self.memory_mb(size) }
-    }
-
-    /// Refuses bounds that a platform does not have.
-    ///
-    /// # Errors
-    ///
-    /// Rejected, naming what is out of range.
-    pub fn check(&self, platform: &Platform) -> Result<()> {
-        if self.memory_step_mb == 0 || self.memory_min_mb > self.memory_max_mb {
-            return Err(Error::rejected(format!(
-                "memory from {} to {} MB in steps of {} MB holds no size: give a step of at least 1, the \
-                 smaller one first",
-                self.memory_min_mb, self.memory_max_mb, self.memory_step_mb
-            )));
-        }
-        for size in [0, 1.min(self.sizes() - 1), self.sizes() - 1] {
-            Allocation { workers: self.workers, memory_mb: self.memory_mb(size) }
-                .check(platform)?;
-        }
-        Ok(())
-    }
-}
 
 /// What an epoch and an end are worth: the reward of the SIREN paper, `-beta P` for an epoch that takes
 /// P seconds, and `c` at the end for success or `-c` for failure.
@@ -249,23 +172,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_talk_has_138_000_allocations_and_each_is_its_own_nearest() {
-        let task = SchedulingTask::new(JobModel::named("seed").unwrap(), 200.0).unwrap();
-        assert_eq!((task.bounds.count(), task.bounds.sizes()), (138_000, 46));
-        for size in 0..46 {
-            let allocation = Allocation { workers: 7, memory_mb: task.bounds.memory_mb(size) };
-            assert!(task.bounds.contains(allocation), "{allocation:?}");
-        }
-        assert!(!task.bounds.contains(Allocation { workers: 7, memory_mb: 129 }));
-        assert!(!task.bounds.contains(Allocation { workers: 3_001, memory_mb: 128 }));
-        for (workers, memory) in [(f64::NAN, f64::NAN), (-1e300, 1e300), (f64::INFINITY, -1.0)] {
-            assert!(task.bounds.contains(task.bounds.nearest(workers, memory)));
-        }
-        let lambda = Bounds::of(&Platform::aws_lambda());
-        assert_eq!((lambda.sizes(), lambda.memory_mb(200)), (159, 10_240));
-    }
-
-    #[test]
     fn terms_that_make_no_sense_are_named() {
         let task = SchedulingTask::new(JobModel::named("seed").unwrap(), 200.0).unwrap();
         let refused = |change: fn(&mut SchedulingTask)| {
@@ -278,21 +184,5 @@ mod tests {
         assert!(refused(|t| t.epochs = 0).contains("0 epochs"));
         assert!(refused(|t| t.bounds.workers = 4_000).contains("1 to 3000"));
         assert!(refused(|t| t.bounds.memory_step_mb = 1).contains("steps of 64 MB"));
-    }
-
-    #[test]
-    fn a_second_is_rewarded_by_what_the_best_constant_allocation_takes() {
-        for (name, budget) in [("seed", 300.0), ("seed", 100.0), ("stale", 200.0)] {
-            let task = SchedulingTask::new(JobModel::named(name).unwrap(), budget)
-                .unwrap()
-                .with_scaled_reward()
-                .unwrap();
-            let best = crate::grid_over_allocations(&task, crate::Demand::Expected).unwrap();
-            let off = (task.reward.beta * best.time_s - 1.0).abs();
-            assert!(
-                off < 0.03 && (1.0..2.0).contains(&task.reward.terminal),
-                "{name}, ${budget}: {off}"
-            );
-        }
     }
 }

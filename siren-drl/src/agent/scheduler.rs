@@ -8,8 +8,8 @@ use super::Agent;
 use super::policy::Policy;
 use super::view::View;
 use crate::belief::Belief;
+use crate::bounds::Bounds;
 use crate::state::State;
-use crate::task::Bounds;
 
 /// A trained [`Agent`] as the scheduler of a running job: the mean action in each state. What it believes
 /// about the job is corrected by what it observes, as the [`Planner`](crate::Planner)'s is.

@@ -6,10 +6,11 @@ use siren_core::{Allocation, Error, Job, Result};
 
 use super::network::ACTIONS;
 use crate::belief::Belief;
+use crate::bounds::Bounds;
 use crate::model::Dynamics;
 use crate::reference::{Reference, References, Remaining};
 use crate::state::State;
-use crate::task::{Bounds, SchedulingTask};
+use crate::task::SchedulingTask;
 
 /// Numbers that a policy sees.
 pub(super) const INPUTS: usize = 22;
