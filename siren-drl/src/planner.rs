@@ -1,17 +1,18 @@
 //! Planning anew before each epoch.
 
 mod decide;
+mod horizon;
+mod plan;
 mod price_table;
 
 use std::sync::Arc;
 
-use decide::{Horizon, decide};
-use price_table::{PriceTable, Uncertainty};
+use decide::decide;
+use plan::Plan;
 use siren_core::{Allocation, Job, Observation, Outcome, Result, Scheduler};
 
 use crate::belief::Belief;
 use crate::bounds::Bounds;
-use crate::choice::{memory_sizes, worker_counts};
 use crate::model::Dynamics;
 use crate::state::State;
 
@@ -40,15 +41,6 @@ pub struct Planner {
     bounds: Option<Bounds>,
     reserve: f64,
     plan: Option<Arc<Plan>>,
-}
-
-/// What was tabulated for a job.
-#[derive(Clone, Debug)]
-struct Plan {
-    job: Job,
-    horizon: Horizon,
-    tables: Vec<PriceTable>,
-    noise: Uncertainty,
 }
 
 impl Planner {
@@ -108,13 +100,7 @@ impl Planner {
         let mut bounds = self.bounds.unwrap_or_else(|| Bounds::of(&job.platform));
         bounds.check(&job.platform)?;
         bounds.workers = bounds.workers.min(u32::try_from(job.batches).unwrap_or(u32::MAX)).max(1);
-        let model = &**self.belief.model();
-        let horizon = Horizon::of(model, job);
-        let counts = worker_counts(bounds.workers, 1.12);
-        let sizes = memory_sizes(&bounds, 48);
-        let tables = price_table::tables(model, &horizon, &counts, &sizes);
-        let noise = Uncertainty::of(model, horizon.end(), &counts, &sizes);
-        Ok(Plan { job: job.clone(), horizon, tables, noise })
+        Ok(Plan::new(&**self.belief.model(), job, bounds))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use siren_core::Allocation;
 
-use super::decide::Horizon;
+use super::horizon::Horizon;
 use crate::choice::{Choice, lower_hull};
 use crate::model::{At, Chance, Dynamics};
 
