@@ -6,13 +6,10 @@ use siren_burn::burn::nn::{Initializer, Linear, LinearConfig, Relu};
 use siren_burn::burn::prelude::*;
 use siren_burn::burn::tensor::DType;
 
-use super::settings::Sigma;
+use super::settings::{LOG_SIGMA_RANGE, Sigma};
 
 /// Actions are two numbers: functions, memory.
 pub(super) const ACTIONS: usize = 2;
-
-/// The logarithm of sigma stays between these, so that neither a density nor a step explodes.
-pub(super) const LOG_SIGMA: (f32, f32) = (-5.0, 1.0);
 
 /// Two hidden layers.
 #[derive(Module, Debug)]
@@ -76,7 +73,7 @@ impl Network {
                 out.slice([0..count, ACTIONS..2 * ACTIONS]),
             ),
         };
-        (mean, (log_sigma + begin).clamp(LOG_SIGMA.0, LOG_SIGMA.1))
+        (mean, (log_sigma + begin).clamp(LOG_SIGMA_RANGE.0, LOG_SIGMA_RANGE.1))
     }
 
     /// Estimated returns, `[states, 1]`.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use siren_core::{Error, Result};
 
-use super::network::LOG_SIGMA;
+/// The logarithm of sigma stays between these, so that neither a density nor a step explodes.
+pub(super) const LOG_SIGMA_RANGE: (f32, f32) = (-5.0, 1.0);
 
 /// What sigma of the policy depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,7 +179,7 @@ impl TrainingSettings {
                 "with this {name} the agent learns nothing: give {remedy}"
             )))
         };
-        if !(self.log_sigma > LOG_SIGMA.0 && self.log_sigma < LOG_SIGMA.1) {
+        if !(self.log_sigma > LOG_SIGMA_RANGE.0 && self.log_sigma < LOG_SIGMA_RANGE.1) {
             return refused("log_sigma", "a number between -5 and 1");
         }
         if self.average == 1.0 {
