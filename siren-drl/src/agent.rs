@@ -1,6 +1,7 @@
 //! The learned scheduler: a Gaussian policy that is trained by policy gradient, as in the SIREN paper.
 
 mod advantage;
+mod evaluation;
 mod file;
 mod imitate;
 mod log;
@@ -11,12 +12,14 @@ mod policy;
 mod rollout;
 mod scheduler;
 mod settings;
+mod statistics;
 mod training;
 mod view;
 mod weights;
 
 use std::sync::Arc;
 
+pub use evaluation::Evaluation;
 use normaliser::Normaliser;
 use objective::Objective;
 use policy::Policy;
@@ -24,7 +27,7 @@ pub use scheduler::AgentScheduler;
 pub use settings::{Sigma, TrainingSettings};
 use siren_burn::BurnWorkload;
 use siren_core::{Error, ErrorKind, Result, Seed};
-pub use training::{Evaluation, Training};
+pub use training::Training;
 
 use crate::play::Episode;
 use crate::task::SchedulingTask;

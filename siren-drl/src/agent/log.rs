@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use siren_core::{Error, ErrorKind, Result};
 
-use super::training::Evaluation;
+use super::evaluation::Evaluation;
 
 /// JSON lines, and TensorBoard's event files where the feature is on.
 pub(super) struct Log {

@@ -11,7 +11,7 @@ use super::policy::Policy;
 use super::settings::TrainingSettings;
 use super::view::{INPUTS, View};
 use crate::belief::Belief;
-use crate::env::{Step, VectorEnvironment};
+use crate::env::{Environment, Step, VectorEnvironment};
 use crate::play::Episode;
 use crate::task::{Reward, SchedulingTask};
 
@@ -48,7 +48,7 @@ impl VecRollout {
         let views: Vec<View> = tasks.iter().map(|task| View::new(task)).collect();
         let begin = |task: &Arc<SchedulingTask>| {
             let mut belief = believed(task);
-            belief.observe(crate::Environment::new(Arc::clone(task), Seed::new(0)).state());
+            belief.observe(Environment::new(Arc::clone(task), Seed::new(0)).state());
             belief
         };
         let time_from_start =

@@ -11,53 +11,20 @@ use siren_core::{Batch, Error, Result, Seed, Stream, Workload};
 
 use super::Agent;
 use super::advantage::{estimate, standardise};
+use super::evaluation::{Evaluation, policy_change, score};
 use super::log::Log;
-use super::network::ACTIONS;
 use super::normaliser::Normaliser;
 use super::objective::Objective;
 use super::policy::Policy;
 use super::rollout::{Trajectory, VecRollout, play};
 use super::settings::TrainingSettings;
+use super::statistics::{Returns, RunningVariance};
 use super::view::INPUTS;
 use super::weights::Weights;
 use crate::env::VectorEnvironment;
 use crate::optimum::check_budget;
 use crate::play::{Episode, Score};
 use crate::task::SchedulingTask;
-
-/// What a task counts as in the mean of relative times of which no episode succeeded, at the least:
-/// failing fast is no virtue.
-const FAILED: f64 = 10.0;
-
-/// Tasks that an evaluation looks at, of many.
-const EVALUATED: usize = 16;
-
-/// What an evaluation found, and what the iteration before it did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Evaluation {
-    /// Iterations so far.
-    pub iteration: u64,
-    /// Steps of all environments so far.
-    pub steps: u64,
-    /// How well the agent does with the mean action, on episodes that are used for nothing else.
-    pub score: Score,
-    /// Seconds over those that a constant allocation of one-vCPU functions would take, mean over the tasks.
-    pub relative_time: f64,
-    /// Whether it is the best one so far: by success first, then by time.
-    pub best: bool,
-    /// The mean reward of the iteration's episodes, without shaping.
-    pub episode_return: Option<f64>,
-    /// The share of the iteration's episodes that succeeded.
-    pub episode_success: Option<f64>,
-    /// Sigma of functions and of memory, mean over the iteration's states.
-    pub sigma: [f64; ACTIONS],
-    /// The Kullback-Leibler divergence from the policy that collected to the one after the updates.
-    pub kl: f64,
-    /// The share of the steps whose ratio of densities was clipped after the updates.
-    pub clip_fraction: f64,
-    /// How much of the returns' variance the critic explained before the updates.
-    pub explained_variance: f64,
-}
 
 /// The training of an [`Agent`].
 ///
@@ -292,7 +259,13 @@ impl Training {
         explained_variance: f64,
     ) -> Result<()> {
         let averaged = self.policy(&self.weights.average)?;
-        let (score, relative_time) = self.score(&averaged)?;
+        let (score, relative_time) = score(
+            &averaged,
+            &self.tasks,
+            self.settings.evaluate_episodes,
+            // Episodes that are used for nothing else.
+            self.random(3),
+        )?;
         let rank = |score: &Score, time: f64| (score.success.min(0.995), -time);
         let best = self.state.evaluations.iter().rfind(|other| other.best);
         let best = best.is_none_or(|other| {
@@ -309,7 +282,8 @@ impl Training {
             end - reward.beta * step.info.elapsed_s
         });
         let after = self.policy(&self.weights.params)?;
-        let (kl, clip_fraction, sigma) = self.policy_change(&after, rows);
+        let (kl, clip_fraction, sigma) =
+            policy_change(&after, rows, self.width(), self.settings.clip);
         let evaluation = Evaluation {
             iteration: self.state.iteration,
             steps: self.state.steps,
@@ -330,48 +304,6 @@ impl Training {
         }
         self.state.evaluations.push(evaluation);
         Ok(())
-    }
-
-    /// How far the updates moved the policy: divergence, share of clipped ratios; and its mean sigma.
-    fn policy_change(&self, after: &Policy, rows: &[f32]) -> (f64, f64, [f64; ACTIONS]) {
-        let width = self.width();
-        let seen: Vec<f32> =
-            rows.chunks_exact(width).flat_map(|row| &row[..INPUTS]).copied().collect();
-        let gaussian = after.act(&seen);
-        let (mut kl, mut clipped, mut sigma) = (0.0, 0.0, [0.0; ACTIONS]);
-        let policies = gaussian.means.iter().zip(&gaussian.log_sigmas);
-        for (row, (mean, log_sigma)) in rows.chunks_exact(width).zip(policies) {
-            let mut log_prob = 0.0;
-            for i in 0..ACTIONS {
-                let z = (row[INPUTS + i] - mean[i]) / log_sigma[i].exp();
-                log_prob -= 0.5 * z * z + log_sigma[i] + 0.5 * std::f32::consts::TAU.ln();
-                sigma[i] += f64::from(log_sigma[i].exp());
-            }
-            let log_ratio = f64::from(log_prob - row[INPUTS + ACTIONS]);
-            // Schulman, "Approximating KL divergence", 2020: unbiased, never negative.
-            kl += log_ratio.exp_m1() - log_ratio;
-            let clip = f64::from(self.settings.clip);
-            let far = clip > 0.0 && log_ratio.exp_m1().abs() > clip;
-            clipped += if far { 1.0 } else { 0.0 };
-        }
-        let count = gaussian.means.len().max(1) as f64;
-        (kl / count, clipped / count, sigma.map(|sum| sum / count))
-    }
-
-    /// Success and time on the validation episodes, which belong to seeds of their own.
-    fn score(&self, policy: &Policy) -> Result<(Score, f64)> {
-        let every = self.tasks.len().div_ceil(EVALUATED);
-        let tasks: Vec<&Arc<SchedulingTask>> = self.tasks.iter().step_by(every).collect();
-        let episodes = self.settings.evaluate_episodes.div_ceil(tasks.len() as u64);
-        let (mut all, mut relative) = (Vec::new(), RunningVariance::default());
-        for (number, task) in (0..).zip(tasks) {
-            let played = play(policy, task, episodes, self.seed.child(3).child(number))?;
-            let score = Score::of(&played);
-            let time = score.time_s * task.reward.beta;
-            relative.add(if score.success > 0.0 { time } else { time.max(FAILED) });
-            all.extend(played);
-        }
-        Ok((Score::of(&all), relative.mean))
     }
 
     pub(super) fn policy(&self, params: &[f32]) -> Result<Policy> {
@@ -431,56 +363,5 @@ impl Training {
                 "the policy's weights are no longer finite: try a smaller rate",
             )),
         }
-    }
-}
-
-/// The running standard deviation of discounted returns, by which rewards are divided.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Returns {
-    running: Vec<f64>,
-    spread: RunningVariance,
-}
-
-impl Returns {
-    fn new(environments: usize) -> Self {
-        Self { running: vec![0.0; environments], spread: RunningVariance::default() }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.running.len()
-    }
-
-    fn scale(&mut self, trajectories: &[Trajectory], gamma: f64) -> f64 {
-        for (running, trajectory) in self.running.iter_mut().zip(trajectories) {
-            for (reward, end) in trajectory.rewards.iter().zip(&trajectory.ends) {
-                *running = *running * gamma + reward;
-                self.spread.add(*running);
-                if *end {
-                    *running = 0.0;
-                }
-            }
-        }
-        1.0 / (self.spread.variance().sqrt() + 1e-8)
-    }
-}
-
-/// A running mean and variance (Welford, 1962).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct RunningVariance {
-    count: f64,
-    mean: f64,
-    squares: f64,
-}
-
-impl RunningVariance {
-    fn add(&mut self, value: f64) {
-        self.count += 1.0;
-        let from = value - self.mean;
-        self.mean += from / self.count;
-        self.squares += from * (value - self.mean);
-    }
-
-    fn variance(&self) -> f64 {
-        self.squares / self.count.max(1.0)
     }
 }
