@@ -2,6 +2,7 @@
 
 mod curve;
 mod money;
+mod robust;
 mod sample;
 mod times;
 
@@ -11,7 +12,6 @@ use siren_core::{Requests, Result};
 
 use crate::history::RunHistory;
 use crate::model::{Chance, Dynamics, JobModel, PUSHES, Shards, Staleness};
-use crate::solve::least_squares;
 
 /// A model that was fitted to runs, and how well it fits.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,61 +159,6 @@ fn fit_error(model: &JobModel, samples: &[Sample], of: impl Fn(&Sample) -> bool)
     }
     let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len().max(1) as f64;
     FitError { time: mean(&time), cost: mean(&cost), loss: mean(&loss) }
-}
-
-/// The relative deviation that is taken to be noise before it is known, and how many errors that counts
-/// for: a few epochs that are met exactly are not free of noise.
-const NOISE: f64 = 0.03;
-const COUNTS: f64 = 4.0;
-
-/// Unknowns near `start` with these standard deviations, so that relative errors are small; a few large ones
-/// do not matter much. Twice: the second time it is known how large errors are.
-fn fit_near_prior<const N: usize>(
-    start: [f64; N],
-    deviations: [f64; N],
-    errors: impl Fn(&[f64; N], &mut Vec<f64>),
-) -> [f64; N] {
-    let (mut x, mut noise) = (start, NOISE);
-    for _ in 0..2 {
-        let residuals = |x: &[f64; N], into: &mut Vec<f64>| {
-            errors(x, into);
-            for error in into.iter_mut() {
-                *error = pseudo_huber(*error / noise);
-            }
-            into.extend((0..N).map(|i| (x[i] - start[i]) / deviations[i]));
-        };
-        (x, _) = least_squares(x, residuals);
-        let mut left = Vec::new();
-        errors(&x, &mut left);
-        left.iter_mut().for_each(|error| *error = error.abs());
-        let count = left.len() as f64;
-        // Of normal numbers, half are within 0.6745 standard deviations.
-        let found = median(&mut left).unwrap_or(NOISE) / 0.6745;
-        let mean = (COUNTS * NOISE * NOISE + count * found * found) / (COUNTS + count);
-        noise = mean.sqrt().min(0.5);
-    }
-    x
-}
-
-/// As it is where small, and as its square root where large (pseudo-Huber).
-fn pseudo_huber(error: f64) -> f64 {
-    const FROM: f64 = 2.0;
-    let square = error / FROM;
-    (2.0 * ((1.0 + square * square).sqrt() - 1.0)).sqrt() * FROM * error.signum()
-}
-
-fn median(values: &mut [f64]) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        length if length % 2 == 1 => Some(values[middle]),
-        _ => Some((values[middle - 1] + values[middle]) / 2.0),
-    }
-}
-
-fn median_of(values: impl Iterator<Item = f64>) -> Option<f64> {
-    median(&mut values.collect::<Vec<_>>())
 }
 
 #[cfg(test)]

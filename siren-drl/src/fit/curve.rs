@@ -1,6 +1,6 @@
 //! How the loss fell.
 
-use super::{fit_near_prior, median_of};
+use super::robust::{fit_near_prior, median_of};
 use crate::history::RunHistory;
 use crate::model::{Dynamics, JobModel, Loss};
 

@@ -1,6 +1,6 @@
 //! What it cost.
 
-use super::fit_near_prior;
+use super::robust::fit_near_prior;
 use super::sample::Sample;
 use crate::model::{Chance, Dynamics, JobModel};
 

@@ -1,7 +1,7 @@
 //! Where the time went.
 
+use super::robust::{fit_near_prior, median_of};
 use super::sample::Sample;
-use super::{fit_near_prior, median_of};
 use crate::model::{Chance, Dynamics, Epoch, JobModel};
 
 /// The standard deviation of the logarithm of what is known roughly, and of an exponent.
