@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | `local` | [`LocalBackend`]: workers in this process | yes |
 //! | `burn` | [`burn`]: any burn module as a workload | no |
-//! | `linear` | [`linear`]: logistic regression of dense and sparse features, readers of libsvm and CSV | no |
+//! | `linear` | [`linear`]: logistic regression of dense and sparse features | no |
 //! | `sim` | [`sim`]: workers on simulated AWS Lambda and S3, or on a rented machine | no |
 //! | `planner` | [`drl`]: models of jobs, the planner, the optimum to judge schedulers by | no |
 //! | `drl` | with them the learned scheduler, on burn | no |
@@ -52,11 +52,12 @@
 /// before each `impl`.
 pub use async_trait::async_trait;
 pub use siren_core::*;
+pub use siren_data as data;
 pub use siren_hsp::{
     CasStore, Checkpoint, Config, EpochRecord, Evaluation, Event, FixedScheduler, HistoryEvent,
     LearningRate, Ledger, LrDecay, MemoryStore, ObjectOptions, ObjectStore, Observer,
     OutcomeRecord, PhasedScheduler, Reservation, Retry, RunInfo, RunRecord, SCHEMA, ShardWorker,
-    StopHandle, StopRules, Trainer, TrainerParts, TrainingResult, data, evaluate, kernel, objects,
+    StopHandle, StopRules, Trainer, TrainerParts, TrainingResult, evaluate, kernel, objects,
     preview, read_history,
 };
 

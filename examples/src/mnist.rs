@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use siren_core::{Error, ErrorKind, Result, Seed};
-use siren_hsp::data::{MemorySource, idx};
+use siren_data::{MemorySource, idx};
 
 use crate::lenet::{CLASSES, RECORD};
 

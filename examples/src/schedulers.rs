@@ -232,7 +232,7 @@ fn bounds(flags: &Flags, platform: &Platform, model: &JobModel) -> Result<Bounds
 #[cfg(test)]
 mod tests {
     use siren_core::{Job, Observation, Usd};
-    use siren_hsp::data::MemorySource;
+    use siren_data::MemorySource;
 
     use super::*;
 

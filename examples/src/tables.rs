@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use siren_core::{Error, ErrorKind, Result, Seed};
-use siren_hsp::data::MemorySource;
-use siren_linear::{SparseTable, Standardisation, csv, libsvm};
+use siren_data::{MemorySource, SparseTable, Standardisation, csv, libsvm};
 
 /// Data of sparse features with two classes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]

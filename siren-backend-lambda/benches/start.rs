@@ -15,7 +15,6 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_sdk_lambda::primitives::Blob;
 use problem::{LeastSquares, WIDTH};
-use siren_backend_lambda::data::{PackedData, pack};
 use siren_backend_lambda::deploy::{self, Architecture, Artefact, Deployment};
 use siren_backend_lambda::payload::{self, Reply, Request, RequestKind, Response, RunRequest};
 use siren_backend_lambda::{LambdaBackend, LambdaSettings};
@@ -23,7 +22,7 @@ use siren_core::{
     Compression, EpochPlan, Error, Invocation, Optimizer, ParameterStore as _, Requests, Result,
     Role, Seed, SyncMode, WorkerReport, Workload as _,
 };
-use siren_hsp::data::MemorySource;
+use siren_data::{MemorySource, PackedData, pack};
 
 /// Environments that are started, one after another: each of another memory size.
 const COLD: u32 = 8;
@@ -61,7 +60,7 @@ async fn measure(config: &SdkConfig, deployment: &Deployment) -> Result<()> {
     let settings = LambdaSettings::new(config.clone(), function, bucket, run, &key, &workload);
     let options = settings.options.clone();
     let lambda = LambdaBackend::connect(settings).await?;
-    PackedData::upload(&packed, lambda.objects(), "bench").await?;
+    lambda.objects().upload_data(&packed, "bench").await?;
     let store = lambda.store()?;
     store.initialise(&workload, 1).await?;
     let plan = plan(workload.layout().hash());

@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use siren_backend_lambda::aws::Aws;
-use siren_backend_lambda::data::{PackedData, pack};
 use siren_backend_lambda::deploy::{self, Deployment, RUNS};
 use siren_backend_lambda::{LambdaBackend, LambdaSettings, S3Objects};
 use siren_burn::BurnWorkload;
 use siren_core::{Backend, DataSource, Error, ErrorKind, Profile, Result, Work, Workload};
+use siren_data::{PackedData, pack};
 use siren_examples::lenet::{DigitLearner, RECORD};
 use siren_examples::{Flags, mnist, run, schedulers, steps};
 use siren_hsp::preview::{Preview, PreviewInput};
@@ -122,7 +122,7 @@ async fn train(flags: Flags, site: Site) -> Result<ExitCode> {
     if flags.preview || !confirmed(&site)? {
         return Ok(ExitCode::SUCCESS);
     }
-    PackedData::upload(&packed, &objects, "mnist-train").await?;
+    objects.upload_data(&packed, "mnist-train").await?;
     let store = lambda.store()?;
     store.initialise(&*workload, config.seed).await?;
 

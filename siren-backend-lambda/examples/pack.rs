@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use siren_backend_lambda::S3Objects;
 use siren_backend_lambda::aws::Aws;
-use siren_backend_lambda::data::{PackedData, pack};
 use siren_core::{DataSource as _, Result};
+use siren_data::pack;
 use siren_examples::mnist;
 
 /// Packs the training and the test images of MNIST into one file each. With a bucket, uploads both, and
@@ -67,7 +67,7 @@ async fn run(args: Args) -> Result<()> {
         let packed = pack(&source, &path).await?;
         println!("{}: {} images", path.display(), packed.len());
         if let Some(objects) = &objects {
-            let key = PackedData::upload(&path, objects, name).await?;
+            let key = objects.upload_data(&path, name).await?;
             println!("uploaded as {key}");
         }
     }

@@ -26,6 +26,7 @@ use siren_core::{
     Backend, Clock, Completion, ComputeTask, DriverUsage, EpochPlan, Error, ErrorKind, Invocation,
     Platform, Profile, Requests, Result, Role, Stream, Work, WorkerReport,
 };
+use siren_data::PackedData;
 use siren_hsp::ObjectStore;
 use siren_hsp::objects::Objects;
 use throttle::LaunchThrottle;
@@ -35,7 +36,6 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::S3Objects;
 use crate::clock::WallClock;
-use crate::data::PackedData;
 use crate::payload::{self, Reply, Request, RequestKind, Response, RunRequest};
 use crate::stored;
 

@@ -9,7 +9,6 @@ pub mod aws;
 mod backend;
 #[cfg(any(feature = "driver", feature = "function"))]
 mod clock;
-pub mod data;
 #[cfg(feature = "deploy")]
 pub mod deploy;
 #[cfg(feature = "function")]

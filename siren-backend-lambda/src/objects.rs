@@ -5,7 +5,7 @@
 //! | key | object | from |
 //! | --- | --- | --- |
 //! | `<prefix>/<run>/state`, `…/part/…`, `…/update/…` | what a run keeps | [`ObjectStore`](siren_hsp::ObjectStore) |
-//! | `<prefix>/data/<name>-<hash>` | packed examples | [`PackedData::upload`](crate::data::PackedData::upload) |
+//! | `<prefix>/data/<name>-<hash>` | packed examples | [`S3Objects::upload_data`] |
 //!
 //! A run's name is in all its keys, so that runs share a bucket, at the same time too, and neither lists
 //! nor deletes what is another's. Without a prefix keys begin with the run's name.
@@ -27,6 +27,7 @@ mod list;
 mod parts;
 mod read;
 mod traffic;
+mod upload;
 mod write;
 
 use std::fmt;

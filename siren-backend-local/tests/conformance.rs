@@ -5,8 +5,8 @@ use std::sync::{Arc, LazyLock};
 use siren_backend_local::{LocalBackend, WallClock};
 use siren_core::Worker;
 use siren_core::conformance::{backend, backend_tests, clock, clock_tests};
+use siren_data::MemorySource;
 use siren_hsp::MemoryStore;
-use siren_hsp::data::MemorySource;
 use tokio::runtime::Runtime;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());

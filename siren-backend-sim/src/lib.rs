@@ -10,7 +10,8 @@
 //! ```
 //! # use std::sync::Arc;
 //! # use siren_core::{Batch, Layout, Metrics, Result, Seed, StepTime, Workload};
-//! # use siren_hsp::{Config, FixedScheduler, MemoryStore, TrainerParts, ShardWorker, Trainer, data::MemorySource};
+//! # use siren_hsp::{Config, FixedScheduler, MemoryStore, TrainerParts, ShardWorker, Trainer};
+//! # use siren_data::MemorySource;
 //! use siren_backend_sim::{SimBackend, SimStore, Simulation};
 //! # struct Mean(Layout);
 //! # impl Workload for Mean {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use siren_backend_sim::{SimBackend, SimStore, Simulation, VirtualClock};
 use siren_core::conformance::{backend, clock};
 use siren_core::{Machine, Seed, StepTime, Worker, backend_tests, clock_tests};
+use siren_data::MemorySource;
 use siren_hsp::MemoryStore;
-use siren_hsp::data::MemorySource;
 
 clock_tests!(
     virtual_clock,

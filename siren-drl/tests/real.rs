@@ -9,9 +9,9 @@ use siren_core::platform::{EpochShape, Profile};
 use siren_core::{
     Allocation, Job, Observation, RequestCosts, Requests, Result, Scheduler, Seed, StepTime, Usd,
 };
+use siren_data::MemorySource;
 use siren_drl::model::{At, Chance, Dynamics};
 use siren_drl::{Adaptive, FittedModel, JobModel, Planner, RunHistory};
-use siren_hsp::data::MemorySource;
 use siren_hsp::{
     Config, EpochRecord, MemoryStore, RunRecord, ShardWorker, StopRules, Trainer, TrainerParts,
     TrainingResult,

@@ -2,6 +2,7 @@
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayViewMut1, Zip};
 use siren_core::{Batch, Error, Layout, Metrics, Result, Seed, TensorSpec, Workload};
+use siren_data::binary_label;
 
 use crate::loss::{self, Judged};
 
@@ -9,7 +10,7 @@ use crate::loss::{self, Judged};
 /// [crate's documentation](crate) has the formulae.
 ///
 /// An example is `1 + features` little-endian `f32` numbers: the label, 0 or 1, and the features.
-/// [`DenseTable::pack`](crate::DenseTable::pack) packs them so.
+/// [`DenseTable::pack`](siren_data::DenseTable::pack) packs them so.
 ///
 /// ```
 /// use siren_core::{Batch, Seed, Workload};
@@ -44,7 +45,7 @@ impl LogisticRegression {
 
     /// Adds `l2 / 2 · |weight|²` to the loss of every batch, evaluations included, and so
     /// `l2 · weight` to its gradient. The bias is spared, unlike by
-    /// [`Config::weight_decay`](siren_hsp::Config::weight_decay).
+    /// `siren_hsp::Config::weight_decay`.
     ///
     /// # Errors
     ///
@@ -75,7 +76,7 @@ impl LogisticRegression {
         let mut rows = Array2::from_shape_vec((batch.examples, columns), batch.floats(columns)?)
             .map_err(|error| Error::rejected("examples of another size").with_source(error))?;
         let labels: Vec<bool> =
-            rows.column(0).iter().map(|&label| loss::positive(label)).collect::<Result<_>>()?;
+            rows.column(0).iter().map(|&label| binary_label(label)).collect::<Result<_>>()?;
         // What the bias is multiplied by, in the place of the label: one product does all.
         rows.column_mut(0).fill(1.0);
         let scores = rows.dot(&ArrayView1::from(params));

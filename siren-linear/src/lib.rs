@@ -1,9 +1,9 @@
-//! Linear models as [workloads](siren_core::Workload), and readers for their data.
+//! Linear models as [workloads](siren_core::Workload).
 //!
-//! | features | reader | data source | workload |
-//! | --- | --- | --- | --- |
-//! | dense | [`csv::read`] | [`DenseTable::pack`] | [`LogisticRegression`] |
-//! | sparse | [`libsvm::read`] | [`SparseTable::source`] | [`SparseLogisticRegression`] |
+//! | features | workload | its data, from [`siren_data`] |
+//! | --- | --- | --- |
+//! | dense | [`LogisticRegression`] | [`csv::read`](siren_data::csv::read), [`DenseTable::pack`](siren_data::DenseTable::pack) |
+//! | sparse | [`SparseLogisticRegression`] | [`libsvm::read`](siren_data::libsvm::read), [`SparseTable::source`](siren_data::SparseTable::source) |
 //!
 //! Both models are binary logistic regression with a bias. For an example with features x and label
 //! y, 0 or 1:
@@ -25,11 +25,12 @@
 //! ```no_run
 //! use std::sync::Arc;
 //! use siren_core::Seed;
-//! use siren_linear::{SparseLogisticRegression, libsvm};
+//! use siren_data::libsvm;
+//! use siren_linear::SparseLogisticRegression;
 //!
 //! # fn main() -> siren_core::Result<()> {
 //! let train = libsvm::read("train.libsvm.gz", None)?;
-//! // What the training data does not have, the model does not know.
+//! // The model has the features of the training data.
 //! let test = libsvm::read("test.libsvm.gz", Some(train.features))?;
 //! let workload = Arc::new(SparseLogisticRegression::new(train.features)?);
 //! // Batches are contiguous: shuffle once.
@@ -40,18 +41,9 @@
 //! # }
 //! ```
 
-pub mod csv;
 mod dense;
-mod example;
-pub mod libsvm;
-mod line;
 mod loss;
 mod sparse;
-mod standardise;
-mod table;
 
 pub use dense::LogisticRegression;
-pub use example::SparseExample;
 pub use sparse::SparseLogisticRegression;
-pub use standardise::Standardisation;
-pub use table::{DenseTable, SparseTable};

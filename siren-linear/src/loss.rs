@@ -1,8 +1,8 @@
 //! The logistic loss of one example.
 
-use siren_core::{Error, Metrics, Result};
+use siren_core::Metrics;
 
-/// What the loss makes of a score.
+/// The loss of a score, and its slope.
 #[derive(Clone, Copy)]
 pub(crate) struct Judged {
     /// The log loss in nats.
@@ -28,20 +28,6 @@ pub(crate) fn measure(judged: Judged, positive: bool, metrics: &mut Metrics) {
     let probability = judged.error + f64::from(u8::from(positive));
     metrics.add_answers(1, u64::from((probability > 0.5) == positive));
     metrics.add_score(probability as f32, positive);
-}
-
-/// Whether a packed label is positive.
-///
-/// # Errors
-///
-/// Rejected when it is neither 0 nor 1.
-pub(crate) fn positive(label: f32) -> Result<bool> {
-    if label == 0.0 || label == 1.0 {
-        return Ok(label == 1.0);
-    }
-    Err(Error::rejected(format!(
-        "the label {label} is neither 0 nor 1: pack the data for a binary classifier, label first"
-    )))
 }
 
 #[cfg(test)]

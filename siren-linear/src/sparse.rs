@@ -1,18 +1,18 @@
 //! Logistic regression of sparse features.
 
 use siren_core::{Batch, Error, Layout, Metrics, Result, Seed, SparseGradient, Workload};
+use siren_data::SparseRecord;
 
 use crate::dense::layout;
-use crate::example::{Packed, unpack};
 use crate::loss::{self, Judged};
 
 /// Binary logistic regression of sparse features, with a bias. The [crate's documentation](crate) has
 /// the formulae.
 ///
-/// Examples are packed by [`SparseExample::pack`](crate::SparseExample::pack). A gradient names the
+/// Examples are packed by [`SparseExample::pack`](siren_data::SparseExample::pack). A gradient names the
 /// bias and the features that the batch's examples give, and nothing else is computed or pushed: the
 /// work of a batch grows with these, and not with the number of features. There is no penalty, because
-/// its gradient would be dense; the store's [`Config::weight_decay`](siren_hsp::Config::weight_decay) is
+/// its gradient would be dense; the store's `siren_hsp::Config::weight_decay` is
 /// one that costs nothing on the wire.
 #[derive(Clone, Debug)]
 pub struct SparseLogisticRegression {
@@ -36,7 +36,7 @@ impl SparseLogisticRegression {
     }
 
     /// Loss and slope of one example.
-    fn judge(&self, params: &[f32], example: &Packed<'_>) -> Result<Judged> {
+    fn judge(&self, params: &[f32], example: &SparseRecord<'_>) -> Result<Judged> {
         let mut score = params[0];
         for feature in example.features() {
             let index = feature.index as usize;
@@ -49,7 +49,7 @@ impl SparseLogisticRegression {
             }
             score += params[1 + index] * feature.value;
         }
-        Ok(loss::judge(score, example.positive))
+        Ok(loss::judge(score, example.is_positive()))
     }
 
     /// The mean loss; its gradient in parts that `add` adds up, in the same order every time.
@@ -61,7 +61,7 @@ impl SparseLogisticRegression {
     ) -> Result<f64> {
         let examples = batch.examples as f64;
         let (mut loss, mut bias) = (0.0, 0.0);
-        for example in unpack(batch)? {
+        for example in SparseRecord::unpack(batch)? {
             let example = example?;
             let judged = self.judge(params, &example)?;
             loss += judged.loss;
@@ -107,11 +107,11 @@ impl Workload for SparseLogisticRegression {
     }
 
     fn evaluate(&self, params: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
-        for example in unpack(batch)? {
+        for example in SparseRecord::unpack(batch)? {
             let example = example?;
             let judged = self.judge(params, &example)?;
             metrics.add_loss(1, judged.loss);
-            loss::measure(judged, example.positive, metrics);
+            loss::measure(judged, example.is_positive(), metrics);
         }
         Ok(())
     }

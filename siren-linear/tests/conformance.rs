@@ -2,7 +2,8 @@
 
 use siren_core::conformance::{workload, workload_tests};
 use siren_core::{Batch, Entry, ErrorKind, Metrics, Seed, Workload};
-use siren_linear::{DenseTable, LogisticRegression, SparseExample, SparseLogisticRegression};
+use siren_data::{DenseTable, SparseExample};
+use siren_linear::{LogisticRegression, SparseLogisticRegression};
 
 const FEATURES: usize = 4;
 

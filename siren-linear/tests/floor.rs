@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use siren_backend_local::LocalBackend;
 use siren_core::{DataSource, Metrics, Result, Seed, Workload};
+use siren_data::{SparseTable, Standardisation, csv, libsvm};
 use siren_hsp::{
     Config, FixedScheduler, LearningRate, LrDecay, MemoryStore, ShardWorker, StopRules, Trainer,
     TrainerParts, evaluate,
 };
-use siren_linear::{
-    LogisticRegression, SparseLogisticRegression, SparseTable, Standardisation, csv, libsvm,
-};
+use siren_linear::{LogisticRegression, SparseLogisticRegression};
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../data").join(name)

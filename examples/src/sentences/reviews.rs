@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 use rand::seq::SliceRandom;
 use siren_core::{Error, ErrorKind, Result, Seed, Stream};
-use siren_hsp::data::MemorySource;
+use siren_data::MemorySource;
 
 use super::{CLASSES, LENGTH, PADDING, RECORD, Vocabulary, tokens};
 

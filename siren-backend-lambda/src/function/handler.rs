@@ -14,6 +14,7 @@ use siren_core::{
     Clock, DataSource, Error, ErrorKind, ParameterStore, Requests, Result, Role, Time, Worker,
     WorkerReport, Workload,
 };
+use siren_data::PackedData;
 use siren_hsp::objects::Objects;
 use siren_hsp::{ObjectStore, ShardWorker};
 
@@ -21,7 +22,6 @@ use super::context::{FunctionContext, NoData};
 use super::machine::{Machine, forget_peak, panicked, peak_memory_bytes};
 use crate::S3Objects;
 use crate::clock::WallClock;
-use crate::data::PackedData;
 use crate::payload::{
     self, Description, Reply, Request, RequestKind, Response, RunRequest, Timing,
 };

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use siren_backend_lambda::S3Objects;
-use siren_backend_lambda::data::{PackedData, pack};
 use siren_core::conformance::{data, data_tests};
 use siren_core::{DataSource, ErrorKind, Requests};
-use siren_hsp::data::{MemorySource, RaggedSource};
+use siren_data::{MemorySource, PackedData, RaggedSource, pack};
 use siren_hsp::objects::Objects;
 
 use crate::servers::{MINISTACK, RUNTIME, SEAWEEDFS, Server, on_both};
@@ -25,7 +24,7 @@ async fn uploaded(objects: &S3Objects, source: &dyn DataSource) -> (PackedData, 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("packed");
     let file = pack(source, &path).await.unwrap();
-    let key = PackedData::upload(&path, objects, "test").await.unwrap();
+    let key = objects.upload_data(&path, "test").await.unwrap();
     assert_eq!(key, file.key("test").unwrap());
     let shared: Arc<dyn Objects> = Arc::new(objects.clone());
     (file, PackedData::open_object(shared, &key).await.unwrap())
@@ -82,17 +81,17 @@ async fn a_data_set_is_uploaded_once(server: &'static Server) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("packed");
     pack(&even(), &path).await.unwrap();
-    let key = PackedData::upload(&path, &objects, "one").await.unwrap();
+    let key = objects.upload_data(&path, "one").await.unwrap();
     let before = objects.traffic();
-    assert_eq!(PackedData::upload(&path, &objects, "one").await.unwrap(), key);
+    assert_eq!(objects.upload_data(&path, "one").await.unwrap(), key);
     assert_eq!((objects.traffic() - before).sent, 0);
 
     let taken = key.replace("one", "two");
     objects.put_if_absent(&taken, b"something else").await.unwrap();
-    let error = PackedData::upload(&path, &objects, "two").await.unwrap_err();
+    let error = objects.upload_data(&path, "two").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(error.message().contains(&taken), "{error}");
     std::fs::write(&path, b"no data").unwrap();
-    let error = PackedData::upload(&path, &objects, "one").await.unwrap_err();
+    let error = objects.upload_data(&path, "one").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
 }

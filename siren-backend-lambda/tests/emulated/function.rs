@@ -10,12 +10,11 @@ use aws_config::SdkConfig;
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime, State};
-use siren_backend_lambda::data::{PackedData, pack};
 use siren_backend_lambda::{LambdaBackend, LambdaSettings, S3Objects};
 use siren_backend_local::WallClock;
 use siren_core::{Clock, Seed, Workload};
+use siren_data::{MemorySource, pack};
 use siren_hsp::ObjectOptions;
-use siren_hsp::data::MemorySource;
 
 use crate::problem::{LeastSquares, WIDTH};
 use crate::proxy::Proxy;
@@ -103,7 +102,7 @@ impl Deployed {
         let packed = budget.with_extension("packed");
         pack(&source(), &packed).await.unwrap();
         let objects = S3Objects::new(&config, name, "");
-        let data = PackedData::upload(&packed, &objects, "lines").await.unwrap();
+        let data = objects.upload_data(&packed, "lines").await.unwrap();
         std::fs::remove_file(packed).unwrap();
         let name = name.clone();
         let deployed = Self { config, name, data, client, budget, _folder: folder };

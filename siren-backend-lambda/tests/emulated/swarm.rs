@@ -12,7 +12,7 @@ use siren_core::{
     Invocation, Optimizer, ParameterStore, Replica, Requests, Result, Role, Seed, Snapshot,
     SyncMode, Update, UpdateId, Usage, Work, WorkerReport,
 };
-use siren_hsp::data::MemorySource;
+use siren_data::MemorySource;
 use siren_hsp::objects::Objects;
 use siren_hsp::{ObjectOptions, ObjectStore, kernel};
 

@@ -1,6 +1,6 @@
 use futures::FutureExt;
 use siren_core::{Batch, Layout, Metrics, Seed};
-use siren_hsp::data::MemorySource;
+use siren_data::MemorySource;
 
 use super::*;
 

@@ -12,9 +12,9 @@ use siren_core::{
     Optimizer, ParameterStore, Replica, Requests, Result, Role, Seed, Snapshot, SyncMode, Time,
     Update, UpdateId, Usage, Work, WorkerReport,
 };
+use siren_data::MemorySource;
 
 use super::super::{ObjectOptions, ObjectStore};
-use crate::data::MemorySource;
 use crate::objects::{Fetched, Listed, MemoryObjects, Objects, Tag, Written};
 
 /// A clock on which every wait is over at once, but for letting others run.

@@ -7,15 +7,15 @@ use async_trait::async_trait;
 use rand::seq::SliceRandom;
 use siren_core::{DataSource, Error, Result, Seed, Stream};
 
-/// Examples of unequal size in memory, such as sparse vectors or sentences: their bytes end to end,
-/// and where each one ends. Cheap to clone: clones share the bytes.
+/// Examples of unequal size in memory, such as sparse vectors or sentences. Cheap to clone: clones
+/// share the bytes.
 ///
-/// A batch is the bytes of its examples and no more, so an example must tell its own length, as with
-/// a count in front.
+/// A batch holds the bytes of its examples and nothing else. So an example must contain its own
+/// length, for example as a count at its beginning.
 ///
 /// ```
 /// use siren_core::DataSource;
-/// use siren_hsp::data::RaggedSource;
+/// use siren_data::RaggedSource;
 /// let words = RaggedSource::new(["a", "swarm", "of", "functions"])?;
 /// assert_eq!(words.len(), 4);
 /// assert_eq!(words.records().nth(1), Some(&b"swarm"[..]));
@@ -24,9 +24,9 @@ use siren_core::{DataSource, Error, Result, Seed, Stream};
 #[derive(Clone, Debug)]
 pub struct RaggedSource {
     bytes: Arc<[u8]>,
-    /// Where the examples begin, and where the last one ends: one more than there are examples.
+    /// The start of each example, and the end of the last one.
     offsets: Arc<[usize]>,
-    /// The examples are `len` from this one.
+    /// The index of the first example in `offsets`.
     first: usize,
     len: usize,
 }
@@ -36,7 +36,7 @@ impl RaggedSource {
     ///
     /// # Errors
     ///
-    /// Rejected when there is none, or when one has no bytes.
+    /// Rejected if there is none, or if one has no bytes.
     pub fn new(records: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Self> {
         let (mut bytes, mut offsets) = (Vec::new(), vec![0]);
         for record in records {
@@ -46,13 +46,13 @@ impl RaggedSource {
         Self::from_parts(bytes, offsets)
     }
 
-    /// Examples that are packed already: example i is the bytes from `offsets[i]` to `offsets[i + 1]`,
-    /// so that there is one offset more than there are examples, the first 0 and the last the number of
-    /// bytes.
+    /// Examples that are packed already: example i is the bytes from `offsets[i]` to `offsets[i + 1]`.
+    /// The first offset is 0, and the last one is the number of bytes.
     ///
     /// # Errors
     ///
-    /// Rejected when the offsets are not so, when they do not rise, or when there is no example.
+    /// Rejected if the first or last offset is another, if the offsets do not rise, or if there is no
+    /// example.
     pub fn from_parts(
         bytes: impl Into<Arc<[u8]>>,
         offsets: impl Into<Arc<[usize]>>,
@@ -80,8 +80,8 @@ impl RaggedSource {
         Ok(Self { bytes, offsets, first: 0, len })
     }
 
-    /// The same examples in a random order. Do this once, when data is packed: batches are
-    /// contiguous, so that examples which lie together stay together.
+    /// The same examples in a random order. Batches are contiguous ranges, so shuffle once, before
+    /// training or packing.
     #[must_use]
     pub fn shuffled(&self, seed: Seed) -> Self {
         let mut order: Vec<usize> = (0..self.len).collect();
@@ -107,7 +107,7 @@ impl RaggedSource {
     ///
     /// # Errors
     ///
-    /// Rejected when either part would be empty.
+    /// Rejected if either part would be empty.
     pub fn split(&self, len: u64) -> Result<(Self, Self)> {
         if len == 0 || len >= self.len() {
             return Err(Error::rejected(format!(

@@ -12,7 +12,7 @@ use siren_core::{DataSource, Error, Result, Seed, Stream};
 pub struct MemorySource {
     bytes: Arc<[u8]>,
     record: usize,
-    /// The examples are `len` from this one.
+    /// The index of the first example in `bytes`.
     first: usize,
     len: usize,
 }
@@ -22,7 +22,7 @@ impl MemorySource {
     ///
     /// # Errors
     ///
-    /// Rejected when there is no example, or the bytes are no whole number of them.
+    /// Rejected if there is no example, or if the bytes are not a whole number of examples.
     pub fn new(bytes: impl Into<Arc<[u8]>>, record: usize) -> Result<Self> {
         let bytes = bytes.into();
         if record == 0 || bytes.is_empty() || !bytes.len().is_multiple_of(record) {
@@ -43,7 +43,7 @@ impl MemorySource {
     /// As [`new`](Self::new).
     ///
     /// ```
-    /// use siren_hsp::data::MemorySource;
+    /// use siren_data::MemorySource;
     /// use siren_core::DataSource;
     /// let points = MemorySource::from_floats(&[0.0, 1.0, 2.0, 3.0], 2)?;
     /// assert_eq!(points.len(), 2);
@@ -54,8 +54,8 @@ impl MemorySource {
         Self::new(bytes, record * size_of::<f32>())
     }
 
-    /// The same examples in a random order. Do this once, when data is packed: batches are
-    /// contiguous, so that examples which lie together stay together.
+    /// The same examples in a random order. Batches are contiguous ranges, so shuffle once, before
+    /// training or packing.
     #[must_use]
     pub fn shuffled(&self, seed: Seed) -> Self {
         let mut order: Vec<usize> = (0..self.len).collect();
@@ -76,7 +76,7 @@ impl MemorySource {
     ///
     /// # Errors
     ///
-    /// Rejected when either part would be empty.
+    /// Rejected if either part would be empty.
     pub fn split(&self, len: u64) -> Result<(Self, Self)> {
         if len == 0 || len >= self.len() {
             return Err(Error::rejected(format!(

@@ -5,13 +5,13 @@ use siren_core::{Error, Result};
 
 use crate::DenseTable;
 
-/// Shifts and scales each feature: `x' = (x - mean) / deviation`. One rate then suits all of them.
+/// Shifts and scales each feature: `x' = (x - mean) / deviation`. One learning rate then suits all of
+/// them.
 ///
-/// Mean and standard deviation are those of the training data, and the test data is measured by
-/// them as well:
+/// Take mean and standard deviation from the training data, and apply them to the test data too:
 ///
 /// ```
-/// use siren_linear::{DenseTable, Standardisation};
+/// use siren_data::{DenseTable, Standardisation};
 /// let mut train = DenseTable::new(vec![0.0, 10.0, 1.0, 30.0], 1)?; // label, feature, …
 /// let mut test = DenseTable::new(vec![1.0, 40.0], 1)?;
 /// let scale = Standardisation::of(&train);
@@ -28,8 +28,8 @@ pub struct Standardisation {
 }
 
 impl Standardisation {
-    /// The mean and the standard deviation (of the population) of each feature. A feature that is the
-    /// same in all examples has deviation 1, and becomes 0.
+    /// Computes mean and standard deviation (of the population) of each feature. A constant feature
+    /// gets the deviation 1, and becomes 0.
     pub fn of(table: &DenseTable) -> Self {
         let inputs = table.inputs();
         let columns = inputs.columns().into_iter().map(|column| column.mapv(f64::from));
@@ -37,7 +37,7 @@ impl Standardisation {
             .map(|column| {
                 let mean = column.mean().unwrap_or(0.0);
                 let deviation = column.std(0.0);
-                // What rounding leaves of a constant is no deviation either.
+                // The rounding error of a constant is not a deviation.
                 let varies = deviation > 1e-12 * mean.abs() && deviation > 0.0;
                 (mean, if varies { deviation } else { 1.0 })
             })
@@ -49,7 +49,7 @@ impl Standardisation {
     ///
     /// # Errors
     ///
-    /// Rejected when the table has another number of features.
+    /// Rejected if the table has another number of features.
     pub fn apply(&self, table: &mut DenseTable) -> Result<()> {
         if table.features() != self.means.len() {
             return Err(Error::rejected(format!(

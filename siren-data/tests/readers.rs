@@ -1,12 +1,12 @@
-//! What the readers read, and what they say to bad input.
+//! The readers of CSV and libsvm, and their errors for bad input.
 
 use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use siren_core::{Entry, ErrorKind, Result};
-use siren_linear::libsvm::Examples;
-use siren_linear::{DenseTable, SparseExample, SparseTable, Standardisation, csv, libsvm};
+use siren_data::libsvm::Examples;
+use siren_data::{DenseTable, SparseExample, SparseTable, Standardisation, csv, libsvm};
 
 fn example(positive: bool, features: &[(u32, f32)]) -> SparseExample {
     let features = features.iter().map(|&(index, value)| Entry { index, value }).collect();

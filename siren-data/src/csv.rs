@@ -14,28 +14,29 @@ use std::path::Path;
 
 use siren_core::Result;
 
-use crate::DenseTable;
-use crate::line::{Labels, Lines, empty};
+use crate::label::Labels;
+use crate::line::{Lines, empty};
+use crate::{DenseTable, open};
 
 /// Reads a file, plain or compressed by gzip.
 ///
 /// # Errors
 ///
-/// Other when the file cannot be opened; corrupt, naming file, line and remedy, when a row is no
-/// example, when the file is damaged or when it holds no examples.
+/// Other if the file cannot be opened; corrupt if a row is no example, if the file is damaged or if
+/// it holds no examples. The message names the file, the line and a remedy.
 pub fn read(path: impl AsRef<Path>) -> Result<DenseTable> {
     let path = path.as_ref();
-    parse(siren_hsp::data::open(path)?, &path.display().to_string())
+    parse(open(path)?, &path.display().to_string())
 }
 
-/// As [`read`], from wherever the text comes; `name` stands for the file in errors.
+/// As [`read`], from any text. Errors name it `name`.
 ///
 /// # Errors
 ///
 /// As [`read`].
 ///
 /// ```
-/// let table = siren_linear::csv::parse("1,0.5,2\n-1,0,3\n".as_bytes(), "a text")?;
+/// let table = siren_data::csv::parse("1,0.5,2\n-1,0,3\n".as_bytes(), "a text")?;
 /// assert_eq!((table.examples(), table.features()), (2, 2));
 /// assert_eq!(table.row(1), [0.0, 0.0, 3.0]);
 /// # Ok::<(), siren_core::Error>(())
@@ -60,7 +61,7 @@ pub fn parse(from: impl BufRead, name: &str) -> Result<DenseTable> {
     DenseTable::new(rows.numbers, rows.columns - 1)
 }
 
-/// The fields of a row. There are numbers in them, and so no quoted commas.
+/// The fields of a row. They are numbers, so there are no quoted commas.
 fn fields(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(|field| {
         let field = field.trim_ascii();
@@ -79,7 +80,7 @@ struct Rows {
 }
 
 impl Rows {
-    /// Appends a row, or says what is wrong with it.
+    /// Appends a row, or returns an error message.
     fn append(&mut self, text: &str) -> Result<(), String> {
         let before = self.numbers.len();
         for (column, field) in (1..).zip(fields(text)) {

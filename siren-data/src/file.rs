@@ -10,12 +10,12 @@ use siren_core::{Error, ErrorKind, Result};
 /// The first bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// Opens a file to be read from its beginning, unpacked if it is compressed by gzip: its first bytes
-/// tell, not its name. An empty file is one that holds nothing.
+/// Opens a file for reading, and unpacks it if it is compressed by gzip. Its first bytes decide, not
+/// its name. An empty file reads as empty.
 ///
 /// # Errors
 ///
-/// Other when the file cannot be opened or read; the message names it.
+/// Other if the file cannot be opened or read; the message names it.
 pub fn open(path: impl AsRef<Path>) -> Result<Box<dyn BufRead + Send>> {
     let path = path.as_ref();
     unpacked(path).map_err(|error| {

@@ -1,17 +1,18 @@
-//! Lines of a text, and what is wrong with them.
+//! Lines of a text, and errors about them.
 
 use std::fmt::Display;
 use std::io::BufRead;
 
 use siren_core::{Error, ErrorKind, Result};
 
-/// The lines of a text that say something, without comments, which go from `#` to the end of a line.
+/// The lines of a text without blank ones and without comments, which go from `#` to the end of a
+/// line.
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
     from: R,
-    /// Stands for the file in errors.
+    /// The name of the text in errors.
     name: String,
-    /// The number of the line that was read last, from 1.
+    /// The number of the last line that was read, from 1.
     number: u64,
     line: Vec<u8>,
 }
@@ -43,63 +44,21 @@ impl<R: BufRead> Lines<R> {
         Ok(Some(text.trim_ascii()))
     }
 
-    /// What is wrong in the line that was read last, and the remedy.
+    /// An error about the last line that was read.
     pub(crate) fn bad(&self, what: impl Display) -> Error {
         Error::new(ErrorKind::Corrupt, format!("{}, line {}: {what}", self.name, self.number))
     }
 
-    /// Bytes that cannot be read or unpacked.
+    /// The error for bytes that cannot be read or unpacked.
     fn unreadable(&self) -> Error {
         self.bad("the file is truncated, damaged or no text: copy it again")
     }
 }
 
-/// What some programs put before UTF-8.
+/// Some programs write it before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// A file without an example.
+/// The error for a file without examples.
 pub(crate) fn empty(name: &str) -> Error {
     Error::new(ErrorKind::Corrupt, format!("{name} holds no examples: is it the right file?"))
-}
-
-/// The class that a label stands for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Label {
-    Positive,
-    Zero,
-    MinusOne,
-}
-
-impl Label {
-    /// Reads 1, 0 or -1, also as `+1` or `1.0`.
-    fn parse(text: &str) -> Option<Self> {
-        match text.parse::<f32>() {
-            Ok(1.0) => Some(Self::Positive),
-            Ok(0.0) => Some(Self::Zero),
-            Ok(-1.0) => Some(Self::MinusOne),
-            _ => None,
-        }
-    }
-}
-
-/// Tells positives from negatives in a file with labels 0 and 1, or -1 and 1, but not all three.
-#[derive(Debug, Default)]
-pub(crate) struct Labels {
-    negative: Option<Label>,
-}
-
-impl Labels {
-    /// Whether the label is positive, or what is wrong with it.
-    pub(crate) fn positive(&mut self, text: &str) -> Result<bool, String> {
-        match Label::parse(text) {
-            None => Err(format!(
-                "the label {text:?} is none of 0, 1 and -1: this reads data of two classes"
-            )),
-            Some(Label::Positive) => Ok(true),
-            Some(negative) if *self.negative.get_or_insert(negative) == negative => Ok(false),
-            Some(_) => Err(format!(
-                "the label {text:?} in a file with both 0 and -1: use one of them for negatives"
-            )),
-        }
-    }
 }

@@ -6,27 +6,26 @@ use std::path::Path;
 
 use siren_core::{Error, ErrorKind, Result};
 
-use super::{MemorySource, open};
+use crate::{MemorySource, open};
 
 /// An array of unsigned bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idx {
     /// The dimensions, outermost first.
     pub shape: Vec<usize>,
-    /// The entries in row-major order: as many as the product of the shape.
+    /// The entries in row-major order. Their number is the product of the shape.
     pub bytes: Vec<u8>,
 }
 
-/// More entries than this in one file is taken for a broken header.
-const MOST_ENTRIES: u64 = 1 << 33;
+/// A header that claims more entries than this is taken for a broken one.
+const MAX_ENTRIES: u64 = 1 << 33;
 
 /// Reads an IDX file of unsigned bytes with `dimensions` dimensions, gzipped or not.
 ///
 /// # Errors
 ///
-/// Other when the file cannot be opened or read; corrupt when its magic number is another, when it is
-/// shorter or longer than its header says, or when the compressed data is damaged. The message names
-/// the file.
+/// Other if the file cannot be opened; corrupt if its magic number is wrong, if the file is shorter
+/// or longer than its header says, or if the compressed data is damaged. The message names the file.
 pub fn read(path: impl AsRef<Path>, dimensions: u8) -> Result<Idx> {
     let path = path.as_ref();
     parse(open(path)?, dimensions, path)
@@ -36,7 +35,8 @@ pub fn read(path: impl AsRef<Path>, dimensions: u8) -> Result<Idx> {
 ///
 /// # Errors
 ///
-/// As [`read`]; corrupt also when there are not as many labels as images, naming both files.
+/// As [`read`]; corrupt also if the numbers of labels and images differ. That message names both
+/// files.
 pub fn read_labelled(images: impl AsRef<Path>, labels: impl AsRef<Path>) -> Result<MemorySource> {
     let (image_path, label_path) = (images.as_ref(), labels.as_ref());
     let images = read(image_path, 3)?;
@@ -90,7 +90,7 @@ fn parse(mut from: impl Read, dimensions: u8, path: &Path) -> Result<Idx> {
     let entries = shape
         .iter()
         .try_fold(1_u64, |product, &extent| product.checked_mul(extent as u64))
-        .filter(|&entries| entries <= MOST_ENTRIES)
+        .filter(|&entries| entries <= MAX_ENTRIES)
         .ok_or_else(|| {
             Error::new(
                 ErrorKind::Corrupt,
@@ -98,7 +98,7 @@ fn parse(mut from: impl Read, dimensions: u8, path: &Path) -> Result<Idx> {
             )
         })?;
     let mut bytes = Vec::new();
-    // One more than there should be, to see what is too long.
+    // One byte more than expected, so that a file which is too long is noticed.
     from.take(entries + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| short(path, "its entries", error))?;

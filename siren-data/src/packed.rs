@@ -1,4 +1,6 @@
-//! Data sets as one object: packed into a file, uploaded once, read by ranges.
+//! Packed data: a data set as one file or one object of shared storage, read by ranges.
+//!
+//! [`pack`] writes the file, and [`PackedData`] reads it there or in an object with the same bytes.
 //!
 //! Format 1, all numbers little-endian, without gaps:
 //!
@@ -6,23 +8,22 @@
 //! | --- | --- |
 //! | `SIRENDAT` | 8 bytes |
 //! | format, 1 | u32 |
-//! | form: 0 when all examples are of one length, 1 otherwise | u32 |
+//! | form: 0 if all examples have one length, 1 otherwise | u32 |
 //! | number of examples | u64 |
-//! | length of an example in bytes; in form 1 of all of them | u64 |
+//! | length in bytes: of one example in form 0, of all together in form 1 | u64 |
 //! | content: XXH3 of all examples, 64 bits, and of their lengths | u64 |
 //! | XXH3 of the index, 64 bits | u64 |
-//! | XXH3 of all that, 64 bits | u64 |
+//! | XXH3 of all fields above, 64 bits | u64 |
 //! | index, in form 1 only: the length of each example | u32 |
-//! | for each example its bytes, then the lower half of their XXH3, 64 bits | , u32 |
+//! | for each example its bytes, then the lower half of their XXH3, 64 bits | bytes, u32 |
 //!
-//! A batch is one read, and each of its examples is checked. With examples of one length there is no
-//! index; otherwise whoever opens the data reads four bytes for each example, once.
+//! A batch is one read, and each of its examples is checked. Examples of one length need no index.
+//! Otherwise opening the data reads four bytes for each example, once.
 //!
-//! The worker fetches the next batch while it computes, so that one request at a time is enough here.
+//! The worker fetches the next batch while it computes, so one request at a time is enough here.
 
 mod format;
 mod pack;
-mod upload;
 
 use std::fmt;
 use std::fs::File;
@@ -38,14 +39,31 @@ use parking_lot::Mutex;
 use siren_core::{DataSource, Error, ErrorKind, Requests, Result};
 use siren_hsp::objects::Objects;
 
-/// Bytes that are read first of an object: the index of some 16,000 examples is among them, and a
-/// second request would take longer.
+/// The number of bytes that are read first of an object. They include the index of about 16,000
+/// examples; a second request would take longer.
 const FIRST_READ_BYTES: u64 = 1 << 16;
 
 /// A data set that [`pack`] has packed: in a file, or in an object of shared storage. Cheap to clone:
 /// clones share the index.
 ///
 /// Reading a file needs a tokio runtime.
+///
+/// ```
+/// use siren_core::DataSource;
+/// use siren_data::{MemorySource, PackedData, pack};
+///
+/// # async fn example(path: &std::path::Path) -> siren_core::Result<()> {
+/// let source = MemorySource::from_floats(&[0.0, 1.0, 2.0, 3.0], 2)?;
+/// pack(&source, path).await?;
+/// let packed = PackedData::open(path).await?;
+/// assert_eq!(packed.fetch(1..2).await?, source.fetch(1..2).await?);
+/// # Ok(())
+/// # }
+/// # let folder = tempfile::tempdir()?;
+/// # let runtime = tokio::runtime::Runtime::new()?;
+/// # runtime.block_on(example(&folder.path().join("data")))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct PackedData {
     place: Place,
@@ -64,8 +82,8 @@ impl PackedData {
     ///
     /// # Errors
     ///
-    /// Other when the file cannot be read; corrupt when it was not written by [`pack`], by a later
-    /// version, or not as a whole.
+    /// Other if the file cannot be read; corrupt if it was not written by [`pack`], if a later version
+    /// wrote it, or if it is not complete.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let cannot = |error| unreadable(&path, error);
@@ -84,11 +102,11 @@ impl PackedData {
         Ok(data)
     }
 
-    /// The data set in an object. One request, or two where examples are of many lengths.
+    /// The data set in an object. Takes one request, or two for a large index.
     ///
     /// # Errors
     ///
-    /// Rejected when there is no such object; as [`open`](Self::open); transient ones.
+    /// Rejected if there is no such object; as [`open`](Self::open); transient ones.
     pub async fn open_object(objects: Arc<dyn Objects>, key: &str) -> Result<Self> {
         Self::read(Place::Object { objects, key: key.to_owned() }, FIRST_READ_BYTES).await
     }
@@ -106,17 +124,22 @@ impl PackedData {
         Ok(Self { place, header, index: Arc::new(index) })
     }
 
-    /// What the content hashes to: other examples, or another order, have another one.
+    /// The hash of the content. Other examples, or another order of them, give another hash.
     pub fn hash(&self) -> u64 {
         self.header.content
     }
 
-    /// Where a data set of this name and content is to stand: `data/<name>-<hash>`, so that none is
-    /// taken for another one.
+    /// The number of bytes of the packed data.
+    pub fn packed_len(&self) -> u64 {
+        self.index.end()
+    }
+
+    /// The key of a data set with this name and content: `data/<name>-<hash>`. The hash keeps data sets
+    /// apart.
     ///
     /// # Errors
     ///
-    /// Rejected when the name is not of letters, digits, dots, dashes and underscores.
+    /// Rejected if the name has other characters than letters, digits, dots, dashes and underscores.
     pub fn key(&self, name: &str) -> Result<String> {
         let sound = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
         if name.is_empty() || !name.chars().all(sound) {
@@ -126,6 +149,25 @@ impl PackedData {
             )));
         }
         Ok(format!("data/{name}-{:016x}", self.hash()))
+    }
+
+    /// `true` if the object under `key` is this data set, `false` if there is no object. Compares the
+    /// headers, which contain the hash of all examples. One request.
+    ///
+    /// # Errors
+    ///
+    /// Conflict if the object is anything else; whatever `objects` returns.
+    pub async fn is_stored(&self, objects: &dyn Objects, key: &str) -> Result<bool> {
+        match objects.get_range(key, 0..HEADER as u64).await? {
+            None => Ok(false),
+            Some(bytes) if bytes == self.header.encode() => Ok(true),
+            Some(_) => Err(Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "there is something else at {key}: delete it, or give the data set another name"
+                ),
+            )),
+        }
     }
 }
 
@@ -167,7 +209,7 @@ impl DataSource for PackedData {
 }
 
 impl Place {
-    /// Bytes from a place; fewer where it ends before.
+    /// Reads these bytes; fewer if the place ends before.
     async fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
         match self {
             Self::File { path, file } => {
@@ -202,7 +244,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Says which data an error is about.
+/// Adds the place of the data to an error.
 fn of(place: &Place, error: Error) -> Error {
     Error::new(error.kind(), format!("the data set at {place} cannot be used")).with_source(error)
 }

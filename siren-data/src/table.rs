@@ -2,29 +2,27 @@
 
 use ndarray::{Array2, ArrayView2, Axis};
 use siren_core::{Error, Result};
-use siren_hsp::data::{MemorySource, RaggedSource};
 
-use crate::SparseExample;
+use crate::{MemorySource, RaggedSource, SparseExample, binary_label};
 
-/// Examples of sparse features, packed for a
-/// [`SparseLogisticRegression`](crate::SparseLogisticRegression).
+/// Labelled examples of sparse features, packed as [`SparseExample::pack`] does.
 #[derive(Clone, Debug)]
 pub struct SparseTable {
     /// The packed examples.
     pub source: RaggedSource,
     /// The number of features: indices are below it.
     pub features: usize,
-    /// How many examples have the label 1.
+    /// The number of examples with the label 1.
     pub positives: u64,
 }
 
 impl SparseTable {
-    /// Packs the examples in their order, with as many features as given or as the largest index asks
-    /// for.
+    /// Packs the examples in their order. If `features` is `None`, the number of features is the largest
+    /// index plus 1.
     ///
     /// # Errors
     ///
-    /// The first error among the examples; rejected when there are none, when an index is not below
+    /// The first error among the examples; rejected if there are none, if an index is not below
     /// `features`, or as [`SparseExample::pack`].
     pub fn pack(
         examples: impl IntoIterator<Item = Result<SparseExample>>,
@@ -49,8 +47,7 @@ impl SparseTable {
     }
 }
 
-/// Examples of dense features, to be standardised and packed for a
-/// [`LogisticRegression`](crate::LogisticRegression).
+/// Labelled examples of dense features, before they are standardised and packed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DenseTable {
     /// A row for each example: the label, 0 or 1, and the features.
@@ -62,7 +59,7 @@ impl DenseTable {
     ///
     /// # Errors
     ///
-    /// Rejected when the numbers are not one or more such rows, when a label is another, or when a
+    /// Rejected if the numbers are not one or more such rows, if a label is neither 0 nor 1, or if a
     /// number is not finite.
     pub fn new(numbers: Vec<f32>, features: usize) -> Result<Self> {
         let columns = features.saturating_add(1);
@@ -82,7 +79,7 @@ impl DenseTable {
         }
         let rows = Array2::from_shape_vec((numbers.len() / columns, columns), numbers)
             .map_err(|error| Error::rejected("rows of another length").with_source(error))?;
-        rows.column(0).iter().try_for_each(|&label| crate::loss::positive(label).map(drop))?;
+        rows.column(0).iter().try_for_each(|&label| binary_label(label).map(drop))?;
         Ok(Self { rows })
     }
 
@@ -96,7 +93,7 @@ impl DenseTable {
         self.rows.nrows()
     }
 
-    /// How many examples have the label 1.
+    /// The number of examples with the label 1.
     pub fn positives(&self) -> u64 {
         self.rows.column(0).iter().filter(|&&label| label == 1.0).count() as u64
     }
@@ -105,7 +102,7 @@ impl DenseTable {
     ///
     /// # Panics
     ///
-    /// When there are not so many examples.
+    /// If `example` is not below the number of examples.
     pub fn row(&self, example: usize) -> Vec<f32> {
         self.rows.row(example).to_vec()
     }

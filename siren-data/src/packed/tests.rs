@@ -1,12 +1,12 @@
 use siren_core::conformance::{data, data_tests};
 use siren_core::{ErrorKind, Seed};
-use siren_hsp::data::{MemorySource, RaggedSource};
 use siren_hsp::objects::{MemoryObjects, Objects as _};
 use std::sync::LazyLock;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::*;
+use crate::{MemorySource, RaggedSource};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 

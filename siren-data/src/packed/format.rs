@@ -16,7 +16,7 @@ pub(super) const HEADER: usize = 56;
 /// Bytes of the checksum behind each example.
 pub(super) const CHECK: usize = 4;
 
-/// What comes first.
+/// The first bytes of packed data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) examples: u64,
@@ -27,23 +27,23 @@ pub(super) struct Header {
     pub(super) index: u64,
 }
 
-/// How long examples are, in bytes.
+/// The lengths of the examples, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lengths {
-    /// All as long.
+    /// All examples have this length.
     Even(u64),
-    /// As the index says; so much in all.
+    /// The index has the lengths, and this is their sum.
     Ragged(u64),
 }
 
-/// Where examples stand.
+/// The places of the examples.
 #[derive(Debug)]
 pub(super) enum Index {
     Even {
         examples: u64,
         length: u64,
     },
-    /// Where each example begins, and where the last one ends.
+    /// The start of each example, and the end of the last one.
     Ragged(Vec<u64>),
 }
 
@@ -107,7 +107,7 @@ impl Header {
         }
     }
 
-    /// The number of all bytes; nothing where it has no end.
+    /// The number of all bytes; `None` if 64 bits are too few for it.
     fn end(&self) -> Option<u64> {
         let (each, all) = match self.lengths {
             Lengths::Even(length) => (CHECK as u64, self.examples.checked_mul(length)?),
@@ -116,7 +116,7 @@ impl Header {
         self.examples.checked_mul(each)?.checked_add(all)?.checked_add(HEADER as u64)
     }
 
-    /// Where the index ends.
+    /// The end of the index.
     pub(super) fn index_end(&self) -> u64 {
         match self.lengths {
             Lengths::Even(_) => HEADER as u64,
@@ -124,7 +124,7 @@ impl Header {
         }
     }
 
-    /// The index in these bytes, which may go on behind it.
+    /// The index at the beginning of these bytes.
     pub(super) fn index(&self, bytes: &[u8]) -> Result<Index> {
         let all = match self.lengths {
             Lengths::Even(length) => return Ok(Index::Even { examples: self.examples, length }),
@@ -150,7 +150,7 @@ impl Header {
 }
 
 impl Index {
-    /// Where an example begins, or the last one ends.
+    /// The start of an example, or the end of the last one.
     fn start(&self, example: u64) -> u64 {
         match self {
             Self::Even { length, .. } => HEADER as u64 + example * (length + CHECK as u64),
@@ -166,12 +166,12 @@ impl Index {
         }
     }
 
-    /// The bytes of some examples.
+    /// The range of bytes of these examples, with their checksums.
     pub(super) fn place(&self, examples: Range<u64>) -> Range<u64> {
         self.start(examples.start)..self.start(examples.end)
     }
 
-    /// Checks these bytes of some examples, and leaves the examples alone.
+    /// Checks the bytes of these examples, and removes the checksums.
     pub(super) fn unpack(&self, examples: Range<u64>, bytes: &mut Vec<u8>) -> Result<()> {
         let place = self.place(examples.clone());
         if bytes.len() as u64 != place.end - place.start {

@@ -6,33 +6,34 @@
 //! 0 2:1 # comments end a line
 //! ```
 //!
-//! Labels are 0 and 1, or -1 and 1 (also `+1`). Indices count from 1, and rise; in Siren they count
-//! from 0, so that one is taken off. Blank lines are skipped.
+//! Labels are 0 and 1, or -1 and 1 (also `+1`). Indices in the file count from 1 and rise. In Siren
+//! they count from 0, so the reader subtracts 1. Blank lines are skipped.
 
 use std::io::BufRead;
 use std::path::Path;
 
 use siren_core::{Entry, Result};
 
-use crate::line::{Labels, Lines, empty};
-use crate::{SparseExample, SparseTable};
+use crate::label::Labels;
+use crate::line::{Lines, empty};
+use crate::{SparseExample, SparseTable, open};
 
 /// Reads a file, plain or compressed by gzip, and packs its examples in the file's order.
 ///
-/// Indices may go up to `features`, or as far as they like when none is given; the table then has as
-/// many features as the largest index says. Read test data with the features of the training data.
+/// Indices may go up to `features`. If it is `None`, every index is allowed, and the number of features
+/// is the largest index. Read test data with the number of features of the training data.
 ///
 /// # Errors
 ///
-/// Other when the file cannot be opened; corrupt, naming file, line and remedy, when a line is no
-/// example, when the file is damaged or when it holds no examples.
+/// Other if the file cannot be opened; corrupt if a line is no example, if the file is damaged or if
+/// it holds no examples. The message names the file, the line and a remedy.
 pub fn read(path: impl AsRef<Path>, features: Option<usize>) -> Result<SparseTable> {
     let path = path.as_ref();
     let name = path.display().to_string();
-    parse(siren_hsp::data::open(path)?, &name, features)
+    parse(open(path)?, &name, features)
 }
 
-/// As [`read`], from wherever the text comes; `name` stands for the file in errors.
+/// As [`read`], from any text. Errors name it `name`.
 ///
 /// # Errors
 ///
@@ -40,7 +41,7 @@ pub fn read(path: impl AsRef<Path>, features: Option<usize>) -> Result<SparseTab
 ///
 /// ```
 /// let text = "1 1:0.5 3:2\n0\n";
-/// let table = siren_linear::libsvm::parse(text.as_bytes(), "a text", None)?;
+/// let table = siren_data::libsvm::parse(text.as_bytes(), "a text", None)?;
 /// assert_eq!((table.features, table.positives), (3, 1));
 /// # Ok::<(), siren_core::Error>(())
 /// ```
@@ -52,29 +53,29 @@ pub fn parse(from: impl BufRead, name: &str, features: Option<usize>) -> Result<
     SparseTable::pack(examples, features)
 }
 
-/// The examples of a text, one by one as it is read. It ends after the first error.
+/// The examples of a text, one by one as it is read. The iterator ends after the first error.
 #[derive(Debug)]
 pub struct Examples<R> {
     lines: Lines<R>,
-    /// Indices are at most this.
-    most: u32,
+    /// The largest allowed index.
+    max_index: u32,
     labels: Labels,
     failed: bool,
 }
 
 impl<R: BufRead> Examples<R> {
-    /// Reads examples of at most so many features; `name` stands for the file in errors.
+    /// Reads examples of at most `features` features. Errors name the text `name`.
     pub fn new(from: R, name: impl Into<String>, features: Option<usize>) -> Self {
-        let most = features.map_or(u32::MAX, |most| u32::try_from(most).unwrap_or(u32::MAX));
-        Self { lines: Lines::new(from, name), most, labels: Labels::default(), failed: false }
+        let max_index = features.map_or(u32::MAX, |max| u32::try_from(max).unwrap_or(u32::MAX));
+        Self { lines: Lines::new(from, name), max_index, labels: Labels::default(), failed: false }
     }
 
-    /// The next example, or none at the end of the text.
+    /// The next example, or `None` at the end of the text.
     fn read(&mut self) -> Result<Option<SparseExample>> {
         let Some(text) = self.lines.next()? else {
             return Ok(None);
         };
-        match example(text, self.most, &mut self.labels) {
+        match example(text, self.max_index, &mut self.labels) {
             Ok(example) => Ok(Some(example)),
             Err(what) => Err(self.lines.bad(what)),
         }
@@ -94,8 +95,8 @@ impl<R: BufRead> Iterator for Examples<R> {
     }
 }
 
-/// Reads a line without its comment, or says what is wrong with it.
-fn example(text: &str, most: u32, labels: &mut Labels) -> Result<SparseExample, String> {
+/// Reads a line without its comment, or returns an error message.
+fn example(text: &str, max_index: u32, labels: &mut Labels) -> Result<SparseExample, String> {
     let mut words = text.split_ascii_whitespace();
     let label = words.next().unwrap_or_default();
     if label.contains(':') {
@@ -113,9 +114,9 @@ fn example(text: &str, most: u32, labels: &mut Labels) -> Result<SparseExample, 
         if index == 0 {
             return Err(format!("{word:?} has index 0: indices count from 1"));
         }
-        if index > most {
+        if index > max_index {
             return Err(format!(
-                "{word:?} is above the largest index, {most}: read the file with as many features as \
+                "{word:?} is above the largest index, {max_index}: read the file with as many features as \
                  the model has, and leave out what it does not know"
             ));
         }

@@ -9,21 +9,20 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use super::PackedData;
 use super::format::{Header, Lengths, check};
 
-/// Packs all examples of a source, in their order, into a file, and opens it. The file is written beside
-/// its place, as `<path>.partial`, and replaces what is there only when it is whole.
+/// Packs all examples of a source, in their order, into a file, and opens it. The new file is first
+/// written to `<path>.partial`, and replaces an old one only when it is complete.
 ///
-/// Batches are contiguous ranges: shuffle the source before, once. Each example is fetched twice and by
-/// itself, so pack from memory or from files of this machine.
+/// Batches are contiguous ranges, so shuffle the source once, before packing. Each example is fetched
+/// twice and alone, so pack from memory or from local files.
 ///
 /// # Errors
 ///
-/// Whatever the source answers; rejected when it is empty, or an example has no bytes or more than 4 GiB;
-/// conflict when examples are not the same when they are read again; other when the file cannot be
-/// written.
+/// Whatever the source returns; rejected if it is empty, or if an example has no bytes or 4 GiB or more;
+/// conflict if the examples differ when they are read again; other if the file cannot be written.
 ///
 /// # Cancellation
 ///
-/// What was at the path stays. A part of the new file may be left beside it.
+/// An old file at the path stays. A part of the new file may be left beside it.
 pub async fn pack(source: &dyn DataSource, path: impl AsRef<Path>) -> Result<PackedData> {
     let path = path.as_ref();
     let (header, index) = survey(source).await?;
@@ -43,7 +42,7 @@ pub async fn pack(source: &dyn DataSource, path: impl AsRef<Path>) -> Result<Pac
     PackedData::open(path).await
 }
 
-/// What the header and the index will be.
+/// The header and the index of the file to be written.
 async fn survey(source: &dyn DataSource) -> Result<(Header, Vec<u8>)> {
     if source.is_empty() {
         return Err(Error::rejected("there is nothing to pack: give at least one example"));
