@@ -93,6 +93,22 @@ fn another_content_has_another_key() {
     assert!(error.message().contains("'a/b'"), "{error}");
 }
 
+#[test]
+fn only_the_same_data_counts_as_stored() {
+    let (_folder, data) = packed(&even());
+    let (_other_folder, other) = packed(&stairs());
+    RUNTIME.block_on(async {
+        let objects = MemoryObjects::new();
+        assert!(!data.is_stored(&objects, "data").await.unwrap());
+        objects.put_if_absent("data", &bytes_of(&data)).await.unwrap();
+        assert!(data.is_stored(&objects, "data").await.unwrap());
+        let error = other.is_stored(&objects, "data").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert!(error.message().contains("something else at data"), "{error}");
+    });
+    assert_eq!(data.packed_len(), bytes_of(&data).len() as u64);
+}
+
 /// Cut anywhere, or with any byte changed, packed data is refused, or what is damaged is.
 #[test]
 fn damaged_data_is_never_read() {
