@@ -8,8 +8,8 @@ use std::sync::Arc;
 use clap::Parser;
 use siren_burn::BurnWorkload;
 use siren_core::{DataSource, Result, Workload};
-use siren_examples::lenet::{DigitLearner, RECORD};
 use siren_examples::{Flags, mnist, preview, run, steps};
+use siren_lenet::{DigitLearner, RECORD};
 
 /// burn allocates large tensors in every step, and this allocator keeps them at hand.
 #[global_allocator]

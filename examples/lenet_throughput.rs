@@ -17,12 +17,12 @@ use siren_burn::burn::prelude::*;
 use siren_burn::burn::tensor::Gradients;
 use siren_burn::{BurnWorkload, Learner};
 use siren_core::{Batch, Clock, DataSource, Error, ErrorKind, Optimizer, Result, file};
-use siren_examples::lenet::DigitLearner;
 use siren_examples::{mnist, run};
 use siren_hsp::data::MemorySource;
 use siren_hsp::{
     Config, FixedScheduler, MemoryStore, ShardWorker, StopRules, Trainer, TrainerParts,
 };
+use siren_lenet::DigitLearner;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

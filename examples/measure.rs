@@ -12,9 +12,9 @@ use clap::{Parser, ValueEnum};
 use siren_backend_sim::{Measuring, measure, step_toml};
 use siren_burn::BurnWorkload;
 use siren_core::{DataSource, Error, ErrorKind, Result, Workload, file};
-use siren_examples::lenet::DigitLearner;
 use siren_examples::tables::{self, Clicks};
 use siren_examples::{mnist, run};
+use siren_lenet::DigitLearner;
 use siren_linear::{LogisticRegression, SparseLogisticRegression};
 
 /// As in training: burn allocates large tensors in every step.

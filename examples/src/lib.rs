@@ -5,7 +5,6 @@
 pub mod contest;
 pub mod flags;
 pub mod lab;
-pub mod lenet;
 pub mod mnist;
 pub mod preview;
 pub mod progress;

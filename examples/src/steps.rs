@@ -16,7 +16,7 @@ const ZERO: StepTime = StepTime {
     parallel_share: 0.0,
 };
 
-/// [LeNet](crate::lenet) on MNIST, `measure lenet`: 23 ms for a batch of 64.
+/// [LeNet](siren_lenet) on MNIST, `measure lenet`: 23 ms for a batch of 64.
 pub const LENET: StepTime = StepTime {
     seconds_per_example: 0.34e-3,
     seconds_per_batch: 1.4e-3,

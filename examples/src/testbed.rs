@@ -7,10 +7,10 @@ use siren_burn::BurnWorkload;
 use siren_core::{Allocation, Optimizer, Result, Seed, Workload};
 use siren_drl::Bounds;
 use siren_hsp::{Config, LearningRate, LrDecay, StopRules};
+use siren_lenet::DigitLearner;
 use siren_linear::SparseLogisticRegression;
 
 use crate::lab::Job;
-use crate::lenet::DigitLearner;
 use crate::sentences::SentenceLearner;
 use crate::sentences::reviews::{self, HeldOut, Reviews};
 use crate::tables::{self, Clicks};
@@ -122,7 +122,7 @@ fn lenet(size: &Size) -> Result<Contest> {
         threads: threads(),
     };
     Ok(Contest {
-        example_bytes: crate::lenet::RECORD as f64,
+        example_bytes: siren_lenet::RECORD as f64,
         job: job(train, stop(patience, target)),
         part: job(small, stop(patience, looser)),
         share,

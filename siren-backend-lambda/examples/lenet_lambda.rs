@@ -18,10 +18,10 @@ use siren_backend_lambda::deploy::{self, Deployment, RUNS};
 use siren_backend_lambda::{LambdaBackend, LambdaSettings, S3Objects};
 use siren_burn::BurnWorkload;
 use siren_core::{Backend, DataSource, Error, ErrorKind, Profile, Result, Work, Workload};
-use siren_examples::lenet::{DigitLearner, RECORD};
 use siren_examples::{Flags, mnist, run, schedulers, steps};
 use siren_hsp::preview::{Preview, PreviewInput};
 use siren_hsp::{Checkpoint, Config, ObjectOptions, TrainerParts};
+use siren_lenet::{DigitLearner, RECORD};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
