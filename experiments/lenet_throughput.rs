@@ -3,7 +3,7 @@
 //! A plain burn loop on one thread; one worker on one thread; two workers on two threads; 64 workers
 //! on two threads. Rounds alternate, since machines are shared and noisy, and the medians of the
 //! rounds' ratios are printed. With `--case` it runs one of them once and prints one number, for the
-//! comparison with other frameworks in `benches/peers`.
+//! comparison with other frameworks in `experiments/peers`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

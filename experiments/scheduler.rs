@@ -13,11 +13,11 @@ use serde::Serialize;
 use siren_core::{Platform, Result, Seed, file};
 use siren_drl::agent::TrainingSettings;
 use siren_drl::{Bounds, JobModel, PROFILES, SchedulingTask, StaticAllocation};
-use siren_examples::contest::learning::{self, Lesson, Pupil, SeedRow, Summary, Timing};
-use siren_examples::contest::unseen::{self, Stranger};
-use siren_examples::contest::{Budget, Terms, baselines, figures, table};
-use siren_examples::lab::{on_all_cores, rows};
 use siren_examples::run;
+use siren_experiments::contest::learning::{self, Lesson, Pupil, SeedRow, Summary, Timing};
+use siren_experiments::contest::unseen::{self, Stranger};
+use siren_experiments::contest::{Budget, Terms, baselines, figures, table};
+use siren_experiments::lab::{on_all_cores, rows};
 use siren_report::Sheet;
 use siren_report::chart::{self, Chart};
 

@@ -12,12 +12,12 @@ use siren_backend_sim::Simulation;
 use siren_core::platform::EpochEstimate;
 use siren_core::{Allocation, Machine, Result, Usd};
 
-use siren_examples::lab::equal::{self, Beside};
-use siren_examples::lab::rows::{self, Row};
-use siren_examples::lab::scheduled::{By, Scheduled, Terms};
-use siren_examples::lab::{self, Run};
 use siren_examples::run;
-use siren_examples::testbed::{Contest, Size, contests};
+use siren_experiments::lab::equal::{self, Beside};
+use siren_experiments::lab::rows::{self, Row};
+use siren_experiments::lab::scheduled::{By, Scheduled, Terms};
+use siren_experiments::lab::{self, Run};
+use siren_experiments::testbed::{Contest, Size, contests};
 use siren_hsp::FixedScheduler;
 use siren_report::Sheet;
 use siren_report::chart::{Axis, Chart, Series};
@@ -361,7 +361,7 @@ impl Model<'_> {
 }
 
 /// The same machine with MXNet, whose images per second were measured side by side with ours by
-/// `benches/peers/lenet.sh`: as many passes, each so many times as long.
+/// `experiments/peers/lenet.sh`: as many passes, each so many times as long.
 fn as_in_mxnet(ours: &Row, machine: &Machine, slower: f64) -> Row {
     let time_s = ours.time_s * slower;
     let bill = machine.bill(Duration::try_from_secs_f64(time_s).unwrap_or_default());
