@@ -3,6 +3,7 @@
 
 pub mod flags;
 pub mod mnist;
+pub mod output;
 pub mod preview;
 pub mod progress;
 pub mod run;
@@ -11,4 +12,4 @@ pub mod sentences;
 pub mod steps;
 pub mod tables;
 
-pub use flags::Flags;
+pub use flags::{Flags, Program};

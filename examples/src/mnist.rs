@@ -63,7 +63,7 @@ fn find(folder: &Path, name: &str) -> Result<PathBuf> {
         Err(Error::new(
             ErrorKind::Other,
             format!(
-                "{} is missing: name the folder with the four MNIST files by --data; this \
+                "{} is missing: name the folder with the four MNIST files with --data; this \
                  repository has them in data/mnist",
                 compressed.display()
             ),

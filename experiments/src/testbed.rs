@@ -23,8 +23,8 @@ pub struct Size {
     pub quick: bool,
     /// Where all randomness comes from.
     pub seed: u64,
-    /// All movie reviews, instead of the bundled part.
-    pub reviews: Option<PathBuf>,
+    /// The file with movie reviews.
+    pub reviews: PathBuf,
 }
 
 /// One workload of the testbed.
@@ -166,7 +166,7 @@ fn sentences_config(workers: u32) -> Config {
 }
 
 fn sentences(size: &Size) -> Result<Contest> {
-    let read = reviews::read(size.reviews.clone().unwrap_or_else(reviews::bundled))?;
+    let read = reviews::read(size.reviews.clone())?;
     let some = size.quick.then_some(1_000);
     let reviews = Reviews::new(read, Seed::new(size.seed), HeldOut::Tenth, some)?;
     let learner = SentenceLearner::new(reviews.vocabulary.len());
