@@ -1,6 +1,6 @@
 //! LeNet on MNIST by Hybrid Synchronous Parallel SGD: `cargo run --release --example lenet_mnist`
 //!
-//! `--help` lists the flags. The files of the run are left below `target/siren/lenet_mnist`.
+//! `--help` lists the flags. The run writes its files to `target/siren/lenet_mnist`.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use std::sync::Arc;
 use clap::Parser;
 use siren_burn::BurnWorkload;
 use siren_core::{DataSource, Result, Workload};
-use siren_examples::lenet::{DigitLearner, RECORD};
-use siren_examples::{Flags, mnist, preview, run, steps};
+use siren_examples::{Flags, Program, mnist, preview, print_line, run, steps};
+use siren_lenet::{DigitLearner, RECORD};
 
-/// burn allocates large tensors in every step, and this allocator keeps them at hand.
+/// burn allocates large tensors in every step, and this allocator keeps their memory for the next ones.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -24,18 +24,21 @@ struct Command {
     flags: Flags,
 }
 
+const PROGRAM: Program =
+    Program { name: "lenet_mnist", defaults: |_| Flags::default(), data: mnist::bundled };
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command { flags } = Command::parse();
+    let Command { flags } = PROGRAM.parse();
     train(flags).await.unwrap_or_else(|error| run::fail(&error))
 }
 
 async fn train(flags: Flags) -> Result<ExitCode> {
-    let flags = flags.complete()?;
+    let flags = PROGRAM.complete(flags)?;
     let data = flags.data.clone().unwrap_or_else(mnist::bundled);
     let (train, test) = mnist::load(&data, flags.train_size)?;
     let workload = Arc::new(BurnWorkload::new(DigitLearner)?);
-    let name = "lenet_mnist";
+    let name = PROGRAM.name;
     if flags.preview {
         let (parameters, images) = (workload.dim() as u64, train.len());
         let bytes = images * RECORD as u64;
@@ -50,11 +53,13 @@ async fn train(flags: Flags) -> Result<ExitCode> {
     };
     let trained = run::train(name, &flags, subject).await?;
     let folder = flags.folder(name);
+    let model = folder.join("model.safetensors");
+    if trained.started {
+        siren_burn::save(workload.layout(), &trained.values, &model)?;
+    }
     let exit = run::summarise(&trained, &folder, "cargo run --release --example lenet_mnist --")?;
     if trained.started {
-        let model = folder.join("model.safetensors");
-        siren_burn::save(workload.layout(), &trained.values, &model)?;
-        println!("  model     {}", model.display());
+        print_line!("  model     {}", model.display());
     }
     Ok(exit)
 }

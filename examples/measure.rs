@@ -1,4 +1,4 @@
-//! How fast this machine is at an example's workload:
+//! The speed of this machine at the workload of an example:
 //! `cargo run --release --example measure -- lenet|census|higgs`
 //!
 //! Prints the step time as a TOML file that simulations read, and writes it.
@@ -12,12 +12,12 @@ use clap::{Parser, ValueEnum};
 use siren_backend_sim::{Measuring, measure, step_toml};
 use siren_burn::BurnWorkload;
 use siren_core::{DataSource, Error, ErrorKind, Result, Workload, file};
-use siren_examples::lenet::DigitLearner;
 use siren_examples::tables::{self, Clicks};
-use siren_examples::{mnist, run};
+use siren_examples::{mnist, print_line, run};
+use siren_lenet::DigitLearner;
 use siren_linear::{LogisticRegression, SparseLogisticRegression};
 
-/// As in training: burn allocates large tensors in every step.
+/// The allocator of the training programs: burn allocates large tensors in every step.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -25,24 +25,24 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(name = "measure")]
 struct Command {
-    /// What to measure
-    what: What,
-    /// Examples in a mini-batch; two smaller sizes are measured too
+    /// Workload to measure
+    workload: Measured,
+    /// Examples in the largest mini-batch; two smaller sizes are measured too
     #[arg(long, value_name = "N", default_value_t = 64)]
     batch_size: u64,
-    /// Threads that compute at once
+    /// Threads that compute at the same time
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
-    /// How often everything is measured; medians count
+    /// Repetitions of each measurement, of which the median counts
     #[arg(long, value_name = "N", default_value_t = 15)]
     repeats: u32,
-    /// The file to write [default: target/siren/steps/WHAT.toml]
+    /// TOML file to write [default: target/siren/steps/WORKLOAD.toml]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum What {
+enum Measured {
     /// LeNet on MNIST
     Lenet,
     /// Logistic regression of sparse features, on census-kdd
@@ -51,7 +51,7 @@ enum What {
     Higgs,
 }
 
-impl What {
+impl Measured {
     /// The workload and its training data.
     fn load(self) -> Result<(Arc<dyn Workload>, Arc<dyn DataSource>)> {
         match self {
@@ -82,7 +82,7 @@ async fn main() -> ExitCode {
 }
 
 async fn step(command: &Command) -> Result<()> {
-    let (workload, train) = command.what.load()?;
+    let (workload, train) = command.workload.load()?;
     let how = Measuring {
         batch_size: command.batch_size,
         threads: command.threads,
@@ -95,25 +95,25 @@ async fn step(command: &Command) -> Result<()> {
     let batch = step.seconds_per_batch + how.batch_size as f64 * step.seconds_per_example;
     let text = format!(
         "# {}, batches of {}, {} at once: {:.4} ms a batch, {:.0} examples a second\n{}",
-        format!("{:?}", command.what).to_lowercase(),
+        format!("{:?}", command.workload).to_lowercase(),
         how.batch_size,
         how.threads,
         batch * 1e3,
         how.batch_size as f64 / batch,
         step_toml(&step)?
     );
-    print!("{text}");
-    let name = format!("{:?}.toml", command.what).to_lowercase();
+    print_line!("{}", text.trim_end());
+    let name = format!("{:?}.toml", command.workload).to_lowercase();
     let path =
         command.out.clone().unwrap_or_else(|| PathBuf::from("target/siren/steps").join(name));
     let cannot = |error: std::io::Error| {
-        let message = format!("cannot write {}: choose another file by --out", path.display());
+        let message = format!("cannot write {}: name another file with --out", path.display());
         Error::new(ErrorKind::Other, message).with_source(error)
     };
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(cannot)?;
     }
     file::replace(&path, |to| to.write_all(text.as_bytes()))?;
-    println!("written to {}", path.display());
+    print_line!("written to {}", path.display());
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Kim's convolutional network for sentences on movie reviews, by Hybrid Synchronous Parallel SGD:
 //! `cargo run --release --example sentence_cnn`
 //!
-//! `--help` lists the flags. The files of the run are left below `target/siren/sentence_cnn`. The
+//! `--help` lists the flags. The run writes its files to `target/siren/sentence_cnn`. The
 //! bundled reviews are 4,000 of the 10,662 that Pang and Lee published in 2005 as the sentence
 //! polarity data set, version 1.0; `--data` reads them all, one `label<TAB>sentence` on a line.
 
@@ -11,13 +11,13 @@ use std::sync::Arc;
 use clap::Parser;
 use siren_burn::BurnWorkload;
 use siren_core::{DataSource, Result, Seed, StopReason, Workload};
-use siren_examples::flags::{self, OptimizerName};
+use siren_examples::flags::OptimizerName;
 use siren_examples::sentences::reviews::{self, FOLDS, HeldOut, Review, Reviews};
 use siren_examples::sentences::{RECORD, SentenceLearner};
-use siren_examples::{Flags, preview, run, steps};
+use siren_examples::{Flags, Program, preview, print_line, run, steps};
 use siren_hsp::TrainingResult;
 
-/// burn allocates large tensors in every step, and this allocator keeps them at hand.
+/// burn allocates large tensors in every step, and this allocator keeps their memory for the next ones.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -28,16 +28,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Command {
     #[command(flatten)]
     flags: Flags,
-    /// Hold out the K-th of five parts, 0 to 4 [default: a tenth]
+    /// Hold out the K-th of five parts, 0 to 4, instead of a tenth of the reviews
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(..i64::from(FOLDS)))]
+    #[arg(help_heading = "Cross-validation")]
     fold: Option<u32>,
-    /// Hold out each of five parts in turn, and print the mean accuracy
-    #[arg(long, conflicts_with_all = ["fold", "resume"])]
+    /// Train five times, hold out another part each time, and print the mean accuracy
+    #[arg(long, conflicts_with_all = ["fold", "resume"], help_heading = "Cross-validation")]
     folds: bool,
 }
 
-/// What trains this network well, where the flags say nothing. Updates of many workers are stale, and
-/// more and smaller ones bear that better.
+/// The values that train this network well. Updates of many workers are stale: smaller batches and a smaller
+/// learning rate suit them.
 fn defaults(flags: &Flags) -> Flags {
     let (batch_size, lr) = if flags.crowded() { (8, 0.000_5) } else { (50, 0.003) };
     Flags {
@@ -50,49 +51,49 @@ fn defaults(flags: &Flags) -> Flags {
     }
 }
 
+const PROGRAM: Program = Program { name: "sentence_cnn", defaults, data: reviews::bundled };
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let command: Command = flags::parse(&defaults(&Flags::default()));
+    let command: Command = PROGRAM.parse();
     train(command).await.unwrap_or_else(|error| run::fail(&error))
 }
 
 async fn train(command: Command) -> Result<ExitCode> {
-    let flags = command.flags.complete()?;
-    let defaults = defaults(&flags);
-    let flags = flags.or(defaults);
+    let flags = PROGRAM.complete(command.flags)?;
     let reviews = reviews::read(flags.data.clone().unwrap_or_else(reviews::bundled))?;
     if command.folds {
         return cross_validate(reviews, &flags).await;
     }
     if flags.preview {
-        let seed = Seed::new(flags.config("sentence_cnn").seed);
+        let config = flags.config(PROGRAM.name);
+        let seed = Seed::new(config.seed);
         let reviews = Reviews::new(reviews, seed, HeldOut::Tenth, flags.train_size)?;
         let learner = SentenceLearner::new(reviews.vocabulary.len());
         let parameters = BurnWorkload::new(learner)?.dim() as u64;
         let sentences = reviews.train.len();
         let bytes = sentences * RECORD as u64;
-        let config = flags.config("sentence_cnn");
         preview::print(&config, parameters, sentences, bytes, &steps::SENTENCES)?;
         return Ok(ExitCode::SUCCESS);
     }
     let (name, held_out, again) = match command.fold {
-        None => ("sentence_cnn".into(), HeldOut::Tenth, String::new()),
+        None => (PROGRAM.name.into(), HeldOut::Tenth, String::new()),
         Some(fold) => (run_of(fold), HeldOut::Fold(fold), format!(" --fold {fold}")),
     };
     let trained = one(&name, reviews, held_out, &flags).await?;
     let again = format!("cargo run --release --example sentence_cnn --{again}");
     let exit = run::summarise(&trained, &flags.folder(&name), &again)?;
     if trained.started {
-        println!("  model     {}", flags.folder(&name).join("model.safetensors").display());
+        print_line!("  model     {}", flags.folder(&name).join("model.safetensors").display());
     }
     Ok(exit)
 }
 
 fn run_of(fold: u32) -> String {
-    format!("sentence_cnn-fold-{fold}")
+    format!("{}-fold-{fold}", PROGRAM.name)
 }
 
-/// Trains on all but the held-out reviews, and leaves the model and its vocabulary behind.
+/// Trains on all reviews that are not held out, and saves the model and its vocabulary.
 async fn one(
     name: &str,
     reviews: Vec<Review>,
@@ -118,7 +119,7 @@ async fn one(
     Ok(trained)
 }
 
-/// Trains as often as there are folds, and prints how well each run did on what it had not seen.
+/// Trains once for each fold, and prints the accuracy of each run on its held-out reviews.
 async fn cross_validate(reviews: Vec<Review>, flags: &Flags) -> Result<ExitCode> {
     let mut accuracies = Vec::new();
     for fold in 0..FOLDS {
@@ -127,7 +128,7 @@ async fn cross_validate(reviews: Vec<Review>, flags: &Flags) -> Result<ExitCode>
         let flags = Flags { out, ..flags.clone() };
         let outcome = one(&name, reviews.clone(), HeldOut::Fold(fold), &flags).await?.outcome;
         let accuracy = outcome.accuracy.unwrap_or(f64::NAN);
-        println!(
+        print_line!(
             "fold {fold}    {:.2} % in {:.1} s ({})",
             accuracy * 100.0,
             outcome.elapsed.as_secs_f64(),
@@ -140,6 +141,6 @@ async fn cross_validate(reviews: Vec<Review>, flags: &Flags) -> Result<ExitCode>
         }
     }
     let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
-    println!("mean      {:.2} %", mean * 100.0);
+    print_line!("mean      {:.2} %", mean * 100.0);
     Ok(ExitCode::SUCCESS)
 }

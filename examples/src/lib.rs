@@ -1,12 +1,9 @@
-//! What the examples share: LeNet and MNIST, a network for sentences and movie reviews, tables, the
-//! flags of a training run, live progress, the files a run leaves behind, jobs on simulated platforms,
-//! schedulers beside one another.
+//! What the examples share: MNIST, a network for sentences and movie reviews, tables, the flags of a
+//! training run, its schedulers, live progress, and the files a run leaves behind.
 
-pub mod contest;
 pub mod flags;
-pub mod lab;
-pub mod lenet;
 pub mod mnist;
+pub mod output;
 pub mod preview;
 pub mod progress;
 pub mod run;
@@ -14,7 +11,5 @@ pub mod schedulers;
 pub mod sentences;
 pub mod steps;
 pub mod tables;
-pub mod testbed;
-pub mod toy;
 
-pub use flags::Flags;
+pub use flags::{Flags, Program};

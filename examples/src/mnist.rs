@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use siren_core::{Error, ErrorKind, Result, Seed};
 use siren_data::{MemorySource, idx};
-
-use crate::lenet::{CLASSES, RECORD};
+use siren_lenet::{CLASSES, RECORD};
 
 /// Training and test data; an example is a label byte and 784 pixels. The training images are
 /// shuffled once, always in the same way, and cut to the first `train_size` if that is given.
@@ -64,7 +63,7 @@ fn find(folder: &Path, name: &str) -> Result<PathBuf> {
         Err(Error::new(
             ErrorKind::Other,
             format!(
-                "{} is missing: name the folder with the four MNIST files by --data; this \
+                "{} is missing: name the folder with the four MNIST files with --data; this \
                  repository has them in data/mnist",
                 compressed.display()
             ),

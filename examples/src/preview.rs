@@ -1,11 +1,13 @@
-//! What a job would cost on AWS Lambda, before it runs.
+//! Time and cost of a job on AWS Lambda, before it runs.
 
 use siren_core::{Profile, Result, StepTime};
 use siren_hsp::Config;
 use siren_hsp::preview::{Preview, PreviewInput};
 
-/// Prints what the job of `config` would take and cost on AWS Lambda for a number of allocations: a model
-/// of so many parameters, on so many examples of `data_bytes` in all, which computes as `step` says.
+use crate::print_line;
+
+/// Prints the time and the cost of the job of `config` on AWS Lambda for several allocations. The model has
+/// `parameters` parameters, all examples together have `data_bytes`, and a step takes the time of `step`.
 ///
 /// # Errors
 ///
@@ -18,6 +20,6 @@ pub fn print(
     step: &StepTime,
 ) -> Result<()> {
     let subject = PreviewInput::new(parameters, examples, data_bytes);
-    println!("{}", Preview::new(config, &subject, &Profile::aws_lambda(), step)?);
+    print_line!("{}", Preview::new(config, &subject, &Profile::aws_lambda(), step)?);
     Ok(())
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use siren_hsp::{EpochRecord, Event, Observer};
 
-/// Shows what happens in a run.
+use crate::print_note;
+
+/// Shows the progress of a run.
 pub struct Progress {
     quiet: bool,
     epochs: u64,
@@ -34,7 +36,7 @@ impl Progress {
     fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => print_note!("{text}"),
         }
     }
 
@@ -67,15 +69,17 @@ impl Observer for Progress {
                 if !self.quiet {
                     let from =
                         if *epoch > 0 { format!(" from epoch {}", epoch + 1) } else { "".into() };
-                    eprintln!(
+                    print_note!(
                         "{} parameters, {} batches an epoch{from}; loss {:.4} before",
-                        job.parameters, job.batches, initial.loss
+                        job.parameters,
+                        job.batches,
+                        initial.loss
                     );
                 }
             }
             Event::Launched { epoch, allocation, batches, learning_rate } if !self.quiet => {
                 let head = format!(
-                    "epoch {}/{}: {} workers of {} MB, rate {learning_rate:.4}",
+                    "epoch {}/{}: {} workers of {} MB, learning rate {learning_rate:.4}",
                     epoch + 1,
                     self.epochs,
                     allocation.workers,
@@ -90,7 +94,7 @@ impl Observer for Progress {
                     bar.set_prefix(head);
                     self.bar = Some(bar);
                 } else {
-                    eprintln!("{head}");
+                    print_note!("{head}");
                 }
             }
             Event::Progress { batches, examples, train_loss, elapsed, cost, .. } => {
@@ -104,10 +108,10 @@ impl Observer for Progress {
                 }
             }
             Event::Retried { shard, error, .. } if !self.quiet => {
-                self.line(&format!("shard {shard} is tried again: {}", error.chain()));
+                self.line(&format!("retrying shard {shard}: {}", error.chain()));
             }
             Event::AggregatorRetried { aggregator, error, .. } if !self.quiet => {
-                self.line(&format!("aggregator {aggregator} is tried again: {}", error.chain()));
+                self.line(&format!("retrying aggregator {aggregator}: {}", error.chain()));
             }
             Event::Evaluating { .. } => {
                 if let Some(bar) = &self.bar {
@@ -119,7 +123,7 @@ impl Observer for Progress {
                 if let Some(bar) = self.bar.take() {
                     bar.finish_and_clear();
                 }
-                eprintln!("{}", self.sealed(record));
+                print_note!("{}", self.sealed(record));
             }
             Event::Finished(_) => {
                 if let Some(bar) = self.bar.take() {

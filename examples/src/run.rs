@@ -12,22 +12,21 @@ use siren_hsp::{
 };
 
 use crate::progress::Progress;
-use crate::{Flags, schedulers};
+use crate::{Flags, print_line, print_note, schedulers};
 
-/// Something to train.
+/// A workload with its data.
 pub struct Subject {
-    /// What is learned.
+    /// The workload.
     pub workload: Arc<dyn Workload>,
     /// The training data.
     pub train: Arc<dyn DataSource>,
     /// The data to measure the model on.
     pub held_out: Arc<dyn DataSource>,
-    /// How long a step takes on one vCPU, where the run is simulated or planned.
+    /// Time of a step on one vCPU, for simulations and planners.
     pub step: StepTime,
 }
 
-/// Trains as the flags say, on this machine or on simulated functions, until it is done or Ctrl-C is
-/// pressed.
+/// Trains on this machine or on simulated functions, until a stop rule holds or Ctrl-C is pressed.
 ///
 /// # Errors
 ///
@@ -54,6 +53,7 @@ pub async fn train(name: &str, flags: &Flags, subject: Subject) -> Result<Traini
         simulation.step = step;
     }
     let belief = schedulers::Belief { profile: simulation.profile.clone(), step: simulation.step };
+    let flags = &flags.clone().fit_memory(&belief.profile.platform);
     let scheduler = belief.scheduler(flags, &config, workload.dim(), &*train).await?;
     let (sim_store, seed) = (SimStore::Ideal(store), Seed::new(config.seed));
     let sim = SimBackend::functions(worker, sim_store, train, simulation, seed)?;
@@ -64,8 +64,8 @@ pub async fn train(name: &str, flags: &Flags, subject: Subject) -> Result<Traini
     tokio::task::block_in_place(|| sim.run(running))?
 }
 
-/// Trains with these parts, with live progress, until a stop rule holds or Ctrl-C is pressed; goes on from
-/// the checkpoint if `--resume` names one.
+/// Trains with these parts, with live progress, until a stop rule holds or Ctrl-C is pressed. Continues
+/// from the checkpoint if `--resume` names one.
 ///
 /// # Errors
 ///
@@ -84,7 +84,7 @@ pub async fn drive(
     trained
 }
 
-/// A new trainer, or one that goes on where the flags say.
+/// Returns a new trainer, or one that continues the run that the flags name.
 fn trainer(name: &str, flags: &Flags, parts: TrainerParts, config: Config) -> Result<Trainer> {
     let Some(folder) = &flags.resume else {
         return Trainer::new(parts, config);
@@ -93,17 +93,17 @@ fn trainer(name: &str, flags: &Flags, parts: TrainerParts, config: Config) -> Re
     let run = &checkpoint.config().run;
     if run != name {
         return Err(Error::rejected(format!(
-            "the run in {} is {run}, not {name}: resume it as it was started",
+            "the run in {} is {run}, not {name}: resume it with the flags that started it",
             folder.display()
         )));
     }
     Trainer::resume(parts, config, checkpoint)
 }
 
-/// The first Ctrl-C ends the run in good order, the second one ends the process.
+/// The first Ctrl-C stops the run and keeps its last checkpoint; the second one ends the process.
 async fn stop_on_interrupt(stop: StopHandle) {
     if tokio::signal::ctrl_c().await.is_ok() {
-        eprintln!("\nstopping; press Ctrl-C again to quit at once");
+        print_note!("\nstopping; press Ctrl-C again to quit at once");
         stop.stop();
         if tokio::signal::ctrl_c().await.is_ok() {
             std::process::exit(130);
@@ -111,7 +111,7 @@ async fn stop_on_interrupt(stop: StopHandle) {
     }
 }
 
-/// Prints how a run ended and writes its report; `command` is what the user types to resume.
+/// Writes the report of a run and prints its summary. `command` is the command line that resumes it.
 ///
 /// # Errors
 ///
@@ -122,7 +122,12 @@ pub fn summarise(trained: &TrainingResult, folder: &Path, command: &str) -> Resu
         return Err(Error::rejected(outcome.detail.clone().unwrap_or_default()));
     }
     let record = &trained.record;
-    println!(
+    let report = folder.join("report.html");
+    // A run that ended before its first epoch leaves the files of an earlier one alone.
+    if trained.started {
+        siren_report::write(record, &report)?;
+    }
+    print_line!(
         "{}{}",
         outcome.reason,
         match &outcome.detail {
@@ -133,19 +138,16 @@ pub fn summarise(trained: &TrainingResult, folder: &Path, command: &str) -> Resu
     let percent = |share: f64| format!("{:.2} %", share * 100.0);
     let estimate =
         if record.info.platform.estimated { " at AWS Lambda's prices, an estimate" } else { "" };
-    println!("  epochs    {}", outcome.epochs);
-    println!("  loss      {:.4} (before: {:.4})", outcome.loss, record.initial.loss);
+    print_line!("  epochs    {}", outcome.epochs);
+    print_line!("  loss      {:.4} (before: {:.4})", outcome.loss, record.initial.loss);
     if let Some(accuracy) = outcome.accuracy {
-        println!("  accuracy  {}", percent(accuracy));
+        print_line!("  accuracy  {}", percent(accuracy));
     }
     // Seconds of the platform's clock: virtual ones where it is simulated.
-    println!("  time      {:.1} s", outcome.elapsed.as_secs_f64());
-    println!("  cost      {}{estimate}", outcome.cost);
-    // A run that ended before its first epoch leaves the files of an earlier one alone.
+    print_line!("  time      {:.1} s", outcome.elapsed.as_secs_f64());
+    print_line!("  cost      {}{estimate}", outcome.cost);
     if trained.started {
-        let report = folder.join("report.html");
-        siren_report::write(record, &report)?;
-        println!("  report    {}", report.display());
+        print_line!("  report    {}", report.display());
     }
     let more = match outcome.reason {
         StopReason::Interrupted => Some(""),
@@ -154,12 +156,12 @@ pub fn summarise(trained: &TrainingResult, folder: &Path, command: &str) -> Resu
         _ => None,
     };
     if let (Some(more), true) = (more, trained.started) {
-        println!("resume by: {command} --resume {}{more}", folder.display());
+        print_line!("resume with: {command} --resume {}{more}", folder.display());
     }
     Ok(match outcome.reason {
         StopReason::Interrupted => ExitCode::from(130),
         StopReason::Diverged => {
-            eprintln!(
+            print_note!(
                 "the last good checkpoint is in {}; try a smaller --learning-rate",
                 folder.display()
             );
@@ -171,6 +173,6 @@ pub fn summarise(trained: &TrainingResult, folder: &Path, command: &str) -> Resu
 
 /// Reports an error on one line.
 pub fn fail(error: &Error) -> ExitCode {
-    eprintln!("error: {}", error.chain());
+    print_note!("error: {}", error.chain());
     ExitCode::FAILURE
 }

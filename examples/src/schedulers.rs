@@ -1,4 +1,4 @@
-//! Who chooses workers and memory: the flags `--scheduler` and `--schedule`.
+//! Schedulers, as the flags `--scheduler` and `--schedule` name them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,21 +12,21 @@ use siren_hsp::{Config, FixedScheduler, PhasedScheduler};
 
 use crate::Flags;
 
-/// Simulated functions that a scheduler may choose, where the flags do not say: updates of more are too
-/// stale for small models to learn from.
+/// The most simulated functions that a planner or an agent chooses by default. With more, updates are too stale
+/// for small models to learn from.
 pub const MOST: u32 = 100;
 
-/// Who chooses an allocation before each epoch.
+/// A kind of scheduler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Kind {
-    /// The same always.
+    /// The same allocation in every epoch.
     Fixed,
-    /// So many first, so many between, so many last.
+    /// Numbers of workers for the first epoch, those between and the last.
     Schedule,
-    /// A plan for the rest of the job, made anew before each epoch.
+    /// A plan for the rest of the job, computed again before each epoch.
     Planner,
-    /// The trained policy in this file.
+    /// The trained policy in a file.
     Agent(PathBuf),
 }
 
@@ -70,7 +70,7 @@ impl TryFrom<String> for Kind {
 ///
 /// # Errors
 ///
-/// What it may be instead.
+/// The values that it may have.
 pub fn kind(text: &str) -> Result<Kind, String> {
     match text.split_once(':') {
         None if text == "fixed" => Ok(Kind::Fixed),
@@ -85,7 +85,7 @@ pub fn kind(text: &str) -> Result<Kind, String> {
 ///
 /// # Errors
 ///
-/// What they may be instead.
+/// The values that they may have.
 pub fn turns(text: &str) -> Result<Turns, String> {
     let numbers: Result<Vec<u32>, _> =
         text.split(',').map(|number| number.trim().parse()).collect();
@@ -95,7 +95,7 @@ pub fn turns(text: &str) -> Result<Turns, String> {
         .ok_or_else(|| "give three numbers of workers: first, between, last, such as 12,4,2".into())
 }
 
-/// The platform that a run on this machine has, without any delay. Memory buys no speed here.
+/// The platform of a run on this machine, without any delay. More memory does not make a worker faster here.
 pub fn this_machine() -> Profile {
     let mut platform = Platform::local();
     platform.limits.memory_per_vcpu_mb = f64::from(platform.limits.memory_min_mb);
@@ -103,21 +103,20 @@ pub fn this_machine() -> Profile {
     Profile { platform, ..Profile::instant() }
 }
 
-/// What is believed of a platform before a run.
+/// The expected behaviour of a platform, before a run.
 pub struct Belief {
-    /// How it behaves.
+    /// Times, limits and prices.
     pub profile: Profile,
-    /// How it computes.
+    /// Time of a step on one vCPU.
     pub step: StepTime,
 }
 
 impl Belief {
-    /// The scheduler that the flags ask for, for a model of so many parameters and this data.
+    /// Returns the scheduler of the flags, for a model of `parameters` parameters and this data.
     ///
     /// # Errors
     ///
-    /// Rejected when the flags contradict one another or ask for what the platform does not have; those of
-    /// the data.
+    /// Rejected when the flags contradict one another or exceed the limits of the platform; errors of the data.
     pub async fn scheduler(
         &self,
         flags: &Flags,
@@ -130,8 +129,7 @@ impl Belief {
         let kind = flags.scheduler();
         if flags.schedule.is_some() && kind != Kind::Schedule {
             return Err(Error::rejected(format!(
-                "--schedule says how many workers run, and --scheduler {kind} does not listen to it: give \
-                 one of them"
+                "--schedule cannot be used with --scheduler {kind}: give one of them"
             )));
         }
         match kind {
@@ -159,8 +157,7 @@ impl Belief {
             Kind::Agent(file) => {
                 if config.stop.budget.is_none() {
                     return Err(Error::rejected(
-                        "--scheduler agent:FILE needs money to schedule: give --budget, or --scheduler \
-                         planner",
+                        "--scheduler agent:FILE needs a budget: give --budget, or --scheduler planner",
                     ));
                 }
                 let agent = Agent::load(&file)?;
@@ -178,7 +175,7 @@ impl Belief {
         }
     }
 
-    /// The job that is to be expected.
+    /// Returns a model of the job, predicted from the platform and the config.
     async fn model(
         &self,
         flags: &Flags,
@@ -187,7 +184,7 @@ impl Belief {
         train: &dyn DataSource,
     ) -> Result<JobModel> {
         let plan = config.plan(0, 0, train.len(), 1);
-        // Data is at hand here, and what a simulated function fetches is as large as examples are.
+        // On this machine data is in memory. A simulated function fetches all bytes of its examples.
         let few = train.len().min(64);
         let data_bytes = match flags.simulated() && few > 0 {
             true => train.fetch(0..few).await?.len() as u64 * train.len() / few,
@@ -202,15 +199,15 @@ impl Belief {
     }
 }
 
-/// What a scheduler may choose from: up to so many workers, and memory that a worker fits into and has use
-/// for.
+/// Returns the bounds of a scheduler: the most workers, and the memory sizes that a worker fits into and that make it
+/// faster.
 fn bounds(flags: &Flags, platform: &Platform, model: &JobModel) -> Result<Bounds> {
     let mut bounds = Bounds::of(platform);
     let least = Allocation { workers: flags.most_workers(), memory_mb: bounds.memory_min_mb };
     least.check(platform)?;
     bounds.workers = least.workers;
     let memory_mb = match flags.memory_mb {
-        // Memory costs money here, and buys nothing.
+        // On this machine more memory costs more and does not make a worker faster.
         None if !flags.simulated() => Some(flags.allocation().memory_mb),
         given => given,
     };
@@ -274,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_on_the_command_line_survives_a_checkpoint() {
+    fn a_scheduler_reads_back_as_it_is_written() {
         for text in ["fixed", "schedule", "planner", "agent:a:b.json"] {
             let kind = kind(text).unwrap();
             assert_eq!(kind.to_string(), text);
@@ -301,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_and_what_a_platform_lacks_are_named() {
+    fn contradictions_and_exceeded_limits_are_named() {
         let refused = |flags: Flags| match schedule(&flags) {
             Ok(_) => panic!("{flags:?} was accepted"),
             Err(error) => error.message().to_owned(),
@@ -328,7 +325,7 @@ mod tests {
             let scheduler = Some(Kind::Planner);
             let here = Flags { scheduler, target_loss, threads: Some(3), ..Flags::default() };
             let to = first(&here, budget);
-            assert!(to.workers <= 3 && to.memory_mb == 1_769, "{to:?}");
+            assert!(to.workers <= 3 && to.memory_mb == 1_792, "{to:?}");
             let there = Flags { simulate: true, ..here };
             let to = first(&there, budget);
             println!("{budget:?} {target_loss:?}: {to:?}");

@@ -16,7 +16,7 @@ const ZERO: StepTime = StepTime {
     parallel_share: 0.0,
 };
 
-/// [LeNet](crate::lenet) on MNIST, `measure lenet`: 23 ms for a batch of 64.
+/// [LeNet](siren_lenet) on MNIST, `measure lenet`: 23 ms for a batch of 64.
 pub const LENET: StepTime = StepTime {
     seconds_per_example: 0.34e-3,
     seconds_per_batch: 1.4e-3,
@@ -48,7 +48,3 @@ pub const HIGGS: StepTime = StepTime {
 /// 8, 25, 50 and 100 sentences, best of nine.
 pub const SENTENCES: StepTime =
     StepTime { seconds_per_example: 0.165e-3, seconds_per_batch: 0.9e-3, ..ZERO };
-
-/// How many times as long MXNet 1.9.1 takes for an image of LeNet, on both cores of the machine on which
-/// `benches/peers/lenet.sh` measured 2,796 and 1,616 images a second side by side.
-pub const LENET_IN_MXNET: f64 = 2_796.0 / 1_616.0;

@@ -99,7 +99,7 @@ fn find(folder: &Path, name: &str) -> Result<PathBuf> {
         Err(Error::new(
             ErrorKind::Other,
             format!(
-                "{} is missing: name the folder with the files by --data; this repository has them \
+                "{} is missing: name the folder with the files with --data; this repository has them \
                  in data/click-through and data/tabular",
                 compressed.display()
             ),

@@ -53,11 +53,11 @@ fn one_worker_repeats_itself_to_the_last_bit() {
     });
     assert_eq!(first.0.to_bits(), second.0.to_bits());
     assert!(first.1.unwrap() == second.1.unwrap(), "the models differ");
-    // The run goes on with the fold that it was started with, or not at all.
+    // The run continues only with the fold that it was started with.
     let resume = folders[0].path().to_str().unwrap();
     refused(
         &["--resume", resume, "--epochs", "3"],
-        &["is sentence_cnn-fold-3, not sentence_cnn: resume it as it was started"],
+        &["is sentence_cnn-fold-3, not sentence_cnn: resume it with the flags that started it"],
     );
     let again = ["--fold", "3", "--resume", resume, "--epochs", "3", "--quiet"];
     let output = example("sentence_cnn").args(again).output().unwrap();

@@ -5,9 +5,9 @@
 use siren_burn::BurnWorkload;
 use siren_core::conformance::{data, data_tests, workload, workload_tests};
 use siren_core::{DataSource, Layout, Seed};
-use siren_examples::lenet::{DigitLearner, RECORD};
 use siren_examples::sentences::reviews::{HeldOut, Reviews, read};
 use siren_examples::sentences::{SentenceLearner, reviews};
+use siren_lenet::{DigitLearner, RECORD};
 
 #[path = "../custom_workload.rs"]
 mod custom_workload;

@@ -1,4 +1,4 @@
-//! Sets up what training on AWS Lambda needs, shows it, and removes it.
+//! Sets up the bucket, role and function that training on AWS Lambda needs, shows them, and removes them.
 //!
 //! ```text
 //! cargo run -p siren-backend-lambda --example deploy -- up --package siren-lenet-function
@@ -7,8 +7,8 @@
 //! cargo run -p siren-backend-lambda --example deploy -- down
 //! ```
 //!
-//! `up`, `prune` and `down` say what they will do and ask first. With `--endpoint` they talk to another server,
-//! such as an emulator. `policy` prints the least that the person must be allowed who uses this.
+//! `up`, `prune` and `down` print what they will do and ask first. `--endpoint` names another server, such as an
+//! emulator. `policy` prints the permissions that this program and training need.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
@@ -21,8 +21,9 @@ use siren_backend_lambda::deploy::{
     Architecture, Artefact, DeploySettings, Deployment, build, operator_policy,
 };
 use siren_core::{Error, ErrorKind, Result};
+use siren_examples::print_line;
 
-/// Sets up what training on AWS Lambda needs, shows it, and removes it.
+/// Sets up the bucket, role and function that training on AWS Lambda needs, shows them, and removes them
 #[derive(Parser)]
 struct Flags {
     #[command(subcommand)]
@@ -31,34 +32,35 @@ struct Flags {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Create what is missing and change what differs.
+    /// Create what is missing, and change what differs
     Up(Up),
-    /// Show what is there.
+    /// Show what exists
     Status(Target),
-    /// Remove the versions of earlier code, when no job runs that began with it.
+    /// Remove versions of earlier code; jobs that still use them fail
     Prune(Prune),
-    /// Remove everything.
+    /// Remove everything
     Down(Down),
-    /// Print the least policy of the person who deploys and trains.
+    /// Print the IAM policy that deploying and training need
     Policy,
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "AWS")]
 struct Target {
-    /// The deployment, and its function.
-    #[arg(long, default_value = "siren")]
+    /// Name of the deployment and of its function
+    #[arg(long, default_value_t = DeploySettings::default().name)]
     name: String,
-    /// The bucket; by default NAME-ACCOUNT-REGION.
+    /// Bucket [default: NAME-ACCOUNT-REGION]
     #[arg(long)]
     bucket: Option<String>,
-    /// The region; by default that of the profile.
+    /// Region, instead of the profile's
     #[arg(long)]
     region: Option<String>,
-    /// The profile in ~/.aws.
+    /// Profile in ~/.aws
     #[arg(long)]
     profile: Option<String>,
-    /// Another endpoint than AWS's own.
-    #[arg(long)]
+    /// URL of a server to use instead of AWS, such as an emulator
+    #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
 }
 
@@ -66,37 +68,43 @@ struct Target {
 struct Up {
     #[command(flatten)]
     target: Target,
-    /// The function's binary, built for Linux.
-    #[arg(long, required_unless_present = "package", conflicts_with = "package")]
+    /// The function's binary, built for Linux
+    #[arg(long, value_name = "FILE", required_unless_present = "package", help_heading = FUNCTION)]
+    #[arg(conflicts_with = "package")]
     binary: Option<PathBuf>,
-    /// The package that serves the workload: built with cargo-lambda.
-    #[arg(long)]
+    /// Package that serves the workload, to build with cargo-lambda
+    #[arg(long, value_name = "NAME", help_heading = FUNCTION)]
     package: Option<String>,
-    /// What the function runs on: arm64 or x86_64.
-    #[arg(long, default_value_t)]
+    /// Architecture of the function: arm64 or x86_64
+    #[arg(long, default_value_t, help_heading = FUNCTION)]
     arch: Architecture,
-    /// Memory of a new function, in MB.
-    #[arg(long, default_value_t = 1_769)]
+    /// Memory of a new function, in MB
+    #[arg(long, value_name = "MB", default_value_t = DeploySettings::default().memory_mb)]
+    #[arg(help_heading = FUNCTION)]
     memory: u32,
-    /// Timeout of a new function, in seconds.
-    #[arg(long, default_value_t = 900)]
+    /// Timeout of a new function, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = DeploySettings::default().timeout.as_secs())]
+    #[arg(help_heading = FUNCTION)]
     timeout: u64,
-    /// After how many days objects of runs expire.
-    #[arg(long, default_value_t = 30)]
+    /// Days after which objects of runs expire
+    #[arg(long, default_value_t = DeploySettings::default().expire_days, help_heading = STORAGE)]
     days: u32,
-    /// For how many days the log is kept.
-    #[arg(long, default_value_t = 7)]
+    /// Days for which logs are kept
+    #[arg(long, default_value_t = DeploySettings::default().log_days, help_heading = STORAGE)]
     log_days: u32,
-    /// Do not ask.
+    /// Do not ask before anything is changed
     #[arg(long)]
     yes: bool,
 }
+
+const FUNCTION: &str = "Function";
+const STORAGE: &str = "Objects and logs";
 
 #[derive(Args)]
 struct Prune {
     #[command(flatten)]
     target: Target,
-    /// Do not ask.
+    /// Do not ask before anything is removed
     #[arg(long)]
     yes: bool,
 }
@@ -105,10 +113,10 @@ struct Prune {
 struct Down {
     #[command(flatten)]
     target: Target,
-    /// Keep the bucket with what is in it.
+    /// Keep the bucket and its objects
     #[arg(long)]
     keep_data: bool,
-    /// Do not ask.
+    /// Do not ask before anything is removed
     #[arg(long)]
     yes: bool,
 }
@@ -121,7 +129,7 @@ async fn main() -> ExitCode {
         Command::Prune(flags) => prune(&flags).await,
         Command::Down(flags) => down(&flags).await,
         Command::Policy => {
-            println!("{:#}", operator_policy());
+            print_line!("{:#}", operator_policy());
             Ok(())
         }
     };
@@ -167,7 +175,7 @@ async fn up(flags: Up) -> Result<()> {
         (None, package) => build(&package.unwrap_or_default(), arch)?,
     };
     let bytes = std::fs::read(&binary).map_err(|error| {
-        let says = format!("the binary {} cannot be read", binary.display());
+        let says = format!("cannot read the binary {}", binary.display());
         Error::rejected(says).with_source(error)
     })?;
     let artefact = Artefact::package(&bytes, arch)?;
@@ -175,65 +183,65 @@ async fn up(flags: Up) -> Result<()> {
         eprintln!("warning: {warning}");
     }
     let plan = deployment.plan(&artefact).await?;
-    println!("{plan}");
+    print_line!("{plan}");
     if plan.steps.is_empty() {
         return Ok(());
     }
     confirm(yes)?;
     let done = deployment.up(&artefact).await?;
-    println!("done: function {}, bucket {}", done.names.function, done.names.bucket);
+    print_line!("done: function {}, bucket {}", done.names.function, done.names.bucket);
     Ok(())
 }
 
 async fn status(target: &Target) -> Result<()> {
-    println!("{}", target.open(target.settings()).await?.status().await?);
+    print_line!("{}", target.open(target.settings()).await?.status().await?);
     Ok(())
 }
 
 async fn prune(Prune { target, yes }: &Prune) -> Result<()> {
     let deployment = target.open(target.settings()).await?;
     let status = deployment.status().await?;
-    println!("{status}");
+    print_line!("{status}");
     let function = status.function.as_ref().filter(|function| function.ours);
     if function.is_some_and(|function| function.versions.iter().all(|version| version.current)) {
-        println!("there is nothing to remove");
+        print_line!("no versions of earlier code exist");
         return Ok(());
     }
-    println!(
-        "to do: remove versions of earlier code, and their names; a job that still runs with them fails"
+    print_line!(
+        "to do: remove versions of earlier code, and their aliases; jobs that still use them fail"
     );
     confirm(*yes)?;
     let (aliases, versions) = deployment.prune().await?;
-    println!("removed {versions} versions of earlier code and {aliases} of their names");
+    print_line!("removed {versions} versions of earlier code and {aliases} aliases");
     Ok(())
 }
 
 async fn down(Down { target, keep_data, yes }: &Down) -> Result<()> {
     let deployment = target.open(target.settings()).await?;
     let status = deployment.status().await?;
-    println!("{status}");
+    print_line!("{status}");
     if status.is_nothing() {
         return Ok(());
     }
-    println!("to do: remove all of this{}", if *keep_data { " but the bucket" } else { "" });
+    print_line!("to do: remove all of these{}", if *keep_data { " except the bucket" } else { "" });
     confirm(*yes)?;
-    println!("{}", deployment.down(*keep_data).await?);
+    print_line!("{}", deployment.down(*keep_data).await?);
     Ok(())
 }
 
-/// Asks the person, unless that was answered by a flag.
+/// Asks for confirmation, unless `--yes` gives it.
 fn confirm(yes: bool) -> Result<()> {
     if yes {
         return Ok(());
     }
     let mut input = std::io::stdin().lock();
     if !std::io::stdin().is_terminal() {
-        return Err(Error::rejected("nobody is there to ask: give --yes"));
+        return Err(Error::rejected("not a terminal, so this cannot be confirmed: pass --yes"));
     }
-    print!("go on? [y/N] ");
+    print!("continue? [y/N] ");
     let mut answer = String::new();
     std::io::stdout().flush().and_then(|()| input.read_line(&mut answer)).map_err(|error| {
-        Error::new(ErrorKind::Other, "the answer cannot be read").with_source(error)
+        Error::new(ErrorKind::Other, "cannot read the answer").with_source(error)
     })?;
     if matches!(answer.trim(), "y" | "Y" | "yes") {
         return Ok(());

@@ -13,20 +13,20 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use siren_backend_lambda::aws::Aws;
-use siren_backend_lambda::deploy::{self, Deployment, RUNS};
+use siren_backend_lambda::deploy::{DeploySettings, Deployment, RUNS};
 use siren_backend_lambda::{LambdaBackend, LambdaSettings, S3Objects};
 use siren_burn::BurnWorkload;
 use siren_core::{Backend, DataSource, Error, ErrorKind, Profile, Result, Work, Workload};
 use siren_data::{PackedData, pack};
-use siren_examples::lenet::{DigitLearner, RECORD};
-use siren_examples::{Flags, mnist, run, schedulers, steps};
+use siren_examples::{Flags, Program, mnist, print_line, run, schedulers, steps};
 use siren_hsp::preview::{Preview, PreviewInput};
 use siren_hsp::{Checkpoint, Config, ObjectOptions, TrainerParts};
+use siren_lenet::{DigitLearner, RECORD};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// LeNet on MNIST on functions of AWS Lambda.
+/// Trains LeNet (431,080 parameters) on MNIST, with workers on functions of AWS Lambda.
 #[derive(Parser)]
 #[command(name = "lenet_lambda")]
 struct Command {
@@ -36,44 +36,44 @@ struct Command {
     site: Site,
 }
 
-/// Where the functions are.
+/// The functions, and the account that they are in.
 #[derive(Args)]
+#[command(next_help_heading = "AWS")]
 struct Site {
-    /// The deployment, as `deploy up` called it
-    #[arg(long, value_name = "NAME", default_value = "siren")]
+    /// Name of the deployment, as given to `deploy up`
+    #[arg(long, value_name = "NAME", default_value_t = DeploySettings::default().name)]
     deployment: String,
-    /// Another function than the deployment's
+    /// Function to use instead of the deployment's
     #[arg(long, value_name = "NAME")]
     function: Option<String>,
-    /// Another bucket than the deployment's
+    /// Bucket to use instead of the deployment's
     #[arg(long, value_name = "NAME")]
     bucket: Option<String>,
-    /// The region
+    /// Region, instead of the profile's
     #[arg(long)]
     region: Option<String>,
-    /// The profile in ~/.aws
+    /// Profile in ~/.aws
     #[arg(long)]
     profile: Option<String>,
-    /// Another endpoint than AWS's own
+    /// URL of a server to use instead of AWS, such as an emulator
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
-    /// This program runs in the bucket's region, so that nothing it reads leaves it
+    /// Count no data transfer out of the region: this program runs in the region of the bucket
     #[arg(long)]
     in_region: bool,
-    /// How often an aggregator looks for updates, such as 200ms: sooner costs more, and updates are less
-    /// stale
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "200ms")]
-    poll_interval: Duration,
+    /// Poll interval of aggregators; shorter: fresher updates, more requests
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(default_value_t = ObjectOptions::default().poll_interval.into())]
+    poll_interval: humantime::Duration,
     /// Do not ask before money is spent
     #[arg(long)]
     yes: bool,
 }
 
-/// The memory of a function, in MB, where the flags do not say: the first size with a whole vCPU.
-const MEMORY_MB: u32 = 1_792;
-
-/// The label of a run's checkpoint that says where its parameters are.
+/// The label of a run's checkpoint that names the objects of its parameters.
 const STORE: &str = "store";
+
+const PROGRAM: Program = Program { name: NAME, defaults, data: mnist::bundled };
 
 const NAME: &str = "lenet_lambda";
 
@@ -81,12 +81,12 @@ const RERUN_COMMAND: &str = "cargo run --release -p siren-backend-lambda --examp
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command { flags, site } = Command::parse();
+    let Command { flags, site } = PROGRAM.parse();
     train(flags, site).await.unwrap_or_else(|error| run::fail(&error))
 }
 
 async fn train(flags: Flags, site: Site) -> Result<ExitCode> {
-    let flags = defaults(flags.complete()?);
+    let flags = PROGRAM.complete(flags)?;
     let data = flags.data.clone().unwrap_or_else(mnist::bundled);
     let (train, test) = mnist::load(&data, flags.train_size)?;
     let workload = Arc::new(BurnWorkload::new(DigitLearner)?);
@@ -110,13 +110,14 @@ async fn train(flags: Flags, site: Site) -> Result<ExitCode> {
     let sdk = aws.config().await?;
     let (function, bucket) = names(&sdk, &site).await?;
     let objects = S3Objects::new(&sdk, &bucket, "");
-    let options = options(&config, &workload, flags.allocation().workers, site.poll_interval);
+    let options = options(&config, &workload, flags.allocation().workers, *site.poll_interval);
     let lambda = LambdaBackend::connect(LambdaSettings {
         options,
         in_region: site.in_region,
         ..LambdaSettings::new(sdk, function, bucket, store, key, &*workload)
     })
     .await?;
+    let flags = flags.fit_memory(lambda.platform());
 
     preview(&flags, &config, &lambda, workload.dim() as u64, images)?;
     if flags.preview || !confirmed(&site)? {
@@ -128,13 +129,13 @@ async fn train(flags: Flags, site: Site) -> Result<ExitCode> {
 
     let profile = Profile { platform: lambda.platform().clone(), ..Profile::aws_lambda() };
     let belief = schedulers::Belief { profile, step: steps::LENET };
-    // What is believed of simulated functions is what is believed of these.
+    // A scheduler expects of these functions what it expects of simulated ones.
     let functions = Flags { simulate: true, ..flags.clone() };
     let scheduler = belief.scheduler(&functions, &config, workload.dim(), &train).await?;
     let lambda = Arc::new(lambda);
     let parts = TrainerParts {
         workload: workload.clone(),
-        // The same images as those that were uploaded, without asking the bucket for them.
+        // The images that were uploaded, read from the local file.
         train: Arc::new(PackedData::open(&packed).await?),
         held_out: Some(Arc::new(test)),
         store: Arc::new(store),
@@ -142,67 +143,62 @@ async fn train(flags: Flags, site: Site) -> Result<ExitCode> {
         scheduler,
     };
     let trained = run::drive(NAME, &flags, parts, config).await?;
+    let model = folder.join("model.safetensors");
+    if trained.started {
+        siren_burn::save(workload.layout(), &trained.values, &model)?;
+    }
     let exit = run::summarise(&trained, &folder, RERUN_COMMAND)?;
     let bills = lambda.bills();
-    println!(
-        "  billed    {} invocations: {} as AWS reported, {} computed from what they measured, {} unknown",
+    print_line!(
+        "  billed    {} invocations: {} reported by AWS, {} computed from measured times, {} unknown",
         bills.invocations,
         bills.reported,
         bills.computed,
         bills.unknown()
     );
     if trained.started {
-        let model = folder.join("model.safetensors");
-        siren_burn::save(workload.layout(), &trained.values, &model)?;
-        println!("  model     {}", model.display());
+        print_line!("  model     {}", model.display());
     }
     Ok(exit)
 }
 
-/// What suits functions, where the flags do not say: four of them, and a push for every two batches. More
-/// batches for each push cost less and learn less: for a model as small as this one, requests are most of
-/// what is paid. Updates wait for an aggregator, and are more stale than in memory; staleness is momentum of
-/// its own (Mitliagkas et al., "Asynchrony begets momentum", 2016).
-fn defaults(flags: Flags) -> Flags {
-    let workers = flags.workers.unwrap_or(4);
-    let momentum = (1.0 - 0.15 * workers as f32).max(0.0);
+/// The values that suit functions: four workers, and a push for every two batches. More batches for each push
+/// cost less and learn less: with a model as small as this one, most of the cost is requests. Updates wait for
+/// an aggregator, so that they are more stale than in memory. Stale updates act as momentum (Mitliagkas et al.,
+/// "Asynchrony begets momentum", 2016).
+fn defaults(given: &Flags) -> Flags {
+    let workers = given.workers.unwrap_or(4);
     Flags {
         workers: Some(workers),
-        momentum: flags.momentum.or(Some(momentum)),
-        memory_mb: flags.memory_mb.map(round_up_memory).or(Some(MEMORY_MB)),
-        local_steps: flags.local_steps.or(Some(2)),
-        ..flags
+        momentum: Some((1.0 - 0.15 * workers as f32).max(0.0)),
+        local_steps: Some(2),
+        ..Flags::default()
     }
 }
 
-/// Functions have multiples of 64 MB.
-fn round_up_memory(memory_mb: u32) -> u32 {
-    memory_mb.next_multiple_of(64)
-}
-
-/// Where the run that is resumed keeps its parameters.
+/// Returns the prefix of the parameters' objects in the run that is resumed.
 fn stored(folder: &Path) -> Result<String> {
     let checkpoint = Checkpoint::load(folder)?;
     checkpoint.config().labels.get(STORE).cloned().ok_or_else(|| {
         Error::rejected(format!(
-            "the run in {} was no run on AWS Lambda: resume it by the program that made it",
+            "the run in {} did not run on AWS Lambda: resume it with the program that made it",
             folder.display()
         ))
     })
 }
 
-/// A time that no other run has begun at.
+/// Returns the time, as a name that no other run has.
 fn stamp() -> String {
-    #[expect(clippy::disallowed_methods, reason = "a name, and no part of any result")]
+    #[expect(clippy::disallowed_methods, reason = "a name, not part of any result")]
     let now = std::time::SystemTime::now();
     let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     format!("{}-{:06}", since.as_secs(), since.subsec_micros())
 }
 
-/// The file with the packed images: the same bytes as they will have on S3.
+/// Packs the images into a file, whose bytes are uploaded as they are.
 async fn packed(folder: &Path, train: &dyn DataSource) -> Result<std::path::PathBuf> {
     std::fs::create_dir_all(folder).map_err(|error| {
-        let says = format!("cannot make the folder {}: name another by --out", folder.display());
+        let says = format!("cannot make the folder {}: name another with --out", folder.display());
         Error::new(ErrorKind::Other, says).with_source(error)
     })?;
     let path = folder.join("mnist-train.siren");
@@ -210,21 +206,21 @@ async fn packed(folder: &Path, train: &dyn DataSource) -> Result<std::path::Path
     Ok(path)
 }
 
-/// The function and the bucket: the deployment's, unless the flags name others.
+/// Returns the names of the function and the bucket: the deployment's, unless the flags name others.
 async fn names(sdk: &aws_config::SdkConfig, site: &Site) -> Result<(String, String)> {
     if let (Some(function), Some(bucket)) = (&site.function, &site.bucket) {
         return Ok((function.clone(), bucket.clone()));
     }
-    let settings = deploy::DeploySettings {
+    let settings = DeploySettings {
         name: site.deployment.clone(),
         bucket: site.bucket.clone(),
-        ..deploy::DeploySettings::default()
+        ..DeploySettings::default()
     };
     let names = Deployment::open(sdk, settings).await?.names().await?;
     Ok((site.function.clone().unwrap_or(names.function), names.bucket))
 }
 
-/// As many parts and aggregators as so many workers need.
+/// Returns options with as many parts and aggregators as `workers` workers need.
 fn options(
     config: &Config,
     workload: &Arc<BurnWorkload<DigitLearner>>,
@@ -244,7 +240,7 @@ fn options(
     }
 }
 
-/// Prints what the run will take and cost, aggregators, requests and what leaves the region included.
+/// Prints time and cost of the run, with aggregators, requests and data transfer out of the region.
 fn preview(
     flags: &Flags,
     config: &Config,
@@ -262,28 +258,70 @@ fn preview(
         .with_store(Arc::new(lambda.store()?))
         .with_driver(lambda.max_driver_usage(&plan, parameters));
     let profile = Profile { platform: platform.clone(), ..Profile::aws_lambda() };
-    println!("{}", Preview::new(config, &subject, &profile, &steps::LENET)?);
-    println!(
-        "Not in it: storage in the bucket ($0.023 per GB and month), logs ($0.50 per GB), data transfer of \
+    print_line!("{}", Preview::new(config, &subject, &profile, &steps::LENET)?);
+    print_line!(
+        "Not included: storage in the bucket ($0.023 per GB and month), logs ($0.50 per GB), data transfer of \
          other programs."
     );
     Ok(())
 }
 
-/// Whether the user wants to spend the money.
+/// Asks for permission to spend the money, unless `--yes` gives it.
 fn confirmed(site: &Site) -> Result<bool> {
     if site.yes {
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Error::rejected(
-            "nobody is there to be asked whether to spend the money: give --yes",
-        ));
+        return Err(Error::rejected("not a terminal, so spending cannot be confirmed: pass --yes"));
     }
-    print!("Go on? [y/N] ");
-    let unreadable = |error| Error::new(ErrorKind::Other, "cannot ask").with_source(error);
+    print!("Continue? [y/N] ");
+    let unreadable =
+        |error| Error::new(ErrorKind::Other, "cannot ask for confirmation").with_source(error);
     std::io::stdout().flush().map_err(unreadable)?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(unreadable)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_help_prints_the_values_that_a_run_without_flags_uses() {
+        let flags = PROGRAM.complete(Command::parse_from(["lenet_lambda"]).flags).unwrap();
+        let (config, allocation) = (flags.config(NAME), flags.allocation());
+        let siren_core::Optimizer::Momentum { momentum } = config.optimizer else {
+            panic!("not momentum: {:?}", config.optimizer);
+        };
+        let help = PROGRAM.with_defaults(Command::command()).render_help().to_string();
+        let shown = |flag: &str| {
+            let (_, after) = help.split_once(&format!("--{flag} <")).unwrap();
+            let (_, after) = after.split_once("[default: ").unwrap();
+            after.split([']', ';', ',']).next().unwrap().parse::<f64>().unwrap()
+        };
+        for (flag, used) in [
+            ("epochs", config.stop.epochs as f64),
+            ("batch-size", config.batch_size as f64),
+            ("learning-rate", config.learning_rate.base.into()),
+            ("momentum", momentum.into()),
+            ("clip-norm", config.clip_norm.unwrap().into()),
+            ("weight-decay", config.weight_decay.into()),
+            ("local-steps", config.local_steps as f64),
+            ("seed", config.seed as f64),
+            ("workers", allocation.workers.into()),
+            ("memory-mb", allocation.memory_mb.into()),
+            ("threads", flags.threads() as f64),
+        ] {
+            assert!((shown(flag) - used).abs() < 1e-6, "--{flag} is {used}:\n{help}");
+        }
+        assert_eq!((shown("workers"), shown("local-steps")), (4.0, 2.0));
+        for text in
+            ["optimizer momentum", "[default: hybrid]", "[default: fixed]", "siren/lenet_lambda]"]
+        {
+            assert!(help.contains(text), "{text:?} is missing:\n{help}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Packs MNIST for functions, and uploads it:
+//! Packs MNIST for functions, and uploads it to a bucket:
 //!
 //! ```text
 //! cargo run --release -p siren-backend-lambda --example pack -- --bucket my-bucket
@@ -11,37 +11,40 @@ use siren_backend_lambda::S3Objects;
 use siren_backend_lambda::aws::Aws;
 use siren_core::{DataSource as _, Result};
 use siren_data::pack;
-use siren_examples::mnist;
+use siren_examples::{mnist, print_line};
 
-/// Packs the training and the test images of MNIST into one file each. With a bucket, uploads both, and
-/// prints under which keys.
+/// Packs the training and the test images of MNIST into one file each. With --bucket, uploads both and prints
+/// their keys
 #[derive(Parser)]
 struct Args {
-    /// The folder with the four MNIST files
-    #[arg(long)]
-    data: Option<PathBuf>,
-    /// Use only so many training images
-    #[arg(long, value_name = "IMAGES")]
+    /// Folder with the four MNIST files
+    #[arg(long, value_name = "DIR", default_value_os_t = mnist::bundled(), help_heading = DATA)]
+    data: PathBuf,
+    /// Pack only the first N training images
+    #[arg(long, value_name = "N", help_heading = DATA)]
     train_size: Option<u64>,
-    /// The folder for the packed files
-    #[arg(long, default_value = "packed")]
+    /// Folder for the packed files
+    #[arg(long, value_name = "DIR", default_value = "packed", help_heading = DATA)]
     out: PathBuf,
-    /// Upload to this bucket
-    #[arg(long)]
+    /// Bucket to upload to
+    #[arg(long, help_heading = AWS)]
     bucket: Option<String>,
-    /// What keys in the bucket begin with
-    #[arg(long, default_value = "", requires = "bucket")]
+    /// Prefix of the keys in the bucket
+    #[arg(long, default_value = "", requires = "bucket", help_heading = AWS)]
     prefix: String,
-    /// The bucket's region
-    #[arg(long)]
+    /// Region, instead of the profile's
+    #[arg(long, help_heading = AWS)]
     region: Option<String>,
-    /// The profile in ~/.aws
-    #[arg(long)]
+    /// Profile in ~/.aws
+    #[arg(long, help_heading = AWS)]
     profile: Option<String>,
-    /// Another endpoint than AWS's own
-    #[arg(long)]
+    /// URL of a server to use instead of AWS, such as an emulator
+    #[arg(long, value_name = "URL", help_heading = AWS)]
     endpoint: Option<String>,
 }
+
+const DATA: &str = "Data and output";
+const AWS: &str = "AWS";
 
 #[tokio::main]
 async fn main() {
@@ -52,8 +55,7 @@ async fn main() {
 }
 
 async fn run(args: Args) -> Result<()> {
-    let folder = args.data.unwrap_or_else(mnist::bundled);
-    let (train, test) = mnist::load(&folder, args.train_size)?;
+    let (train, test) = mnist::load(&args.data, args.train_size)?;
     let objects = match &args.bucket {
         None => None,
         Some(bucket) => {
@@ -65,10 +67,10 @@ async fn run(args: Args) -> Result<()> {
     for (name, source) in [("mnist-train", train), ("mnist-test", test)] {
         let path = args.out.join(format!("{name}.siren"));
         let packed = pack(&source, &path).await?;
-        println!("{}: {} images", path.display(), packed.len());
+        print_line!("{}: {} images", path.display(), packed.len());
         if let Some(objects) = &objects {
             let key = objects.upload_data(&path, name).await?;
-            println!("uploaded as {key}");
+            print_line!("uploaded as {key}");
         }
     }
     Ok(())
@@ -76,8 +78,7 @@ async fn run(args: Args) -> Result<()> {
 
 fn make(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|error| {
-        let says =
-            format!("cannot make the folder {}: name another one by --out", folder.display());
+        let says = format!("cannot make the folder {}: name another with --out", folder.display());
         siren_core::Error::new(siren_core::ErrorKind::Other, says).with_source(error)
     })
 }

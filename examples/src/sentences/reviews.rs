@@ -107,7 +107,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<Review>> {
     let path = path.as_ref();
     let cannot_read = |error| {
         let message = format!(
-            "cannot read the data file {}: name a file of labelled sentences by --data; this \
+            "cannot read the data file {}: name a file of labelled sentences with --data; this \
              repository has {BUNDLED}",
             path.display()
         );

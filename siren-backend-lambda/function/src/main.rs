@@ -1,9 +1,9 @@
-//! LeNet on handwritten digits, as a function of AWS Lambda.
+//! LeNet on handwritten digits, as a function of AWS Lambda. Serve another workload by replacing `DigitLearner`.
 
 use std::sync::Arc;
 
 use siren_burn::BurnWorkload;
-use siren_examples::lenet::DigitLearner;
+use siren_lenet::DigitLearner;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -3,7 +3,7 @@
 //! A plain burn loop on one thread; one worker on one thread; two workers on two threads; 64 workers
 //! on two threads. Rounds alternate, since machines are shared and noisy, and the medians of the
 //! rounds' ratios are printed. With `--case` it runs one of them once and prints one number, for the
-//! comparison with other frameworks in `benches/peers`.
+//! comparison with other frameworks in `experiments/peers`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,30 +18,32 @@ use siren_burn::burn::tensor::Gradients;
 use siren_burn::{BurnWorkload, Learner};
 use siren_core::{Batch, Clock, DataSource, Error, ErrorKind, Optimizer, Result, file};
 use siren_data::MemorySource;
-use siren_examples::lenet::DigitLearner;
-use siren_examples::{mnist, run};
+use siren_examples::{mnist, print_line, run};
 use siren_hsp::{
     Config, FixedScheduler, MemoryStore, ShardWorker, StopRules, Trainer, TrainerParts,
 };
+use siren_lenet::DigitLearner;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BATCH: u64 = 64;
 
+/// Images per second of LeNet: a plain loop beside workers.
 #[derive(Parser)]
+#[command(name = "lenet_throughput")]
 struct Command {
-    /// Rounds, in each of which every case is run once
-    #[arg(long, default_value_t = 3)]
+    /// Rounds, each of which runs every case once
+    #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
     /// Images for each thread in a case
-    #[arg(long, default_value_t = 6_400)]
+    #[arg(long, value_name = "N", default_value_t = 6_400)]
     images: u64,
-    /// Run this case once and print its images per second
-    #[arg(long)]
+    /// Run only this case once, and print its images per second
+    #[arg(long, value_name = "CASE")]
     case: Option<Case>,
-    /// The folder for lenet_throughput.json
-    #[arg(long, default_value = "target/siren/bench")]
+    /// Folder for lenet_throughput.json
+    #[arg(long, value_name = "DIR", default_value = "target/siren/bench")]
     out: PathBuf,
 }
 
@@ -81,7 +83,7 @@ async fn main() -> ExitCode {
 async fn measure(command: &Command) -> Result<()> {
     let (data, _) = mnist::load(&mnist::bundled(), None)?;
     if let Some(case) = command.case {
-        println!("{:.0}", case.run(&data, command.images).await?);
+        print_line!("{:.0}", case.run(&data, command.images).await?);
         return Ok(());
     }
     let before = load_average();
@@ -89,7 +91,7 @@ async fn measure(command: &Command) -> Result<()> {
     for round in 0..command.rounds {
         for (case, rates) in CASES.iter().zip(&mut rates) {
             let rate = case.run(&data, command.images).await?;
-            println!("round {round}  {case:<10?} {rate:7.0} images/s");
+            print_line!("round {round}  {case:<10?} {rate:7.0} images/s");
             rates.push(rate);
         }
     }
@@ -107,10 +109,10 @@ async fn measure(command: &Command) -> Result<()> {
             .map(|(case, rates)| (format!("{case:?}"), rates.clone()))
             .collect(),
     };
-    println!("load average before {}, after {}", table.load_average[0], table.load_average[1]);
-    println!("one worker / plain loop     {:.3}", table.one_worker_over_plain_loop);
-    println!("two workers / one worker    {:.3}", table.two_workers_over_one);
-    println!("64 workers / two workers    {:.3}", table.sixty_four_workers_over_two);
+    print_line!("load average before {}, after {}", table.load_average[0], table.load_average[1]);
+    print_line!("one worker / plain loop     {:.3}", table.one_worker_over_plain_loop);
+    print_line!("two workers / one worker    {:.3}", table.two_workers_over_one);
+    print_line!("64 workers / two workers    {:.3}", table.sixty_four_workers_over_two);
     let cannot = |error: std::io::Error| {
         Error::new(ErrorKind::Other, "cannot make the folder for the figures").with_source(error)
     };

@@ -3,24 +3,28 @@
 //!
 //! `cargo run --release --example testbed`
 
+mod model;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use siren_backend_sim::Simulation;
-use siren_core::platform::EpochEstimate;
 use siren_core::{Allocation, Machine, Result, Usd};
 
-use siren_examples::lab::equal::{self, Beside};
-use siren_examples::lab::rows::{self, Row};
-use siren_examples::lab::scheduled::{By, Scheduled, Terms};
-use siren_examples::lab::{self, Run};
-use siren_examples::run;
-use siren_examples::testbed::{Contest, Size, contests};
+use siren_examples::sentences::reviews;
+use siren_examples::{print_line, print_note, run};
+use siren_experiments::lab::equal::{self, Beside};
+use siren_experiments::lab::rows::{self, Row};
+use siren_experiments::lab::scheduled::{By, Scheduled, Terms};
+use siren_experiments::lab::{self, Run};
+use siren_experiments::testbed::{Contest, Size, contests};
 use siren_hsp::FixedScheduler;
 use siren_report::Sheet;
 use siren_report::chart::{Axis, Chart, Series};
+
+use model::{Model, Passes};
 
 /// burn allocates large tensors in every step, and this allocator keeps them at hand.
 #[global_allocator]
@@ -29,10 +33,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Numbers of functions that are searched with real gradients.
 const SEARCHED: [u32; 6] = [1, 2, 4, 8, 16, 32];
 
-/// Memory sizes that are looked at by the time model. More than one vCPU brings nothing to a worker that
-/// computes on one thread.
-const MEMORY_MB: [u32; 5] = [256, 512, 885, 1_280, 1_769];
-
 /// What is run without any search.
 const STATIC: Allocation = Allocation { workers: 8, memory_mb: 1_769 };
 
@@ -40,35 +40,30 @@ const STATIC: Allocation = Allocation { workers: 8, memory_mb: 1_769 };
 #[derive(Parser)]
 #[command(name = "testbed")]
 struct Command {
-    /// The folder for testbed.json and report.html
-    #[arg(long, value_name = "DIR", default_value = "target/siren/testbed")]
-    out: PathBuf,
-    /// All movie reviews, in the format of the bundled part
-    #[arg(long, value_name = "FILE")]
-    reviews: Option<PathBuf>,
-    /// Where all randomness comes from
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    /// Only workloads whose name contains this, such as linear
+    #[arg(long, value_name = "NAME", help_heading = "Training")]
+    only: Option<String>,
+    /// Seed of all randomness
+    #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Training")]
     seed: u64,
     /// Small parts of the data, fewer numbers of functions
-    #[arg(long)]
+    #[arg(long, help_heading = "Training")]
     quick: bool,
-    /// Only workloads whose name contains this, such as linear
-    #[arg(long, value_name = "NAME")]
-    only: Option<String>,
-    /// Another platform: a TOML file of a simulation
-    #[arg(long, value_name = "FILE")]
+    /// File with movie reviews, in the format of the bundled file
+    #[arg(long, value_name = "FILE", default_value_os_t = reviews::bundled())]
+    #[arg(help_heading = "Data and output")]
+    reviews: PathBuf,
+    /// Folder for testbed.json and report.html
+    #[arg(long, value_name = "DIR", default_value = "target/siren/testbed")]
+    #[arg(help_heading = "Data and output")]
+    out: PathBuf,
+    /// Simulate the platform in this TOML file instead of AWS Lambda
+    #[arg(long, value_name = "FILE", help_heading = "Simulation")]
     simulation: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     compare(&Command::parse()).map_or_else(|error| run::fail(&error), |()| ExitCode::SUCCESS)
-}
-
-/// How many passes over the data one number of functions takes, by a search with real gradients.
-#[derive(Clone, Copy)]
-struct Passes {
-    workers: u32,
-    epochs: u64,
 }
 
 fn compare(command: &Command) -> Result<()> {
@@ -77,7 +72,7 @@ fn compare(command: &Command) -> Result<()> {
     let simulation = simulation.unwrap_or_default();
     let machines = [Machine::m4_large(), Machine::m4_xlarge(), Machine::m4_2xlarge()];
     let mut sheet = Sheet::new("Testbed: functions against rented machines").text(
-        "Every run goes on until its workload's target loss on held-out data. Time is from launch to \
+        "Every run continues until its workload's target loss on held-out data. Time is from launch to \
          barrier, evaluations left out; cost counts GB-seconds, calls and requests to storage, and a \
          machine by the second, a minute at least. All of it is simulated, with real gradients.",
     );
@@ -91,9 +86,9 @@ fn compare(command: &Command) -> Result<()> {
         let mut held = Held::new(&contest, &simulation, command.quick);
         held.compare(&machines)?;
         let Held { rows, says, curves, .. } = held;
-        println!("\n{}", contest.job.name);
+        print_line!("\n{}", contest.job.name);
         rows::print(&rows);
-        says.iter().for_each(|line| println!("{line}"));
+        says.iter().for_each(|line| print_line!("{line}"));
         let target = contest.job.config.stop.target_loss.unwrap_or(0.0);
         let [by_time, by_cost] = lab::curves(&curves, 2.5 * target);
         sheet = sheet
@@ -105,7 +100,7 @@ fn compare(command: &Command) -> Result<()> {
         headline.extend(at_equal_cost(&rows));
         all.extend(rows);
     }
-    println!("\nAt no more than a machine's cost");
+    print_line!("\nAt no more than a machine's cost");
     rows::print_columns(&equal::HEADER, &equal::cells(&headline));
     sheet = sheet
         .heading("At no more than a machine's cost")
@@ -114,7 +109,7 @@ fn compare(command: &Command) -> Result<()> {
     rows::write(&all, &command.out.join("testbed.json"))?;
     let page = command.out.join("report.html");
     sheet.write(&page)?;
-    println!("\nwritten to {}", page.display());
+    print_line!("\nwritten to {}", page.display());
     Ok(())
 }
 
@@ -210,7 +205,7 @@ impl<'a> Held<'a> {
     }
 
     fn tell(&self, what: &str) {
-        eprintln!("{}: {what}", self.contest.job.name);
+        print_note!("{}: {what}", self.contest.job.name);
     }
 
     fn add(&mut self, platform: &str, run: &Run) {
@@ -318,50 +313,8 @@ impl<'a> Held<'a> {
     }
 }
 
-/// Predicts time and cost from the passes that were searched.
-struct Model<'a> {
-    contest: &'a Contest,
-    simulation: &'a Simulation,
-    passes: &'a [Passes],
-}
-
-impl Model<'_> {
-    /// The allocation that takes the least time for at most so much money, or that with the least
-    /// product of both.
-    fn best(&self, budget: Option<f64>) -> Option<Allocation> {
-        let all = self.passes.iter().flat_map(|&passes| {
-            MEMORY_MB.map(|memory_mb| {
-                let allocation = Allocation { workers: passes.workers, memory_mb };
-                let (time, cost) = self.predict(allocation, passes.epochs);
-                (allocation, time, cost)
-            })
-        });
-        let worth = |&(_, time, cost): &(Allocation, f64, f64)| match budget {
-            Some(_) => time,
-            None => time * cost,
-        };
-        all.filter(|(_, _, cost)| budget.is_none_or(|budget| *cost <= budget))
-            .min_by(|a, b| worth(a).total_cmp(&worth(b)))
-            .map(|(allocation, _, _)| allocation)
-    }
-
-    /// Seconds and dollars of so many passes.
-    fn predict(&self, allocation: Allocation, epochs: u64) -> (f64, f64) {
-        let all = (0..epochs).map(|epoch| self.epoch(allocation, epoch == 0));
-        all.fold((0.0, 0.0), |(time, cost), epoch| {
-            (time + epoch.elapsed_s, cost + epoch.cost().dollars())
-        })
-    }
-
-    fn epoch(&self, allocation: Allocation, cold: bool) -> EpochEstimate {
-        let contest = self.contest;
-        let shape = contest.with(&contest.job, allocation.workers).shape(contest.example_bytes);
-        self.simulation.profile.epoch(&shape, &contest.job.step, allocation, cold)
-    }
-}
-
 /// The same machine with MXNet, whose images per second were measured side by side with ours by
-/// `benches/peers/lenet.sh`: as many passes, each so many times as long.
+/// `experiments/peers/lenet.sh`: as many passes, each so many times as long.
 fn as_in_mxnet(ours: &Row, machine: &Machine, slower: f64) -> Row {
     let time_s = ours.time_s * slower;
     let bill = machine.bill(Duration::try_from_secs_f64(time_s).unwrap_or_default());

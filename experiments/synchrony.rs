@@ -12,10 +12,10 @@ use serde::Serialize;
 use siren_backend_sim::Simulation;
 use siren_core::{Result, StepTime, SyncMode};
 use siren_examples::flags::sync_mode;
-use siren_examples::lab::rows::{self, Row, digits};
-use siren_examples::lab::{Job, Run, on_all_cores};
-use siren_examples::run;
 use siren_examples::tables::{self, Clicks};
+use siren_examples::{print_line, run};
+use siren_experiments::lab::rows::{self, Row, digits};
+use siren_experiments::lab::{Job, Run, on_all_cores};
 use siren_hsp::{Config, FixedScheduler, StopRules};
 use siren_linear::SparseLogisticRegression;
 use siren_report::Sheet;
@@ -43,31 +43,35 @@ const QUICK_TARGET: f64 = 0.135;
 
 /// Bulk, stale and hybrid mode on simulated functions.
 #[derive(Parser)]
+#[command(name = "synchrony")]
 struct Command {
-    /// The folder for synchrony.json, report.html and the figures
-    #[arg(long, value_name = "DIR", default_value = "target/siren/synchrony")]
-    out: PathBuf,
-    /// The folder with the data [default: the bundled files]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Where all randomness comes from
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    /// Synchronisation modes to compare: hybrid, bulk, stale=N
+    #[arg(long, value_name = "MODE,...", value_delimiter = ',', value_parser = sync_mode)]
+    #[arg(default_value = "bulk,stale=2,hybrid", help_heading = "Training")]
+    sync_mode: Vec<SyncMode>,
+    /// One learning rate for all runs, instead of the best of several for each
+    #[arg(long, alias = "lr", value_name = "RATE", help_heading = "Training")]
+    learning_rate: Option<f32>,
+    /// Seed of all randomness
+    #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Training")]
     seed: u64,
     /// Fewer epochs and learning rates, on half of the data
-    #[arg(long)]
+    #[arg(long, help_heading = "Training")]
     quick: bool,
-    /// Functions, such as 10,1000
+    /// Numbers of functions to compare
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,10,100,1000")]
+    #[arg(help_heading = "Schedule and budget")]
     workers: Vec<u32>,
-    /// What to compare: hybrid, bulk, stale=N
-    #[arg(long, value_name = "SYNCHRONY,...", value_delimiter = ',', value_parser = sync_mode)]
-    #[arg(default_value = "bulk,stale=2,hybrid")]
-    synchrony: Vec<SyncMode>,
-    /// One learning rate for all, instead of the one that suits each
-    #[arg(long, value_name = "RATE")]
-    rate: Option<f32>,
-    /// Another platform: a TOML file of a simulation
-    #[arg(long, value_name = "FILE")]
+    /// Folder with the data
+    #[arg(long, value_name = "DIR", default_value_os_t = tables::bundled_clicks())]
+    #[arg(help_heading = "Data and output")]
+    data: PathBuf,
+    /// Folder for synchrony.json, report.html and the figures
+    #[arg(long, value_name = "DIR", default_value = "target/siren/synchrony")]
+    #[arg(help_heading = "Data and output")]
+    out: PathBuf,
+    /// Simulate the platform in this TOML file instead of AWS Lambda
+    #[arg(long, value_name = "FILE", help_heading = "Simulation")]
     simulation: Option<PathBuf>,
 }
 
@@ -193,9 +197,8 @@ fn compare(command: &Command) -> Result<()> {
     rows::folder(&command.out)?;
     let simulation = command.simulation.as_ref().map(Simulation::read).transpose()?;
     let simulation = simulation.unwrap_or_default();
-    let data = command.data.clone().unwrap_or_else(tables::bundled_clicks);
     let size = command.quick.then_some(30_000);
-    let (train, test) = tables::load_clicks(&data, Clicks::CensusKdd, size)?;
+    let (train, test) = tables::load_clicks(&command.data, Clicks::CensusKdd, size)?;
     let (epochs, target) = if command.quick { (6, QUICK_TARGET) } else { (20, TARGET) };
     let job = Job {
         name: "synchrony".into(),
@@ -216,7 +219,7 @@ fn compare(command: &Command) -> Result<()> {
     let best = runs(command, &job, &simulation, target)?;
     let lines: Vec<Vec<String>> = best.iter().map(Compared::cells).collect();
     let about = about(&job, target);
-    println!("{about}\n");
+    print_line!("{about}\n");
     rows::print_columns(&HEADER, &lines);
     rows::write(&best, &command.out.join("synchrony.json"))?;
     let charts: Vec<Chart> = command.workers.iter().map(|&n| chart(n, &best)).collect();
@@ -232,7 +235,7 @@ fn compare(command: &Command) -> Result<()> {
     }
     let page = command.out.join("report.html");
     sheet.write(&page)?;
-    println!("\nwritten to {}", page.display());
+    print_line!("\nwritten to {}", page.display());
     Ok(())
 }
 
@@ -245,8 +248,8 @@ fn runs(
 ) -> Result<Vec<Compared>> {
     let workers = command.workers.iter();
     let pairs: Vec<(u32, SyncMode, Vec<f32>)> = workers
-        .flat_map(|&n| command.synchrony.iter().map(move |&synchrony| (n, synchrony)))
-        .map(|(n, synchrony)| match command.rate {
+        .flat_map(|&n| command.sync_mode.iter().map(move |&synchrony| (n, synchrony)))
+        .map(|(n, synchrony)| match command.learning_rate {
             Some(rate) => (n, synchrony, vec![rate]),
             None => (n, synchrony, rates(n, synchrony, command.quick)),
         })

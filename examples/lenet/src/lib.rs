@@ -1,4 +1,7 @@
-//! LeNet on handwritten digits.
+//! LeNet on handwritten digits, as a workload: a burn module, a [`Learner`] and the format of an example.
+//!
+//! The programs that train it and the function that computes its gradients share this crate, which is why it
+//! depends on nothing else.
 
 use siren_burn::burn;
 use siren_burn::burn::nn::conv::{Conv2d, Conv2dConfig};

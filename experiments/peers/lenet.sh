@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # LeNet on MNIST beside MXNet and PyTorch, on two cores of this machine:
-#   benches/peers/lenet.sh [ROUNDS]
+#   experiments/peers/lenet.sh [ROUNDS]
 # Installs both peers from PyPI into virtual environments below the target folder (Python 3.11, since
 # MXNet 1.9.1 is the last one), runs the three in turn, and prints the medians of the rounds' ratios.
 # Then each trains until 98.5 % test accuracy, at the same rate and momentum.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${1:-3}
-here=benches/peers
+here=experiments/peers
 peers=${CARGO_TARGET_DIR:-target}/peers
 mkdir -p "$peers"
 source "$here/venvs.sh"

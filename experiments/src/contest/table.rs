@@ -2,6 +2,8 @@
 
 use super::learning::{Summary, Timing};
 use super::{Budget, Entry, talk};
+use siren_examples::print_line;
+
 use crate::lab::rows;
 
 /// The names of the columns.
@@ -74,12 +76,12 @@ pub fn says(budget: &Budget) -> Vec<String> {
 
 /// Prints a budget.
 pub fn print(budget: &Budget) {
-    println!("\n${}", budget.budget_usd);
+    print_line!("\n${}", budget.budget_usd);
     let lines = lines(budget);
     if !lines.is_empty() {
         rows::print_columns(&HEADER, &lines);
     }
-    says(budget).iter().for_each(|line| println!("{line}"));
+    says(budget).iter().for_each(|line| print_line!("{line}"));
 }
 
 /// The names of the columns about seeds.

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Aggregation beside PyTorch and MXNet, on this machine:
-#   benches/peers/aggregation.sh [ROUNDS]
+#   experiments/peers/aggregation.sh [ROUNDS]
 # Installs both peers from PyPI into virtual environments below the target folder (Python 3.11, since
 # MXNet 1.9.1 is the last one), runs the three in turn, and prints the medians over the rounds, which it
 # also writes to target/siren/bench/peers.json. Replaces the bench's aggregation.json beside that.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${1:-5}
-here=benches/peers
+here=experiments/peers
 target=${CARGO_TARGET_DIR:-target}
 peers=$target/peers
 results=$target/siren/bench

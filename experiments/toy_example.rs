@@ -10,10 +10,10 @@ use std::sync::Arc;
 use clap::Parser;
 use siren_backend_sim::Simulation;
 use siren_core::{Result, StepTime};
-use siren_examples::lab::{self, Job, rows};
 use siren_examples::tables::{self, Clicks};
-use siren_examples::toy::{Setting, Toy};
-use siren_examples::{run, steps};
+use siren_examples::{print_line, print_note, run, steps};
+use siren_experiments::lab::{self, Job, rows};
+use siren_experiments::toy::{Setting, Toy};
 use siren_hsp::Config;
 use siren_linear::SparseLogisticRegression;
 use siren_report::Sheet;
@@ -35,20 +35,22 @@ const AS_IN_THE_TALK: f64 = 1e-3;
 #[derive(Parser)]
 #[command(name = "toy_example")]
 struct Command {
-    /// The folder for toy.json, report.html and the figures
-    #[arg(long, value_name = "DIR", default_value = "target/siren/toy_example")]
-    out: PathBuf,
-    /// The folder with the data [default: the bundled files]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Where all randomness comes from
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    /// Seed of all randomness
+    #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Training")]
     seed: u64,
     /// Search less, on half of the data
-    #[arg(long)]
+    #[arg(long, help_heading = "Training")]
     quick: bool,
-    /// Another platform: a TOML file of a simulation
-    #[arg(long, value_name = "FILE")]
+    /// Folder with the data
+    #[arg(long, value_name = "DIR", default_value_os_t = tables::bundled_clicks())]
+    #[arg(help_heading = "Data and output")]
+    data: PathBuf,
+    /// Folder for toy.json, report.html and the figures
+    #[arg(long, value_name = "DIR", default_value = "target/siren/toy_example")]
+    #[arg(help_heading = "Data and output")]
+    out: PathBuf,
+    /// Simulate the platform in this TOML file instead of AWS Lambda
+    #[arg(long, value_name = "FILE", help_heading = "Simulation")]
     simulation: Option<PathBuf>,
 }
 
@@ -61,8 +63,7 @@ fn compare(command: &Command) -> Result<()> {
     let simulation = command.simulation.as_ref().map(Simulation::read).transpose()?;
     let simulation = simulation.unwrap_or_default();
     let size = command.quick.then_some(30_000);
-    let data = command.data.clone().unwrap_or_else(tables::bundled_clicks);
-    let (train, test) = tables::load_clicks(&data, Clicks::CensusKdd, size)?;
+    let (train, test) = tables::load_clicks(&command.data, Clicks::CensusKdd, size)?;
     let job = Job {
         name: "logistic regression".into(),
         workload: Arc::new(SparseLogisticRegression::new(train.features)?),
@@ -94,7 +95,7 @@ fn compare(command: &Command) -> Result<()> {
 
     let mut sheet = Sheet::new("Toy example: logistic regression on functions and on a machine")
         .text(format!(
-            "{} training and {} held-out examples, {} parameters; every run goes on until the \
+            "{} training and {} held-out examples, {} parameters; every run continues until the \
              held-out log loss is at most {target}. Time is from launch to barrier; cost counts \
              GB-seconds, calls and requests to storage; the last column counts GB-seconds alone, as \
              the talk does. Each row has the batch size, local steps and rate that suit it; rates are constant. Functions keep \
@@ -113,13 +114,13 @@ fn compare(command: &Command) -> Result<()> {
         toy.job.step = step;
         let seconds = step.seconds_per_example;
         let name = format!("logistic regression, {} an example", time(seconds));
-        eprintln!("{title}: searching");
-        println!("\n{title}: {} for the gradient of an example on one vCPU", time(seconds));
+        print_note!("{title}: searching");
+        print_line!("\n{title}: {} for the gradient of an example on one vCPU", time(seconds));
         let story = toy.story(&name)?;
         // Staleness is much the same at both speeds, and so is what suits it.
         toy.settings.clone_from(&story.settings);
         rows::print(&story.rows);
-        story.says.iter().for_each(|line| println!("{line}"));
+        story.says.iter().for_each(|line| print_line!("{line}"));
         let charts = lab::curves(&story.runs, SHOWN);
         for (chart, by) in charts.iter().zip(["time", "cost"]) {
             let file = command.out.join(format!("loss_by_{by}_{slug}.svg"));
@@ -142,7 +143,7 @@ fn compare(command: &Command) -> Result<()> {
     rows::write(&all, &command.out.join("toy.json"))?;
     let page = command.out.join("report.html");
     sheet.write(&page)?;
-    println!("\nwritten to {}", page.display());
+    print_line!("\nwritten to {}", page.display());
     Ok(())
 }
 

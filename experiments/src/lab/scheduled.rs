@@ -9,6 +9,7 @@ use siren_core::{Allocation, Observation, Outcome, Requests, Result, Scheduler, 
 use siren_drl::agent::{Training, TrainingSettings};
 use siren_drl::model::Dynamics;
 use siren_drl::{Bounds, JobModel, Probing, SchedulingTask, minimum_cost};
+use siren_examples::print_note;
 
 use super::{Job, Run};
 
@@ -175,7 +176,7 @@ fn trained(
     let mut training = Training::new(&[Arc::new(task)], settings, seed)?;
     training.run()?;
     let agent = training.agent()?.scheduler(model).with_bounds(bounds);
-    eprintln!("trained an agent for {steps} epochs in {:.1} s", begun.elapsed().as_secs_f64());
+    print_note!("trained an agent for {steps} epochs in {:.1} s", begun.elapsed().as_secs_f64());
     Ok(Box::new(agent))
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use siren_core::{Error, ErrorKind, Result, file};
+use siren_examples::print_line;
 
 use super::Run;
 use super::scheduled::Scheduled;
@@ -161,7 +162,7 @@ pub fn print_columns(header: &[&str], lines: &[Vec<String>]) {
                 _ => format!("  {cell:>width$}"),
             });
         }
-        println!("{text}");
+        print_line!("{text}");
     }
 }
 
@@ -184,7 +185,7 @@ pub fn write(rows: &[impl Serialize], path: &Path) -> Result<()> {
 /// When it cannot be made.
 pub fn folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(|error| {
-        let what = format!("cannot make the folder {}: choose another by --out", path.display());
+        let what = format!("cannot make the folder {}: name another with --out", path.display());
         Error::new(ErrorKind::Other, what).with_source(error)
     })
 }

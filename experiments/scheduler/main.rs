@@ -3,161 +3,32 @@
 //!
 //! `cargo run --release --example scheduler`
 
-use std::path::PathBuf;
+mod flags;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use siren_core::{Platform, Result, Seed, file};
+use siren_core::{Result, file};
 use siren_drl::agent::TrainingSettings;
-use siren_drl::{Bounds, JobModel, PROFILES, SchedulingTask, StaticAllocation};
-use siren_examples::contest::learning::{self, Lesson, Pupil, SeedRow, Summary, Timing};
-use siren_examples::contest::unseen::{self, Stranger};
-use siren_examples::contest::{Budget, Terms, baselines, figures, table};
-use siren_examples::lab::{on_all_cores, rows};
-use siren_examples::run;
+use siren_drl::{Bounds, StaticAllocation};
+use siren_examples::{print_line, print_note, run};
+use siren_experiments::contest::learning::{self, Lesson, Pupil, SeedRow, Summary, Timing};
+use siren_experiments::contest::unseen::{self, Stranger};
+use siren_experiments::contest::{Budget, Terms, baselines, figures, table};
+use siren_experiments::lab::{on_all_cores, rows};
 use siren_report::Sheet;
 use siren_report::chart::{self, Chart};
+
+use flags::Command;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Schedulers within several budgets, judged by the true optimum.
-#[derive(Parser)]
-#[command(name = "scheduler")]
-struct Command {
-    /// The job
-    #[arg(long, value_name = "NAME", default_value = "seed", value_parser = PROFILES.map(|(name, _)| name))]
-    profile: String,
-    /// The share of an epoch's computing that several vCPUs divide among them [default: the profile's]
-    #[arg(long, value_name = "P")]
-    parallel_share: Option<f64>,
-    /// Dollars, one table for each [default: 300,200,100,50]
-    #[arg(long, value_name = "USD", value_delimiter = ',', allow_negative_numbers = true)]
-    budgets: Vec<f64>,
-    /// The loss to reach [default: the profile's]
-    #[arg(long, value_name = "LOSS", allow_negative_numbers = true)]
-    target: Option<f64>,
-    /// Another platform's limits instead of the profile's own
-    #[arg(long, value_name = "PLATFORM")]
-    platform: Option<Today>,
-    /// Seeds that agents are trained from [default: 10]
-    #[arg(long, value_name = "K")]
-    seeds: Option<u64>,
-    /// Steps of environments that each agent is trained for [default: the algorithm's]
-    #[arg(long, value_name = "N")]
-    steps: Option<u64>,
-    /// How agents are trained
-    #[arg(long, value_name = "ALGORITHM", default_value = "ppo")]
-    algorithm: Algorithm,
-    /// Only agents that imitate the planner before they are trained [default: those from scratch too]
-    #[arg(long)]
-    warm_start: bool,
-    /// Write the agent of the first budget's table to this file; the one from scratch, if there is one
-    #[arg(long, value_name = "FILE")]
-    save: Option<PathBuf>,
-    /// Episodes that each scheduler is judged by [default: 200]
-    #[arg(long, value_name = "N")]
-    episodes: Option<u64>,
-    /// The folder for scheduler.json, report.html, the figures, logs of the training, and an agent for
-    /// jobs like this one
-    #[arg(long, value_name = "DIR", default_value = "target/siren/scheduler")]
-    out: PathBuf,
-    /// Do less: fewer budgets, seeds, steps and episodes; agents from scratch only
-    #[arg(long)]
-    quick: bool,
-    /// Where all randomness comes from
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    seed: u64,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Today {
-    /// AWS Lambda as it is now: 1,000 functions of 128 to 10,240 MB
-    Lambda,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Algorithm {
-    /// Proximal policy optimisation
-    Ppo,
-    /// REINFORCE with a learned baseline, as in the SIREN paper
-    Reinforce,
-}
-
-/// Episodes of the planner that an agent imitates.
-const IMITATED: usize = 16;
-
 fn main() -> ExitCode {
     compare(&Command::parse()).map_or_else(|error| run::fail(&error), |()| ExitCode::SUCCESS)
-}
-
-impl Command {
-    fn budgets(&self) -> Vec<f64> {
-        match (self.budgets.as_slice(), self.quick) {
-            ([], false) => vec![300.0, 200.0, 100.0, 50.0],
-            ([], true) => vec![200.0, 50.0],
-            (given, _) => given.to_vec(),
-        }
-    }
-
-    /// How agents are trained: from scratch, warm-started, or both.
-    fn settings(&self) -> Vec<TrainingSettings> {
-        let mut settings = match self.algorithm {
-            Algorithm::Ppo => TrainingSettings::ppo(),
-            Algorithm::Reinforce => TrainingSettings::reinforce(),
-        };
-        if self.quick {
-            settings.steps = 200_000;
-            settings.evaluate_episodes = 32;
-            settings.evaluate_every = 8;
-        }
-        settings.steps = self.steps.unwrap_or(settings.steps);
-        let warm = TrainingSettings { warm_start: IMITATED, ..settings };
-        match (self.warm_start, self.quick) {
-            (true, _) => vec![warm],
-            (false, true) => vec![settings],
-            (false, false) => vec![settings, warm],
-        }
-    }
-
-    fn lessons(&self, budgets: &[Budget]) -> Vec<Lesson> {
-        let seeds = self.seeds.unwrap_or(if self.quick { 2 } else { 10 });
-        let mut lessons = Vec::new();
-        for budget in budgets {
-            let Some(lower_s) = budget.lower_bound_s else { continue };
-            for settings in self.settings() {
-                let lesson =
-                    |seed| Lesson { budget_usd: budget.budget_usd, lower_s, seed, settings };
-                lessons.extend((0..seeds).map(lesson));
-            }
-        }
-        lessons
-    }
-
-    fn terms(&self) -> Result<Terms> {
-        let mut model = JobModel::named(&self.profile)?;
-        if let Some(share) = self.parallel_share {
-            model.compute.parallel_share = share;
-        }
-        if let Some(Today::Lambda) = self.platform {
-            model.platform = Platform::aws_lambda();
-        }
-        model.check()?;
-        let mut task = SchedulingTask::new(model.clone(), 0.0)?;
-        task.target_loss = self.target.unwrap_or(task.target_loss);
-        task.check()?;
-        Ok(Terms {
-            // What fits the talk's grid search.
-            grid_memory_mb: if self.profile == "conservative" { 1_664 } else { 1_536 },
-            episodes: self.episodes.unwrap_or(if self.quick { 50 } else { 200 }).max(1),
-            seed: Seed::new(self.seed),
-            model,
-            task,
-        })
-    }
 }
 
 /// What `scheduler.json` has.
@@ -196,7 +67,7 @@ fn compare(command: &Command) -> Result<()> {
     command.budgets().iter().try_for_each(|&usd| terms.task(usd).check())?;
     rows::folder(&command.out)?;
     let curve = baselines::curve(&terms);
-    println!("{}\n\n{}", about(command, &terms), summary(&curve, terms.grid_memory_mb));
+    print_line!("{}\n\n{}", about(command, &terms), summary(&curve, terms.grid_memory_mb));
     let budgets = on_all_cores(&command.budgets(), |&usd| baselines::measure(&terms, usd))?;
     let pupils = teach(command, &terms, &command.lessons(&budgets))?;
     let mut found = Found {
@@ -210,29 +81,29 @@ fn compare(command: &Command) -> Result<()> {
     found.summarise(command, &terms)?;
     found.budgets.iter().for_each(table::print);
     if !found.summaries.is_empty() {
-        println!();
+        print_line!();
         rows::print_columns(&table::SEEDS, &found.seeds());
-        HOW.iter().for_each(|line| println!("{line}"));
+        HOW.iter().for_each(|line| print_line!("{line}"));
     }
     // What is found is kept, whatever becomes of the rest.
     found.write(command, &terms)?;
     if !command.quick {
-        eprintln!("one agent for jobs that it has not seen");
+        print_note!("one agent for jobs that it has not seen");
         let settings = *command.settings().first().unwrap_or(&TrainingSettings::ppo());
         match unseen::measure(&terms, settings) {
             Ok((agent, unseen)) => {
                 agent.save(command.out.join("agent"))?;
                 found.unseen = unseen;
-                println!();
-                unseen::says(&found.unseen).iter().for_each(|line| println!("{line}"));
+                print_line!();
+                unseen::says(&found.unseen).iter().for_each(|line| print_line!("{line}"));
             }
-            Err(error) => println!("\nNo agent for other jobs: {}", error.chain()),
+            Err(error) => print_line!("\nNo agent for other jobs: {}", error.chain()),
         }
     }
     found.write(command, &terms)?;
     let page = command.out.join("report.html");
     found.report(command, &terms)?.write(&page)?;
-    println!("\nwritten to {}", page.display());
+    print_line!("\nwritten to {}", page.display());
     Ok(())
 }
 

@@ -1,0 +1,221 @@
+//! The values that a run uses, and the only place with the defaults that the programs share.
+
+use std::num::NonZeroUsize;
+
+use siren_core::{Allocation, Compression, Limits, Optimizer, Platform, SyncMode, Usd};
+use siren_hsp::{Config, LearningRate, LrDecay, StopRules};
+
+use super::{Flags, LABEL, OptimizerName};
+use crate::print_note;
+use crate::schedulers::{self, Kind};
+
+/// The memory of a worker in MB: the smallest size of 128 + k x 64 MB, which are the sizes that Siren uses
+/// on AWS Lambda, with a whole vCPU (1,769 MB).
+const MEMORY_MB: u32 = 1_792;
+
+/// With more asynchronous workers than this, updates are very stale, and training needs other settings.
+pub(super) const CROWDED: u32 = 10;
+
+/// The values of all flags that have a default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Values {
+    /// Passes over the training data.
+    pub epochs: u64,
+    /// Examples in a mini-batch.
+    pub batch_size: u64,
+    /// Learning rate of the first epoch.
+    pub learning_rate: f32,
+    /// How updates are applied.
+    pub optimizer: OptimizerName,
+    /// The momentum, which Adam does not use.
+    pub momentum: f32,
+    /// The Euclidean norm that longer gradients are scaled down to.
+    pub clip_norm: f32,
+    /// Weight decay.
+    pub weight_decay: f32,
+    /// Batches that a push covers.
+    pub local_steps: u64,
+    /// The synchronisation mode.
+    pub sync_mode: SyncMode,
+    /// The seed.
+    pub seed: u64,
+    /// Workers, or the most of them where a planner or an agent chooses.
+    pub workers: u32,
+    /// Memory of a worker in MB.
+    pub memory_mb: u32,
+    /// The scheduler.
+    pub scheduler: Kind,
+    /// Threads that the workers share.
+    pub threads: usize,
+}
+
+impl Values {
+    /// Each value with the name of its flag, as the help prints it.
+    pub fn named(&self) -> [(&'static str, String); 14] {
+        [
+            ("epochs", self.epochs.to_string()),
+            ("batch_size", self.batch_size.to_string()),
+            ("learning_rate", number(self.learning_rate)),
+            ("optimizer", format!("{:?}", self.optimizer).to_lowercase()),
+            ("momentum", number(self.momentum)),
+            ("clip_norm", number(self.clip_norm)),
+            ("weight_decay", number(self.weight_decay)),
+            ("local_steps", self.local_steps.to_string()),
+            (
+                "sync_mode",
+                match self.sync_mode {
+                    SyncMode::Stale { bound } => format!("stale={bound}"),
+                    other => format!("{other:?}").to_lowercase(),
+                },
+            ),
+            ("seed", self.seed.to_string()),
+            ("workers", self.workers.to_string()),
+            ("memory_mb", self.memory_mb.to_string()),
+            ("scheduler", self.scheduler.to_string()),
+            ("threads", self.threads.to_string()),
+        ]
+    }
+}
+
+/// A number without the last digits of its binary fraction.
+fn number(value: f32) -> String {
+    ((f64::from(value) * 1e6).round() / 1e6).to_string()
+}
+
+impl Flags {
+    /// The values that the run uses: those of the flags, or else the defaults.
+    pub fn values(&self) -> Values {
+        let optimizer = self.optimizer.unwrap_or(match self.crowded() {
+            true => OptimizerName::Adam,
+            false => OptimizerName::Momentum,
+        });
+        let momentum = self.momentum.unwrap_or_else(|| {
+            // Stale updates act as momentum (Mitliagkas et al., "Asynchrony begets momentum", 2016).
+            (1.0 - 0.1 * self.asynchronous() as f32).max(0.0)
+        });
+        Values {
+            epochs: self.epochs.unwrap_or(3),
+            batch_size: self.batch_size.unwrap_or(if self.crowded() { 8 } else { 64 }),
+            learning_rate: self.learning_rate.unwrap_or(match optimizer {
+                OptimizerName::Adam => 0.000_2,
+                OptimizerName::Momentum => 0.05,
+            }),
+            optimizer,
+            momentum,
+            clip_norm: self.clip_norm.unwrap_or(1.0),
+            weight_decay: self.weight_decay.unwrap_or(0.0),
+            local_steps: self.local_steps.unwrap_or(1),
+            sync_mode: self.sync_mode.unwrap_or_default(),
+            seed: self.seed.unwrap_or(1),
+            workers: self.workers(),
+            memory_mb: self.memory_mb.unwrap_or(MEMORY_MB),
+            scheduler: self.scheduler(),
+            threads: self.threads(),
+        }
+    }
+
+    /// The workers and the memory of an epoch.
+    pub fn allocation(&self) -> Allocation {
+        let Values { workers, memory_mb, .. } = self.values();
+        Allocation { workers, memory_mb }
+    }
+
+    /// These flags with a memory size that the platform has. A size between two that it has is rounded up, and
+    /// a note on standard error says so.
+    #[must_use]
+    pub fn fit_memory(self, platform: &Platform) -> Self {
+        let memory_mb = self.allocation().memory_mb;
+        let Limits { memory_min_mb, memory_max_mb, memory_step_mb, .. } = platform.limits;
+        let fitting = platform.memory_at_least(memory_mb);
+        if !(memory_min_mb..=memory_max_mb).contains(&memory_mb) || fitting <= memory_mb {
+            return self;
+        }
+        print_note!(
+            "note: workers have {fitting} MB instead of {memory_mb} MB: {} has {memory_min_mb} to \
+             {memory_max_mb} MB in steps of {memory_step_mb} MB",
+            platform.name
+        );
+        Self { memory_mb: Some(fitting), ..self }
+    }
+
+    /// How allocations are chosen.
+    pub fn scheduler(&self) -> Kind {
+        let implied = if self.schedule.is_some() { Kind::Schedule } else { Kind::Fixed };
+        self.scheduler.clone().unwrap_or(implied)
+    }
+
+    fn workers(&self) -> u32 {
+        self.workers.unwrap_or_else(|| match self.scheduler() {
+            Kind::Planner | Kind::Agent(_) if self.simulated() => schedulers::MOST,
+            _ => u32::try_from(self.threads()).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// The most workers that an epoch may run with.
+    pub fn most_workers(&self) -> u32 {
+        match (self.scheduler(), self.schedule) {
+            (Kind::Schedule, Some(turns)) => turns.most(),
+            _ => self.workers(),
+        }
+    }
+
+    /// Threads that the workers share.
+    pub fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.threads.unwrap_or_else(cores)
+    }
+
+    /// Workers whose updates are computed without those of the others: all except in bulk mode, where a
+    /// round is one update.
+    fn asynchronous(&self) -> u32 {
+        match self.sync_mode.unwrap_or_default() {
+            SyncMode::Bulk => 1,
+            _ => self.most_workers().max(1),
+        }
+    }
+
+    /// `true` if more than 10 workers train asynchronously. With usual settings their updates are too stale to
+    /// learn from.
+    pub fn crowded(&self) -> bool {
+        self.asynchronous() > CROWDED
+    }
+
+    /// The trainer's config.
+    pub fn config(&self, run: &str) -> Config {
+        let values = self.values();
+        let epochs = values.epochs;
+        Config {
+            run: run.into(),
+            seed: values.seed,
+            batch_size: values.batch_size,
+            local_steps: values.local_steps,
+            sync_mode: values.sync_mode,
+            compression: self.top_k.map_or(Compression::None, |share| Compression::TopK { share }),
+            clip_norm: Some(values.clip_norm),
+            weight_decay: values.weight_decay,
+            optimizer: match (values.optimizer, values.momentum) {
+                (OptimizerName::Adam, _) => Optimizer::ADAM,
+                (OptimizerName::Momentum, 0.0) => Optimizer::Sgd,
+                (OptimizerName::Momentum, momentum) => Optimizer::Momentum { momentum },
+            },
+            learning_rate: LearningRate {
+                base: values.learning_rate,
+                decay: LrDecay::Cosine { epochs, last: 0.1 },
+                warmup: 0,
+            },
+            stop: StopRules {
+                epochs,
+                target_loss: self.target_loss,
+                time_limit: self.time_limit,
+                budget: self.budget.map(Usd::new),
+            },
+            labels: serde_json::to_string(self)
+                .map(|text| (LABEL.into(), text))
+                .into_iter()
+                .collect(),
+            out: Some(self.folder(run)),
+            evaluate_threads: Some(values.threads),
+            ..Config::default()
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What the experiments share: jobs on simulated platforms, the workloads of the testbed, the searches of
+//! the toy example, and schedulers side by side.
+
+pub mod contest;
+pub mod lab;
+pub mod testbed;
+pub mod toy;
