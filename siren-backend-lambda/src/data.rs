@@ -35,8 +35,8 @@ use async_trait::async_trait;
 use format::{HEADER, Header, Index};
 pub use pack::pack;
 use parking_lot::Mutex;
+use siren_core::objects::Objects;
 use siren_core::{DataSource, Error, ErrorKind, Requests, Result};
-use siren_hsp::objects::Objects;
 
 /// Bytes that are read first of an object: the index of some 16,000 examples is among them, and a
 /// second request would take longer.

@@ -3,7 +3,7 @@
 //! All workers of an epoch start together and end together; in between each one pulls parameters
 //! and pushes updates on its own, waiting for nobody. This crate holds both loops, the
 //! [`ShardWorker`]'s and the [`Trainer`]'s, the [store in memory](MemoryStore) and the one over shared
-//! [objects] ([`ObjectStore`]) that updates are applied in, and what a run needs around them: [data sources](data), the [`Ledger`], the
+//! [objects](siren_core::objects) ([`ObjectStore`]) that updates are applied in, and what a run needs around them: [data sources](data), the [`Ledger`], the
 //! [`Checkpoint`] and the [history](RunRecord).
 
 mod checkpoint;
@@ -14,7 +14,7 @@ mod history;
 pub mod kernel;
 mod learning_rate;
 mod ledger;
-pub mod objects;
+mod memory_objects;
 pub mod preview;
 mod retry;
 mod schedulers;
@@ -30,6 +30,7 @@ pub use history::{
 };
 pub use learning_rate::{LearningRate, LrDecay};
 pub use ledger::{Ledger, Reservation};
+pub use memory_objects::MemoryObjects;
 pub use retry::Retry;
 pub use schedulers::{FixedScheduler, PhasedScheduler};
 pub use store::{CasStore, MemoryStore, ObjectOptions, ObjectStore};

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use siren_core::objects::{Objects as _, Written};
 use siren_core::{Error, ErrorKind, Result};
-use siren_hsp::objects::{Objects as _, Written};
 
 use super::PackedData;
 use super::format::HEADER;

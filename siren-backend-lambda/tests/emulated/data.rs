@@ -5,9 +5,9 @@ use std::sync::Arc;
 use siren_backend_lambda::S3Objects;
 use siren_backend_lambda::data::{PackedData, pack};
 use siren_core::conformance::{data, data_tests};
+use siren_core::objects::Objects;
 use siren_core::{DataSource, ErrorKind, Requests};
 use siren_hsp::data::{MemorySource, RaggedSource};
-use siren_hsp::objects::Objects;
 
 use crate::servers::{MINISTACK, RUNTIME, SEAWEEDFS, Server, on_both};
 

@@ -50,7 +50,7 @@ use siren_core::{
     Stream, Update, WorkerReport, Workload,
 };
 
-use crate::objects::Objects;
+use siren_core::objects::Objects;
 
 /// A parameter store over shared [`Objects`]: for workers that have no memory in common.
 ///
