@@ -53,11 +53,11 @@
 pub use async_trait::async_trait;
 pub use siren_core::*;
 pub use siren_hsp::{
-    CasStore, Checkpoint, Config, EpochRecord, Evaluation, Event, FixedScheduler, HistoryEvent,
-    LearningRate, Ledger, LrDecay, MemoryObjects, MemoryStore, ObjectOptions, ObjectStore,
-    Observer, OutcomeRecord, PhasedScheduler, Reservation, Retry, RunInfo, RunRecord, SCHEMA,
-    ShardWorker, StopHandle, StopRules, Trainer, TrainerParts, TrainingResult, data, evaluate,
-    kernel, preview, read_history,
+    Checkpoint, Config, EpochRecord, Evaluation, Event, FixedScheduler, HistoryEvent, LearningRate,
+    Ledger, LrDecay, MemoryObjects, MemoryStore, ObjectOptions, ObjectStore, Observer,
+    OutcomeRecord, PhasedScheduler, Reservation, Retry, RunInfo, RunRecord, SCHEMA, ShardWorker,
+    StopHandle, StopRules, Trainer, TrainerParts, TrainingResult, data, evaluate, kernel, preview,
+    read_history,
 };
 
 #[cfg(feature = "lambda")]

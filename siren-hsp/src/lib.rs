@@ -21,6 +21,12 @@ mod schedulers;
 mod store;
 mod trainer;
 mod worker;
+/// For the tests of other crates.
+#[cfg(any(test, feature = "yardstick"))]
+#[doc(hidden)]
+pub mod yardstick {
+    pub use crate::store::CasStore;
+}
 
 pub use checkpoint::Checkpoint;
 pub use config::{Config, StopRules};
@@ -33,7 +39,7 @@ pub use ledger::{Ledger, Reservation};
 pub use memory_objects::MemoryObjects;
 pub use retry::Retry;
 pub use schedulers::{FixedScheduler, PhasedScheduler};
-pub use store::{CasStore, MemoryStore, ObjectOptions, ObjectStore};
+pub use store::{MemoryStore, ObjectOptions, ObjectStore};
 pub use trainer::{
     Event, MAX_PROGRESS_POLLS, Observer, StopHandle, Trainer, TrainerParts, TrainingResult,
 };
