@@ -54,11 +54,11 @@ pub use async_trait::async_trait;
 pub use siren_core::*;
 pub use siren_data as data;
 pub use siren_hsp::{
-    CasStore, Checkpoint, Config, EpochRecord, Evaluation, Event, FixedScheduler, HistoryEvent,
-    LearningRate, Ledger, LrDecay, MemoryStore, ObjectOptions, ObjectStore, Observer,
+    Checkpoint, Config, EpochRecord, Evaluation, Event, FixedScheduler, HistoryEvent, LearningRate,
+    Ledger, LrDecay, MemoryObjects, MemoryStore, ObjectOptions, ObjectStore, Observer,
     OutcomeRecord, PhasedScheduler, Reservation, Retry, RunInfo, RunRecord, SCHEMA, ShardWorker,
-    StopHandle, StopRules, Trainer, TrainerParts, TrainingResult, evaluate, kernel, objects,
-    preview, read_history,
+    StopHandle, StopRules, Trainer, TrainerParts, TrainingResult, evaluate, kernel, preview,
+    read_history,
 };
 
 #[cfg(feature = "lambda")]

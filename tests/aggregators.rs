@@ -2,16 +2,16 @@
 
 mod support;
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use siren::objects::{Fetched, Listed, MemoryObjects, Objects, Tag, Written};
+use siren::objects::{Objects, ObjectsDecorator};
 use siren::{
     Backend, Clock, Completion, ComputeTask, Config, Error, ErrorKind, FixedScheduler, Invocation,
-    LocalBackend, MemoryStore, ObjectOptions, ObjectStore, Platform, Result, Role, Scheduler,
-    ShardWorker, StopReason, StopRules, SyncMode, Trainer, TrainerParts, Usd, Work, async_trait,
+    LocalBackend, MemoryObjects, MemoryStore, ObjectOptions, ObjectStore, Platform, Result, Role,
+    Scheduler, ShardWorker, StopReason, StopRules, SyncMode, Trainer, TrainerParts, Usd, Work,
+    async_trait,
 };
 use siren_backend_local::WallClock;
 use support::{FEATURES, Linear, quick, rows};
@@ -161,40 +161,27 @@ struct Flaky {
     budget: u64,
 }
 
-impl Flaky {
-    async fn call<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+#[async_trait]
+impl ObjectsDecorator for Flaky {
+    fn inner(&self) -> &dyn Objects {
+        &self.inner
+    }
+
+    async fn around<T, F>(&self, request: F) -> Result<T>
+    where
+        T: Send,
+        F: Future<Output = Result<T>> + Send,
+    {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let fault = number % 7 == 6 && number / 7 < self.budget;
         if fault && number.is_multiple_of(2) {
             return Err(Error::new(ErrorKind::Throttled, "a fault of the test"));
         }
-        let answer = call.await;
+        let answer = request.await;
         if fault {
             return Err(Error::new(ErrorKind::Lost, "a fault of the test"));
         }
         answer
-    }
-}
-
-#[async_trait]
-impl Objects for Flaky {
-    async fn get(&self, key: &str, known: Option<&Tag>) -> Result<Fetched> {
-        self.call(self.inner.get(key, known)).await
-    }
-    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
-        self.call(self.inner.get_range(key, range)).await
-    }
-    async fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Written> {
-        self.call(self.inner.put_if_absent(key, bytes)).await
-    }
-    async fn put_if_unchanged(&self, key: &str, known: &Tag, bytes: &[u8]) -> Result<Written> {
-        self.call(self.inner.put_if_unchanged(key, known, bytes)).await
-    }
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Listed> {
-        self.call(self.inner.list(prefix, after)).await
-    }
-    async fn delete(&self, keys: &[String]) -> Result<()> {
-        self.call(self.inner.delete(keys)).await
     }
 }
 

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use siren::data::MemorySource;
-use siren::objects::{MemoryObjects, Objects};
+use siren::objects::Objects;
 use siren::{
-    Batch, CasStore, Clock, Config, FixedScheduler, Layout, Metrics, ObjectOptions, ObjectStore,
-    Result, Retry, Seed, ShardWorker, Snapshot, StepTime, StopReason, StopRules, SyncMode, Trainer,
-    TrainerParts, TrainingResult, Workload,
+    Batch, Clock, Config, FixedScheduler, Layout, MemoryObjects, Metrics, ObjectOptions,
+    ObjectStore, Result, Retry, Seed, ShardWorker, Snapshot, StepTime, StopReason, StopRules,
+    SyncMode, Trainer, TrainerParts, TrainingResult, Workload,
 };
 use siren_backend_sim::{Bill, Fault, Faults, OpenStore, SimBackend, SimStore, Simulation};
+use siren_hsp::yardstick::CasStore;
 use support::{Linear, rows};
 
 /// A model of a given size that learns nothing.

@@ -13,11 +13,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use siren_backend_sim::{Bill, OpenStore, SimBackend, SimStore, Simulation, VirtualClock};
+use siren_core::objects::Objects;
 use siren_core::{
     Clock, DataSource, Machine, Result, Scheduler, Seed, Snapshot, StepTime, StopReason, Stream,
     Usd, Workload,
 };
-use siren_hsp::objects::{MemoryObjects, Objects};
+use siren_hsp::MemoryObjects;
 use siren_hsp::{
     Config, EpochRecord, FixedScheduler, MemoryStore, ObjectOptions, ObjectStore, RunRecord,
     ShardWorker, Trainer, TrainerParts,

@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use siren_backend_lambda::S3Objects;
 use siren_backend_local::WallClock;
+use siren_core::objects::Objects as _;
 use siren_core::{
     Compression, EpochPlan, Gradient, Optimizer, ParameterStore as _, Replica, Seed, Snapshot,
     SyncMode, Update, UpdateId,
 };
-use siren_hsp::objects::Objects as _;
 use siren_hsp::{ObjectStore, kernel};
 
 /// As functions have it: with the system's, most of the time goes into pages that are taken anew.

@@ -22,13 +22,13 @@ use bills::{Counter, add};
 use invoke::{Ended, Invoker};
 pub use report::Report;
 pub use settings::LambdaSettings;
+use siren_core::objects::Objects;
 use siren_core::{
     Backend, Clock, Completion, ComputeTask, DriverUsage, EpochPlan, Error, ErrorKind, Invocation,
     Platform, Profile, Requests, Result, Role, Stream, Work, WorkerReport,
 };
 use siren_data::PackedData;
 use siren_hsp::ObjectStore;
-use siren_hsp::objects::Objects;
 use throttle::LaunchThrottle;
 use tokio::sync::oneshot;
 use versions::Versions;

@@ -42,7 +42,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::ResponseChecksumValidation;
 use siren_core::Result;
-use siren_hsp::objects::{Fetched, Listed, Objects, Tag, Written};
+use siren_core::objects::{Fetched, Listed, Objects, Tag, Written};
 use traffic::Counter;
 pub use traffic::Traffic;
 

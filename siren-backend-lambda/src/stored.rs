@@ -1,7 +1,7 @@
 //! Messages that are too large for a payload: they go through the bucket.
 
+use siren_core::objects::{Fetched, Objects, Written};
 use siren_core::{Error, ErrorKind, Result};
-use siren_hsp::objects::{Fetched, Objects, Written};
 
 /// The key of a stored request or answer; `name` tells it from all others of the store.
 pub(crate) fn key(store_prefix: &str, name: &str) -> String {

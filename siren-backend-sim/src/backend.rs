@@ -14,12 +14,12 @@ use functions::Functions;
 use futures::FutureExt;
 use machine::RentedMachine;
 use parking_lot::Mutex;
+use siren_core::objects::Objects;
 use siren_core::{
     Backend, Clock, Completion, ComputeTask, DataSource, Error, ErrorKind, Invocation, Machine,
     ParameterStore, Platform, Requests, Result, Role, Seed, StepTime, Usd, Work, Worker,
     WorkerReport,
 };
-use siren_hsp::objects::Objects;
 
 use crate::Simulation;
 use crate::clock::VirtualClock;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use siren_core::objects::{Fetched, Listed, Objects, Tag, Written};
 use siren_core::{Clock, Result, Time};
-use siren_hsp::objects::{Fetched, Listed, Objects, Tag, Written};
 
 use crate::fault::seconds;
 use crate::link::{Link, Request};

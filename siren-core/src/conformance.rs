@@ -16,6 +16,7 @@
 //! | trait | subject | macro |
 //! | --- | --- | --- |
 //! | [`ParameterStore`](crate::ParameterStore) | [`store::Subject`] | [`store_tests!`] |
+//! | [`Objects`](crate::objects::Objects) | [`objects::Subject`] | [`objects_tests!`] |
 //! | [`Workload`](crate::Workload) | [`workload::Subject`] | [`workload_tests!`] |
 //! | [`DataSource`](crate::DataSource) | [`data::Subject`] | [`data_tests!`] |
 //! | [`Backend`](crate::Backend) | [`backend::Subject`] | [`backend_tests!`] |
@@ -35,6 +36,7 @@ pub mod clock;
 pub mod data;
 mod drive;
 mod fact;
+pub mod objects;
 pub mod scheduler;
 pub mod store;
 pub mod workload;
@@ -44,5 +46,6 @@ pub use fact::{FACT_TIMEOUT, Fact};
 
 #[doc(inline)]
 pub use crate::{
-    backend_tests, clock_tests, data_tests, scheduler_tests, store_tests, workload_tests,
+    backend_tests, clock_tests, data_tests, objects_tests, scheduler_tests, store_tests,
+    workload_tests,
 };

@@ -12,7 +12,7 @@
 //! | scheduler | [`Scheduler`] | how many workers of what memory size in the next epoch |
 //! | trainer | `siren_hsp::Trainer` | the loop over epochs |
 //!
-//! Around them: a [`DataSource`] feeds a worker, a [`Clock`] is the only source of time, a
+//! Around them: [`objects`] are what a parameter store in shared storage lives on, a [`DataSource`] feeds a worker, a [`Clock`] is the only source of time, a
 //! [`Platform`] knows limits and prices, and a [`Seed`] is the only source of randomness.
 //!
 //! Every trait can be used as a trait object; backend, store and scheduler are chosen at run time.
@@ -31,6 +31,7 @@ pub mod file;
 mod layout;
 mod metrics;
 mod money;
+pub mod objects;
 mod optimizer;
 mod plan;
 pub mod platform;

@@ -36,8 +36,8 @@ use async_trait::async_trait;
 use format::{HEADER, Header, Index};
 pub use pack::pack;
 use parking_lot::Mutex;
+use siren_core::objects::Objects;
 use siren_core::{DataSource, Error, ErrorKind, Requests, Result};
-use siren_hsp::objects::Objects;
 
 /// The number of bytes that are read first of an object. They include the index of about 16,000
 /// examples; a second request would take longer.

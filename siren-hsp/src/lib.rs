@@ -3,7 +3,8 @@
 //! All workers of an epoch start together and end together; in between each one pulls parameters
 //! and pushes updates on its own, waiting for nobody. This crate holds both loops, the
 //! [`ShardWorker`]'s and the [`Trainer`]'s, the [store in memory](MemoryStore) and the one over shared
-//! [objects] ([`ObjectStore`]) that updates are applied in, and what a run needs around them: the [`Ledger`], the
+//! [objects](siren_core::objects) ([`ObjectStore`]) that updates are applied in, and what a run needs
+//! around them: the [`Ledger`], the
 //! [`Checkpoint`] and the [history](RunRecord).
 
 mod checkpoint;
@@ -13,13 +14,19 @@ mod history;
 pub mod kernel;
 mod learning_rate;
 mod ledger;
-pub mod objects;
+mod memory_objects;
 pub mod preview;
 mod retry;
 mod schedulers;
 mod store;
 mod trainer;
 mod worker;
+/// For the tests of other crates.
+#[cfg(any(test, feature = "yardstick"))]
+#[doc(hidden)]
+pub mod yardstick {
+    pub use crate::store::CasStore;
+}
 
 pub use checkpoint::Checkpoint;
 pub use config::{Config, StopRules};
@@ -29,9 +36,10 @@ pub use history::{
 };
 pub use learning_rate::{LearningRate, LrDecay};
 pub use ledger::{Ledger, Reservation};
+pub use memory_objects::MemoryObjects;
 pub use retry::Retry;
 pub use schedulers::{FixedScheduler, PhasedScheduler};
-pub use store::{CasStore, MemoryStore, ObjectOptions, ObjectStore};
+pub use store::{MemoryStore, ObjectOptions, ObjectStore};
 pub use trainer::{
     Event, MAX_PROGRESS_POLLS, Observer, StopHandle, Trainer, TrainerParts, TrainingResult,
 };

@@ -5,4 +5,6 @@ mod objects;
 mod update;
 
 pub use memory::MemoryStore;
-pub use objects::{CasStore, ObjectOptions, ObjectStore};
+#[cfg(any(test, feature = "yardstick"))]
+pub use objects::CasStore;
+pub use objects::{ObjectOptions, ObjectStore};

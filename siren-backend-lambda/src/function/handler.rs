@@ -10,12 +10,12 @@ use futures::FutureExt;
 use lambda_runtime::LambdaEvent;
 use parking_lot::Mutex;
 use serde_json::Value;
+use siren_core::objects::Objects;
 use siren_core::{
     Clock, DataSource, Error, ErrorKind, ParameterStore, Requests, Result, Role, Time, Worker,
     WorkerReport, Workload,
 };
 use siren_data::PackedData;
-use siren_hsp::objects::Objects;
 use siren_hsp::{ObjectStore, ShardWorker};
 
 use super::context::{FunctionContext, NoData};

@@ -1,8 +1,8 @@
 //! Listing and deleting.
 
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use siren_core::objects::Listed;
 use siren_core::{Error, ErrorKind, Result};
-use siren_hsp::objects::Listed;
 
 use super::S3Objects;
 use crate::aws;

@@ -4,8 +4,8 @@ use aws_config::retry::RetryConfig;
 use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use siren_core::objects::Written;
 use siren_core::{Error, ErrorKind, Result};
-use siren_hsp::objects::Written;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 

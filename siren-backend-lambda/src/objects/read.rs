@@ -7,8 +7,8 @@ use aws_sdk_s3::types::ChecksumMode;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use siren_core::objects::{Fetched, Tag};
 use siren_core::{Error, ErrorKind, Result};
-use siren_hsp::objects::{Fetched, Tag};
 
 use super::S3Objects;
 use crate::aws;

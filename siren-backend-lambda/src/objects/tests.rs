@@ -9,8 +9,8 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
+use siren_core::objects::{Fetched, Objects, Tag, Written};
 use siren_core::{ErrorKind, Requests, Result};
-use siren_hsp::objects::{Fetched, Objects, Tag, Written};
 
 use super::S3Objects;
 

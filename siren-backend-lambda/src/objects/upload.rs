@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use siren_core::objects::{Objects as _, Written};
 use siren_core::{Error, ErrorKind, Result};
 use siren_data::PackedData;
-use siren_hsp::objects::{Objects as _, Written};
 
 use super::S3Objects;
 

@@ -7,8 +7,8 @@ use aws_sdk_s3::types::ChecksumAlgorithm;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use siren_core::objects::{Tag, Written};
 use siren_core::{Error, ErrorKind, Result};
-use siren_hsp::objects::{Tag, Written};
 
 use super::{LARGE_WRITE_BYTES, S3Objects, read};
 use crate::aws;

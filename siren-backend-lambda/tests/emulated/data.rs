@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use siren_backend_lambda::S3Objects;
 use siren_core::conformance::{data, data_tests};
+use siren_core::objects::Objects;
 use siren_core::{DataSource, ErrorKind, Requests};
 use siren_data::{MemorySource, PackedData, RaggedSource, pack};
-use siren_hsp::objects::Objects;
 
 use crate::servers::{MINISTACK, RUNTIME, SEAWEEDFS, Server, on_both};
 

@@ -9,11 +9,11 @@ use siren_backend_lambda::payload::{
 };
 use siren_backend_lambda::{LambdaBackend, LambdaSettings};
 use siren_backend_local::LocalBackend;
+use siren_core::objects::Objects;
 use siren_core::{
     Allocation, Backend, EpochPlan, ErrorKind, Invocation, ParameterStore, Requests, Role,
     Scheduler, Workload,
 };
-use siren_hsp::objects::Objects;
 use siren_hsp::{
     Config, FixedScheduler, MemoryStore, PhasedScheduler, Retry, ShardWorker, StopRules, Trainer,
     TrainerParts, TrainingResult,

@@ -3,8 +3,8 @@
 use futures::future::join_all;
 use futures::{StreamExt as _, stream};
 use siren_backend_lambda::S3Objects;
+use siren_core::objects::{Fetched, Objects, Tag, Written};
 use siren_core::{ErrorKind, Requests};
-use siren_hsp::objects::{Fetched, Objects, Tag, Written};
 
 use crate::proxy::{Budget, Fault, Proxy};
 use crate::servers::{self, MINISTACK, RUNTIME, Server, on_both};

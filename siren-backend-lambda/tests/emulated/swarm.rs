@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use futures::future::{join, join_all};
 use siren_backend_lambda::S3Objects;
 use siren_backend_local::WallClock;
+use siren_core::objects::Objects;
 use siren_core::{
     Clock, Compression, ComputeTask, Context, DataSource, EpochPlan, EpochSummary, Gradient,
     Invocation, Optimizer, ParameterStore, Replica, Requests, Result, Role, Seed, Snapshot,
     SyncMode, Update, UpdateId, Usage, Work, WorkerReport,
 };
 use siren_data::MemorySource;
-use siren_hsp::objects::Objects;
 use siren_hsp::{ObjectOptions, ObjectStore, kernel};
 
 use crate::proxy::{Budget, Fault, Proxy};

@@ -41,8 +41,19 @@ pub(crate) fn bites<S: Send + 'static>(
 }
 
 /// Makes a test for each fault, which sees that these facts notice:
-/// `name: Fault => fact, fact; …`, with what makes a subject of a fault.
+/// `name: Fault => fact, fact; …`, with what makes a subject of a fault. With `every`, it also sees that
+/// each fact is named by a fault.
 macro_rules! faults {
+    (every $facts:expr, $make:expr; $($test:ident: $fault:ident => $($fact:ident)*;)*) => {
+        crate::bite::faults! { $facts, $make; $($test: $fault => $($fact)*;)* }
+
+        #[test]
+        fn every_fact_notices_a_fault() {
+            let named = [$($(stringify!($fact)),*),*];
+            let mut facts = $facts.iter().map(|fact| fact.name);
+            assert_eq!(facts.find(|fact| !named.contains(fact)), None);
+        }
+    };
     ($facts:expr, $make:expr; $($test:ident: $fault:ident => $($fact:ident)*;)*) => {$(
         #[test]
         fn $test() {

@@ -7,6 +7,7 @@ mod backend;
 mod bite;
 mod clock;
 mod data;
+mod objects;
 mod scheduler;
 mod store;
 mod workload;

@@ -1,6 +1,7 @@
 use siren_core::conformance::{data, data_tests};
+use siren_core::objects::Objects as _;
 use siren_core::{ErrorKind, Seed};
-use siren_hsp::objects::{MemoryObjects, Objects as _};
+use siren_hsp::MemoryObjects;
 use std::sync::LazyLock;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;

@@ -16,6 +16,7 @@
 
 mod aggregate;
 mod apply;
+#[cfg(any(test, feature = "yardstick"))]
 mod cas;
 mod client;
 mod gc;
@@ -37,6 +38,7 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+#[cfg(any(test, feature = "yardstick"))]
 pub use cas::CasStore;
 use client::Client;
 use keys::{Cuts, Keys};
@@ -50,7 +52,7 @@ use siren_core::{
     Stream, Update, WorkerReport, Workload,
 };
 
-use crate::objects::Objects;
+use siren_core::objects::Objects;
 
 /// A parameter store over shared [`Objects`]: for workers that have no memory in common.
 ///

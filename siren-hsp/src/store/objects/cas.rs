@@ -17,8 +17,8 @@ use super::keys::{Cuts, Keys};
 use super::part_object::PartObject;
 use super::pull::Backoff;
 use super::state::{Open, State, fenced, floor, not_open};
-use crate::objects::{Fetched, Objects, Tag, Written};
 use crate::store::update::{self, Piece, within};
+use siren_core::objects::{Fetched, Objects, Tag, Written};
 
 /// A parameter store in one object, which every push reads, changes and writes by compare-and-swap,
 /// again and again until nobody else came first.

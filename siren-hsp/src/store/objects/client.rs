@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use siren_core::{Clock, Requests, Result, Seed};
 
 use crate::Retry;
-use crate::objects::{Fetched, Listed, Objects, Tag, Written};
+use siren_core::objects::{Fetched, Listed, Objects, Tag, Written};
 
 #[derive(Default)]
 struct Counter {

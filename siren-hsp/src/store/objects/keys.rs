@@ -33,7 +33,8 @@ impl Keys {
         format!("{}/state", self.run)
     }
 
-    /// Where a [`CasStore`](super::CasStore) keeps everything.
+    /// The one object of a store that is compared with this one.
+    #[cfg(any(test, feature = "yardstick"))]
     pub(super) fn whole(&self) -> String {
         format!("{}/whole", self.run)
     }

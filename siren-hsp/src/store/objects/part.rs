@@ -10,7 +10,7 @@ use super::keys::{Cuts, Keys};
 use super::part_object::PartObject;
 use super::payload::{self, FetchedUpdate};
 use super::state::{Open, State};
-use crate::objects::{Tag, Written};
+use siren_core::objects::{Fetched, Tag, Written};
 
 /// Updates that are read at the same time.
 const CONCURRENT_REQUESTS: usize = 32;
@@ -76,7 +76,7 @@ impl Part {
         let lineage = state.lineage()?;
         let len = state.cuts().range(index).len();
         match client.get(&keys.part(lineage, index), None).await? {
-            crate::objects::Fetched::Changed { bytes, tag } => {
+            Fetched::Changed { bytes, tag } => {
                 let object = PartObject::decode(&bytes, len)?;
                 Ok(Some(Self { index, lineage, tag, object, sparse: false }))
             }
@@ -230,7 +230,7 @@ async fn fetch(
         }
     }
     match client.get(key, None).await? {
-        crate::objects::Fetched::Changed { bytes, .. } => Ok(Some(FetchedUpdate::Whole(bytes))),
+        Fetched::Changed { bytes, .. } => Ok(Some(FetchedUpdate::Whole(bytes))),
         _ => Ok(None),
     }
 }

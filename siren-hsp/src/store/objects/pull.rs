@@ -11,7 +11,7 @@ use super::part::missing_part;
 use super::part_object::{Meta, pull_len};
 use super::session::{Seen, Session, View};
 use super::state::{fenced, floor, not_open};
-use crate::objects::Fetched;
+use siren_core::objects::Fetched;
 
 /// Parts that are read at the same time.
 const CONCURRENT_REQUESTS: usize = 16;

@@ -5,8 +5,8 @@ use siren_core::{Error, ErrorKind, PushOutcome, Result, SyncMode, Update};
 use super::session::Session;
 use super::state::{floor, not_open};
 use super::{ObjectStore, payload};
-use crate::objects::Written;
 use crate::store::update;
+use siren_core::objects::Written;
 
 impl ObjectStore {
     pub(super) async fn push_update(&self, update: &Update<'_>) -> Result<PushOutcome> {

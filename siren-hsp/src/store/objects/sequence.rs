@@ -5,7 +5,7 @@ use siren_core::Result;
 use super::ObjectStore;
 use super::client::Client;
 use super::session::View;
-use crate::objects::Written;
+use siren_core::objects::Written;
 
 /// What a look at the pushed updates came to.
 pub(super) struct Sequenced {

@@ -11,7 +11,7 @@ use super::client::Client;
 use super::keys::Cuts;
 use super::part_object::Meta;
 use super::state::{Open, State, floor, not_open};
-use crate::objects::{Fetched, Tag, Written};
+use siren_core::objects::{Fetched, Tag, Written};
 
 /// A state, and the tag that it has.
 #[derive(Clone)]

@@ -6,7 +6,8 @@ use siren_core::conformance::{store, store_tests};
 
 use super::super::{CasStore, ObjectOptions, ObjectStore};
 use super::support::{FaultyObjects, InstantClock};
-use crate::objects::{MemoryObjects, Objects};
+use crate::MemoryObjects;
+use siren_core::objects::Objects;
 
 fn store(objects: impl Objects + 'static, dim: usize, parts: u32) -> ObjectStore {
     let options = ObjectOptions { parts, inline: true, ..ObjectOptions::default() };

@@ -14,8 +14,8 @@ use super::super::payload;
 use super::support::{
     DIM, TestContext, World, gradient, invocation, plan, until_ok, update, yield_now,
 };
-use crate::objects::Objects;
 use crate::{MemoryStore, ShardWorker};
+use siren_core::objects::Objects;
 
 /// Trains an epoch with handles of their own for the driver, the workers and the aggregators.
 pub(super) async fn train(world: &World, plan: &siren_core::EpochPlan) -> (EpochSummary, Snapshot) {

@@ -1,6 +1,5 @@
 //! A clock, a context and faulty objects for the tests.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +14,8 @@ use siren_core::{
 use siren_data::MemorySource;
 
 use super::super::{ObjectOptions, ObjectStore};
-use crate::objects::{Fetched, Listed, MemoryObjects, Objects, Tag, Written};
+use crate::MemoryObjects;
+use siren_core::objects::{Fetched, Objects, ObjectsDecorator, Tag};
 
 /// A clock on which every wait is over at once, but for letting others run.
 #[derive(Default)]
@@ -78,47 +78,40 @@ impl FaultyObjects {
         self.fired.fetch_add(u64::from(spent), Ordering::Relaxed);
         spent
     }
+}
 
-    async fn call<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+#[async_trait]
+impl ObjectsDecorator for FaultyObjects {
+    fn inner(&self) -> &dyn Objects {
+        &self.inner
+    }
+
+    async fn around<T, F>(&self, request: F) -> Result<T>
+    where
+        T: Send,
+        F: Future<Output = Result<T>> + Send,
+    {
         let number = 1 + self.count.fetch_add(1, Ordering::Relaxed);
         yield_now().await;
         if self.spend(&self.throttle, number, 3) {
             return Err(Error::new(ErrorKind::Throttled, "a fault of the test"));
         }
-        let answer = call.await;
+        let answer = request.await;
         yield_now().await;
         if self.spend(&self.lose, number, 5) {
             return Err(Error::new(ErrorKind::Lost, "a fault of the test"));
         }
         answer
     }
-}
 
-#[async_trait]
-impl Objects for FaultyObjects {
     async fn get(&self, key: &str, known: Option<&Tag>) -> Result<Fetched> {
         self.read.lock().push(key.into());
-        self.call(self.inner.get(key, known)).await
+        self.around(self.inner.get(key, known)).await
     }
 
-    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
-        self.call(self.inner.get_range(key, range)).await
-    }
-
-    async fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Written> {
-        self.call(self.inner.put_if_absent(key, bytes)).await
-    }
-
-    async fn put_if_unchanged(&self, key: &str, known: &Tag, bytes: &[u8]) -> Result<Written> {
-        self.call(self.inner.put_if_unchanged(key, known, bytes)).await
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Listed> {
-        self.call(self.inner.list(prefix, after)).await
-    }
-
-    async fn delete(&self, keys: &[String]) -> Result<()> {
-        self.call(self.inner.delete(keys)).await
+    async fn get_start(&self, key: &str, known: Option<&Tag>, length: u64) -> Result<Fetched> {
+        self.read.lock().push(key.into());
+        self.around(self.inner.get_start(key, known, length)).await
     }
 }
 

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use siren_core::Result;
-
-use super::{Fetched, Listed, Objects, Tag, Written};
+use siren_core::objects::{Fetched, Listed, Objects, Tag, Written};
 
 /// Keys in one page of a listing, as on S3.
 const PAGE: usize = 1_000;
@@ -56,7 +55,7 @@ impl MemoryObjects {
         self.0.lock().objects.len()
     }
 
-    /// Whether there are none.
+    /// `true` if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

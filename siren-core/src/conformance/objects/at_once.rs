@@ -1,0 +1,127 @@
+//! Requests at the same time.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Storage, Subject, WRITERS, changed};
+use crate::ErrorKind;
+use crate::objects::{Tag, Written};
+
+/// Of several creations of one object at the same time exactly one succeeds, and its bytes stay. The others
+/// may be asked to try again later.
+pub fn one_of_many_creations_succeeds(subject: &Subject) {
+    let objects = subject.run(subject.make());
+    for round in 0..subject.writes.min(10) {
+        let key = format!("key-{round}");
+        let written = subject.at_once(|writer| {
+            let (objects, key) = (&objects, &key);
+            async move {
+                let bytes = [writer as u8; 100];
+                loop {
+                    match objects.0.put_if_absent(key, &bytes).await {
+                        Ok(Written::Done(tag)) => return Some((bytes.to_vec(), tag)),
+                        Ok(Written::Refused) => return None,
+                        Err(error) => assert_eq!(error.kind(), ErrorKind::Throttled, "{error}"),
+                    }
+                }
+            }
+        });
+        assert_eq!(written.len(), WRITERS);
+        let winners: Vec<_> = written.into_iter().flatten().collect();
+        assert_eq!(winners.len(), 1, "winners of one object");
+        assert!(subject.run(objects.read(&key)) == winners[0], "the winner's object stays");
+    }
+}
+
+/// Writers that read a number and replace it by the next one, until they are not refused, count together
+/// without a loss.
+pub fn increments_by_compare_and_swap_are_never_lost(subject: &Subject) {
+    let objects = subject.run(subject.make());
+    subject.run(objects.create("count", b"0"));
+    subject.at_once(|_| async {
+        for _ in 0..subject.writes {
+            loop {
+                let (bytes, tag) = objects.read("count").await;
+                let count: u64 = String::from_utf8_lossy(&bytes).parse().expect("a number");
+                let next = (count + 1).to_string();
+                if let Written::Done(_) =
+                    objects.put_if_unchanged("count", &tag, next.as_bytes()).await
+                {
+                    break;
+                }
+            }
+        }
+    });
+    let (bytes, _) = subject.run(objects.read("count"));
+    let expected = u64::from(subject.writes) * WRITERS as u64;
+    assert_eq!(String::from_utf8_lossy(&bytes), expected.to_string());
+}
+
+/// A read while others write sees the bytes and the tag of one state, and a tag stands for the same state
+/// in all of them.
+pub fn a_read_among_writes_sees_one_state(subject: &Subject) {
+    let states = States::default();
+    let objects = subject.run(subject.make());
+    subject.run(states.write(&objects, None));
+    subject.at_once(|writer| {
+        let (states, objects) = (&states, &objects);
+        async move {
+            for _ in 0..subject.writes {
+                if writer % 2 == 0 {
+                    let (bytes, tag) = objects.read("key").await;
+                    states.check(&bytes, &tag);
+                    states.write(objects, Some(&tag)).await;
+                } else {
+                    let start = objects.get_start("key", None, 16 * States::WIDTH).await;
+                    let (bytes, tag) = changed("key", start);
+                    states.check(&bytes, &tag);
+                    let range = objects.get_range("key", 0, 1 << 20).await;
+                    States::number(&range.expect("the object exists"));
+                }
+            }
+        }
+    });
+}
+
+/// States of an object, each a number that is repeated, more often in some than in others.
+#[derive(Default)]
+struct States {
+    next: AtomicU64,
+    /// The number of the state that has a tag.
+    known: Mutex<HashMap<Tag, u64>>,
+}
+
+impl States {
+    /// Bytes of a number.
+    const WIDTH: u64 = 8;
+
+    /// Writes another state, unless it is refused.
+    async fn write(&self, objects: &Storage, known: Option<&Tag>) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let bytes = number.to_le_bytes().repeat(20 + number as usize % 7);
+        let written = match known {
+            Some(known) => objects.put_if_unchanged("key", known, &bytes).await,
+            None => objects.put_if_absent("key", &bytes).await,
+        };
+        if let Written::Done(tag) = written {
+            self.check(&bytes, &tag);
+        }
+    }
+
+    /// Checks that the bytes are of one state, and that this is the state of the tag.
+    fn check(&self, bytes: &[u8], tag: &Tag) {
+        let number = Self::number(bytes);
+        let mut known = self.known.lock().expect("no other check failed");
+        let before = *known.entry(tag.clone()).or_insert(number);
+        assert_eq!(before, number, "two states have the tag {tag}");
+    }
+
+    /// The number of the state that the bytes are of.
+    fn number(bytes: &[u8]) -> u64 {
+        let (numbers, rest) = bytes.as_chunks::<{ Self::WIDTH as usize }>();
+        assert!(rest.is_empty() && !numbers.is_empty(), "{} bytes", bytes.len());
+        assert!(numbers.iter().all(|number| number == &numbers[0]), "bytes of two states");
+        u64::from_le_bytes(numbers[0])
+    }
+}
