@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use siren_core::{
-    Aggregation, Clock, Context, EpochPlan, EpochSummary, Invocation, ParameterStore, PullOutcome,
-    PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot, Status, Update, WorkerReport,
-    wire,
+    Clock, ParameterStore, PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result,
+    StoreDecorator, Update, wire,
 };
 
 use crate::link::{Link, Request};
@@ -21,29 +20,22 @@ pub(crate) struct LinkedStore {
 }
 
 #[async_trait]
-impl ParameterStore for LinkedStore {
-    fn dim(&self) -> usize {
-        self.inner.dim()
+impl StoreDecorator for LinkedStore {
+    fn inner(&self) -> &dyn ParameterStore {
+        &*self.inner
     }
 
     fn request_costs(&self) -> RequestCosts {
         RequestCosts {
             push: Requests { writes: 1, reads: 0 },
             pull: Requests { writes: 0, reads: 1 },
-            ..RequestCosts::default()
+            ..RequestCosts::NONE
         }
     }
 
-    fn aggregation(&self, plan: &EpochPlan) -> Aggregation {
-        self.inner.aggregation(plan)
-    }
-
-    async fn aggregate(
-        &self,
-        invocation: &Invocation,
-        context: &dyn Context,
-    ) -> Result<WorkerReport> {
-        self.inner.aggregate(invocation, context).await
+    /// Requests are counted by the connection.
+    fn requests(&self) -> Option<Requests> {
+        None
     }
 
     async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<PullOutcome> {
@@ -59,7 +51,7 @@ impl ParameterStore for LinkedStore {
         }
         link.request(Request::Get, 0).await?;
         let pulled = self.inner.pull(epoch, replica, progress).await?;
-        let copied = (early + pulled.copied).min(self.dim());
+        let copied = (early + pulled.copied).min(self.inner.dim());
         link.receive(copied as u64 * 4).await;
         link.receive_answer().await?;
         Ok(PullOutcome { copied, waited, ..pulled })
@@ -73,26 +65,6 @@ impl ParameterStore for LinkedStore {
         let push_outcome = self.inner.push(update).await?;
         link.receive_answer().await?;
         Ok(push_outcome)
-    }
-
-    async fn open(&self, plan: &EpochPlan) -> Result<()> {
-        self.inner.open(plan).await
-    }
-
-    async fn seal(&self, epoch: u64) -> Result<EpochSummary> {
-        self.inner.seal(epoch).await
-    }
-
-    async fn status(&self) -> Result<Status> {
-        self.inner.status().await
-    }
-
-    async fn snapshot(&self) -> Result<Snapshot> {
-        self.inner.snapshot().await
-    }
-
-    async fn restore(&self, snapshot: &Snapshot) -> Result<()> {
-        self.inner.restore(snapshot).await
     }
 }
 

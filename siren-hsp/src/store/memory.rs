@@ -19,8 +19,9 @@ use block::Block;
 use parking_lot::{Mutex, RwLock};
 use rounds::{Kept, Rounds};
 use siren_core::{
-    EpochPlan, EpochSummary, Error, ErrorKind, ParameterStore, PullOutcome, PushOutcome, Replica,
-    Result, Seed, Snapshot, Staleness, Status, Stream, SyncMode, Update, Watermark, Workload,
+    Aggregation, Context, EpochPlan, EpochSummary, Error, ErrorKind, Invocation, ParameterStore,
+    PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result, Seed, Snapshot, Staleness,
+    Status, Stream, SyncMode, Update, Watermark, WorkerReport, Workload,
 };
 use tokio::sync::Notify;
 use walk::Walks;
@@ -168,6 +169,22 @@ fn fenced(epoch: u64) -> Error {
 impl ParameterStore for MemoryStore {
     fn dim(&self) -> usize {
         self.dim
+    }
+
+    fn request_costs(&self) -> RequestCosts {
+        RequestCosts::NONE
+    }
+
+    fn aggregation(&self, _: &EpochPlan) -> Aggregation {
+        Aggregation::NONE
+    }
+
+    async fn aggregate(&self, invocation: &Invocation, _: &dyn Context) -> Result<WorkerReport> {
+        Err(Aggregation::unavailable(invocation))
+    }
+
+    fn requests(&self) -> Option<Requests> {
+        None
     }
 
     async fn open(&self, plan: &EpochPlan) -> Result<()> {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use siren_core::{
-    EpochPlan, EpochSummary, Error, ErrorKind, ParameterStore, PullOutcome, PushOutcome, Replica,
-    Result, Snapshot, Staleness, Status, SyncMode, Update, Watermark,
+    Aggregation, Context, EpochPlan, EpochSummary, Error, ErrorKind, Invocation, ParameterStore,
+    PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot, Staleness, Status,
+    SyncMode, Update, Watermark, WorkerReport,
 };
 
 use super::optimizer::{apply, clipped, descend};
@@ -198,6 +199,22 @@ impl State {
 impl ParameterStore for Reference {
     fn dim(&self) -> usize {
         self.dim
+    }
+
+    fn request_costs(&self) -> RequestCosts {
+        RequestCosts::NONE
+    }
+
+    fn aggregation(&self, _: &EpochPlan) -> Aggregation {
+        Aggregation::NONE
+    }
+
+    async fn aggregate(&self, invocation: &Invocation, _: &dyn Context) -> Result<WorkerReport> {
+        Err(Aggregation::unavailable(invocation))
+    }
+
+    fn requests(&self) -> Option<Requests> {
+        None
     }
 
     async fn open(&self, plan: &EpochPlan) -> Result<()> {

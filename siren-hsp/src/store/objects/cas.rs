@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use siren_core::wire::{self, Decoder};
 use siren_core::{
-    Clock, EpochPlan, EpochSummary, Error, ErrorKind, Gradient, ParameterStore, PullOutcome,
-    PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot, Status, SyncMode, Update,
-    Watermark,
+    Aggregation, Clock, Context, EpochPlan, EpochSummary, Error, ErrorKind, Gradient, Invocation,
+    ParameterStore, PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot,
+    Status, SyncMode, Update, Watermark, WorkerReport,
 };
 
 use super::client::Client;
@@ -287,6 +287,14 @@ impl ParameterStore for CasStore {
             wait: read * 8,
             start: Requests::NONE,
         }
+    }
+
+    fn aggregation(&self, _: &EpochPlan) -> Aggregation {
+        Aggregation::NONE
+    }
+
+    async fn aggregate(&self, invocation: &Invocation, _: &dyn Context) -> Result<WorkerReport> {
+        Err(Aggregation::unavailable(invocation))
     }
 
     fn requests(&self) -> Option<Requests> {
