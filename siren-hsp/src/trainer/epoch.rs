@@ -16,8 +16,9 @@ use siren_core::{
     Stream, Time, Usd, WorkerReport,
 };
 
-use super::forecast::{Forecast, InvocationLimits, LaunchPlan, LimitRequest};
+use super::forecast::{InvocationLimits, LaunchPlan, LimitRequest};
 use super::{End, Event, StopHandle, Trainer};
+use crate::forecast::Forecast;
 use crate::{EpochRecord, HistoryEvent, Reservation};
 use aggregators::RunningAggregators;
 
