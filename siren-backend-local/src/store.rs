@@ -51,3 +51,20 @@ impl StoreDecorator for MeteredStore {
         Ok(pulled)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use siren_core::conformance::store_decorator::Subject;
+    use siren_core::store_decorator_tests;
+
+    use super::*;
+
+    store_decorator_tests!(
+        terms,
+        Subject::new(|inner| {
+            let clock = WallClock::new();
+            let meter = Arc::new(Meter::new(clock.now()));
+            MeteredStore { inner, clock, meter, waits_are_billed: true }
+        })
+    );
+}

@@ -71,8 +71,9 @@ impl StoreDecorator for LinkedStore {
 #[cfg(test)]
 mod tests {
     use siren_core::conformance::store::Subject;
+    use siren_core::conformance::store_decorator::{self, Terms};
     use siren_core::platform::Profile;
-    use siren_core::{Seed, store_tests};
+    use siren_core::{Seed, store_decorator_tests, store_tests};
     use siren_hsp::MemoryStore;
 
     use super::*;
@@ -80,7 +81,7 @@ mod tests {
     use crate::link::RateLimiter;
 
     /// A store behind a connection that takes no time.
-    fn instant(dim: usize) -> LinkedStore {
+    fn instant(inner: Arc<dyn ParameterStore>) -> LinkedStore {
         let profile = Arc::new(Profile::instant());
         let (rng, fault_rng) = (Box::new(Seed::new(1).rng()), Box::new(Seed::new(2).rng()));
         let link = Link::new(
@@ -91,9 +92,35 @@ mod tests {
             rng,
             fault_rng,
         );
-        let inner = Arc::new(MemoryStore::new(vec![0.0; dim]).unwrap());
         LinkedStore { inner, link: Some(Arc::new(link)) }
     }
 
-    store_tests!(behind_a_connection, Subject::new(|dim| async move { instant(dim) }));
+    store_tests!(
+        behind_a_connection,
+        Subject::new(
+            |dim| async move { instant(Arc::new(MemoryStore::new(vec![0.0; dim]).unwrap())) }
+        )
+    );
+
+    /// The connection makes the requests, whatever the store inside would make.
+    fn of_the_connection(terms: Terms) -> Terms {
+        let request_costs = RequestCosts {
+            push: Requests { writes: 1, reads: 0 },
+            pull: Requests { writes: 0, reads: 1 },
+            wait: Requests::NONE,
+            start: Requests::NONE,
+        };
+        Terms { request_costs, requests: None, ..terms }
+    }
+
+    store_decorator_tests!(
+        terms,
+        store_decorator::Subject::new(instant).changing(of_the_connection)
+    );
+
+    store_decorator_tests!(
+        terms_as_the_driver_sees_them,
+        store_decorator::Subject::new(|inner| LinkedStore { inner, link: None })
+            .changing(of_the_connection)
+    );
 }

@@ -124,3 +124,21 @@ impl StoreDecorator for LocalStore {
         self.inner.push(update).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use siren_core::conformance::store_decorator::Subject;
+    use siren_core::store_decorator_tests;
+
+    use super::*;
+
+    store_decorator_tests!(
+        terms,
+        Subject::new(|inner| LocalStore {
+            inner,
+            clock: VirtualClock::new(),
+            permits: Arc::new(Semaphore::new(1)),
+            step: StepTime::per_example(0.0),
+        })
+    );
+}

@@ -9,4 +9,5 @@ mod clock;
 mod data;
 mod scheduler;
 mod store;
+mod store_decorator;
 mod workload;
