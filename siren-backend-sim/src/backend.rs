@@ -232,7 +232,7 @@ impl Backend for SimBackend {
         }
     }
 
-    /// The simulated driver is not billed.
+    /// The driver's requests are in [`bill`](SimBackend::bill) only.
     fn driver_usage(&self) -> DriverUsage {
         DriverUsage::NONE
     }
