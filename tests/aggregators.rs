@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use siren::objects::{Objects, ObjectsDecorator};
 use siren::{
-    Backend, Clock, Completion, ComputeTask, Config, Error, ErrorKind, FixedScheduler, Invocation,
+    Backend, BackendDecorator, Completion, Config, Error, ErrorKind, FixedScheduler, Invocation,
     LocalBackend, MemoryObjects, MemoryStore, ObjectOptions, ObjectStore, Platform, Result, Role,
-    Scheduler, ShardWorker, StopReason, StopRules, SyncMode, Trainer, TrainerParts, Usd, Work,
+    Scheduler, ShardWorker, StopReason, StopRules, SyncMode, Trainer, TrainerParts, Usd,
     async_trait,
 };
 use siren_backend_local::WallClock;
@@ -39,17 +39,9 @@ struct Watched {
 }
 
 #[async_trait]
-impl Backend for Watched {
-    fn clock(&self) -> &dyn Clock {
-        self.inner.clock()
-    }
-
-    fn platform(&self) -> &Platform {
-        self.inner.platform()
-    }
-
-    async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration> {
-        self.inner.compute(work, task).await
+impl BackendDecorator for Watched {
+    fn inner(&self) -> &dyn Backend {
+        &self.inner
     }
 
     async fn invoke(&self, mut invocation: Invocation) -> Completion {
@@ -69,8 +61,8 @@ impl Backend for Watched {
         match fault {
             Some(Fault::Throttled) => return failed(Some(Duration::ZERO), ErrorKind::Throttled),
             Some(Fault::Lost) => {
-                let most = invocation.timeout + self.platform().limits.init;
-                self.pay(self.platform().invocation_cost(memory, most, cap));
+                let most = invocation.timeout + self.inner.platform().limits.init;
+                self.pay(self.inner.platform().invocation_cost(memory, most, cap));
                 return failed(None, ErrorKind::Lost);
             }
             Some(Fault::Cut) => invocation.timeout = Duration::from_millis(20),
@@ -78,7 +70,7 @@ impl Backend for Watched {
         }
         let completion = self.inner.invoke(invocation).await;
         if let (Some(billed), Ok(report)) = (completion.billed, &completion.result) {
-            self.pay(self.platform().invocation_cost(memory, billed, report.requests));
+            self.pay(self.inner.platform().invocation_cost(memory, billed, report.requests));
             assert!(report.requests.within(cap), "{:?} of {cap:?}", report.requests);
         }
         completion

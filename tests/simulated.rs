@@ -147,6 +147,12 @@ impl Scheduler for Growing {
     fn allocate(&mut self, _: &Job, observation: &Observation) -> Result<Allocation> {
         Ok(Allocation { workers: 1, memory_mb: 1_769 << observation.epoch })
     }
+
+    fn predict_allocation(&self, _: &Job, _: u64) -> Option<Allocation> {
+        None
+    }
+
+    fn finish(&mut self, _: &Outcome) {}
 }
 
 #[track_caller]

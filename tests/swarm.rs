@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use siren::{
-    Allocation, Backend, Clock, Completion, ComputeTask, Config, DriverUsage, EpochPlan, Error,
+    Allocation, Backend, BackendDecorator, Completion, Config, DriverUsage, EpochPlan, Error,
     ErrorKind, FixedScheduler, HistoryEvent, Invocation, LocalBackend, MemoryStore,
-    PhasedScheduler, Platform, Requests, Result, Scheduler, ShardWorker, StopReason, StopRules,
-    Trainer, TrainerParts, TrainingResult, Usd, Work, async_trait, read_history,
+    PhasedScheduler, Platform, Requests, Scheduler, ShardWorker, StopReason, StopRules, Trainer,
+    TrainerParts, TrainingResult, Usd, async_trait, read_history,
 };
 use support::{Linear, quick, rows};
 
@@ -30,17 +30,9 @@ struct Swarm {
 }
 
 #[async_trait]
-impl Backend for Swarm {
-    fn clock(&self) -> &dyn Clock {
-        self.inner.clock()
-    }
-
-    fn platform(&self) -> &Platform {
-        self.inner.platform()
-    }
-
-    async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration> {
-        self.inner.compute(work, task).await
+impl BackendDecorator for Swarm {
+    fn inner(&self) -> &dyn Backend {
+        &self.inner
     }
 
     fn driver_usage(&self) -> DriverUsage {
@@ -73,8 +65,8 @@ impl Backend for Swarm {
         }
         if self.hangs {
             // Nobody stops it but the platform.
-            let enforced = self.platform().enforced(invocation.timeout);
-            return died(ErrorKind::DeadlineExceeded, enforced + self.platform().limits.init);
+            let enforced = self.inner.platform().enforced(invocation.timeout);
+            return died(ErrorKind::DeadlineExceeded, enforced + self.inner.platform().limits.init);
         }
         self.inner.invoke(invocation).await
     }

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use siren::{
-    Backend, Batch, Clock, Completion, ComputeTask, Config, DataSource, EpochSummary, Error,
-    ErrorKind, Event, FixedScheduler, Invocation, LocalBackend, MemoryStore, Observer,
-    ParameterStore, Platform, PullOutcome, PushOutcome, Replica, Result, Retry, Seed, ShardWorker,
-    Snapshot, Status, StopReason, StopRules, Stream, SyncMode, Trainer, TrainerParts, Update, Usd,
-    Work, Workload, async_trait,
+    Backend, BackendDecorator, Batch, Completion, Config, DataSource, Error, ErrorKind, Event,
+    FixedScheduler, Invocation, LocalBackend, MemoryStore, Observer, ParameterStore, PushOutcome,
+    Result, Retry, Seed, ShardWorker, StopReason, StopRules, StoreDecorator, Stream, SyncMode,
+    Trainer, TrainerParts, Update, Usd, Workload, async_trait,
 };
 use support::{Fault, Linear, parts, parts_on, quick, rows};
 
@@ -163,27 +162,15 @@ async fn a_worker_that_waits_for_others_hands_back_its_shard_in_time() {
 struct Stalling(LocalBackend);
 
 #[async_trait]
-impl Backend for Stalling {
-    fn clock(&self) -> &dyn Clock {
-        self.0.clock()
-    }
-
-    fn platform(&self) -> &Platform {
-        self.0.platform()
-    }
-
-    async fn compute(&self, work: Work, task: ComputeTask) -> Result<std::time::Duration> {
-        self.0.compute(work, task).await
-    }
-
-    fn parallelism(&self, workers: u32) -> u32 {
-        self.0.parallelism(workers)
+impl BackendDecorator for Stalling {
+    fn inner(&self) -> &dyn Backend {
+        &self.0
     }
 
     async fn invoke(&self, invocation: Invocation) -> Completion {
         if invocation.shard == 0 && invocation.attempt == 0 {
             let stall = std::time::Duration::from_millis(1_500);
-            self.clock().sleep_until(self.clock().now() + stall).await;
+            self.0.clock().sleep_until(self.0.clock().now() + stall).await;
             let refused = Error::new(ErrorKind::Throttled, "a fault of the test");
             return Completion { billed: Some(std::time::Duration::ZERO), result: Err(refused) };
         }
@@ -211,7 +198,11 @@ struct Watched {
 }
 
 #[async_trait]
-impl ParameterStore for Watched {
+impl StoreDecorator for Watched {
+    fn inner(&self) -> &dyn ParameterStore {
+        &self.inner
+    }
+
     async fn push(&self, update: &Update<'_>) -> Result<PushOutcome> {
         let status = self.inner.status().await?;
         let marks = status.open.ok_or_else(|| Error::new(ErrorKind::Fenced, "sealed"))?;
@@ -219,43 +210,6 @@ impl ParameterStore for Watched {
         let lead = update.id.position.saturating_sub(slowest);
         self.lead.fetch_max(lead, Ordering::Relaxed);
         self.inner.push(update).await
-    }
-    fn dim(&self) -> usize {
-        self.inner.dim()
-    }
-    fn request_costs(&self) -> siren::RequestCosts {
-        self.inner.request_costs()
-    }
-    fn requests(&self) -> Option<siren::Requests> {
-        self.inner.requests()
-    }
-    fn aggregation(&self, plan: &siren::EpochPlan) -> siren::Aggregation {
-        self.inner.aggregation(plan)
-    }
-    async fn aggregate(
-        &self,
-        invocation: &Invocation,
-        context: &dyn siren::Context,
-    ) -> Result<siren::WorkerReport> {
-        self.inner.aggregate(invocation, context).await
-    }
-    async fn open(&self, plan: &siren::EpochPlan) -> Result<()> {
-        self.inner.open(plan).await
-    }
-    async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<PullOutcome> {
-        self.inner.pull(epoch, replica, progress).await
-    }
-    async fn seal(&self, epoch: u64) -> Result<EpochSummary> {
-        self.inner.seal(epoch).await
-    }
-    async fn status(&self) -> Result<Status> {
-        self.inner.status().await
-    }
-    async fn snapshot(&self) -> Result<Snapshot> {
-        self.inner.snapshot().await
-    }
-    async fn restore(&self, snapshot: &Snapshot) -> Result<()> {
-        self.inner.restore(snapshot).await
     }
 }
 

@@ -239,6 +239,11 @@ impl Backend for LambdaBackend {
         &self.platform
     }
 
+    /// Every function has its own machine.
+    fn parallelism(&self, workers: u32) -> u32 {
+        workers
+    }
+
     /// Two reads and a write, as S3 and a function's network are on the average.
     fn expected_exchange_time(&self) -> Duration {
         let Profile { storage, network, .. } = Profile::default();

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use siren_core::{
-    Backend, Clock, Completion, ComputeTask, Context, DataSource, Error, ErrorKind, Invocation,
-    ParameterStore, Platform, Result, Work, Worker,
+    Backend, Clock, Completion, ComputeTask, Context, DataSource, DriverUsage, EpochPlan, Error,
+    ErrorKind, Invocation, ParameterStore, Platform, Result, Work, Worker,
 };
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
@@ -92,6 +92,20 @@ impl Backend for LocalBackend {
     fn parallelism(&self, workers: u32) -> u32 {
         workers.min(self.threads)
     }
+
+    fn expected_exchange_time(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn driver_usage(&self) -> DriverUsage {
+        DriverUsage::NONE
+    }
+
+    fn max_driver_usage(&self, _: &EpochPlan, _: u64) -> DriverUsage {
+        DriverUsage::NONE
+    }
+
+    async fn prepare(&self, _: u32, _: Duration) {}
 
     async fn compute(&self, _: Work, task: ComputeTask) -> Result<Duration> {
         // Not on the workers' threads: those are theirs, and an evaluation has threads of its own.

@@ -4,10 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use siren_core::{
-    Aggregation, Clock, Context, EpochPlan, EpochSummary, Invocation, ParameterStore, PullOutcome,
-    PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot, Status, Update, WorkerReport,
-};
+use siren_core::{Clock, ParameterStore, PullOutcome, Replica, Result, StoreDecorator};
 
 use crate::WallClock;
 use crate::meter::Meter;
@@ -25,7 +22,11 @@ pub(crate) struct MeteredStore {
 }
 
 #[async_trait]
-impl ParameterStore for MeteredStore {
+impl StoreDecorator for MeteredStore {
+    fn inner(&self) -> &dyn ParameterStore {
+        &*self.inner
+    }
+
     async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<PullOutcome> {
         let mut pull = self.inner.pull(epoch, replica, progress);
         if progress == 0 {
@@ -49,52 +50,21 @@ impl ParameterStore for MeteredStore {
         }
         Ok(pulled)
     }
+}
 
-    fn dim(&self) -> usize {
-        self.inner.dim()
-    }
+#[cfg(test)]
+mod tests {
+    use siren_core::conformance::store_decorator::Subject;
+    use siren_core::store_decorator_tests;
 
-    fn request_costs(&self) -> RequestCosts {
-        self.inner.request_costs()
-    }
+    use super::*;
 
-    fn requests(&self) -> Option<Requests> {
-        self.inner.requests()
-    }
-
-    fn aggregation(&self, plan: &EpochPlan) -> Aggregation {
-        self.inner.aggregation(plan)
-    }
-
-    async fn aggregate(
-        &self,
-        invocation: &Invocation,
-        context: &dyn Context,
-    ) -> Result<WorkerReport> {
-        self.inner.aggregate(invocation, context).await
-    }
-
-    async fn open(&self, plan: &EpochPlan) -> Result<()> {
-        self.inner.open(plan).await
-    }
-
-    async fn push(&self, update: &Update<'_>) -> Result<PushOutcome> {
-        self.inner.push(update).await
-    }
-
-    async fn seal(&self, epoch: u64) -> Result<EpochSummary> {
-        self.inner.seal(epoch).await
-    }
-
-    async fn status(&self) -> Result<Status> {
-        self.inner.status().await
-    }
-
-    async fn snapshot(&self) -> Result<Snapshot> {
-        self.inner.snapshot().await
-    }
-
-    async fn restore(&self, snapshot: &Snapshot) -> Result<()> {
-        self.inner.restore(snapshot).await
-    }
+    store_decorator_tests!(
+        terms,
+        Subject::new(|inner| {
+            let clock = WallClock::new();
+            let meter = Arc::new(Meter::new(clock.now()));
+            MeteredStore { inner, clock, meter, waits_are_billed: true }
+        })
+    );
 }

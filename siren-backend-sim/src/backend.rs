@@ -16,9 +16,9 @@ use machine::RentedMachine;
 use parking_lot::Mutex;
 use siren_core::objects::Objects;
 use siren_core::{
-    Backend, Clock, Completion, ComputeTask, DataSource, Error, ErrorKind, Invocation, Machine,
-    ParameterStore, Platform, Requests, Result, Role, Seed, StepTime, Usd, Work, Worker,
-    WorkerReport,
+    Backend, Clock, Completion, ComputeTask, DataSource, DriverUsage, EpochPlan, Error, ErrorKind,
+    Invocation, Machine, ParameterStore, Platform, Requests, Result, Role, Seed, StepTime, Usd,
+    Work, Worker, WorkerReport,
 };
 
 use crate::Simulation;
@@ -231,6 +231,17 @@ impl Backend for SimBackend {
             Place::Machine(_) => Duration::ZERO,
         }
     }
+
+    /// The driver's requests are in [`bill`](SimBackend::bill) only.
+    fn driver_usage(&self) -> DriverUsage {
+        DriverUsage::NONE
+    }
+
+    fn max_driver_usage(&self, _: &EpochPlan, _: u64) -> DriverUsage {
+        DriverUsage::NONE
+    }
+
+    async fn prepare(&self, _: u32, _: Duration) {}
 
     /// The driver's mathematics takes no virtual time.
     async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration> {

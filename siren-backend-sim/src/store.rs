@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use siren_core::{
-    Aggregation, Clock, Context, EpochPlan, EpochSummary, Invocation, ParameterStore, PullOutcome,
-    PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot, Status, Update, WorkerReport,
-    wire,
+    Clock, ParameterStore, PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result,
+    StoreDecorator, Update, wire,
 };
 
 use crate::link::{Link, Request};
@@ -21,29 +20,22 @@ pub(crate) struct LinkedStore {
 }
 
 #[async_trait]
-impl ParameterStore for LinkedStore {
-    fn dim(&self) -> usize {
-        self.inner.dim()
+impl StoreDecorator for LinkedStore {
+    fn inner(&self) -> &dyn ParameterStore {
+        &*self.inner
     }
 
     fn request_costs(&self) -> RequestCosts {
         RequestCosts {
             push: Requests { writes: 1, reads: 0 },
             pull: Requests { writes: 0, reads: 1 },
-            ..RequestCosts::default()
+            ..RequestCosts::NONE
         }
     }
 
-    fn aggregation(&self, plan: &EpochPlan) -> Aggregation {
-        self.inner.aggregation(plan)
-    }
-
-    async fn aggregate(
-        &self,
-        invocation: &Invocation,
-        context: &dyn Context,
-    ) -> Result<WorkerReport> {
-        self.inner.aggregate(invocation, context).await
+    /// Requests are counted by the connection.
+    fn requests(&self) -> Option<Requests> {
+        None
     }
 
     async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<PullOutcome> {
@@ -59,7 +51,7 @@ impl ParameterStore for LinkedStore {
         }
         link.request(Request::Get, 0).await?;
         let pulled = self.inner.pull(epoch, replica, progress).await?;
-        let copied = (early + pulled.copied).min(self.dim());
+        let copied = (early + pulled.copied).min(self.inner.dim());
         link.receive(copied as u64 * 4).await;
         link.receive_answer().await?;
         Ok(PullOutcome { copied, waited, ..pulled })
@@ -74,33 +66,14 @@ impl ParameterStore for LinkedStore {
         link.receive_answer().await?;
         Ok(push_outcome)
     }
-
-    async fn open(&self, plan: &EpochPlan) -> Result<()> {
-        self.inner.open(plan).await
-    }
-
-    async fn seal(&self, epoch: u64) -> Result<EpochSummary> {
-        self.inner.seal(epoch).await
-    }
-
-    async fn status(&self) -> Result<Status> {
-        self.inner.status().await
-    }
-
-    async fn snapshot(&self) -> Result<Snapshot> {
-        self.inner.snapshot().await
-    }
-
-    async fn restore(&self, snapshot: &Snapshot) -> Result<()> {
-        self.inner.restore(snapshot).await
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use siren_core::conformance::store::Subject;
+    use siren_core::conformance::store_decorator::{self, Terms};
     use siren_core::platform::Profile;
-    use siren_core::{Seed, store_tests};
+    use siren_core::{Seed, store_decorator_tests, store_tests};
     use siren_hsp::MemoryStore;
 
     use super::*;
@@ -108,7 +81,7 @@ mod tests {
     use crate::link::RateLimiter;
 
     /// A store behind a connection that takes no time.
-    fn instant(dim: usize) -> LinkedStore {
+    fn instant(inner: Arc<dyn ParameterStore>) -> LinkedStore {
         let profile = Arc::new(Profile::instant());
         let (rng, fault_rng) = (Box::new(Seed::new(1).rng()), Box::new(Seed::new(2).rng()));
         let link = Link::new(
@@ -119,9 +92,35 @@ mod tests {
             rng,
             fault_rng,
         );
-        let inner = Arc::new(MemoryStore::new(vec![0.0; dim]).unwrap());
         LinkedStore { inner, link: Some(Arc::new(link)) }
     }
 
-    store_tests!(behind_a_connection, Subject::new(|dim| async move { instant(dim) }));
+    store_tests!(
+        behind_a_connection,
+        Subject::new(
+            |dim| async move { instant(Arc::new(MemoryStore::new(vec![0.0; dim]).unwrap())) }
+        )
+    );
+
+    /// The connection makes the requests, whatever the store inside would make.
+    fn of_the_connection(terms: Terms) -> Terms {
+        let request_costs = RequestCosts {
+            push: Requests { writes: 1, reads: 0 },
+            pull: Requests { writes: 0, reads: 1 },
+            wait: Requests::NONE,
+            start: Requests::NONE,
+        };
+        Terms { request_costs, requests: None, ..terms }
+    }
+
+    store_decorator_tests!(
+        terms,
+        store_decorator::Subject::new(instant).changing(of_the_connection)
+    );
+
+    store_decorator_tests!(
+        terms_as_the_driver_sees_them,
+        store_decorator::Subject::new(|inner| LinkedStore { inner, link: None })
+            .changing(of_the_connection)
+    );
 }

@@ -32,6 +32,11 @@ pub struct DriverUsage {
     pub computed_bills: u64,
 }
 
+impl DriverUsage {
+    /// Nothing: the driver makes no requests, and no bytes leave the region.
+    pub const NONE: Self = Self { requests: Requests::NONE, egress_bytes: 0, computed_bills: 0 };
+}
+
 impl std::ops::Sub for DriverUsage {
     type Output = Self;
     /// What is beyond `rhs`.
@@ -45,6 +50,8 @@ impl std::ops::Sub for DriverUsage {
 }
 
 /// A place where workers run. Built around an `Arc<dyn Worker>`.
+///
+/// A backend that wraps another one implements [`BackendDecorator`](crate::BackendDecorator) instead.
 #[async_trait]
 pub trait Backend: Send + Sync {
     /// The clock of this place.
@@ -55,34 +62,23 @@ pub trait Backend: Send + Sync {
 
     /// How many workers compute at the same time when `workers` are asked for; what a forecast
     /// divides by. On a platform with its own machine for every function, all of them.
-    fn parallelism(&self, workers: u32) -> u32 {
-        workers
-    }
+    fn parallelism(&self, workers: u32) -> u32;
 
-    /// What one pull and one push are expected to take beyond computing, the fetch of one batch
-    /// included, before anything was measured: for the first forecast. Where parameters and data are at
-    /// hand, nothing.
-    fn expected_exchange_time(&self) -> Duration {
-        Duration::ZERO
-    }
+    /// The time that one pull, one push and the fetch of one batch are expected to take beyond
+    /// computing. The first forecast uses it, before anything was measured. Zero where parameters and
+    /// data are in this process's memory.
+    fn expected_exchange_time(&self) -> Duration;
 
-    /// What was counted so far: it only grows. Nothing by default, where the driver is not billed.
-    fn driver_usage(&self) -> DriverUsage {
-        DriverUsage::default()
-    }
+    /// The driver's usage so far: it only grows. [`DriverUsage::NONE`] where the driver is not billed.
+    fn driver_usage(&self) -> DriverUsage;
 
-    /// What an epoch of this plan, its barriers included, adds to the [`tally`](Self::driver_usage) at the most,
-    /// with a model of so many parameters.
-    fn max_driver_usage(&self, plan: &EpochPlan, parameters: u64) -> DriverUsage {
-        let _ = (plan, parameters);
-        DriverUsage::default()
-    }
+    /// The most that an epoch of this plan, its barriers included, adds to
+    /// [`driver_usage`](Self::driver_usage), with a model of `parameters` parameters.
+    fn max_driver_usage(&self, plan: &EpochPlan, parameters: u64) -> DriverUsage;
 
-    /// Makes ready what invocations with so much memory and such a timeout need, ahead of them; nothing by
-    /// default. Whatever fails here is tried again when it is needed.
-    async fn prepare(&self, memory_mb: u32, timeout: Duration) {
-        let _ = (memory_mb, timeout);
-    }
+    /// Makes ready what invocations with this memory and timeout need, ahead of them; does nothing
+    /// where they need nothing. What fails here is tried again when it is needed.
+    async fn prepare(&self, memory_mb: u32, timeout: Duration);
 
     /// Runs mathematics of the driver's own, such as an evaluation at the barrier, and returns how long
     /// it took; on a simulated platform, how long it would take there on one vCPU, while no time passes.

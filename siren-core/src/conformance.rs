@@ -17,6 +17,7 @@
 //! | --- | --- | --- |
 //! | [`ParameterStore`](crate::ParameterStore) | [`store::Subject`] | [`store_tests!`] |
 //! | [`Objects`](crate::objects::Objects) | [`objects::Subject`] | [`objects_tests!`] |
+//! | [`StoreDecorator`](crate::StoreDecorator) | [`store_decorator::Subject`] | [`store_decorator_tests!`] |
 //! | [`Workload`](crate::Workload) | [`workload::Subject`] | [`workload_tests!`] |
 //! | [`DataSource`](crate::DataSource) | [`data::Subject`] | [`data_tests!`] |
 //! | [`Backend`](crate::Backend) | [`backend::Subject`] | [`backend_tests!`] |
@@ -28,7 +29,8 @@
 //! called by several threads at once. That of a backend or a clock is given the subject too, since
 //! virtual time moves on in there. Without it, [`futures::executor::block_on`] is used.
 //!
-//! Decorators are implementations too: run the suite over each of them. The suite's own tests hold
+//! Decorators are implementations too: run the suite over each of them. A store around another one
+//! also has the facts of [`store_decorator`]. The suite's own tests hold
 //! deliberately wrong implementations against it and see it bite.
 
 pub mod backend;
@@ -39,6 +41,7 @@ mod fact;
 pub mod objects;
 pub mod scheduler;
 pub mod store;
+pub mod store_decorator;
 pub mod workload;
 
 pub use drive::Driven;
@@ -46,6 +49,7 @@ pub use fact::{FACT_TIMEOUT, Fact};
 
 #[doc(inline)]
 pub use crate::{
-    backend_tests, clock_tests, data_tests, objects_tests, scheduler_tests, store_tests,
+    backend_tests, clock_tests, data_tests, objects_tests, scheduler_tests, store_decorator_tests,
+    store_tests,
     workload_tests,
 };

@@ -16,6 +16,9 @@
 //! [`Platform`] knows limits and prices, and a [`Seed`] is the only source of randomness.
 //!
 //! Every trait can be used as a trait object; backend, store and scheduler are chosen at run time.
+//! [`StoreDecorator`], [`BackendDecorator`] and [`SchedulerDecorator`] are for those that wrap another
+//! one: they delegate whatever the wrapper does not override.
+//!
 //! Nothing here depends on an async runtime, a machine-learning framework or a cloud SDK.
 //!
 //! The feature `conformance` adds the module of that name: the facts that every
@@ -26,6 +29,7 @@ mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod data;
+mod decorate;
 mod error;
 pub mod file;
 mod layout;
@@ -48,6 +52,7 @@ mod workload;
 pub use backend::{Backend, Completion, DriverUsage};
 pub use clock::{Clock, Time};
 pub use data::{Batch, DataSource};
+pub use decorate::{BackendDecorator, SchedulerDecorator, StoreDecorator};
 pub use error::{Error, ErrorKind, Result};
 pub use layout::{Layout, TensorSpec};
 pub use metrics::Metrics;

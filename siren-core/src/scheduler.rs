@@ -145,6 +145,9 @@ pub struct Outcome {
 ///
 /// An allocation is within the job's platform ([`Allocation::check`]). It may ask for more workers
 /// than there are batches: it is cut to the batches.
+///
+/// A scheduler that wraps another one implements [`SchedulerDecorator`](crate::SchedulerDecorator)
+/// instead.
 pub trait Scheduler: Send {
     /// What the next epoch runs with.
     ///
@@ -153,15 +156,25 @@ pub trait Scheduler: Send {
     /// Rejected when the job or the observation is not something that it can decide upon.
     fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation>;
 
-    /// What it expects to ask for before `epoch`, if it knows that already: so that a backend can prepare
-    /// it while the epoch before runs. It may ask for something else then.
-    fn predict_allocation(&self, job: &Job, epoch: u64) -> Option<Allocation> {
-        let _ = (job, epoch);
-        None
+    /// The allocation that it expects to choose for `epoch`, if it knows that already: the backend
+    /// prepares it while the epoch before runs. The scheduler may choose another one then.
+    fn predict_allocation(&self, job: &Job, epoch: u64) -> Option<Allocation>;
+
+    /// Called once, when the run has ended without an error.
+    fn finish(&mut self, outcome: &Outcome);
+}
+
+/// A scheduler that was chosen at run time is a scheduler.
+impl Scheduler for Box<dyn Scheduler> {
+    fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation> {
+        (**self).allocate(job, observation)
     }
 
-    /// Told once, when the run has ended without an error.
+    fn predict_allocation(&self, job: &Job, epoch: u64) -> Option<Allocation> {
+        (**self).predict_allocation(job, epoch)
+    }
+
     fn finish(&mut self, outcome: &Outcome) {
-        let _ = outcome;
+        (**self).finish(outcome);
     }
 }

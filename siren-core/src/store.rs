@@ -169,6 +169,16 @@ pub struct RequestCosts {
     pub start: Requests,
 }
 
+impl RequestCosts {
+    /// No requests: the costs of a store that does not use shared storage.
+    pub const NONE: Self = Self {
+        push: Requests::NONE,
+        pull: Requests::NONE,
+        wait: Requests::NONE,
+        start: Requests::NONE,
+    };
+}
+
 /// The aggregators that an epoch needs beside its workers: where shared storage cannot add, they apply
 /// what workers push.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -179,6 +189,21 @@ pub struct Aggregation {
     pub memory_mb: u32,
     /// Requests that each makes in a second, at the most.
     pub requests_per_second: Requests,
+}
+
+impl Aggregation {
+    /// No aggregators: the store applies updates itself.
+    pub const NONE: Self =
+        Self { aggregators: 0, memory_mb: 0, requests_per_second: Requests::NONE };
+
+    /// The answer of a store without aggregators to [`ParameterStore::aggregate`]: the error says that
+    /// the store applies updates itself.
+    pub fn unavailable(invocation: &Invocation) -> Error {
+        Error::rejected(format!(
+            "there is no part {} to aggregate: this store applies updates itself",
+            invocation.shard
+        ))
+    }
 }
 
 /// Holds the parameters of one run and applies updates to them.
@@ -198,21 +223,20 @@ pub struct Aggregation {
 ///
 /// Every method is safe to retry and to cancel at any point: a cancelled push has either happened
 /// in full or not at all.
+///
+/// A store that wraps another one implements [`StoreDecorator`](crate::StoreDecorator) instead.
 #[async_trait]
 pub trait ParameterStore: Send + Sync {
     /// The number of parameters.
     fn dim(&self) -> usize;
 
-    /// What pushes and pulls ask of shared storage; nothing by default.
-    fn request_costs(&self) -> RequestCosts {
-        RequestCosts::default()
-    }
+    /// The requests that pushes and pulls make of shared storage, at the most; money is reserved for
+    /// them. [`RequestCosts::NONE`] for a store that does not use shared storage.
+    fn request_costs(&self) -> RequestCosts;
 
-    /// The aggregators that an epoch needs; none by default.
-    fn aggregation(&self, plan: &EpochPlan) -> Aggregation {
-        let _ = plan;
-        Aggregation::default()
-    }
+    /// The aggregators that an epoch of this plan needs; the trainer launches and pays for them.
+    /// [`Aggregation::NONE`] for a store that applies updates itself.
+    fn aggregation(&self, plan: &EpochPlan) -> Aggregation;
 
     /// Applies what workers push to one part of the parameters, until the epoch is sealed or the time
     /// is nearly up: what an invocation whose role is [`Aggregator`](crate::Role::Aggregator) does.
@@ -220,25 +244,18 @@ pub trait ParameterStore: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Rejected when the store has no such part, which is the default; transient ones of shared storage.
+    /// Rejected when the store has no such part, as by [`Aggregation::unavailable`]; transient ones of
+    /// shared storage.
     async fn aggregate(
         &self,
         invocation: &Invocation,
         context: &dyn Context,
-    ) -> Result<WorkerReport> {
-        let _ = context;
-        Err(Error::rejected(format!(
-            "there is no part {} to aggregate: this store applies updates itself",
-            invocation.shard
-        )))
-    }
+    ) -> Result<WorkerReport>;
 
-    /// Requests that this handle of the store has made of shared storage so far, where it counts them
-    /// for one invocation alone: then that is what its bill says, and otherwise what
+    /// The requests that this handle of the store has made of shared storage so far, if it counts them
+    /// for one invocation alone. The invocation is then billed for them, and otherwise for what
     /// [`request_costs`](Self::request_costs) allows.
-    fn requests(&self) -> Option<Requests> {
-        None
-    }
+    fn requests(&self) -> Option<Requests>;
 
     /// Starts an epoch. Idempotent: the same plan again changes nothing.
     ///

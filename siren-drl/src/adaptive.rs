@@ -187,6 +187,10 @@ impl Scheduler for Adaptive {
         }
     }
 
+    fn predict_allocation(&self, job: &Job, epoch: u64) -> Option<Allocation> {
+        self.current.as_ref()?.predict_allocation(job, epoch)
+    }
+
     fn finish(&mut self, outcome: &Outcome) {
         if let Some(scheduler) = &mut self.current {
             scheduler.finish(outcome);

@@ -118,6 +118,10 @@ impl Scheduler for Planner {
         Ok(allocation)
     }
 
+    fn predict_allocation(&self, _: &Job, _: u64) -> Option<Allocation> {
+        None
+    }
+
     fn finish(&mut self, _: &Outcome) {
         self.belief.reset();
     }

@@ -243,6 +243,11 @@ impl Scheduler for Probing {
         }
     }
 
+    fn predict_allocation(&self, job: &Job, epoch: u64) -> Option<Allocation> {
+        let allocation = self.current.as_ref()?.predict_allocation(job, epoch)?;
+        Some(Allocation { workers: allocation.workers.min(self.most), ..allocation })
+    }
+
     fn finish(&mut self, outcome: &Outcome) {
         if let Some(current) = &mut self.current {
             current.finish(outcome);

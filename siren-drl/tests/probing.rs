@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use siren_core::conformance::{scheduler, scheduler_tests};
-use siren_core::{Allocation, Job, Observation, Platform, Result, Scheduler, Seed, Usd};
+use siren_core::{Allocation, Job, Observation, Outcome, Platform, Result, Scheduler, Seed, Usd};
 use siren_drl::{
     Environment, JobModel, Planner, Probing, SchedulingTask, State, minimum_cost, optimum, play,
 };
@@ -114,6 +114,12 @@ fn any_scheduler_may_go_on_and_sees_the_first_epochs() {
             self.0 += 1;
             Ok(Allocation { workers: self.0, memory_mb: 3_008 })
         }
+
+        fn predict_allocation(&self, _: &Job, _: u64) -> Option<Allocation> {
+            None
+        }
+
+        fn finish(&mut self, _: &Outcome) {}
     }
     let task: Arc<SchedulingTask> = SchedulingTask::new(named("seed"), 200.0).unwrap().into();
     let first = probes(&[(500, 1_536), (700, 1_536)]);

@@ -7,7 +7,8 @@ use rand_distr::{Distribution, StandardNormal};
 use siren_backend_sim::{Bill, SimBackend, SimStore, Simulation};
 use siren_core::platform::{EpochShape, Profile};
 use siren_core::{
-    Allocation, Job, Observation, RequestCosts, Requests, Result, Scheduler, Seed, StepTime, Usd,
+    Allocation, Job, Observation, Outcome, RequestCosts, Requests, Result, Scheduler, Seed,
+    StepTime, Usd,
 };
 use siren_data::MemorySource;
 use siren_drl::model::{At, Chance, Dynamics};
@@ -37,6 +38,12 @@ impl Scheduler for Turns {
         let (workers, memory_mb) = self.0[observation.epoch as usize % self.0.len()];
         Ok(Allocation { workers, memory_mb })
     }
+
+    fn predict_allocation(&self, _: &Job, _: u64) -> Option<Allocation> {
+        None
+    }
+
+    fn finish(&mut self, _: &Outcome) {}
 }
 
 /// Labels that a line through the origin separates but for some noise.
@@ -99,7 +106,7 @@ fn predicted() -> JobModel {
     let one = RequestCosts {
         pull: Requests { reads: 1, writes: 0 },
         push: Requests { reads: 0, writes: 1 },
-        ..RequestCosts::default()
+        ..RequestCosts::NONE
     };
     let bytes = (FEATURES as u64 + 1) * 4;
     let shape = EpochShape {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use siren_core::{Error, ErrorKind, Result, Snapshot, Usd, file};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::forecast::Forecast;
 use crate::{Config, EpochRecord, Evaluation};
 
 const MAGIC: &[u8; 8] = b"SIRENCKP";
@@ -32,7 +33,7 @@ pub(crate) struct Header {
     pub(crate) elapsed_s: f64,
     pub(crate) cost: Usd,
     /// How long one cycle of a worker took, for the next forecast.
-    pub(crate) forecast: crate::trainer::Forecast,
+    pub(crate) forecast: Forecast,
     sealed_epochs: u64,
     version: u64,
     dim: u64,
@@ -48,7 +49,7 @@ impl Header {
         epochs: &[EpochRecord],
         elapsed_s: f64,
         cost: Usd,
-        forecast: crate::trainer::Forecast,
+        forecast: Forecast,
         snapshot: &Snapshot,
     ) -> Self {
         Self {

@@ -10,6 +10,7 @@
 mod checkpoint;
 mod config;
 mod evaluate;
+mod forecast;
 mod history;
 pub mod kernel;
 mod learning_rate;

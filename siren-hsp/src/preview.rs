@@ -96,10 +96,10 @@ impl PreviewInput {
             store: RequestCosts {
                 pull: Requests { reads: 1, writes: 0 },
                 push: Requests { reads: 0, writes: 1 },
-                ..RequestCosts::default()
+                ..RequestCosts::NONE
             },
-            aggregators: Arc::new(|_| Aggregation::default()),
-            driver: DriverUsage::default(),
+            aggregators: Arc::new(|_| Aggregation::NONE),
+            driver: DriverUsage::NONE,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Schedulers that follow a rule given in advance.
 
-use siren_core::{Allocation, Job, Observation, Result, Scheduler};
+use siren_core::{Allocation, Job, Observation, Outcome, Result, Scheduler};
 
 /// The same allocation in every epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ impl Scheduler for FixedScheduler {
     fn predict_allocation(&self, _: &Job, _: u64) -> Option<Allocation> {
         Some(self.0)
     }
+
+    fn finish(&mut self, _: &Outcome) {}
 }
 
 /// So many workers in the first epoch, so many in between, so many in the last: the "X functions"
@@ -64,6 +66,8 @@ impl Scheduler for PhasedScheduler {
     fn predict_allocation(&self, job: &Job, epoch: u64) -> Option<Allocation> {
         Some(self.at(job, epoch))
     }
+
+    fn finish(&mut self, _: &Outcome) {}
 }
 
 #[cfg(test)]

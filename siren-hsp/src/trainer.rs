@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use event::{Event, Observer, StopHandle};
-pub(crate) use forecast::Forecast;
 use siren_core::{
     Allocation, Backend, DataSource, DriverUsage, Error, ErrorKind, Job, Outcome, ParameterStore,
     Platform, Result, Scheduler, Seed, Snapshot, StopReason, Stream, Time, Usd, Workload,
 };
 
 use crate::checkpoint::{Checkpoint, Header};
+use crate::forecast::Forecast;
 use crate::history::{self, History};
 use crate::{Config, EpochRecord, Evaluation, HistoryEvent, Ledger, RunRecord, read_history};
 pub use epoch::MAX_PROGRESS_POLLS;

@@ -10,10 +10,10 @@ use std::time::Duration;
 use rand_distr::{Distribution, StandardNormal};
 use siren::data::MemorySource;
 use siren::{
-    Backend, Batch, Clock, Completion, ComputeTask, Config, Context, DataSource, EpochPlan, Error,
-    ErrorKind, Invocation, Layout, LocalBackend, MemoryStore, Metrics, ParameterStore, Platform,
-    Result, Retry, Scheduler, Seed, ShardWorker, TrainerParts, Usage, Work, Worker, WorkerReport,
-    Workload, async_trait,
+    Backend, BackendDecorator, Batch, Clock, Completion, ComputeTask, Config, Context, DataSource,
+    EpochPlan, Error, ErrorKind, Invocation, Layout, LocalBackend, MemoryStore, Metrics,
+    ParameterStore, Platform, Result, Retry, Scheduler, Seed, ShardWorker, TrainerParts, Usage,
+    Work, Worker, WorkerReport, Workload, async_trait,
 };
 use tokio::sync::Mutex;
 
@@ -242,17 +242,9 @@ fn died(billed: Option<Duration>, kind: ErrorKind) -> Completion {
 }
 
 #[async_trait]
-impl Backend for Faulty {
-    fn clock(&self) -> &dyn Clock {
-        self.inner.clock()
-    }
-
-    fn platform(&self) -> &Platform {
-        self.inner.platform()
-    }
-
-    async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration> {
-        self.inner.compute(work, task).await
+impl BackendDecorator for Faulty {
+    fn inner(&self) -> &dyn Backend {
+        &self.inner
     }
 
     async fn invoke(&self, mut invocation: Invocation) -> Completion {
@@ -270,7 +262,7 @@ impl Backend for Faulty {
         }
         let mut completion = self.inner.invoke(invocation).await;
         let billed = completion.billed.unwrap_or_default();
-        self.billed.add(self.platform().invocation_cost(memory, billed, requests).dollars());
+        self.billed.add(self.inner.platform().invocation_cost(memory, billed, requests).dollars());
         match fault {
             Fault::AnswerLost => completion = died(None, ErrorKind::Lost),
             Fault::Dies => completion = died(Some(billed), ErrorKind::Worker),
@@ -298,17 +290,9 @@ impl Forgetful {
 }
 
 #[async_trait]
-impl Backend for Forgetful {
-    fn clock(&self) -> &dyn Clock {
-        self.inner.clock()
-    }
-
-    fn platform(&self) -> &Platform {
-        self.inner.platform()
-    }
-
-    async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration> {
-        self.inner.compute(work, task).await
+impl BackendDecorator for Forgetful {
+    fn inner(&self) -> &dyn Backend {
+        &*self.inner
     }
 
     async fn invoke(&self, invocation: Invocation) -> Completion {

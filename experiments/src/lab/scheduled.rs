@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use siren_backend_sim::Simulation;
 use siren_core::platform::EpochShape;
-use siren_core::{Allocation, Observation, Outcome, Requests, Result, Scheduler, Seed, Usd};
+use siren_core::{
+    Allocation, Observation, Requests, Result, Scheduler, SchedulerDecorator, Seed, Usd,
+};
 use siren_drl::agent::{Training, TrainingSettings};
 use siren_drl::model::Dynamics;
 use siren_drl::{Bounds, JobModel, Probing, SchedulingTask, minimum_cost};
@@ -198,15 +200,19 @@ struct Allowed {
     allowance: Usd,
 }
 
-impl Scheduler for Allowed {
+impl SchedulerDecorator for Allowed {
+    fn inner(&self) -> &dyn Scheduler {
+        &*self.scheduler
+    }
+
+    fn inner_mut(&mut self) -> &mut dyn Scheduler {
+        &mut *self.scheduler
+    }
+
     fn allocate(&mut self, job: &siren_core::Job, observation: &Observation) -> Result<Allocation> {
         let less = |usd: Usd| Usd::new((usd - self.allowance).dollars().max(0.0));
         let job = siren_core::Job { budget: job.budget.map(less), ..job.clone() };
         let budget_left = observation.budget_left.map(less);
         self.scheduler.allocate(&job, &Observation { budget_left, ..observation.clone() })
-    }
-
-    fn finish(&mut self, outcome: &Outcome) {
-        self.scheduler.finish(outcome);
     }
 }

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use siren_core::platform::Cpu;
 use siren_core::{
-    Aggregation, Clock, Completion, Context, DataSource, EpochPlan, EpochSummary, Error, ErrorKind,
-    Invocation, Machine, ParameterStore, PullOutcome, PushOutcome, Replica, RequestCosts, Requests,
-    Result, Snapshot, Status, StepTime, Time, Update, Work, WorkerReport,
+    Clock, Completion, DataSource, Error, ErrorKind, Invocation, Machine, ParameterStore,
+    PullOutcome, PushOutcome, Replica, Requests, Result, StepTime, StoreDecorator, Time, Update,
+    Work,
 };
 use tokio::sync::Semaphore;
 
@@ -104,25 +104,9 @@ impl LocalStore {
 }
 
 #[async_trait]
-impl ParameterStore for LocalStore {
-    fn dim(&self) -> usize {
-        self.inner.dim()
-    }
-
-    fn request_costs(&self) -> RequestCosts {
-        self.inner.request_costs()
-    }
-
-    fn aggregation(&self, plan: &EpochPlan) -> Aggregation {
-        self.inner.aggregation(plan)
-    }
-
-    async fn aggregate(
-        &self,
-        invocation: &Invocation,
-        context: &dyn Context,
-    ) -> Result<WorkerReport> {
-        self.inner.aggregate(invocation, context).await
+impl StoreDecorator for LocalStore {
+    fn inner(&self) -> &dyn ParameterStore {
+        &*self.inner
     }
 
     async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<PullOutcome> {
@@ -139,24 +123,22 @@ impl ParameterStore for LocalStore {
         self.pass(update.gradient.stored()).await?;
         self.inner.push(update).await
     }
+}
 
-    async fn open(&self, plan: &EpochPlan) -> Result<()> {
-        self.inner.open(plan).await
-    }
+#[cfg(test)]
+mod tests {
+    use siren_core::conformance::store_decorator::Subject;
+    use siren_core::store_decorator_tests;
 
-    async fn seal(&self, epoch: u64) -> Result<EpochSummary> {
-        self.inner.seal(epoch).await
-    }
+    use super::*;
 
-    async fn status(&self) -> Result<Status> {
-        self.inner.status().await
-    }
-
-    async fn snapshot(&self) -> Result<Snapshot> {
-        self.inner.snapshot().await
-    }
-
-    async fn restore(&self, snapshot: &Snapshot) -> Result<()> {
-        self.inner.restore(snapshot).await
-    }
+    store_decorator_tests!(
+        terms,
+        Subject::new(|inner| LocalStore {
+            inner,
+            clock: VirtualClock::new(),
+            permits: Arc::new(Semaphore::new(1)),
+            step: StepTime::per_example(0.0),
+        })
+    );
 }

@@ -10,4 +10,5 @@ mod data;
 mod objects;
 mod scheduler;
 mod store;
+mod store_decorator;
 mod workload;

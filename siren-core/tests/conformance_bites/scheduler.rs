@@ -67,6 +67,10 @@ impl Scheduler for Wanderer {
         Ok(Allocation { workers, memory_mb })
     }
 
+    fn predict_allocation(&self, _: &Job, _: u64) -> Option<Allocation> {
+        None
+    }
+
     fn finish(&mut self, outcome: &Outcome) {
         if self.has(Fault::CannotBearABadEnd) {
             assert!(outcome.loss.is_finite(), "the loss is not finite");

@@ -65,6 +65,10 @@ impl Scheduler for AgentScheduler {
         Ok(allocation)
     }
 
+    fn predict_allocation(&self, _: &Job, _: u64) -> Option<Allocation> {
+        None
+    }
+
     fn finish(&mut self, _: &Outcome) {
         self.belief.reset();
     }

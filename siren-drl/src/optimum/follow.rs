@@ -1,6 +1,6 @@
 //! A schedule, followed.
 
-use siren_core::{Allocation, Job, Observation, Result, Scheduler};
+use siren_core::{Allocation, Job, Observation, Outcome, Result, Scheduler};
 
 use super::Optimum;
 use crate::belief::Belief;
@@ -38,4 +38,10 @@ impl Scheduler for OpenLoop {
         nearest.check(&job.platform)?;
         Ok(nearest)
     }
+
+    fn predict_allocation(&self, _: &Job, _: u64) -> Option<Allocation> {
+        None
+    }
+
+    fn finish(&mut self, _: &Outcome) {}
 }

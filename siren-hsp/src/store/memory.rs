@@ -8,6 +8,7 @@
 mod apply;
 mod block;
 mod rounds;
+mod run;
 mod walk;
 
 use std::ops::Range;
@@ -18,9 +19,11 @@ use async_trait::async_trait;
 use block::Block;
 use parking_lot::{Mutex, RwLock};
 use rounds::{Kept, Rounds};
+use run::{Open, Run, Shard, fenced};
 use siren_core::{
-    EpochPlan, EpochSummary, Error, ErrorKind, ParameterStore, PullOutcome, PushOutcome, Replica,
-    Result, Seed, Snapshot, Staleness, Status, Stream, SyncMode, Update, Watermark, Workload,
+    Aggregation, Context, EpochPlan, EpochSummary, Error, ErrorKind, Invocation, ParameterStore,
+    PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result, Seed, Snapshot, Staleness,
+    Status, Stream, SyncMode, Update, WorkerReport, Workload,
 };
 use tokio::sync::Notify;
 use walk::Walks;
@@ -55,26 +58,6 @@ pub struct MemoryStore {
     progress: Notify,
     /// Memory of updates that were kept for the end of a round.
     spare: Mutex<Vec<Kept>>,
-}
-
-/// Where the run is.
-struct Run {
-    sealed_epochs: u64,
-    last: Option<EpochSummary>,
-    open: Option<Open>,
-}
-
-struct Open {
-    plan: EpochPlan,
-    shards: Vec<Mutex<Shard>>,
-    rounds: Rounds,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Shard {
-    watermark: Watermark,
-    staleness: u64,
-    staleness_max: u64,
 }
 
 impl MemoryStore {
@@ -132,17 +115,6 @@ impl MemoryStore {
         self.version.store(snapshot.version, Ordering::Release);
     }
 
-    /// The open epoch, if it is `epoch`.
-    fn current<'a>(&self, run: &'a Run, epoch: u64) -> Result<&'a Open> {
-        if epoch < run.sealed_epochs {
-            return Err(fenced(epoch));
-        }
-        match &run.open {
-            Some(open) if open.plan.epoch == epoch => Ok(open),
-            _ => Err(Error::new(ErrorKind::Conflict, format!("epoch {epoch} is not open"))),
-        }
-    }
-
     fn copy_changed(&self, replica: &mut Replica) -> PullOutcome {
         let version = self.version.load(Ordering::Acquire);
         replica.values.resize(self.dim, 0.0);
@@ -160,14 +132,26 @@ impl MemoryStore {
     }
 }
 
-fn fenced(epoch: u64) -> Error {
-    Error::new(ErrorKind::Fenced, format!("epoch {epoch} is sealed"))
-}
-
 #[async_trait]
 impl ParameterStore for MemoryStore {
     fn dim(&self) -> usize {
         self.dim
+    }
+
+    fn request_costs(&self) -> RequestCosts {
+        RequestCosts::NONE
+    }
+
+    fn aggregation(&self, _: &EpochPlan) -> Aggregation {
+        Aggregation::NONE
+    }
+
+    async fn aggregate(&self, invocation: &Invocation, _: &dyn Context) -> Result<WorkerReport> {
+        Err(Aggregation::unavailable(invocation))
+    }
+
+    fn requests(&self) -> Option<Requests> {
+        None
     }
 
     async fn open(&self, plan: &EpochPlan) -> Result<()> {
@@ -216,7 +200,7 @@ impl ParameterStore for MemoryStore {
             tokio::pin!(changed);
             // Registered before looking, so that no change is missed.
             changed.as_mut().enable();
-            if self.current(&self.run.read(), epoch)?.rounds.floor() >= progress {
+            if self.run.read().current(epoch)?.rounds.floor() >= progress {
                 return Ok(self.copy_changed(replica));
             }
             changed.await;
@@ -226,7 +210,7 @@ impl ParameterStore for MemoryStore {
     async fn push(&self, update: &Update<'_>) -> Result<PushOutcome> {
         let ended = {
             let run = self.run.read();
-            let open = self.current(&run, update.id.epoch)?;
+            let open = run.current(update.id.epoch)?;
             let plan = &open.plan;
             let scale = update::check(plan, self.dim, update)?;
             let shard = &mut *open.shards[update.id.shard as usize].lock();

@@ -16,8 +16,9 @@ use siren_core::{
     Stream, Time, Usd, WorkerReport,
 };
 
-use super::forecast::{Forecast, InvocationLimits, LaunchPlan, LimitRequest};
+use super::forecast::{InvocationLimits, LaunchPlan, LimitRequest};
 use super::{End, Event, StopHandle, Trainer};
+use crate::forecast::Forecast;
 use crate::{EpochRecord, HistoryEvent, Reservation};
 use aggregators::RunningAggregators;
 
@@ -139,7 +140,7 @@ impl<'a> EpochRun<'a> {
                 .map(|_| ShardRun { memory_mb: allocation.memory_mb, ..ShardRun::default() })
                 .collect(),
             driver: Some(driver),
-            tally: DriverUsage::default(),
+            tally: DriverUsage::NONE,
             driver_cost: Usd::ZERO,
             timeout: limits.timeout,
             trainer,
@@ -223,7 +224,7 @@ impl<'a> EpochRun<'a> {
         let interval = self.trainer.observer.as_ref().and_then(|o| o.interval());
         let mut ahead = self.trainer.prepare_ahead(self.plan.epoch + 1, self.timeout);
         // Polling a store that is paid for costs about as much as a push, so polls are few.
-        let paid = self.trainer.parts.store.request_costs() != RequestCosts::default();
+        let paid = self.trainer.parts.store.request_costs() != RequestCosts::NONE;
         let interval =
             interval.map(|interval| if paid { interval.max(FIRST_POLL) } else { interval });
         let mut tick = interval.map(|interval| self.launched + interval);
@@ -441,12 +442,8 @@ impl<'a> EpochRun<'a> {
             let memory_mb = self.shards[shard as usize].memory_mb;
             let driver = self.driver.as_ref().map_or(Usd::ZERO, Reservation::amount);
             let request = LimitRequest { batches, invocations: 1, driver, failures };
-            let limits = self.trainer.invocation_limits(
-                &self.plan,
-                memory_mb,
-                request,
-                Aggregation::default(),
-            );
+            let limits =
+                self.trainer.invocation_limits(&self.plan, memory_mb, request, Aggregation::NONE);
             let Some(limits) = limits else { continue };
             let Ok(reservation) = self.trainer.ledger.reserve(limits.reservation) else { continue };
             let usd = reservation.amount().dollars();

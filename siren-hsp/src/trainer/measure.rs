@@ -8,9 +8,10 @@ use siren_core::{
     Allocation, Batch, Error, ErrorKind, Observation, Phases, Result, Seed, Utilisation, Work,
 };
 
-use super::{Forecast, Trainer};
+use super::Trainer;
 use crate::Evaluation;
 use crate::evaluate::evaluate_by;
+use crate::forecast::Forecast;
 
 impl Trainer {
     /// What the scheduler sees.

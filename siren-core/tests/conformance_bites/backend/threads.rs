@@ -12,8 +12,9 @@ use futures::channel::oneshot;
 use futures::future::{Either, select};
 use futures::lock::Mutex;
 use siren_core::{
-    Backend, Clock, Completion, ComputeTask, Context, DataSource, Error, ErrorKind, Invocation,
-    ParameterStore, Platform, Result, Time, Usage, Work, Worker, WorkerReport,
+    Backend, Clock, Completion, ComputeTask, Context, DataSource, DriverUsage, EpochPlan, Error,
+    ErrorKind, Invocation, ParameterStore, Platform, Result, Time, Usage, Work, Worker,
+    WorkerReport,
 };
 
 use super::Fault;
@@ -58,6 +59,24 @@ impl Backend for Threads {
     fn platform(&self) -> &Platform {
         &self.0.platform
     }
+
+    fn parallelism(&self, workers: u32) -> u32 {
+        workers
+    }
+
+    fn expected_exchange_time(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn driver_usage(&self) -> DriverUsage {
+        DriverUsage::NONE
+    }
+
+    fn max_driver_usage(&self, _: &EpochPlan, _: u64) -> DriverUsage {
+        DriverUsage::NONE
+    }
+
+    async fn prepare(&self, _: u32, _: Duration) {}
 
     async fn compute(&self, _: Work, task: ComputeTask) -> Result<Duration> {
         self.0.compute(task).await

@@ -1,18 +1,22 @@
 //! The contract of a store in its plainest form: one lock around everything.
 
+mod state;
+
 use std::future::poll_fn;
 use std::sync::Mutex;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use siren_core::{
-    EpochPlan, EpochSummary, Error, ErrorKind, ParameterStore, PullOutcome, PushOutcome, Replica,
-    Result, Snapshot, Staleness, Status, SyncMode, Update, Watermark,
+    Aggregation, Context, EpochPlan, EpochSummary, ErrorKind, Invocation, ParameterStore,
+    PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot, Staleness, Status,
+    SyncMode, Update, Watermark, WorkerReport,
 };
 
-use super::optimizer::{apply, clipped, descend};
+use super::optimizer::{apply, clipped};
 use super::{Fault, yield_now};
+use state::{Open, State, error};
 
 /// Entries of a block.
 const BLOCK: usize = 32;
@@ -21,35 +25,6 @@ pub(crate) struct Reference {
     dim: usize,
     fault: Option<Fault>,
     state: Mutex<State>,
-}
-
-struct State {
-    snapshot: Snapshot,
-    open: Option<Open>,
-    last: Option<EpochSummary>,
-    /// Goes up with every change, a restore included: what a replica's block has.
-    stamp: u64,
-    waiting: Vec<Waker>,
-    /// Kept by a store that forgets to forget.
-    orphans: Vec<(u32, u64, Vec<f32>)>,
-}
-
-struct Open {
-    plan: EpochPlan,
-    watermarks: Vec<Watermark>,
-    staleness: Vec<u64>,
-    /// Updates of a round that is not over: the shard, the examples and the clipped gradient.
-    kept: Vec<(u32, u64, Vec<f32>)>,
-}
-
-impl Open {
-    /// Rounds that all unfinished shards have pushed.
-    fn rounds(&self) -> u64 {
-        let shards = (0..).zip(&self.watermarks);
-        let unfinished = shards.filter(|&(s, w)| w.batches < self.plan.shard_len(s));
-        let pushed = unfinished.map(|(_, w)| self.plan.updates(w.batches));
-        pushed.min().unwrap_or(u64::MAX)
-    }
 }
 
 impl Reference {
@@ -128,76 +103,26 @@ fn let_others_push() {
     std::thread::sleep(std::time::Duration::from_millis(1));
 }
 
-fn error<T>(kind: ErrorKind) -> Result<T> {
-    Err(Error::new(kind, "the reference store refuses"))
-}
-
-impl State {
-    /// The open epoch, if it is this one.
-    fn open(&mut self, epoch: u64) -> Result<(&mut Open, &mut Snapshot)> {
-        if epoch < self.snapshot.sealed_epochs {
-            return error(ErrorKind::Fenced);
-        }
-        match &mut self.open {
-            Some(open) if open.plan.epoch == epoch => Ok((open, &mut self.snapshot)),
-            _ => error(ErrorKind::Conflict),
-        }
-    }
-
-    /// Moves the watermark over an update that was applied.
-    fn count(&mut self, update: &Update<'_>) -> Result<()> {
-        let (open, snapshot) = self.open(update.id.epoch)?;
-        snapshot.version += u64::from(open.plan.sync_mode != SyncMode::Bulk);
-        let watermark = &mut open.watermarks[update.id.shard as usize];
-        watermark.batches += update.batches;
-        watermark.examples += update.examples;
-        watermark.loss += update.loss;
-        self.stamp += 1;
-        Ok(())
-    }
-
-    /// Applies the mean of what was kept, if the round is over or `sealed`.
-    fn end_round(&mut self, sealed: bool, has: impl Fn(Fault) -> bool) {
-        let Some(open) = &mut self.open else { return };
-        let plan = &open.plan;
-        let shards = (0..).zip(&open.watermarks);
-        let ahead = open.kept.iter().map(|kept| kept.0).collect::<Vec<_>>();
-        let lacks =
-            |(s, w): (u32, &Watermark)| w.batches < plan.shard_len(s) && !ahead.contains(&s);
-        if open.kept.is_empty() || shards.into_iter().any(lacks) && !sealed {
-            return;
-        }
-        open.kept.sort_by_key(|kept| kept.0);
-        let total: u64 = open.kept.iter().map(|kept| kept.1).sum();
-        let mut mean = vec![0.0; self.snapshot.values.len()];
-        for (_, examples, gradient) in open.kept.drain(..) {
-            let mut weight = (examples as f64 / total as f64) as f32;
-            if has(Fault::BulkForgetsTheExamples) {
-                weight = 1.0 / ahead.len() as f32;
-            }
-            if has(Fault::BulkAddsUp) {
-                weight = 1.0;
-            }
-            mean.iter_mut().zip(gradient).for_each(|(mean, g)| *mean += weight * g);
-        }
-        descend(plan, &mut self.snapshot, &mean, &has);
-        self.snapshot.version += match has(Fault::BulkCountsEveryUpdate) {
-            true => ahead.len() as u64,
-            false => 1,
-        };
-        self.stamp += 1;
-    }
-
-    /// Lets pulls that wait look again.
-    fn wake(&mut self) {
-        self.waiting.drain(..).for_each(Waker::wake);
-    }
-}
-
 #[async_trait]
 impl ParameterStore for Reference {
     fn dim(&self) -> usize {
         self.dim
+    }
+
+    fn request_costs(&self) -> RequestCosts {
+        RequestCosts::NONE
+    }
+
+    fn aggregation(&self, _: &EpochPlan) -> Aggregation {
+        Aggregation::NONE
+    }
+
+    async fn aggregate(&self, invocation: &Invocation, _: &dyn Context) -> Result<WorkerReport> {
+        Err(Aggregation::unavailable(invocation))
+    }
+
+    fn requests(&self) -> Option<Requests> {
+        None
     }
 
     async fn open(&self, plan: &EpochPlan) -> Result<()> {

@@ -1,24 +1,25 @@
 //! The plain way to keep parameters in shared objects, to compare the other one with: a single object
 //! that every push replaces.
 
+mod whole;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use siren_core::wire::{self, Decoder};
 use siren_core::{
-    Clock, EpochPlan, EpochSummary, Error, ErrorKind, Gradient, ParameterStore, PullOutcome,
-    PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot, Status, SyncMode, Update,
-    Watermark,
+    Aggregation, Clock, Context, EpochPlan, EpochSummary, Error, ErrorKind, Invocation,
+    ParameterStore, PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot,
+    Status, Update, WorkerReport,
 };
 
 use super::client::Client;
 use super::keys::{Cuts, Keys};
 use super::part_object::PartObject;
 use super::pull::Backoff;
-use super::state::{Open, State, fenced, floor, not_open};
-use crate::store::update::{self, Piece, within};
+use super::state::{State, floor, not_open};
 use siren_core::objects::{Fetched, Objects, Tag, Written};
+use whole::Whole;
 
 /// A parameter store in one object, which every push reads, changes and writes by compare-and-swap,
 /// again and again until nobody else came first.
@@ -33,14 +34,6 @@ pub struct CasStore {
     dim: usize,
     wait_delay: Duration,
     exclusive: bool,
-}
-
-/// All of the store.
-struct Whole {
-    state: State,
-    part: PartObject,
-    /// Updates of a round of bulk mode that is not complete, as [`wire`] writes them.
-    kept: Vec<Vec<u8>>,
 }
 
 impl CasStore {
@@ -103,174 +96,6 @@ impl CasStore {
     }
 }
 
-impl Whole {
-    fn encode(&self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let state = self.state.encode()?;
-        let part = self.part.encode();
-        for piece in [&state, &part].into_iter().chain(&self.kept) {
-            bytes.extend((piece.len() as u64).to_le_bytes());
-            bytes.extend(piece);
-        }
-        Ok(bytes)
-    }
-
-    fn decode(mut bytes: &[u8], dim: usize) -> Result<Self> {
-        let mut pieces = Vec::new();
-        while !bytes.is_empty() {
-            let piece = bytes.split_first_chunk::<8>().and_then(|(length, rest)| {
-                rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
-            });
-            let Some((piece, rest)) = piece else { break };
-            pieces.push(piece);
-            bytes = rest;
-        }
-        match (&pieces[..], bytes) {
-            ([state, part, kept @ ..], []) => Ok(Self {
-                state: State::decode(state, dim)?,
-                part: PartObject::decode(part, dim)?,
-                kept: kept.iter().map(|piece| piece.to_vec()).collect(),
-            }),
-            _ => Err(Error::new(ErrorKind::Corrupt, "the run's object ends early")),
-        }
-    }
-
-    /// What was pushed of each shard, applied or kept.
-    fn pushed(&self) -> Result<Vec<Watermark>> {
-        let mut marks = self.part.meta.marks.clone();
-        for kept in &self.kept {
-            let mut decoder = Decoder::new();
-            let update = decoder.decode(kept)?;
-            if let Some(mark) = marks.get_mut(update.id.shard as usize) {
-                mark.batches += update.batches;
-                mark.examples += update.examples;
-                mark.loss += update.loss;
-            }
-        }
-        Ok(marks)
-    }
-
-    fn push(&mut self, update: &Update<'_>, dim: usize) -> Result<(PushOutcome, bool)> {
-        let id = update.id;
-        let plan = self.state.current(id.epoch)?.plan.clone();
-        update::check(&plan, dim, update)?;
-        let pushed = self.pushed()?;
-        let counted = pushed[id.shard as usize].batches;
-        if id.position < counted {
-            return Ok((PushOutcome::Duplicate, false));
-        }
-        let floor = |marks: &[Watermark]| floor(&plan, marks.iter().map(|mark| mark.batches));
-        let bulk = plan.sync_mode == SyncMode::Bulk;
-        let round = plan.updates(id.position);
-        if id.position > counted || (bulk && round > floor(&pushed)) {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                format!(
-                    "an update of shard {} at batch {} while {counted} are counted, in round \
-                     {round} while {} goes on",
-                    id.shard,
-                    id.position,
-                    floor(&pushed)
-                ),
-            ));
-        }
-        if bulk {
-            let mut bytes = Vec::new();
-            wire::encode(update, &mut bytes);
-            self.kept.push(bytes);
-            if floor(&self.pushed()?) > round {
-                self.end_round(&plan)?;
-            }
-        } else {
-            let piece = piece(update);
-            self.part.apply(&plan, 0, update, piece, &mut Vec::new())?;
-            self.part.meta.sequence += 1;
-        }
-        Ok((PushOutcome::Accepted, true))
-    }
-
-    /// Applies the mean of the updates that were kept.
-    fn end_round(&mut self, plan: &EpochPlan) -> Result<()> {
-        let kept = std::mem::take(&mut self.kept);
-        if kept.is_empty() {
-            return Ok(());
-        }
-        let mut decoders = vec![Decoder::new(); kept.len()];
-        let decoded = decoders.iter_mut().zip(&kept).map(|(decoder, kept)| decoder.decode(kept));
-        let mut updates = decoded.collect::<Result<Vec<_>>>()?;
-        updates.sort_unstable_by_key(|update| update.id.shard);
-        let updates: Vec<_> = updates.iter().map(|update| (*update, piece(update))).collect();
-        self.part.apply_round(plan, 0, &updates, &mut Vec::new())?;
-        self.part.meta.sequence += 1;
-        Ok(())
-    }
-
-    fn open(&mut self, plan: &EpochPlan) -> Result<((), bool)> {
-        let state = &mut self.state;
-        if plan.epoch < state.sealed_epochs {
-            return Err(fenced(plan.epoch));
-        }
-        if state.open.as_ref().is_some_and(|open| open.plan == *plan) {
-            return Ok(((), false));
-        }
-        if state.open.is_some() || plan.epoch != state.sealed_epochs {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                format!(
-                    "epoch {} cannot be opened: another plan is open, or the next epoch is {}",
-                    plan.epoch, state.sealed_epochs
-                ),
-            ));
-        }
-        state.taken += 1;
-        state.open = Some(Open {
-            generation: state.taken,
-            plan: plan.clone(),
-            aggregators: 0,
-            marks: vec![0; plan.shards as usize],
-            closed: false,
-        });
-        self.part.begin_epoch(state.taken, plan);
-        Ok(((), true))
-    }
-
-    fn seal(&mut self, epoch: u64) -> Result<(EpochSummary, bool)> {
-        if let Some(last) = self.state.last.as_ref().filter(|last| last.epoch == epoch) {
-            return Ok((last.clone(), false));
-        }
-        let plan = match &self.state.open {
-            Some(open) if open.plan.epoch == epoch => open.plan.clone(),
-            _ => {
-                return Err(Error::new(
-                    ErrorKind::Conflict,
-                    format!("epoch {epoch} is neither open nor the last one sealed"),
-                ));
-            }
-        };
-        self.end_round(&plan)?;
-        let meta = &self.part.meta;
-        let updates = meta.marks.iter().map(|mark| plan.updates(mark.batches)).sum();
-        let sealed = EpochSummary {
-            epoch,
-            version: meta.version,
-            watermarks: meta.marks.clone(),
-            staleness: meta.staleness(updates),
-        };
-        self.state.open = None;
-        self.state.sealed_epochs = epoch + 1;
-        self.state.version = sealed.version;
-        self.state.last = Some(sealed.clone());
-        Ok((sealed, true))
-    }
-}
-
-fn piece<'a>(update: &Update<'a>) -> Piece<'a> {
-    match update.gradient {
-        Gradient::Dense(values) => Piece::Dense(values),
-        Gradient::Sparse(sparse) => Piece::Sparse(within(sparse.entries(), &(0..sparse.dim()))),
-    }
-}
-
 #[async_trait]
 impl ParameterStore for CasStore {
     fn dim(&self) -> usize {
@@ -287,6 +112,14 @@ impl ParameterStore for CasStore {
             wait: read * 8,
             start: Requests::NONE,
         }
+    }
+
+    fn aggregation(&self, _: &EpochPlan) -> Aggregation {
+        Aggregation::NONE
+    }
+
+    async fn aggregate(&self, invocation: &Invocation, _: &dyn Context) -> Result<WorkerReport> {
+        Err(Aggregation::unavailable(invocation))
     }
 
     fn requests(&self) -> Option<Requests> {

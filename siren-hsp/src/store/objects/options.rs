@@ -93,7 +93,7 @@ impl ObjectOptions {
 
     pub(super) fn aggregation(&self, plan: &EpochPlan, cuts: Cuts) -> Aggregation {
         if self.inline {
-            return Aggregation::default();
+            return Aggregation::NONE;
         }
         let entries = match plan.compression {
             Compression::TopK { share } => 2.0 * share.min(0.5) * cuts.dim as f64,
@@ -161,7 +161,7 @@ mod tests {
         let sparse = EpochPlan { compression: Compression::TopK { share: 0.01 }, ..dense.clone() };
         assert_eq!(of(431_080, 8, &sparse, &options).aggregators, 1);
         let inline = ObjectOptions { inline: true, ..options };
-        assert_eq!(of(431_080, 8, &dense, &inline), Aggregation::default());
+        assert_eq!(of(431_080, 8, &dense, &inline), Aggregation::NONE);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use siren_core::{EpochSummary, WorkerReport};
 
 use super::EpochRun;
 use crate::EpochRecord;
-use crate::trainer::{Event, Forecast};
+use crate::forecast::Forecast;
+use crate::trainer::Event;
 
 impl EpochRun<'_> {
     /// The epoch as far as it is known before the evaluation.
