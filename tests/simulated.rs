@@ -9,9 +9,9 @@ use rand_distr::{Distribution as _, Uniform};
 use siren::data::MemorySource;
 use siren::platform::{Distribution, Profile};
 use siren::{
-    Allocation, Backend, Config, FixedScheduler, Job, Machine, MemoryStore, Observation, Requests,
-    Result, Retry, Scheduler, Seed, ShardWorker, StepTime, StopReason, StopRules, SyncMode,
-    Trainer, TrainerParts, TrainingResult, Usd,
+    Allocation, Backend, Config, FixedScheduler, Job, Machine, MemoryStore, Observation, Outcome,
+    Requests, Result, Retry, Scheduler, Seed, ShardWorker, StepTime, StopReason, StopRules,
+    SyncMode, Trainer, TrainerParts, TrainingResult, Usd,
 };
 use siren_backend_sim::{Bill, Fault, Faults, SimBackend, SimStore, Simulation};
 use support::{Linear, rows};

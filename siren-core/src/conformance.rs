@@ -50,6 +50,5 @@ pub use fact::{FACT_TIMEOUT, Fact};
 #[doc(inline)]
 pub use crate::{
     backend_tests, clock_tests, data_tests, objects_tests, scheduler_tests, store_decorator_tests,
-    store_tests,
-    workload_tests,
+    store_tests, workload_tests,
 };
