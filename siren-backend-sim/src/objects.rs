@@ -99,3 +99,35 @@ impl Objects for SimObjects {
         self.finish(answered, 0).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use siren_core::conformance::{objects, objects_tests};
+    use siren_core::platform::Profile;
+    use siren_core::{Seed, Stream};
+    use siren_hsp::MemoryObjects;
+
+    use super::*;
+    use crate::clock::VirtualClock;
+
+    /// Objects of measured latencies, at the end of one function's connection.
+    fn simulated() -> objects::Subject {
+        let clock = VirtualClock::new();
+        let link_clock = clock.clone();
+        let make = move || {
+            let rng = |of| Box::new(Seed::new(1).split(Stream::Platform, &[of]).rng());
+            let profile = Arc::new(Profile::default());
+            let commit_ms = profile.storage.commit_ms;
+            let (clock, limits) = (link_clock.clone(), Arc::default());
+            let link = Link::new(clock, profile, Arc::default(), limits, rng(0), rng(1));
+            let inner = Arc::new(MemoryObjects::new());
+            let link = Arc::new(link);
+            async move { SimObjects { inner, link, commits: Arc::default(), commit_ms } }
+        };
+        objects::Subject::new(make)
+            .driven(move |future| clock.run(future).expect("nothing waits for ever"))
+            .threads(1)
+    }
+
+    objects_tests!(simulated_objects, simulated());
+}

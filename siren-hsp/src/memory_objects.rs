@@ -130,3 +130,12 @@ impl Objects for MemoryObjects {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use siren_core::conformance::{objects, objects_tests};
+
+    use super::MemoryObjects;
+
+    objects_tests!(in_memory, objects::Subject::new(|| async { MemoryObjects::new() }));
+}

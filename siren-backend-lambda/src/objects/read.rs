@@ -13,6 +13,9 @@ use siren_core::{Error, ErrorKind, Result};
 use super::S3Objects;
 use crate::aws;
 
+/// More than any object has, and few enough for every server's numbers.
+const MAX_OBJECT_BYTES: u64 = 1 << 50;
+
 /// What S3 has to say, errors of which nobody can help left out.
 enum Answer {
     Object(Box<GetObjectOutput>),
@@ -35,7 +38,7 @@ impl S3Objects {
         length: u64,
     ) -> Result<Fetched> {
         // No range can be empty.
-        let answer = self.ask(key, known, Some(0..length.max(1))).await?;
+        let answer = self.ask(key, known, Some(0..length.clamp(1, MAX_OBJECT_BYTES))).await?;
         if matches!(answer, Answer::Beyond) {
             // An object without bytes has no range, but a tag.
             return self.read_whole(key, known).await;

@@ -1,21 +1,25 @@
 //! Objects as two servers have them.
 
-use futures::future::join_all;
-use futures::{StreamExt as _, stream};
 use siren_backend_lambda::S3Objects;
+use siren_core::conformance::{objects, objects_tests};
 use siren_core::objects::{Fetched, Objects, Tag, Written};
 use siren_core::{ErrorKind, Requests};
 
 use crate::proxy::{Budget, Fault, Proxy};
-use crate::servers::{self, MINISTACK, RUNTIME, Server, on_both};
+use crate::servers::{self, MINISTACK, RUNTIME, SEAWEEDFS, Server, on_both};
+
+/// Few writes of many writers: a server that emulates S3 answers some hundred requests a second.
+fn contract(server: &'static Server) -> objects::Subject {
+    objects::Subject::new(move || server.objects())
+        .driven(|future| RUNTIME.block_on(future))
+        .writes(3)
+}
+
+objects_tests!(the_contract_on_ministack, contract(&MINISTACK));
+objects_tests!(the_contract_on_seaweedfs, contract(&SEAWEEDFS));
 
 on_both!(
-    increments_by_compare_and_swap_are_never_lost
-    an_object_is_created_once
-    a_listing_goes_on_after_a_thousand_keys
-    a_range_ends_where_the_object_does
     an_object_that_is_known_is_not_sent_again
-    what_is_replaced_must_be_as_known
     prefixes_are_apart
     traffic_is_counted
     damage_on_the_way_is_noticed
@@ -37,104 +41,6 @@ fn changed(fetched: Fetched) -> (Vec<u8>, Tag) {
     }
 }
 
-async fn increments_by_compare_and_swap_are_never_lost(server: &'static Server) {
-    let objects = server.objects().await;
-    objects.put_if_absent("count", b"0").await.unwrap();
-    let writers = (0..8).map(|_| {
-        let objects = objects.clone();
-        tokio::spawn(async move {
-            let mut refused = 0;
-            for _ in 0..25 {
-                loop {
-                    let (bytes, tag) = changed(objects.get("count", None).await.unwrap());
-                    let count: u32 = String::from_utf8(bytes).unwrap().parse().unwrap();
-                    let next = (count + 1).to_string();
-                    match objects.put_if_unchanged("count", &tag, next.as_bytes()).await.unwrap() {
-                        Written::Done(_) => break,
-                        Written::Refused => refused += 1,
-                    }
-                }
-            }
-            refused
-        })
-    });
-    let refused: u32 = join_all(writers).await.into_iter().map(Result::unwrap).sum();
-    let (bytes, _) = changed(objects.get("count", None).await.unwrap());
-    assert_eq!(String::from_utf8(bytes).unwrap(), "200");
-    assert!(refused > 0, "nobody met anybody: this shows nothing");
-}
-
-async fn an_object_is_created_once(server: &'static Server) {
-    let objects = server.objects().await;
-    let writers = (0..8_u8).map(|writer| {
-        let objects = objects.clone();
-        tokio::spawn(async move {
-            loop {
-                match objects.put_if_absent("one", &[writer]).await {
-                    Ok(written) => return (writer, matches!(written, Written::Done(_))),
-                    Err(error) => assert!(error.is_transient(), "{}", error.chain()),
-                }
-            }
-        })
-    });
-    let written: Vec<(u8, bool)> =
-        join_all(writers).await.into_iter().map(Result::unwrap).collect();
-    let winners: Vec<u8> = written.iter().filter(|(_, done)| *done).map(|(by, _)| *by).collect();
-    assert_eq!(winners.len(), 1);
-    assert_eq!(changed(objects.get("one", None).await.unwrap()).0, winners);
-}
-
-async fn a_listing_goes_on_after_a_thousand_keys(server: &'static Server) {
-    let objects = server.objects().await;
-    let keys: Vec<String> = (0..1_005).map(|i| format!("many/{i:05}")).collect();
-    objects.put_if_absent("many", b"").await.unwrap();
-    objects.put_if_absent("other/00001", b"").await.unwrap();
-    stream::iter(&keys)
-        .map(|key| async { done(objects.put_if_absent(key, b"").await.unwrap()) })
-        .buffer_unordered(16)
-        .collect::<Vec<_>>()
-        .await;
-    let first = objects.list("many/", None).await.unwrap();
-    assert_eq!((first.keys.as_slice(), first.more), (&keys[..1_000], true));
-    let rest = objects.list("many/", Some(&keys[999])).await.unwrap();
-    assert_eq!((rest.keys.as_slice(), rest.more), (&keys[1_000..], false));
-    assert_eq!(objects.list("many/", Some("many/01003")).await.unwrap().keys, keys[1_004..]);
-    assert_eq!(objects.list("many/01", None).await.unwrap().keys, keys[1_000..]);
-
-    objects.delete(&keys).await.unwrap();
-    // Once more: those that do not exist are skipped.
-    objects.delete(&keys[..3]).await.unwrap();
-    assert_eq!(objects.list("many/", None).await.unwrap().keys, [""; 0]);
-    assert_eq!(objects.list("other/", None).await.unwrap().keys, ["other/00001"]);
-}
-
-async fn a_range_ends_where_the_object_does(server: &'static Server) {
-    let objects = server.objects().await;
-    objects.put_if_absent("ten", b"0123456789").await.unwrap();
-    objects.put_if_absent("none", b"").await.unwrap();
-    for (range, expected) in [
-        (0..10, "0123456789"),
-        (3..6, "345"),
-        (8..99, "89"),
-        (10..12, ""),
-        (70..99, ""),
-        (4..4, ""),
-    ] {
-        let bytes = objects.get_range("ten", range.clone()).await.unwrap().unwrap();
-        assert_eq!(bytes, expected.as_bytes(), "{range:?}");
-    }
-    assert_eq!(objects.get_range("none", 0..5).await.unwrap().unwrap(), b"");
-    assert_eq!(objects.get_range("missing", 0..5).await.unwrap(), None);
-    let tag = changed(objects.get("ten", None).await.unwrap()).1;
-    for (length, expected) in [(0, ""), (4, "0123"), (10, "0123456789"), (99, "0123456789")] {
-        let start = changed(objects.get_start("ten", None, length).await.unwrap());
-        assert_eq!(start, (expected.as_bytes().to_vec(), tag.clone()), "{length}");
-    }
-    assert_eq!(objects.get_start("ten", Some(&tag), 4).await.unwrap(), Fetched::Unchanged);
-    assert_eq!(changed(objects.get_start("none", None, 4).await.unwrap()).0, b"");
-    assert_eq!(objects.get_start("missing", None, 4).await.unwrap(), Fetched::Missing);
-}
-
 async fn an_object_that_is_known_is_not_sent_again(server: &'static Server) {
     let objects = server.objects().await;
     assert_eq!(objects.get("key", None).await.unwrap(), Fetched::Missing);
@@ -145,21 +51,6 @@ async fn an_object_that_is_known_is_not_sent_again(server: &'static Server) {
     let second = done(objects.put_if_unchanged("key", &first, b"second").await.unwrap());
     let found = changed(objects.get("key", Some(&first)).await.unwrap());
     assert_eq!(found, (b"second".to_vec(), second));
-}
-
-async fn what_is_replaced_must_be_as_known(server: &'static Server) {
-    let objects = server.objects().await;
-    let first = done(objects.put_if_absent("key", b"first").await.unwrap());
-    assert_eq!(objects.put_if_absent("key", b"again").await.unwrap(), Written::Refused);
-    let second = done(objects.put_if_unchanged("key", &first, b"second").await.unwrap());
-    assert_eq!(objects.put_if_unchanged("key", &first, b"late").await.unwrap(), Written::Refused);
-    assert_eq!(
-        changed(objects.get("key", None).await.unwrap()),
-        (b"second".to_vec(), second.clone())
-    );
-    objects.delete(&["key".into()]).await.unwrap();
-    assert_eq!(objects.put_if_unchanged("key", &second, b"late").await.unwrap(), Written::Refused);
-    assert_eq!(objects.get("key", None).await.unwrap(), Fetched::Missing);
 }
 
 async fn prefixes_are_apart(server: &'static Server) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use siren_core::conformance::{store, store_tests};
+use siren_core::conformance::{objects, objects_tests, store, store_tests};
 
 use super::super::{CasStore, ObjectOptions, ObjectStore};
 use super::support::{FaultyObjects, InstantClock};
@@ -46,3 +46,6 @@ store_tests!(
         .dim(20)
         .pushes(50)
 );
+
+// Without faults these are correct objects, which take their time.
+objects_tests!(slow_objects, objects::Subject::new(|| async { FaultyObjects::default() }));
