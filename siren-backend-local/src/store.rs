@@ -8,8 +8,8 @@ use siren_core::{
     Aggregation, Clock, Context, EpochPlan, EpochSummary, Invocation, ParameterStore, PullOutcome,
     PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot, Status, Update, WorkerReport,
 };
+use siren_function::WallClock;
 
-use crate::WallClock;
 use crate::meter::Meter;
 
 /// Measures how long pulls wait for the progress of other workers.
