@@ -12,7 +12,6 @@ mod settings;
 mod throttle;
 pub(crate) mod versions;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,20 +23,18 @@ pub use report::Report;
 pub use settings::LambdaSettings;
 use siren_core::objects::Objects;
 use siren_core::{
-    Backend, Clock, Completion, ComputeTask, DriverUsage, EpochPlan, Error, ErrorKind, Invocation,
-    Platform, Profile, Requests, Result, Role, Stream, Work, WorkerReport,
+    Backend, Clock, Completion, ComputeTask, DriverUsage, EpochPlan, Invocation, Platform, Profile,
+    Requests, Result, Role, Stream, Work, WorkerReport,
 };
 use siren_data::PackedData;
+use siren_function::{WallClock, run_on_thread, stored};
 use siren_hsp::ObjectStore;
 use throttle::LaunchThrottle;
-use tokio::sync::oneshot;
 use versions::Versions;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::S3Objects;
-use crate::clock::WallClock;
 use crate::payload::{self, Reply, Request, RequestKind, Response, RunRequest};
-use crate::stored;
 
 /// Bytes of an answer to an invocation or of a glance at the state, at the most in the ordinary.
 const ANSWER_BYTES: u64 = 8 << 10;
@@ -155,7 +152,7 @@ impl LambdaBackend {
         };
         let request =
             payload::write(&Request::new(RequestKind::Run(Box::new(run_request))), "the request")?;
-        if request.len() <= payload::MAX_BYTES {
+        if request.len() as u64 <= self.platform.limits.payload_bytes {
             return Ok((request, None));
         }
         let key = stored::key(store_prefix, &format!("request-{:016x}", xxh3_64(&request)));
@@ -287,18 +284,7 @@ impl Backend for LambdaBackend {
     }
 
     async fn compute(&self, _: Work, task: ComputeTask) -> Result<Duration> {
-        let clock = self.clock;
-        let (done, ran) = oneshot::channel();
-        std::thread::spawn(move || {
-            let started = clock.now();
-            let outcome = catch_unwind(AssertUnwindSafe(task));
-            // Nobody listens any more when the caller was dropped.
-            let _ = done.send(match outcome {
-                Ok(()) => Ok(clock.now() - started),
-                Err(_) => Err(Error::new(ErrorKind::Worker, "the driver's computation panicked")),
-            });
-        });
-        ran.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Lost, "the thread is gone")))
+        run_on_thread(self.clock, task).await
     }
 
     async fn invoke(&self, invocation: Invocation) -> Completion {

@@ -2,24 +2,21 @@
 //!
 //! The crate has two sides. The *driver* (feature `driver`, the default) is where the trainer runs: it
 //! invokes functions, and reads and writes the parameters at barriers. The *function* (feature
-//! `function`) is what AWS runs: a binary that serves one workload. `deploy` sets both up.
+//! `function`) is what AWS runs: a binary that serves one workload. `deploy` sets both up. The part of a
+//! function that does not depend on AWS is in [`siren_function`].
 
 pub mod aws;
 #[cfg(feature = "driver")]
 mod backend;
-#[cfg(any(feature = "driver", feature = "function"))]
-mod clock;
 #[cfg(feature = "deploy")]
 pub mod deploy;
 #[cfg(feature = "function")]
 mod function;
 mod objects;
-pub mod payload;
-#[cfg(any(feature = "driver", feature = "function"))]
-mod stored;
 
 #[cfg(feature = "driver")]
 pub use backend::{Bills, LambdaBackend, LambdaSettings, Report};
 #[cfg(feature = "function")]
 pub use function::serve;
 pub use objects::{S3Objects, Traffic};
+pub use siren_function::payload;

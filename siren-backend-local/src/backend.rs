@@ -1,7 +1,6 @@
 //! The backend.
 
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +9,12 @@ use siren_core::{
     Backend, Clock, Completion, ComputeTask, Context, DataSource, DriverUsage, EpochPlan, Error,
     ErrorKind, Invocation, ParameterStore, Platform, Result, Work, Worker,
 };
-use tokio::sync::oneshot;
+use siren_function::{WallClock, run_on_thread};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::WallClock;
 use crate::context::{LocalContext, Machine};
 use crate::meter::Meter;
-use crate::pool::{Pool, panicked};
+use crate::pool::Pool;
 use crate::store::MeteredStore;
 
 /// Runs workers as tasks of the tokio runtime that calls it, and their mathematics on its own
@@ -108,19 +106,8 @@ impl Backend for LocalBackend {
     async fn prepare(&self, _: u32, _: Duration) {}
 
     async fn compute(&self, _: Work, task: ComputeTask) -> Result<Duration> {
-        // Not on the workers' threads: those are theirs, and an evaluation has threads of its own.
-        let clock = self.machine.clock;
-        let (done, ran) = oneshot::channel();
-        std::thread::spawn(move || {
-            let started = clock.now();
-            let outcome = catch_unwind(AssertUnwindSafe(task));
-            // Nobody listens any more when the caller was dropped.
-            let _ = done.send(match outcome {
-                Ok(()) => Ok(clock.now() - started),
-                Err(panic) => Err(panicked(&*panic)),
-            });
-        });
-        ran.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Lost, "the thread is gone")))
+        // Not on the pool, whose threads are the workers': an evaluation starts more threads itself.
+        run_on_thread(self.machine.clock, task).await
     }
 
     async fn invoke(&self, invocation: Invocation) -> Completion {
@@ -157,7 +144,7 @@ impl Backend for LocalBackend {
         let result = tokio::select! {
             biased;
             result = run => result.unwrap_or_else(|error| match error.try_into_panic() {
-                Ok(panic) => Err(panicked(&*panic)),
+                Ok(panic) => Err(Error::panicked("the worker", &*panic)),
                 Err(error) => Err(Error::new(ErrorKind::Lost, "the runtime ended").with_source(error)),
             }),
             // Polled beside the task, which the drop of its handle then aborts.

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use siren_core::{
     Clock, ComputeTask, Context, DataSource, Error, ErrorKind, ParameterStore, Result, Usage, Work,
 };
+use siren_function::WallClock;
 
-use crate::WallClock;
 use crate::meter::{Meter, peak_memory_bytes};
 use crate::pool::Pool;
 

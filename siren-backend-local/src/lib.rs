@@ -11,11 +11,10 @@
 //! The timeout of an invocation is a limit on that billed time.
 
 mod backend;
-mod clock;
 mod context;
 mod meter;
 mod pool;
 mod store;
 
 pub use backend::LocalBackend;
-pub use clock::WallClock;
+pub use siren_function::WallClock;

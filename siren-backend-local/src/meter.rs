@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use siren_core::{Clock, Time};
-
-use crate::WallClock;
+use siren_function::WallClock;
 
 /// Measures one invocation's execution: time since its start without its waits for a permit.
 #[derive(Debug)]

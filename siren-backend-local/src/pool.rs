@@ -8,9 +8,9 @@ use std::time::Duration;
 use cpu_time::ThreadTime;
 use parking_lot::{Condvar, Mutex};
 use siren_core::{Clock, ComputeTask, Error, ErrorKind, Result};
+use siren_function::WallClock;
 use tokio::sync::oneshot;
 
-use crate::WallClock;
 use crate::meter::Meter;
 
 /// What a task took.
@@ -107,7 +107,7 @@ impl Shared {
             meter.add_cpu(ran.cpu);
             let _ = done.send(match outcome {
                 Ok(()) => Ok(ran),
-                Err(panic) => Err(panicked(&*panic)),
+                Err(panic) => Err(Error::panicked("the worker", &*panic)),
             });
         }
     }
@@ -124,14 +124,4 @@ impl Shared {
             self.changed.wait(&mut queue);
         }
     }
-}
-
-/// A panic as an error of the invocation in which it happened.
-pub(crate) fn panicked(payload: &(dyn std::any::Any + Send)) -> Error {
-    let what = payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    Error::new(ErrorKind::Worker, format!("the worker panicked: {what}"))
 }

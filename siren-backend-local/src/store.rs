@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use siren_core::{Clock, ParameterStore, PullOutcome, Replica, Result, StoreDecorator};
+use siren_function::WallClock;
 
-use crate::WallClock;
 use crate::meter::Meter;
 
 /// Measures how long pulls wait for the progress of other workers.

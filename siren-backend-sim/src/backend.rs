@@ -25,7 +25,7 @@ use crate::Simulation;
 use crate::clock::VirtualClock;
 use crate::context::SimContext;
 use crate::fault::seconds;
-use crate::task_pool::{TaskPool, panicked};
+use crate::task_pool::TaskPool;
 
 /// Opens a store over objects: `(objects, clock)`.
 pub type OpenStore =
@@ -245,7 +245,8 @@ impl Backend for SimBackend {
 
     /// The driver's mathematics takes no virtual time.
     async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration> {
-        catch_unwind(AssertUnwindSafe(task)).map_err(|payload| panicked(&*payload))?;
+        catch_unwind(AssertUnwindSafe(task))
+            .map_err(|payload| Error::panicked("the worker", &*payload))?;
         Ok(seconds(self.shared.one_vcpu(work)))
     }
 
@@ -329,7 +330,7 @@ impl Shared {
         };
         tokio::select! {
             biased;
-            result = worker => result.unwrap_or_else(|payload| Err(panicked(&*payload))),
+            result = worker => result.unwrap_or_else(|payload| Err(Error::panicked("the worker", &*payload))),
             () = crashed => Err(Error::new(ErrorKind::Worker, "the function crashed")),
             () = clock.until(context.deadline) => Err(Error::new(
                 ErrorKind::DeadlineExceeded,

@@ -183,17 +183,7 @@ impl Shared {
 }
 
 fn answer(outcome: Outcome) -> Result<()> {
-    outcome.map_err(|payload| panicked(&*payload))
-}
-
-/// A panic as an error of the invocation in which it happened.
-pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Error {
-    let what = payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    Error::new(ErrorKind::Worker, format!("the worker panicked: {what}"))
+    outcome.map_err(|payload| Error::panicked("the worker", &*payload))
 }
 
 #[cfg(test)]

@@ -20,7 +20,8 @@
 //! | [`StoreDecorator`](crate::StoreDecorator) | [`store_decorator::Subject`] | [`store_decorator_tests!`] |
 //! | [`Workload`](crate::Workload) | [`workload::Subject`] | [`workload_tests!`] |
 //! | [`DataSource`](crate::DataSource) | [`data::Subject`] | [`data_tests!`] |
-//! | [`Backend`](crate::Backend) | [`backend::Subject`] | [`backend_tests!`] |
+//! | [`Backend`](crate::Backend) in this process | [`backend::Subject`] | [`backend_tests!`] |
+//! | [`Backend`](crate::Backend) elsewhere | [`backend::RemoteSubject`] | [`remote_backend_tests!`] |
 //! | [`Scheduler`](crate::Scheduler) | [`scheduler::Subject`] | [`scheduler_tests!`] |
 //! | [`Clock`](crate::Clock) | [`clock::Subject`] | [`clock_tests!`] |
 //!
@@ -49,6 +50,6 @@ pub use fact::{FACT_TIMEOUT, Fact};
 
 #[doc(inline)]
 pub use crate::{
-    backend_tests, clock_tests, data_tests, objects_tests, scheduler_tests, store_decorator_tests,
-    store_tests, workload_tests,
+    backend_tests, clock_tests, data_tests, local_backend_tests, objects_tests,
+    remote_backend_tests, scheduler_tests, store_decorator_tests, store_tests, workload_tests,
 };

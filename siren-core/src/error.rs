@@ -1,5 +1,6 @@
 //! One error type for all contracts.
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -82,6 +83,18 @@ impl Error {
         Self::new(ErrorKind::Rejected, message)
     }
 
+    /// A panic as an error of the kind [worker](ErrorKind::Worker). `culprit` names the code that
+    /// panicked, such as "the worker"; `payload` is what [`catch_unwind`](std::panic::catch_unwind)
+    /// returned.
+    pub fn panicked(culprit: &str, payload: &(dyn Any + Send)) -> Self {
+        let message = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        Self::new(ErrorKind::Worker, format!("{culprit} panicked: {message}"))
+    }
+
     /// Attaches the error that caused this one.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
@@ -142,6 +155,20 @@ mod tests {
             .with_source(std::io::Error::other("no such file"));
         assert_eq!(error.to_string(), "cannot read the data folder");
         assert_eq!(error.chain(), "cannot read the data folder: no such file");
+    }
+
+    #[test]
+    fn a_panic_keeps_its_message() {
+        let says = |panic: fn()| {
+            let payload = std::panic::catch_unwind(panic).unwrap_err();
+            let error = Error::panicked("the worker", &*payload);
+            assert_eq!(error.kind(), ErrorKind::Worker);
+            error.to_string()
+        };
+        let formatted = || panic!("no {}", std::hint::black_box("good"));
+        assert_eq!(says(formatted), "the worker panicked: no good");
+        assert_eq!(says(|| panic!("as is")), "the worker panicked: as is");
+        assert_eq!(says(|| std::panic::panic_any(7)), "the worker panicked: no message");
     }
 
     #[test]

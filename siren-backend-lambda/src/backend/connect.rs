@@ -10,12 +10,12 @@ use aws_sdk_lambda::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::types::Architecture;
 use aws_sdk_s3::error::SdkError;
 use siren_core::{Clock, Error, ErrorKind, Platform, Result};
+use siren_function::WallClock;
 
 use super::invoke::{Ended, Invoker};
 use super::{LambdaSettings, http};
 use crate::aws;
-use crate::clock::WallClock;
-use crate::payload::{self, Description, Reply, Request, RequestKind};
+use crate::payload::{self, Description, Reply, Request, RequestKind, VERSION};
 
 /// Memory sizes are rounded up to this many MB, so that there are not too many versions.
 const MEMORY_STEP_MB: u32 = 64;
@@ -156,11 +156,10 @@ async fn check_function(settings: &LambdaSettings, invoker: &Invoker) -> Result<
 }
 
 fn check_description(settings: &LambdaSettings, found: &Description) -> Result<()> {
-    let ours = env!("CARGO_PKG_VERSION");
     let function = &settings.function;
-    if found.version != ours {
+    if found.version != VERSION {
         return Err(Error::rejected(format!(
-            "the function {function} is built with version {} of siren, the driver with {ours}: \
+            "the function {function} is built with version {} of siren, the driver with {VERSION}: \
              deploy it again",
             found.version
         )));

@@ -10,12 +10,12 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::LogType;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use siren_core::{Clock, Error, ErrorKind, Platform, Result};
+use siren_function::WallClock;
 
 use super::bills::{Counter, add};
 use super::http::NotSent;
 use super::{Report, crash};
 use crate::aws;
-use crate::clock::WallClock;
 use crate::payload::{self, Response, Timing};
 
 /// What a start and the way there and back may take beside a function's own timeout.

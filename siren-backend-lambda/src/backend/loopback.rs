@@ -4,7 +4,7 @@ use siren_core::{Batch, Layout, Metrics, Result, Seed, Workload};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::payload::{Description, Reply, Response, Timing};
+use crate::payload::{Description, Reply, Response, Timing, VERSION};
 
 /// The address of a server that says `answer(head)` to each request, one for each connection.
 pub(super) async fn serve(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
@@ -85,7 +85,7 @@ impl Workload for Nothing {
 /// What a function of that workload says that it is, but for a change.
 pub(super) fn described(change: impl Fn(&mut Description)) -> String {
     let layout = workload().layout().hash();
-    let version = env!("CARGO_PKG_VERSION").into();
+    let version = VERSION.into();
     let mut description = Description { version, layout, dim: 3 };
     change(&mut description);
     let response = Response::new(Reply::Description(description), Timing::default());

@@ -1,6 +1,6 @@
 use base64::Engine;
 use siren_core::{
-    Compression, EpochPlan, Optimizer, Requests, Seed, SyncMode, WorkerReport, Workload,
+    Compression, EpochPlan, ErrorKind, Optimizer, Requests, Seed, SyncMode, WorkerReport, Workload,
 };
 
 use super::loopback::{answer, config, described, serve, workload};

@@ -15,10 +15,10 @@ use aws_sdk_lambda::types::{LastUpdateStatus, State};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use parking_lot::Mutex;
 use siren_core::{Clock, Error, ErrorKind, Result};
+use siren_function::WallClock;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::aws;
-use crate::clock::WallClock;
 
 /// How long a change of the function may take.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);

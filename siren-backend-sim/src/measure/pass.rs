@@ -13,7 +13,6 @@ use siren_core::{
 use siren_hsp::{MemoryStore, kernel};
 
 use super::Measuring;
-use crate::task_pool::panicked;
 
 /// Batches of one size.
 pub(super) struct BatchSet {
@@ -85,7 +84,8 @@ impl<'a> Pass<'a> {
                 let block = catch_unwind(AssertUnwindSafe(|| {
                     self.measure_block(&mut states, batch_set, batches)
                 }));
-                let block = block.unwrap_or_else(|payload| Err(panicked(&*payload)));
+                let block =
+                    block.unwrap_or_else(|payload| Err(Error::panicked("the workload", &*payload)));
                 // Others wait at the barrier for one that failed, too.
                 match (&mut blocks, block) {
                     (Ok(blocks), Ok(block)) if round > 0 => blocks.push(block),

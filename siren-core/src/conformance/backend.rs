@@ -1,7 +1,14 @@
-//! Facts of a [`Backend`] whose workers live in this process.
+//! Facts of a [`Backend`], in two sets.
 //!
-//! The suite's workers need neither store nor data, and meet each other in memory.
+//! *Remote* facts hold of every backend, also of one whose workers run on other machines. They are about
+//! reports, kinds of errors, deadlines and bills. The deployed worker is a [`ProbeWorker`]; each
+//! invocation says what it does.
+//!
+//! *Local* facts are of backends whose workers live in this process. Such workers are made by closures, and
+//! meet each other and the test in memory.
 
+mod in_process;
+mod local;
 mod outcome;
 mod probe;
 mod swarm;
@@ -9,19 +16,63 @@ mod time;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+pub use local::*;
 pub use outcome::*;
+use probe::Behaviour;
+pub use probe::ProbeWorker;
 pub use swarm::*;
 pub use time::*;
 
 use super::Fact;
 use super::drive::{Driven, Driver};
-use crate::{Backend, Completion, Invocation, Worker};
+use super::store::plan;
+use crate::{Backend, Completion, EpochPlan, Invocation, Requests, Role, Worker};
 
-/// How to make the backend under test.
+/// The backend under test of local facts, and how to make it.
 pub struct Subject {
     make: Box<dyn Fn(Arc<dyn Worker>) -> Fixture + Send + Sync>,
+    options: Options,
+}
+
+/// The backend under test of remote facts, and how to make it.
+pub struct RemoteSubject {
+    make: Box<dyn Fn() -> Fixture + Send + Sync>,
+    options: Options,
+}
+
+#[derive(Clone)]
+struct Options {
     swarm: u32,
+    nap: Duration,
+    plan: EpochPlan,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { swarm: 32, nap: Duration::from_millis(100), plan: plan(0, 64, 128) }
+    }
+}
+
+/// The options that both kinds of subjects have.
+macro_rules! options {
+    () => {
+        /// Starts this many invocations at once (32 by default, at least 8).
+        #[must_use]
+        pub fn swarm(mut self, invocations: u32) -> Self {
+            self.options.swarm = invocations.max(8);
+            self
+        }
+
+        /// The time for which each of those invocations sleeps (100 ms by default). It should be longer
+        /// than the backend takes to start one.
+        #[must_use]
+        pub fn nap(mut self, nap: Duration) -> Self {
+            self.options.nap = nap;
+            self
+        }
+    };
 }
 
 impl Subject {
@@ -38,32 +89,70 @@ impl Subject {
         run: impl for<'a> Fn(&B, Driven<'a>) + Send + Sync + 'static,
     ) -> Self {
         let run = Arc::new(run);
-        Self {
-            make: Box::new(move |worker| {
-                let backend = Arc::new(make(worker));
-                let (run, driven) = (Arc::clone(&run), Arc::clone(&backend));
-                Fixture { backend, driver: Driver::new(move |future| run(&driven, future)) }
-            }),
-            swarm: 32,
-        }
+        let make = Box::new(move |worker| fixture(make(worker), Arc::clone(&run)));
+        Self { make, options: Options::default() }
     }
 
-    /// Start this many invocations at once (32 by default).
+    options!();
+
+    /// The same backend for remote facts, around a [`ProbeWorker`].
     #[must_use]
-    pub fn swarm(mut self, invocations: u32) -> Self {
-        self.swarm = invocations.max(2);
-        self
+    pub fn remote(self) -> RemoteSubject {
+        let Self { make, options } = self;
+        RemoteSubject { make: Box::new(move || make(Arc::new(ProbeWorker))), options }
     }
 
     fn fixture(&self, worker: Arc<dyn Worker>) -> Fixture {
-        (self.make)(worker)
+        Fixture { options: self.options.clone(), ..(self.make)(worker) }
     }
+}
+
+impl RemoteSubject {
+    /// A backend that `make` makes anew, whose deployed worker is a [`ProbeWorker`].
+    pub fn new<B: Backend + 'static>(make: impl Fn() -> B + Send + Sync + 'static) -> Self {
+        Self::driven(make, |_, future| futures::executor::block_on(future))
+    }
+
+    /// A backend, with `run` to block on futures. A backend of virtual time moves on in `run`.
+    pub fn driven<B: Backend + 'static>(
+        make: impl Fn() -> B + Send + Sync + 'static,
+        run: impl for<'a> Fn(&B, Driven<'a>) + Send + Sync + 'static,
+    ) -> Self {
+        let run = Arc::new(run);
+        let make = Box::new(move || fixture(make(), Arc::clone(&run)));
+        Self { make, options: Options::default() }
+    }
+
+    options!();
+
+    /// The plan of the invocations, for functions that check its layout and its number of examples. The
+    /// suite changes the name of the run.
+    #[must_use]
+    pub fn plan(mut self, plan: EpochPlan) -> Self {
+        self.options.plan = plan;
+        self
+    }
+
+    fn fixture(&self) -> Fixture {
+        Fixture { options: self.options.clone(), ..(self.make)() }
+    }
+}
+
+fn fixture<B: Backend + 'static>(
+    backend: B,
+    run: Arc<impl for<'a> Fn(&B, Driven<'a>) + Send + Sync + 'static>,
+) -> Fixture {
+    let backend = Arc::new(backend);
+    let driven = Arc::clone(&backend);
+    let driver = Driver::new(move |future| run(&driven, future));
+    Fixture { backend, driver, options: Options::default() }
 }
 
 /// A backend, and how to run futures there.
 struct Fixture {
     backend: Arc<dyn Backend>,
     driver: Driver,
+    options: Options,
 }
 
 impl Fixture {
@@ -74,12 +163,41 @@ impl Fixture {
     fn invoke(&self, invocation: Invocation) -> Completion {
         self.run(self.backend.invoke(invocation))
     }
+
+    /// The invocation of a shard whose worker is made by a closure.
+    fn invocation(&self, shard: u32, timeout: Duration) -> Invocation {
+        Invocation {
+            plan: self.options.plan.clone(),
+            role: Role::Shard,
+            shard,
+            position: 1,
+            attempt: 2,
+            memory_mb: self.backend.platform().memory_at_least(1_769),
+            timeout,
+            cycle: Some(Duration::from_millis(1)),
+            request_cap: Requests { writes: 10, reads: 20 },
+        }
+    }
+
+    /// The invocation of a shard in which the probe behaves so.
+    fn probe(&self, behaviour: Behaviour, shard: u32, timeout: Duration) -> Invocation {
+        let mut invocation = self.invocation(shard, timeout);
+        invocation.plan.run = behaviour.run();
+        invocation
+    }
 }
 
-/// All facts.
-pub const FACTS: &[Fact<Subject>] = crate::__backend_facts!(__fact_list);
+/// Enough time for everything, also on a busy machine.
+const LONG: Duration = Duration::from_secs(600);
 
-/// Makes a test for each fact of a [`Backend`]: `backend_tests!(module_name, subject)`.
+/// All local facts.
+pub const LOCAL_FACTS: &[Fact<Subject>] = crate::__local_backend_facts!(__fact_list);
+
+/// All remote facts.
+pub const REMOTE_FACTS: &[Fact<RemoteSubject>] = crate::__remote_backend_facts!(__fact_list);
+
+/// Makes a test for each fact, local and remote, of a [`Backend`] whose workers live in this process:
+/// `backend_tests!(module_name, subject)`.
 ///
 /// ```text
 /// backend_tests!(in_process, backend::Subject::new(|worker| MyBackend::new(worker)));
@@ -87,31 +205,75 @@ pub const FACTS: &[Fact<Subject>] = crate::__backend_facts!(__fact_list);
 #[macro_export]
 macro_rules! backend_tests {
     ($name:ident, $subject:expr $(,)?) => {
-        $crate::__backend_facts!(__fact_tests $name, $subject);
+        #[cfg(test)]
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+            $crate::local_backend_tests!(local, $subject);
+            $crate::remote_backend_tests!(remote, $subject.remote());
+        }
+    };
+}
+
+/// Makes a test for each fact of a [`Backend`] that needs workers in this process:
+/// `local_backend_tests!(module_name, subject)`.
+#[macro_export]
+macro_rules! local_backend_tests {
+    ($name:ident, $subject:expr $(,)?) => {
+        $crate::__local_backend_facts!(__fact_tests $name, $subject);
+    };
+}
+
+/// Makes a test for each fact of a [`Backend`] that holds wherever its workers run:
+/// `remote_backend_tests!(module_name, subject)`.
+///
+/// ```text
+/// remote_backend_tests!(deployed, backend::RemoteSubject::new(|| MyBackend::connect("probe")));
+/// ```
+#[macro_export]
+macro_rules! remote_backend_tests {
+    ($name:ident, $subject:expr $(,)?) => {
+        $crate::__remote_backend_facts!(__fact_tests $name, $subject);
     };
 }
 
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __backend_facts {
+macro_rules! __local_backend_facts {
     ($then:ident $($with:tt)*) => {
         $crate::$then! { [$($with)*] backend:
-            a_worker_gets_its_invocation_and_its_report_comes_back
-            an_error_keeps_its_kind
+            all_invocations_live_at_once
+            each_invocation_runs_its_worker_once
+            a_dropped_invocation_stops_its_worker
+            a_worker_is_dropped_at_its_deadline
+            workers_read_the_clock_of_their_backend
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __remote_backend_facts {
+    ($then:ident $($with:tt)*) => {
+        $crate::$then! { [$($with)*] backend:
+            a_worker_gets_its_invocation
+            a_report_comes_back_as_it_was_made
+            an_error_keeps_its_kind_and_message
             a_panic_fails_only_its_invocation
             a_panic_in_a_task_is_an_error_for_its_worker
             a_task_runs_once_and_returns_its_value
             the_driver_computes_too
+            a_memory_size_that_does_not_exist_is_refused_and_free
 
             a_worker_that_never_ends_meets_its_deadline
             a_worker_that_computes_for_ever_meets_its_deadline
             what_is_computed_is_billed
             time_left_runs_down
-            workers_read_the_clock_of_their_backend
 
-            all_invocations_live_at_once
-            a_dropped_invocation_stops_its_worker
+            many_invocations_run_at_the_same_time
+            a_dropped_invocation_leaves_room_for_the_next
             parallelism_is_between_one_and_all
+            the_drivers_usage_only_grows
         }
     };
 }

@@ -1,71 +1,66 @@
 //! How invocations end.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::Subject;
-use super::probe::{LONG, a_moment, invocation, worker};
-use crate::{Error, ErrorKind, Requests, Usage, Work, WorkerReport, compute};
+use super::probe::{Behaviour, KINDS, SAYS, a_moment, digest, report};
+use super::{LONG, RemoteSubject};
+use crate::{ErrorKind, Invocation, Role, Work};
 
-/// The worker sees the invocation as it was given, and its report comes back as it was made.
-pub fn a_worker_gets_its_invocation_and_its_report_comes_back(subject: &Subject) {
-    let report = WorkerReport {
-        position: 17,
-        finished: true,
-        updates: 5,
-        requests: Requests { writes: 3, reads: 4 },
-        usage: Usage { peak_memory_bytes: 1 << 40, ..Usage::default() },
-        ..WorkerReport::default()
-    };
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let (sees, makes) = (Arc::clone(&seen), report.clone());
-    let fixture = subject.fixture(worker(move |invocation, _| {
-        sees.lock().expect("no panic").push(invocation.clone());
-        let report = makes.clone();
-        Box::pin(async move { Ok(report) })
-    }));
-    let asked = invocation(3, LONG);
-    let completion = fixture.invoke(asked.clone());
-    assert_eq!(completion.result.expect("the worker succeeds"), report);
-    assert_eq!(*seen.lock().expect("no panic"), [asked]);
+/// The worker sees the invocation as it was given, in all fields.
+pub fn a_worker_gets_its_invocation(subject: &RemoteSubject) {
+    let fixture = subject.fixture();
+    let first = fixture.probe(Behaviour::Digest, 3, LONG);
+    let mut of_another_epoch = first.clone();
+    of_another_epoch.plan.epoch = u64::MAX;
+    of_another_epoch.plan.learning_rate = 0.1;
+    of_another_epoch.plan.clip_norm = Some(1.0 / 3.0);
+    for asked in [
+        Invocation { role: Role::Aggregator, cycle: None, ..first.clone() },
+        Invocation { position: u64::MAX, attempt: 9, ..first.clone() },
+        Invocation { timeout: LONG / 3 + Duration::from_nanos(1), ..first.clone() },
+        of_another_epoch,
+        first,
+    ] {
+        let completion = fixture.invoke(asked.clone());
+        let report = completion.result.expect("the worker succeeds");
+        assert_eq!(report.position, digest(&asked), "the worker sees another one than {asked:?}");
+    }
 }
 
-/// What the worker failed of is what the invocation failed of.
-pub fn an_error_keeps_its_kind(subject: &Subject) {
-    let kinds = [
-        ErrorKind::Fenced,
-        ErrorKind::Conflict,
-        ErrorKind::Diverged,
-        ErrorKind::Rejected,
-        ErrorKind::Throttled,
-        ErrorKind::Worker,
-    ];
-    let fixture = subject.fixture(worker(move |invocation, _| {
-        let kind = kinds[invocation.shard as usize];
-        Box::pin(async move { Err(Error::new(kind, "the worker says no")) })
-    }));
-    for (shard, kind) in (0..).zip(kinds) {
-        let completion = fixture.invoke(invocation(shard, LONG));
+/// The worker's report comes back as it was made. Its requests may be more: those that a function makes
+/// before its worker begins count too.
+pub fn a_report_comes_back_as_it_was_made(subject: &RemoteSubject) {
+    let fixture = subject.fixture();
+    let completion = fixture.invoke(fixture.probe(Behaviour::Report, 0, LONG));
+    let mut found = completion.result.expect("the worker succeeds");
+    let made = report();
+    assert!(made.requests.within(found.requests), "requests are lost: {:?}", found.requests);
+    found.requests = made.requests;
+    assert_eq!(found, made);
+}
+
+/// The invocation fails with the kind and message of its worker's error.
+pub fn an_error_keeps_its_kind_and_message(subject: &RemoteSubject) {
+    let fixture = subject.fixture();
+    for (shard, kind) in (0..).zip(KINDS) {
+        let completion = fixture.invoke(fixture.probe(Behaviour::Fail, shard, LONG));
         let error = completion.result.expect_err("the worker fails");
         assert_eq!(error.kind(), kind, "{}", error.chain());
         let said = error.chain();
-        assert!(said.contains("the worker says no"), "{said}");
+        assert!(said.contains(SAYS), "{said}");
     }
 }
 
 /// A worker that panics fails its invocation, with the kind worker, and no other: neither those that
 /// run beside it nor later ones.
-pub fn a_panic_fails_only_its_invocation(subject: &Subject) {
-    let fixture = subject.fixture(worker(|invocation, context| {
-        Box::pin(async move {
-            context.compute(Work::Parameters { count: 1 }, Box::new(|| ())).await?;
-            assert!(invocation.shard != 1, "a panic that the suite wants to see contained");
-            Ok(WorkerReport::default())
-        })
-    }));
+pub fn a_panic_fails_only_its_invocation(subject: &RemoteSubject) {
+    let fixture = subject.fixture();
     for _ in 0..2 {
-        let invocations = (0..3).map(|shard| fixture.backend.invoke(invocation(shard, LONG)));
+        let invocation = |shard| fixture.probe(Behaviour::Panic, shard, LONG);
+        let invocations = (0..3).map(|shard| fixture.backend.invoke(invocation(shard)));
         let completions = fixture.run(join_all(invocations));
         for (shard, completion) in completions.into_iter().enumerate() {
             match completion.result {
@@ -77,60 +72,29 @@ pub fn a_panic_fails_only_its_invocation(subject: &Subject) {
     }
 }
 
-/// A task that panics is an error of the kind worker for the worker that asked for it, which may go
-/// on.
-pub fn a_panic_in_a_task_is_an_error_for_its_worker(subject: &Subject) {
-    let fixture = subject.fixture(worker(|invocation, context| {
-        Box::pin(async move {
-            let work = Work::Parameters { count: 1 };
-            let task = || panic!("a panic that the suite wants to see contained");
-            let failed = compute::<()>(context, work, task).await;
-            let Err(error) = failed else {
-                return Ok(WorkerReport::default());
-            };
-            if invocation.shard == 0 {
-                return Err(error);
-            }
-            let (value, _) = compute(context, work, || 7).await?;
-            Ok(WorkerReport { position: value, ..WorkerReport::default() })
-        })
-    }));
-    let completion = fixture.invoke(invocation(0, LONG));
+/// A task that panics is an error of the kind worker for the worker that asked for it, which may
+/// continue.
+pub fn a_panic_in_a_task_is_an_error_for_its_worker(subject: &RemoteSubject) {
+    let fixture = subject.fixture();
+    let completion = fixture.invoke(fixture.probe(Behaviour::PanicInTask, 0, LONG));
     let error = completion.result.expect_err("the task panics");
     assert_eq!(error.kind(), ErrorKind::Worker, "{}", error.chain());
-    let completion = fixture.invoke(invocation(1, LONG));
-    let report = completion.result.expect("the worker goes on");
+    let completion = fixture.invoke(fixture.probe(Behaviour::PanicInTask, 1, LONG));
+    let report = completion.result.expect("the worker continues");
     assert_eq!(report.position, 7, "the task after the panic");
 }
 
 /// A task runs once, its value comes back, and one after the other they see each other's effects.
-pub fn a_task_runs_once_and_returns_its_value(subject: &Subject) {
-    let fixture = subject.fixture(worker(|_, context| {
-        Box::pin(async move {
-            let runs = Arc::new(Mutex::new(0));
-            for expected in 1..=10 {
-                let runs = Arc::clone(&runs);
-                let task = move || {
-                    a_moment();
-                    let mut runs = runs.lock().expect("no panic");
-                    *runs += 1;
-                    *runs
-                };
-                let (value, _) = compute(context, Work::Gradient { examples: 1 }, task).await?;
-                assert_eq!(value, expected);
-            }
-            let position = *runs.lock().expect("no panic");
-            Ok(WorkerReport { position, ..WorkerReport::default() })
-        })
-    }));
-    let completion = fixture.invoke(invocation(0, LONG));
+pub fn a_task_runs_once_and_returns_its_value(subject: &RemoteSubject) {
+    let fixture = subject.fixture();
+    let completion = fixture.invoke(fixture.probe(Behaviour::Tasks, 0, LONG));
     assert_eq!(completion.result.expect("ten tasks, one by one").position, 10);
 }
 
-/// What the driver computes runs once, off the epoch, and takes some time; a panic is an error of the
+/// What the driver computes runs once, in this process, and takes some time; a panic is an error of the
 /// kind worker.
-pub fn the_driver_computes_too(subject: &Subject) {
-    let fixture = subject.fixture(worker(|_, _| Box::pin(async { Ok(WorkerReport::default()) })));
+pub fn the_driver_computes_too(subject: &RemoteSubject) {
+    let fixture = subject.fixture();
     let runs = Arc::new(Mutex::new(0));
     let counts = Arc::clone(&runs);
     let task = Box::new(move || {
@@ -145,4 +109,17 @@ pub fn the_driver_computes_too(subject: &Subject) {
     let failed = fixture.run(fixture.backend.compute(work, task));
     let error = failed.expect_err("the task panics");
     assert_eq!(error.kind(), ErrorKind::Worker, "{}", error.chain());
+}
+
+/// An invocation with a memory size that the platform does not have is rejected, and billed nothing.
+pub fn a_memory_size_that_does_not_exist_is_refused_and_free(subject: &RemoteSubject) {
+    let fixture = subject.fixture();
+    let limits = &fixture.backend.platform().limits;
+    for memory_mb in [limits.memory_min_mb - 1, limits.memory_max_mb + 1] {
+        let invocation = fixture.probe(Behaviour::Report, 0, LONG);
+        let completion = fixture.invoke(Invocation { memory_mb, ..invocation });
+        let error = completion.result.expect_err("a function of no such size");
+        assert_eq!(error.kind(), ErrorKind::Rejected, "{}", error.chain());
+        assert_eq!(completion.billed, Some(Duration::ZERO), "the bill of {memory_mb} MB");
+    }
 }

@@ -1,111 +1,212 @@
-//! Workers that do what a fact asks for.
+//! A worker whose behaviour comes with its invocation.
 
-use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::future::pending;
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::BoxFuture;
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::conformance::store::plan;
-use crate::{Context, Invocation, Requests, Result, Role, Worker, WorkerReport};
+use crate::{
+    Context, Error, ErrorKind, Invocation, Requests, Result, Usage, Work, Worker, WorkerReport,
+    compute,
+};
 
-type Running<'a> = BoxFuture<'a, Result<WorkerReport>>;
+/// What the probe does in an invocation. Its name is that of the plan's run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behaviour {
+    /// Reports the [`digest`] of its invocation as the position.
+    Digest,
+    /// Reports [`report`].
+    Report,
+    /// Fails with one of [`KINDS`], by its shard, and the message [`SAYS`].
+    Fail,
+    /// Panics after a task if its shard is 1.
+    Panic,
+    /// Runs a task that panics. Shard 0 returns the error; the others run one more task.
+    PanicInTask,
+    /// Runs ten tasks, and reports how often they ran.
+    Tasks,
+    /// Never ends, and uses no CPU.
+    Hang,
+    /// Computes without end.
+    ComputeForEver,
+    /// Computes, and reports how long.
+    Compute,
+    /// Sleeps for as many milliseconds as its position.
+    Sleep,
+    /// Sleeps four times, and reports the time left at first as `fetch` and after each sleep less of it
+    /// as one more update.
+    TimeLeft,
+}
 
-struct Probe<F>(F);
+impl Behaviour {
+    const ALL: [Self; 11] = [
+        Self::Digest,
+        Self::Report,
+        Self::Fail,
+        Self::Panic,
+        Self::PanicInTask,
+        Self::Tasks,
+        Self::Hang,
+        Self::ComputeForEver,
+        Self::Compute,
+        Self::Sleep,
+        Self::TimeLeft,
+    ];
 
-#[async_trait]
-impl<F> Worker for Probe<F>
-where
-    F: for<'a> Fn(&'a Invocation, &'a dyn Context) -> Running<'a> + Send + Sync,
-{
-    async fn run(&self, invocation: &Invocation, context: &dyn Context) -> Result<WorkerReport> {
-        (self.0)(invocation, context).await
+    /// The name of a run in which the probe behaves so.
+    pub(super) fn run(self) -> String {
+        format!("conformance-{self:?}")
     }
 }
 
-/// A worker that runs `run`.
-pub(super) fn worker(
-    run: impl for<'a> Fn(&'a Invocation, &'a dyn Context) -> Running<'a> + Send + Sync + 'static,
-) -> Arc<dyn Worker> {
-    Arc::new(Probe(run))
+/// The kinds that workers fail with.
+pub(super) const KINDS: [ErrorKind; 7] = [
+    ErrorKind::Fenced,
+    ErrorKind::Conflict,
+    ErrorKind::Diverged,
+    ErrorKind::Rejected,
+    ErrorKind::Throttled,
+    ErrorKind::OutOfMemory,
+    ErrorKind::Worker,
+];
+
+/// What they say.
+pub(super) const SAYS: &str = "the worker says no";
+
+/// How often the probe sleeps to see its time run down.
+pub(super) const SLEEPS: u64 = 4;
+
+/// The message of panics that facts expect.
+const PANIC: &str = "a panic that the suite wants to see contained";
+
+/// A number that differs between invocations which differ in any field.
+pub(super) fn digest(invocation: &Invocation) -> u64 {
+    xxh3_64(format!("{invocation:?}").as_bytes())
 }
 
-/// The invocation of a shard.
-pub(super) fn invocation(shard: u32, timeout: Duration) -> Invocation {
-    Invocation {
-        plan: plan(0, 64, 128),
-        role: Role::Shard,
-        shard,
-        position: 1,
-        attempt: 2,
-        memory_mb: 1_769,
-        timeout,
-        cycle: Some(Duration::from_millis(1)),
-        request_cap: Requests { writes: 10, reads: 20 },
+/// A report in which no field has its default.
+pub(super) fn report() -> WorkerReport {
+    WorkerReport {
+        position: u64::MAX - 1,
+        finished: true,
+        updates: 5,
+        fetch: Duration::from_nanos(1),
+        compute: Duration::from_nanos(1_999_999_999),
+        queue: Duration::from_micros(2),
+        update: Duration::from_millis(3),
+        wait: Duration::from_secs(4),
+        waiting: true,
+        cycle: Duration::from_nanos(5_000_000_001),
+        requests: Requests { writes: 3, reads: 4 },
+        usage: Usage { cpu: Duration::from_nanos(7), peak_memory_bytes: 1 << 40, shared: true },
     }
 }
-
-/// Enough time for everything, also on a busy machine.
-pub(super) const LONG: Duration = Duration::from_secs(600);
 
 /// A task that takes a moment.
 pub(super) fn a_moment() -> u64 {
     (0..200_000_u64).fold(0, |sum, i| std::hint::black_box(sum.wrapping_add(i)))
 }
 
-/// Something that happened, or not yet.
-#[derive(Clone, Default)]
-pub(super) struct Flag(Arc<AtomicBool>);
+/// The worker of [remote facts](super::RemoteSubject): each invocation says what it does.
+///
+/// It touches neither store nor data. Deploy it where workers run elsewhere, with the layout and the number
+/// of examples of [`RemoteSubject::plan`](super::RemoteSubject::plan).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProbeWorker;
 
-impl Flag {
-    pub(super) fn raise(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    pub(super) fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-
-    /// Raises the flag when what is returned is dropped.
-    pub(super) fn on_drop(&self) -> impl Drop + Send + use<> {
-        struct OnDrop(Flag);
-        impl Drop for OnDrop {
-            fn drop(&mut self) {
-                self.0.raise();
-            }
+#[async_trait]
+impl Worker for ProbeWorker {
+    async fn run(&self, invocation: &Invocation, context: &dyn Context) -> Result<WorkerReport> {
+        let run = &invocation.plan.run;
+        let behaviour = Behaviour::ALL.into_iter().find(|behaviour| behaviour.run() == *run);
+        match behaviour {
+            Some(behaviour) => behave(behaviour, invocation, context).await,
+            None => Err(Error::rejected(format!("the probe has no behaviour named {run}"))),
         }
-        OnDrop(self.clone())
     }
 }
 
-/// Where workers wait until all of them are there.
-#[derive(Clone)]
-pub(super) struct Barrier(Arc<Mutex<(u32, Vec<Waker>)>>);
-
-impl Barrier {
-    pub(super) fn of(workers: u32) -> Self {
-        Self(Arc::new(Mutex::new((workers, Vec::new()))))
-    }
-
-    pub(super) async fn wait(&self) {
-        let mut arrived = false;
-        poll_fn(|cx| {
-            let mut state = self.0.lock().expect("nobody panics here");
-            let (missing, waiting) = &mut *state;
-            if !arrived {
-                arrived = true;
-                *missing -= 1;
+async fn behave(
+    behaviour: Behaviour,
+    invocation: &Invocation,
+    context: &dyn Context,
+) -> Result<WorkerReport> {
+    let one = Work::Parameters { count: 1 };
+    let position = |position| WorkerReport { position, ..WorkerReport::default() };
+    match behaviour {
+        Behaviour::Digest => Ok(position(digest(invocation))),
+        Behaviour::Report => Ok(report()),
+        Behaviour::Fail => {
+            let kind = KINDS.get(invocation.shard as usize).copied();
+            Err(Error::new(kind.unwrap_or(ErrorKind::Other), SAYS))
+        }
+        Behaviour::Panic => {
+            context.compute(one, Box::new(|| ())).await?;
+            assert!(invocation.shard != 1, "{PANIC}");
+            Ok(WorkerReport::default())
+        }
+        Behaviour::PanicInTask => {
+            let failed = compute::<()>(context, one, || panic!("{PANIC}")).await;
+            match failed {
+                Err(error) if invocation.shard == 0 => Err(error),
+                Err(_) => Ok(position(compute(context, one, || 7).await?.0)),
+                Ok(_) => Ok(WorkerReport::default()),
             }
-            if *missing == 0 {
-                waiting.drain(..).for_each(Waker::wake);
-                return Poll::Ready(());
+        }
+        Behaviour::Tasks => tasks(context).await.map(position),
+        Behaviour::Hang => pending().await,
+        Behaviour::ComputeForEver => loop {
+            compute(context, Work::Gradient { examples: 1_000 }, a_moment).await?;
+        },
+        Behaviour::Compute => {
+            let mut report = WorkerReport::default();
+            for _ in 0..3 {
+                let work = Work::Gradient { examples: 100 };
+                report.compute += compute(context, work, a_moment).await?.1;
             }
-            waiting.push(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
+            Ok(report)
+        }
+        Behaviour::Sleep => {
+            sleep(context, Duration::from_millis(invocation.position)).await;
+            Ok(WorkerReport::default())
+        }
+        Behaviour::TimeLeft => {
+            let mut left = context.time_left();
+            let mut report = WorkerReport { fetch: left, ..WorkerReport::default() };
+            for _ in 0..SLEEPS {
+                sleep(context, Duration::from_millis(5)).await;
+                report.updates += u64::from(context.time_left() < left);
+                left = context.time_left();
+            }
+            Ok(report)
+        }
     }
+}
+
+/// Runs ten tasks, each of which must see what the last one did, and returns how often they ran.
+async fn tasks(context: &dyn Context) -> Result<u64> {
+    let runs = Arc::new(Mutex::new(0));
+    for expected in 1..=10 {
+        let runs = Arc::clone(&runs);
+        let task = move || {
+            a_moment();
+            let mut runs = runs.lock().expect("no panic");
+            *runs += 1;
+            *runs
+        };
+        let (value, _) = compute(context, Work::Gradient { examples: 1 }, task).await?;
+        if value != expected {
+            let why = format!("task {expected} returned {value}");
+            return Err(Error::new(ErrorKind::Worker, why));
+        }
+    }
+    let runs = *runs.lock().expect("no panic");
+    Ok(runs)
+}
+
+async fn sleep(context: &dyn Context, duration: Duration) {
+    let clock = context.clock();
+    clock.sleep_until(clock.now() + duration).await;
 }

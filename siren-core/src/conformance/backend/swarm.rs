@@ -1,72 +1,82 @@
 //! Many invocations, and abandoned ones.
 
-use std::future::pending;
+use std::time::Duration;
 
 use futures::future::{Either, join_all, select};
 
-use super::Subject;
-use super::probe::{Barrier, Flag, LONG, a_moment, invocation, worker};
-use super::time::wait_for;
-use crate::{Work, WorkerReport, compute};
+use super::probe::Behaviour;
+use super::{LONG, RemoteSubject};
+use crate::DriverUsage;
 
-/// All invocations of an epoch run at the same time, however many may compute at once: workers that
-/// wait for each other all come to their end.
-pub fn all_invocations_live_at_once(subject: &Subject) {
-    let swarm = subject.swarm;
-    let (first, second) = (Barrier::of(swarm), Barrier::of(swarm));
-    let fixture = subject.fixture(worker(move |_, context| {
-        let barriers = [first.clone(), second.clone()];
-        Box::pin(async move {
-            for barrier in &barriers {
-                compute(context, Work::Gradient { examples: 1 }, a_moment).await?;
-                barrier.wait().await;
-            }
-            Ok(WorkerReport { finished: true, ..WorkerReport::default() })
-        })
-    }));
-    let invocations = (0..swarm).map(|shard| fixture.backend.invoke(invocation(shard, LONG)));
+/// The timeout of an invocation that is dropped: as long as its worker may run on.
+const ABANDONED: Duration = Duration::from_secs(10);
+
+/// Invocations run beside each other: many that sleep take much less time than one after the other.
+pub fn many_invocations_run_at_the_same_time(subject: &RemoteSubject) {
+    let fixture = subject.fixture();
+    let nap = fixture.options.nap;
+    let swarm = fixture.options.swarm.min(fixture.backend.platform().limits.concurrency);
+    let invocations = (0..swarm).map(|shard| {
+        let mut invocation = fixture.probe(Behaviour::Sleep, shard, LONG);
+        invocation.position = u64::try_from(nap.as_millis()).unwrap_or(u64::MAX);
+        fixture.backend.invoke(invocation)
+    });
+    let start = fixture.backend.clock().now();
     for completion in fixture.run(join_all(invocations)) {
-        let report = completion.result.expect("a worker that met all others");
-        assert!(report.finished);
+        completion.result.expect("a worker that sleeps");
     }
+    let took = fixture.backend.clock().now().since(start);
+    let most = nap * swarm / 4;
+    assert!(took >= nap, "{swarm} sleeps of {nap:?} end after {took:?}");
+    assert!(took < most, "{swarm} sleeps of {nap:?} take {took:?}, not less than {most:?}");
 }
 
-/// A worker whose invocation is dropped is dropped too, before long, and the backend goes on.
-pub fn a_dropped_invocation_stops_its_worker(subject: &Subject) {
-    let (started, stopped) = (Flag::default(), Flag::default());
-    let flags = (started.clone(), stopped.clone());
-    let fixture = subject.fixture(worker(move |invocation, _| {
-        let (started, stopped) = flags.clone();
-        Box::pin(async move {
-            if invocation.shard == 0 {
-                let _stopped = stopped.on_drop();
-                started.raise();
-                pending::<()>().await;
-            }
-            Ok(WorkerReport::default())
-        })
-    }));
+/// An invocation after a dropped one does not wait for it, though its worker may still run.
+pub fn a_dropped_invocation_leaves_room_for_the_next(subject: &RemoteSubject) {
+    let fixture = subject.fixture();
+    let clock = fixture.backend.clock();
     fixture.run(async {
-        let abandoned = fixture.backend.invoke(invocation(0, LONG));
-        let start = Box::pin(wait_for(&fixture, &started, "the worker starts"));
-        match select(abandoned, start).await {
+        let abandoned = fixture.backend.invoke(fixture.probe(Behaviour::Hang, 0, ABANDONED));
+        let moment = clock.sleep_until(clock.now() + Duration::from_millis(50));
+        match select(abandoned, moment).await {
             Either::Left((completion, _)) => panic!("it ends by itself: {completion:?}"),
             Either::Right(((), abandoned)) => drop(abandoned),
         }
-        wait_for(&fixture, &stopped, "the worker of a dropped invocation stops").await;
-        let next = fixture.backend.invoke(invocation(1, LONG)).await;
+        let start = clock.now();
+        let next = fixture.backend.invoke(fixture.probe(Behaviour::Report, 1, LONG)).await;
         next.result.expect("an invocation after the dropped one");
+        let took = clock.now().since(start);
+        assert!(took < ABANDONED / 2, "it took {took:?}: does it wait for the dropped one?");
     });
 }
 
 /// At least one worker computes at a time, and never more than there are.
-pub fn parallelism_is_between_one_and_all(subject: &Subject) {
-    let fixture = subject.fixture(worker(|_, _| Box::pin(pending())));
+pub fn parallelism_is_between_one_and_all(subject: &RemoteSubject) {
+    let fixture = subject.fixture();
     for workers in [1, 2, 3, 64, 1_000, u32::MAX] {
         let parallelism = fixture.backend.parallelism(workers);
         assert!(
             (1..=workers).contains(&parallelism),
             "{parallelism} of {workers} workers compute at once"
         );
+    }
+}
+
+/// What the driver has used never becomes less.
+pub fn the_drivers_usage_only_grows(subject: &RemoteSubject) {
+    let fixture = subject.fixture();
+    let mut before = fixture.backend.driver_usage();
+    for shard in 0..3 {
+        let completion = fixture.invoke(fixture.probe(Behaviour::Report, shard, LONG));
+        completion.result.expect("the worker succeeds");
+        let now = fixture.backend.driver_usage();
+        let DriverUsage { requests, egress_bytes, computed_bills } = before;
+        assert!(
+            requests.within(now.requests)
+                && egress_bytes <= now.egress_bytes
+                && computed_bills <= now.computed_bills,
+            "{before:?} became {now:?}"
+        );
+        before = now;
     }
 }

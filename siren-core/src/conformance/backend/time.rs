@@ -1,65 +1,39 @@
-//! Deadlines, bills and clocks.
+//! Deadlines and bills.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::probe::{Flag, LONG, a_moment, invocation, worker};
-use super::{Fixture, Subject};
-use crate::{Completion, ErrorKind, Work, WorkerReport, compute};
+use super::probe::{Behaviour, SLEEPS};
+use super::{Fixture, LONG, RemoteSubject};
+use crate::{Completion, ErrorKind};
 
 const SHORT: Duration = Duration::from_millis(50);
 
-/// A worker that never ends is stopped at its deadline, not before, and the backend goes on.
-pub fn a_worker_that_never_ends_meets_its_deadline(subject: &Subject) {
-    let stopped = Flag::default();
-    let flag = stopped.clone();
-    let fixture = subject.fixture(worker(move |invocation, _| {
-        let flag = flag.clone();
-        Box::pin(async move {
-            if invocation.shard == 0 {
-                let _stopped = flag.on_drop();
-                std::future::pending::<()>().await;
-            }
-            Ok(WorkerReport::default())
-        })
-    }));
+/// A worker that never ends is stopped at its deadline, not before, and the next invocation runs.
+pub fn a_worker_that_never_ends_meets_its_deadline(subject: &RemoteSubject) {
+    let fixture = subject.fixture();
     let start = fixture.backend.clock().now();
-    let completion = fixture.invoke(invocation(0, SHORT));
+    let completion = fixture.invoke(fixture.probe(Behaviour::Hang, 0, SHORT));
     let took = fixture.backend.clock().now().since(start);
     assert!(took >= SHORT, "the deadline of {SHORT:?} came after {took:?}");
     deadline_exceeded(&fixture, completion);
-    fixture.run(wait_for(&fixture, &stopped, "the worker is stopped"));
-    let next = fixture.invoke(invocation(1, LONG));
+    let next = fixture.invoke(fixture.probe(Behaviour::Report, 1, LONG));
     next.result.expect("an invocation after the deadline");
 }
 
-/// A worker that computes step after step is stopped at its deadline.
-pub fn a_worker_that_computes_for_ever_meets_its_deadline(subject: &Subject) {
-    let fixture = subject.fixture(worker(|_, context| {
-        Box::pin(async move {
-            loop {
-                compute(context, Work::Gradient { examples: 1_000 }, a_moment).await?;
-            }
-        })
-    }));
-    let completion = fixture.invoke(invocation(0, SHORT));
+/// A worker that computes step after step is stopped at its deadline, and the next invocation runs.
+pub fn a_worker_that_computes_for_ever_meets_its_deadline(subject: &RemoteSubject) {
+    let fixture = subject.fixture();
+    let completion = fixture.invoke(fixture.probe(Behaviour::ComputeForEver, 0, SHORT));
     deadline_exceeded(&fixture, completion);
+    let next = fixture.invoke(fixture.probe(Behaviour::Compute, 1, LONG));
+    next.result.expect("an invocation after the deadline");
 }
 
 /// What is billed is at least what was computed, in whole steps of the platform's.
-pub fn what_is_computed_is_billed(subject: &Subject) {
-    let fixture = subject.fixture(worker(|_, context| {
-        Box::pin(async move {
-            let mut report = WorkerReport::default();
-            for _ in 0..3 {
-                let work = Work::Gradient { examples: 100 };
-                report.compute += compute(context, work, a_moment).await?.1;
-            }
-            Ok(report)
-        })
-    }));
+pub fn what_is_computed_is_billed(subject: &RemoteSubject) {
+    let fixture = subject.fixture();
     for shard in 0..3 {
-        let completion = fixture.invoke(invocation(shard, LONG));
+        let completion = fixture.invoke(fixture.probe(Behaviour::Compute, shard, LONG));
         let billed = completion.billed.expect("an invocation that was answered");
         let report = completion.result.expect("three tasks");
         assert!(report.compute > Duration::ZERO, "computing takes no time at all");
@@ -69,62 +43,14 @@ pub fn what_is_computed_is_billed(subject: &Subject) {
 }
 
 /// The time left is at most the timeout, and less after a wait.
-pub fn time_left_runs_down(subject: &Subject) {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let sees = Arc::clone(&seen);
-    let fixture = subject.fixture(worker(move |_, context| {
-        let sees = Arc::clone(&sees);
-        Box::pin(async move {
-            for _ in 0..4 {
-                let left = context.time_left();
-                sees.lock().expect("no panic").push(left);
-                let clock = context.clock();
-                clock.sleep_until(clock.now() + Duration::from_millis(5)).await;
-            }
-            Ok(WorkerReport::default())
-        })
-    }));
-    let completion = fixture.invoke(invocation(0, LONG));
-    completion.result.expect("four short sleeps");
-    let seen = seen.lock().expect("no panic");
-    assert!(seen[0] <= LONG, "{:?} are left of {LONG:?}", seen[0]);
-    assert!(seen[0] > LONG / 2, "only {:?} are left of {LONG:?} at the start", seen[0]);
-    let runs_down = seen.windows(2).all(|pair| pair[1] < pair[0]);
-    assert!(runs_down, "the times left are {seen:?}");
-}
-
-/// The clock that a worker reads is its backend's.
-pub fn workers_read_the_clock_of_their_backend(subject: &Subject) {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let sees = Arc::clone(&seen);
-    let fixture = subject.fixture(worker(move |_, context| {
-        sees.lock().expect("no panic").push(context.clock().now());
-        Box::pin(async { Ok(WorkerReport::default()) })
-    }));
-    for _ in 0..3 {
-        let before = fixture.backend.clock().now();
-        let completion = fixture.invoke(invocation(0, LONG));
-        completion.result.expect("a worker that does nothing");
-        let after = fixture.backend.clock().now();
-        let now = seen.lock().expect("no panic").pop();
-        let now = now.expect("the worker ran");
-        assert!(
-            before <= now && now <= after,
-            "the worker reads {now} between {before} and {after}"
-        );
-    }
-}
-
-/// Panics unless `flag` is raised before long.
-pub(super) async fn wait_for(fixture: &Fixture, flag: &Flag, what: &str) {
-    let clock = fixture.backend.clock();
-    for _ in 0..1_000 {
-        if flag.is_raised() {
-            return;
-        }
-        clock.sleep_until(clock.now() + Duration::from_millis(10)).await;
-    }
-    panic!("not within ten seconds: {what}");
+pub fn time_left_runs_down(subject: &RemoteSubject) {
+    let fixture = subject.fixture();
+    let completion = fixture.invoke(fixture.probe(Behaviour::TimeLeft, 0, LONG));
+    let report = completion.result.expect("some short sleeps");
+    let left = report.fetch;
+    assert!(left <= LONG, "{left:?} are left of {LONG:?}");
+    assert!(left > LONG / 2, "only {left:?} are left of {LONG:?} at the start");
+    assert_eq!(report.updates, SLEEPS, "sleeps after which less time was left");
 }
 
 /// Panics unless the completion is that of a deadline, and bills no more than the time allowed.

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{Builder, current};
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ struct Shared {
     data: Records,
     turn: Mutex<()>,
     broken: AtomicBool,
+    invocations: AtomicU64,
     fault: Option<Fault>,
 }
 
@@ -45,6 +46,7 @@ impl Threads {
             data: Records::new(1),
             turn: Mutex::new(()),
             broken: AtomicBool::new(false),
+            invocations: AtomicU64::new(0),
             fault,
         }))
     }
@@ -61,15 +63,23 @@ impl Backend for Threads {
     }
 
     fn parallelism(&self, workers: u32) -> u32 {
-        workers
+        match self.0.has(Fault::NeverComputes) {
+            true => 0,
+            false => workers,
+        }
     }
 
     fn expected_exchange_time(&self) -> Duration {
         Duration::ZERO
     }
 
+    /// A bill that is computed for each invocation.
     fn driver_usage(&self) -> DriverUsage {
-        DriverUsage::NONE
+        let mut computed_bills = self.0.invocations.load(Ordering::Relaxed);
+        if self.0.has(Fault::ForgetsItsUsage) {
+            computed_bills %= 2;
+        }
+        DriverUsage { computed_bills, ..DriverUsage::default() }
     }
 
     fn max_driver_usage(&self, _: &EpochPlan, _: u64) -> DriverUsage {
@@ -84,6 +94,12 @@ impl Backend for Threads {
 
     async fn invoke(&self, invocation: Invocation) -> Completion {
         let shared = Arc::clone(&self.0);
+        if let Err(error) = shared.platform.check_memory(invocation.memory_mb)
+            && !shared.has(Fault::AcceptsAnyMemory)
+        {
+            return Completion { billed: Some(Duration::ZERO), result: Err(error) };
+        }
+        shared.invocations.fetch_add(1, Ordering::Relaxed);
         let _turn = match shared.has(Fault::OneAfterAnother) {
             true => Some(self.0.turn.lock().await),
             false => None,
@@ -92,15 +108,16 @@ impl Backend for Threads {
         spawn(move || {
             futures::executor::block_on(async {
                 let running = Box::pin(shared.run(invocation));
-                let completion = if shared.has(Fault::IgnoresDrops) {
-                    running.await
-                } else {
-                    match select(running, answer.cancellation()).await {
-                        Either::Left((completion, _)) => completion,
-                        // Nobody waits for the answer any more.
-                        Either::Right(_) => return,
-                    }
-                };
+                let completion =
+                    if shared.has(Fault::IgnoresDrops) || shared.has(Fault::DropsKeepTheirTurn) {
+                        running.await
+                    } else {
+                        match select(running, answer.cancellation()).await {
+                            Either::Left((completion, _)) => completion,
+                            // The caller was dropped.
+                            Either::Right(_) => return,
+                        }
+                    };
                 let _ = answer.send(completion);
             });
         });
@@ -118,7 +135,8 @@ impl Shared {
         if self.has(Fault::RunsEveryShardAsTheFirst) {
             invocation.shard = 0;
         }
-        let _permit = match self.has(Fault::PermitsForWholeInvocations) {
+        let permits = [Fault::PermitsForWholeInvocations, Fault::DropsKeepTheirTurn];
+        let _permit = match permits.iter().any(|&fault| self.has(fault)) {
             true => Some(self.turn.lock().await),
             false => None,
         };
@@ -143,8 +161,19 @@ impl Shared {
                 self.broken.store(true, Ordering::Relaxed);
                 self.panicked()
             }
-            Either::Right(_) => Err(Error::new(ErrorKind::DeadlineExceeded, "time is up")),
+            Either::Right(((), work)) => {
+                if self.has(Fault::LeavesWorkersRunning) {
+                    std::mem::forget(work);
+                }
+                Err(Error::new(ErrorKind::DeadlineExceeded, "time is up"))
+            }
         };
+        if self.has(Fault::RunsFailuresAgain) && result.is_err() {
+            result = self.worker.run(&invocation, &context).await;
+        }
+        if self.has(Fault::ForgetsTheReport) {
+            result = result.map(|_| WorkerReport::default());
+        }
         if self.has(Fault::PanicsSpread) && self.broken.load(Ordering::Relaxed) {
             result = self.panicked();
         }
@@ -154,6 +183,7 @@ impl Shared {
         let took = self.clock.now().since(start).min(invocation.timeout);
         let billed = match self.fault {
             Some(Fault::BillsNothing) => Duration::ZERO,
+            Some(Fault::BillsTwice) => self.platform.billed(took * 2),
             Some(Fault::BillsBrokenSteps) => took + Duration::from_nanos(1),
             _ => self.platform.billed(took),
         };
@@ -170,7 +200,11 @@ impl Shared {
             });
             let fine = answered.await.expect("the thread answers");
             if !fine && !self.has(Fault::PanicsAreSuccess) {
-                return Err(Error::new(ErrorKind::Worker, "the task panicked"));
+                let kind = match self.has(Fault::TaskPanicsAreLost) {
+                    true => ErrorKind::Lost,
+                    false => ErrorKind::Worker,
+                };
+                return Err(Error::new(kind, "the task panicked"));
             }
         }
         Ok(self.clock.now().since(start))

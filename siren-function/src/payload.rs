@@ -1,7 +1,7 @@
-//! What the driver and a function say to each other.
+//! The messages between driver and function.
 //!
-//! Both are JSON, with a number for the format. A function answers a failure of its worker as a value,
-//! so that its kind survives: what AWS calls a function error is a crash.
+//! Each is JSON with a format number. A function answers a failure of its worker as a value, so that the
+//! error's kind survives. What a platform calls a function error is a crash.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -9,26 +9,26 @@ use serde_json::Value;
 use siren_core::{Error, ErrorKind, Invocation, Result, WorkerReport};
 use siren_hsp::ObjectOptions;
 
-/// The number of this format. A function answers no other.
+/// The number of this format. A function rejects all others.
 pub const FORMAT: u32 = 2;
 
-/// The largest payload of a synchronous invocation, either way, in bytes. Source: the quotas of Lambda.
-pub const MAX_BYTES: usize = 6 * 1024 * 1024;
+/// The version of siren that the function or the driver is built with.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What a function is asked.
+/// The task of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestKind {
-    /// What it is, and whether it may use the place of a store: costs next to nothing.
+    /// Describe the function, and check that it may use the store's keys. Costs two requests.
     Describe {
         /// The bucket.
         bucket: String,
-        /// What all keys of the store will begin with.
+        /// The prefix of all keys of the store.
         store_prefix: String,
     },
-    /// To work.
+    /// Run the worker.
     Run(Box<RunRequest>),
-    /// To read another request, too large for a payload, from this key of this bucket.
+    /// Read another request, too large for a payload, from this key of this bucket.
     Stored {
         /// The bucket.
         bucket: String,
@@ -37,18 +37,18 @@ pub enum RequestKind {
     },
 }
 
-/// An invocation, and where its parameters and data are.
+/// An invocation, and the places of its parameters and data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRequest {
     /// The bucket of the parameters.
     pub bucket: String,
-    /// What all keys of the store begin with; the run's name is in it.
+    /// The prefix of all keys of the store; it contains the run's name.
     pub store_prefix: String,
-    /// How the store over objects works.
+    /// The options of the store over objects.
     pub options: ObjectOptions,
     /// The key of the packed training data, in the same bucket.
     pub data_key: String,
-    /// What to do.
+    /// The invocation.
     pub invocation: Invocation,
 }
 
@@ -57,7 +57,7 @@ pub struct RunRequest {
 pub struct Request {
     /// Its [`FORMAT`].
     pub format: u32,
-    /// What is asked.
+    /// The task.
     pub kind: RequestKind,
 }
 
@@ -68,10 +68,10 @@ impl Request {
     }
 }
 
-/// What a function is.
+/// The identity of a function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
-    /// The version of this crate.
+    /// The [`VERSION`] that it is built with.
     pub version: String,
     /// The hash of the layout of the workload's parameters.
     pub layout: u64,
@@ -79,17 +79,17 @@ pub struct Description {
     pub dim: u64,
 }
 
-/// What a function answers.
+/// The content of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// What it is.
+    /// The function's identity.
     Description(Description),
-    /// What its worker did.
+    /// The worker's report.
     Report(Box<WorkerReport>),
-    /// Why its worker did not.
+    /// The worker's failure, or that of the request.
     Failed(Failure),
-    /// Another response, too large for a payload, stands under this key of the run's bucket.
+    /// Another response, too large for a payload, is stored under this key of the run's bucket.
     Stored {
         /// The key.
         key: String,
@@ -101,7 +101,7 @@ pub enum Reply {
 pub struct Failure {
     /// Its kind.
     pub kind: ErrorKind,
-    /// What it says, its sources included.
+    /// Its message, with those of its sources.
     pub message: String,
 }
 
@@ -122,24 +122,24 @@ impl From<Failure> for Error {
 pub struct Response {
     /// Its [`FORMAT`].
     pub format: u32,
-    /// What is answered.
+    /// The content.
     pub reply: Reply,
-    /// What the function measured of its own time.
+    /// The times that the function measured.
     pub timing: Timing,
 }
 
-/// What a function measured of its own time.
+/// The times that a function measured during one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
-    /// Seconds from the start of the process until it asked for its first request, in the answer to that
-    /// request: what is billed of a start. How long the request then let itself be waited for is not in it.
+    /// Seconds from the start of the process until it asked for its first request: the billed part of a
+    /// start, without the wait for that request. Only in the answer to the first request.
     pub init_s: Option<f64>,
-    /// Seconds from the request until the worker began: what reading the request, finding the data and
-    /// opening the store take.
+    /// Seconds from the request until the worker began: reading the request, opening the data and the
+    /// store.
     pub start_s: f64,
     /// Seconds from the request to the reply.
     pub handler_s: f64,
-    /// The longest heap and stacks, in bytes.
+    /// The largest memory that the process has held, in bytes.
     pub peak_memory_bytes: u64,
 }
 
@@ -154,12 +154,12 @@ impl Response {
 ///
 /// # Errors
 ///
-/// Rejected for another format, corrupt for what is no message.
+/// Rejected for another format, corrupt if `bytes` are not a message.
 pub fn read<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
     parse(serde_json::from_slice(bytes).map_err(|error| corrupt(error, what))?, what)
 }
 
-/// As [`read`], from what was parsed already.
+/// As [`read`], from parsed JSON.
 ///
 /// # Errors
 ///
@@ -174,7 +174,7 @@ pub fn parse<T: DeserializeOwned>(message: Value, what: &str) -> Result<T> {
             )));
         }
         None => {
-            let why = format!("{what} has no format, so that it is none of ours");
+            let why = format!("{what} has no format number, so that it is not a message of siren");
             return Err(Error::new(ErrorKind::Corrupt, why));
         }
     }

@@ -1,4 +1,4 @@
-//! What a worker in a function may touch.
+//! The context of a worker in a function.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use siren_core::{
     Work,
 };
 
-use super::machine::{Machine, peak_memory_bytes};
+use crate::machine::{Machine, peak_memory_bytes};
 
 /// One invocation's view of its machine.
-pub(super) struct FunctionContext {
-    pub(super) machine: Machine,
-    pub(super) store: Arc<dyn ParameterStore>,
-    pub(super) data: Arc<dyn DataSource>,
-    pub(super) deadline: Time,
-    /// What the process had used when the invocation began.
-    pub(super) cpu: ProcessTime,
+pub(crate) struct FunctionContext {
+    pub(crate) machine: Machine,
+    pub(crate) store: Arc<dyn ParameterStore>,
+    pub(crate) data: Arc<dyn DataSource>,
+    pub(crate) deadline: Time,
+    /// The CPU time of the process when the invocation began.
+    pub(crate) cpu: ProcessTime,
 }
 
 #[async_trait]
@@ -56,8 +56,8 @@ impl Context for FunctionContext {
     }
 }
 
-/// The data of who needs none: an aggregator.
-pub(super) struct NoData;
+/// The training data of an aggregator, which reads none.
+pub(crate) struct NoData;
 
 #[async_trait]
 impl DataSource for NoData {

@@ -1,49 +1,74 @@
-//! One request after the other.
+//! The requests of a function, one after the other.
+
+mod log;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
+use async_trait::async_trait;
 use cpu_time::ProcessTime;
 use futures::FutureExt;
-use lambda_runtime::LambdaEvent;
+use log::{RequestLog, log_line, request_name};
 use parking_lot::Mutex;
 use serde_json::Value;
 use siren_core::objects::Objects;
 use siren_core::{
-    Clock, DataSource, Error, ErrorKind, ParameterStore, Requests, Result, Role, Time, Worker,
-    WorkerReport, Workload,
+    Clock, DataSource, Error, ErrorKind, Layout, ParameterStore, Requests, Result, Role, Time,
+    Worker, WorkerReport, Workload,
 };
-use siren_data::PackedData;
 use siren_hsp::{ObjectStore, ShardWorker};
 
-use super::context::{FunctionContext, NoData};
-use super::machine::{Machine, forget_peak, panicked, peak_memory_bytes};
-use crate::S3Objects;
-use crate::clock::WallClock;
+use crate::context::{FunctionContext, NoData};
+use crate::machine::{Machine, forget_peak, peak_memory_bytes};
 use crate::payload::{
-    self, Description, Reply, Request, RequestKind, Response, RunRequest, Timing,
+    self, Description, Reply, Request, RequestKind, Response, RunRequest, Timing, VERSION,
 };
-use crate::stored;
+use crate::{WallClock, stored};
 
 /// How long a request waits for the last step of an earlier one.
 const STEP_GRACE: Duration = Duration::from_secs(1);
 
-/// How long before the platform ends an invocation its worker is stopped, so that the answer still
-/// gets out.
+/// The time before the platform's deadline at which a worker is stopped, so that the answer still gets
+/// out.
 const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 
-/// Answers requests, and keeps between them what the next one needs as well.
-pub(super) struct Handler {
-    worker: ShardWorker,
+/// The object storage of a provider, as a function uses it.
+#[async_trait]
+pub trait Storage: Send + Sync {
+    /// The objects of a bucket. A handler asks for them with each request: connections to the same
+    /// bucket should last from one call to the next.
+    fn objects(&self, bucket: &str) -> Arc<dyn Objects>;
+
+    /// Opens the training data under a key of a bucket.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when there is no such data, corrupt when it cannot be read; transient ones.
+    async fn open_data(&self, bucket: &str, key: &str) -> Result<OpenedData>;
+}
+
+/// Training data that a function has opened.
+#[derive(Clone)]
+pub struct OpenedData {
+    /// The data.
+    pub source: Arc<dyn DataSource>,
+    /// The requests that opening it took. A handler adds them to the report of its worker.
+    pub requests: Requests,
+}
+
+/// Answers the requests of a function, one at a time.
+///
+/// Between requests it keeps the training data open. It writes a line for each request to the standard
+/// output, which platforms collect as the function's log.
+pub struct Handler {
+    worker: Arc<dyn Worker>,
     description: Description,
-    config: SdkConfig,
+    storage: Box<dyn Storage>,
+    max_payload_bytes: usize,
     machine: Machine,
-    /// The bucket of the last request.
-    bucket: Mutex<Option<S3Objects>>,
     data: Mutex<Option<OpenData>>,
-    /// How long the process took to start, until that is told.
+    /// The time that the process took to start, until an answer reports it.
     init: Mutex<Option<Duration>>,
 }
 
@@ -55,43 +80,68 @@ struct OpenData {
 }
 
 impl Handler {
-    pub(super) fn new(workload: Arc<dyn Workload>, config: SdkConfig, clock: WallClock) -> Self {
-        let layout = workload.layout();
+    /// A handler that trains `workload`. The origin of `clock` is the start of the process. Answers of
+    /// more than `max_payload_bytes` go through the bucket.
+    pub fn new(
+        workload: Arc<dyn Workload>,
+        storage: impl Storage + 'static,
+        clock: WallClock,
+        max_payload_bytes: u64,
+    ) -> Self {
+        let worker = Arc::new(ShardWorker::new(Arc::clone(&workload)));
+        Self::with_worker(worker, workload.layout(), storage, clock, max_payload_bytes)
+    }
+
+    /// As [`new`](Self::new), with another worker than [`ShardWorker`]. `layout` is that of the
+    /// parameters; runs of another one are rejected.
+    pub fn with_worker(
+        worker: Arc<dyn Worker>,
+        layout: &Layout,
+        storage: impl Storage + 'static,
+        clock: WallClock,
+        max_payload_bytes: u64,
+    ) -> Self {
         Self {
+            worker,
             description: Description {
-                version: env!("CARGO_PKG_VERSION").into(),
+                version: VERSION.into(),
                 layout: layout.hash(),
                 dim: layout.dim() as u64,
             },
-            worker: ShardWorker::new(workload),
-            config,
+            storage: Box::new(storage),
+            max_payload_bytes: usize::try_from(max_payload_bytes).unwrap_or(usize::MAX),
             machine: Machine::new(clock),
-            bucket: Mutex::default(),
             data: Mutex::default(),
             init: Mutex::default(),
         }
     }
 
-    /// Opens a connection to a bucket.
-    pub(super) async fn connect(&self, bucket: &str) {
-        // Whatever it answers, that it may not be asked included, the connection stands.
-        let _ = self.objects(bucket).get("siren-connect", None).await;
+    /// Opens a connection to a bucket, so that the first request finds it open.
+    pub async fn connect(&self, bucket: &str) {
+        // The connection is open whatever the answer is, a refusal included.
+        let _ = self.storage.objects(bucket).get("siren-connect", None).await;
     }
 
-    /// Says that the process waits for its first request from now on.
-    pub(super) fn started(&self) {
+    /// Marks the end of the process's start: it waits for its first request from now on.
+    pub fn started(&self) {
         *self.init.lock() = Some(self.machine.clock.now().since_origin());
     }
 
-    /// Answers a request. What a worker fails with is an answer too.
+    /// Answers a request, a [`Request`] as JSON, with a [`Response`] as JSON. A failure of the request or
+    /// its worker is an answer too.
+    ///
+    /// `id` is the platform's unique name of the request. The platform ends the invocation at
+    /// `deadline`, by the handler's clock; the worker is stopped half a second before.
+    ///
+    /// Ends the process when a step of an earlier request is still running one second after this one
+    /// arrived, because a step cannot be stopped: the platform then starts a new process.
     ///
     /// # Errors
     ///
-    /// When the answer is too large for a payload, and cannot be left in the bucket.
-    pub(super) async fn answer(&self, event: LambdaEvent<Value>) -> Result<Value> {
+    /// When the answer is too large for a payload, and cannot be stored in the bucket.
+    pub async fn answer(&self, message: Value, id: &str, deadline: Time) -> Result<Value> {
         let clock = self.machine.clock;
         let arrived = clock.now();
-        let deadline = clock.at_unix_ms(event.context.deadline);
         let mut log = RequestLog {
             arrived,
             name: "request".into(),
@@ -99,7 +149,7 @@ impl Handler {
             start: Duration::ZERO,
             requests: Requests::NONE,
         };
-        let reply = match self.reply(event.payload, deadline, &mut log).await {
+        let reply = match self.reply(message, deadline, &mut log).await {
             Ok(reply) => reply,
             Err(error) => Reply::Failed((&error).into()),
         };
@@ -110,20 +160,20 @@ impl Handler {
             peak_memory_bytes: peak_memory_bytes(),
         };
         println!("{}", log_line(&log.name, &reply, &timing));
-        self.to_payload(Response::new(reply, timing), &log, &event.context.request_id).await
+        self.to_payload(Response::new(reply, timing), &log, id).await
     }
 
     async fn reply(&self, message: Value, deadline: Time, log: &mut RequestLog) -> Result<Reply> {
         let mut request: Request = payload::parse(message, "the request")?;
         if let RequestKind::Stored { bucket, key } = request.kind {
-            let bytes = stored::get(&self.objects(&bucket), &key).await?;
+            let bytes = stored::get(&*self.storage.objects(&bucket), &key).await?;
             request = payload::read(&bytes, "the stored request")?;
         }
         match request.kind {
             RequestKind::Describe { bucket, store_prefix } => {
                 log.name = "describe".into();
-                // Before anything is paid for: it may list and read there, or says what is missing.
-                let objects = self.objects(&bucket);
+                // A function that may not list or read there fails here, before anything is paid for.
+                let objects = self.storage.objects(&bucket);
                 objects.list(&format!("{store_prefix}/"), None).await?;
                 objects.get_range(&format!("{store_prefix}/state"), 0..1).await?;
                 Ok(Reply::Description(self.description.clone()))
@@ -136,7 +186,7 @@ impl Handler {
                 Ok(Reply::Report(Box::new(report)))
             }
             RequestKind::Stored { .. } => {
-                Err(Error::rejected("a stored request names another one: store what is asked"))
+                Err(Error::rejected("a stored request names another one: store the task itself"))
             }
         }
     }
@@ -150,11 +200,10 @@ impl Handler {
     ) -> Result<WorkerReport> {
         let give_up_at = self.machine.clock.now() + STEP_GRACE;
         while self.machine.is_busy() && self.machine.clock.now() < give_up_at {
-            // An environment is frozen between requests, and a step that was late needs a moment more.
+            // A platform freezes the process between requests, so that a late step needs a moment more.
             self.machine.clock.sleep_until(self.machine.clock.now() + STEP_GRACE / 20).await;
         }
         if self.machine.is_busy() {
-            // A step of an earlier invocation never ended, and cannot be ended by anything else.
             println!("a step of an earlier invocation still runs: this environment is given up");
             std::process::exit(1);
         }
@@ -162,14 +211,14 @@ impl Handler {
         forget_peak();
         let cpu = ProcessTime::now();
         self.check_layout(run_request)?;
-        let objects = self.objects(&run_request.bucket);
+        let objects = self.storage.objects(&run_request.bucket);
         let data: Arc<dyn DataSource> = match invocation.role {
             Role::Aggregator => Arc::new(NoData),
-            Role::Shard => self.data(run_request, &objects, log).await?,
+            Role::Shard => self.data(run_request, log).await?,
         };
         let clock = Arc::new(self.machine.clock);
         let dim = usize::try_from(self.description.dim).unwrap_or(usize::MAX);
-        let store = ObjectStore::new(Arc::new(objects), clock, &run_request.store_prefix, dim)?
+        let store = ObjectStore::new(objects, clock, &run_request.store_prefix, dim)?
             .with_options(run_request.options.clone())
             .exclusive();
         let store: Arc<dyn ParameterStore> = Arc::new(store);
@@ -185,7 +234,7 @@ impl Handler {
         let worker = AssertUnwindSafe(self.worker.run(invocation, &context)).catch_unwind();
         tokio::select! {
             biased;
-            result = worker => result.unwrap_or_else(|panic| Err(panicked(&*panic))),
+            result = worker => result.unwrap_or_else(|panic| Err(Error::panicked("the worker", &*panic))),
             () = self.machine.clock.sleep_until(context.deadline) => Err(Error::new(
                 ErrorKind::DeadlineExceeded,
                 format!("the invocation took longer than {:?}", context.deadline - log.arrived),
@@ -193,7 +242,7 @@ impl Handler {
         }
     }
 
-    /// Refuses a run of another workload, its aggregators too.
+    /// Refuses the workers and aggregators of another workload.
     fn check_layout(&self, run_request: &RunRequest) -> Result<()> {
         let Description { layout, dim, .. } = self.description;
         let asked = run_request.invocation.plan.layout;
@@ -206,20 +255,10 @@ impl Handler {
         )))
     }
 
-    /// The objects of a bucket, over connections that last from one request to the next.
-    fn objects(&self, bucket: &str) -> S3Objects {
-        let kept = &mut *self.bucket.lock();
-        match kept {
-            Some(objects) if objects.bucket() == bucket => objects.clone(),
-            _ => kept.insert(S3Objects::new(&self.config, bucket, "")).clone(),
-        }
-    }
-
-    /// The training data, opened again only when it is another's.
+    /// The training data, opened unless the last request had the same.
     async fn data(
         &self,
         run_request: &RunRequest,
-        objects: &S3Objects,
         log: &mut RequestLog,
     ) -> Result<Arc<dyn DataSource>> {
         let kept = self.data.lock().clone();
@@ -228,16 +267,13 @@ impl Handler {
                 open
             }
             _ => {
-                // By itself, so that what this takes is known: the worker counts from here.
-                let objects = Arc::new(objects.below(""));
-                let source =
-                    PackedData::open_object(objects.clone(), &run_request.data_key).await?;
-                log.requests = objects.traffic().requests;
-                let source = Arc::new(source);
+                let RunRequest { bucket, data_key, .. } = run_request;
+                let opened = self.storage.open_data(bucket, data_key).await?;
+                log.requests = opened.requests;
                 let open = OpenData {
-                    bucket: run_request.bucket.clone(),
-                    key: run_request.data_key.clone(),
-                    source,
+                    bucket: bucket.clone(),
+                    key: data_key.clone(),
+                    source: opened.source,
                 };
                 *self.data.lock() = Some(open.clone());
                 open
@@ -253,7 +289,7 @@ impl Handler {
         Ok(open.source)
     }
 
-    /// The answer as a payload, or as one that says where it stands.
+    /// The answer as a payload, or one that names its place in the bucket.
     async fn to_payload(
         &self,
         response: Response,
@@ -267,9 +303,9 @@ impl Handler {
             })
         };
         match &log.large {
-            Some((bucket, store_prefix)) if bytes.len() > payload::MAX_BYTES => {
+            Some((bucket, store_prefix)) if bytes.len() > self.max_payload_bytes => {
                 let key = stored::key(store_prefix, &format!("answer-{request}"));
-                stored::put(&self.objects(bucket), &key, &bytes).await?;
+                stored::put(&*self.storage.objects(bucket), &key, &bytes).await?;
                 value(Response { reply: Reply::Stored { key }, ..response })
             }
             _ => value(response),
@@ -277,48 +313,5 @@ impl Handler {
     }
 }
 
-/// What is known of a request beside its answer.
-struct RequestLog {
-    arrived: Time,
-    /// What it is, for the log.
-    name: String,
-    /// Bucket and store, where a large answer may be left.
-    large: Option<(String, String)>,
-    /// From the request until the worker began.
-    start: Duration,
-    /// What was asked of the bucket before it did.
-    requests: Requests,
-}
-
-fn request_name(run_request: &RunRequest) -> String {
-    let invocation = &run_request.invocation;
-    let role = match invocation.role {
-        Role::Shard => "shard",
-        Role::Aggregator => "aggregator",
-    };
-    let (epoch, attempt) = (invocation.plan.epoch, invocation.attempt);
-    format!("epoch {epoch} {role} {} attempt {attempt}", invocation.shard)
-}
-
-/// A line for the log.
-fn log_line(name: &str, reply: &Reply, timing: &Timing) -> String {
-    let ended = match reply {
-        Reply::Description(_) => "described".into(),
-        Reply::Stored { .. } => "stored".into(),
-        Reply::Failed(failure) => format!("{}: {}", failure.kind, failure.message),
-        Reply::Report(report) => format!(
-            "{} at {}, {} updates, compute {:.3} s, fetch {:.3} s, update {:.3} s, wait {:.3} s",
-            if report.finished { "finished" } else { "stopped" },
-            report.position,
-            report.updates,
-            report.compute.as_secs_f64(),
-            report.fetch.as_secs_f64(),
-            report.update.as_secs_f64(),
-            report.wait.as_secs_f64(),
-        ),
-    };
-    let init = timing.init_s.map_or_else(String::new, |init| format!(", init {init:.3} s"));
-    let Timing { start_s, handler_s, peak_memory_bytes, .. } = timing;
-    let mib = peak_memory_bytes >> 20;
-    format!("{name}: {ended}{init}, start {start_s:.4} s, in all {handler_s:.3} s, {mib} MiB")
-}
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! The machine that a function has to itself.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,27 +7,27 @@ use std::time::Duration;
 use siren_core::{Clock, ComputeTask, Error, ErrorKind, Result};
 use tokio::sync::Semaphore;
 
-use crate::clock::WallClock;
+use crate::WallClock;
 
-/// Runs mathematics, one task at a time, on a thread that is not the one that waits for the network.
+/// Runs mathematics, one task at a time, on another thread than the one that waits for the network.
 #[derive(Clone, Debug)]
-pub(super) struct Machine {
-    pub(super) clock: WallClock,
+pub(crate) struct Machine {
+    pub(crate) clock: WallClock,
     turn: Arc<Semaphore>,
 }
 
 impl Machine {
-    pub(super) fn new(clock: WallClock) -> Self {
+    pub(crate) fn new(clock: WallClock) -> Self {
         Self { clock, turn: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Whether a task runs: one that nobody waits for any more runs to its end all the same.
-    pub(super) fn is_busy(&self) -> bool {
+    /// `true` while a task runs. A task whose future was dropped still runs to its end.
+    pub(crate) fn is_busy(&self) -> bool {
         self.turn.available_permits() == 0
     }
 
     /// Runs a task, and returns how long it ran.
-    pub(super) async fn run(&self, task: ComputeTask) -> Result<Duration> {
+    pub(crate) async fn run(&self, task: ComputeTask) -> Result<Duration> {
         let turn = Arc::clone(&self.turn).acquire_owned().await;
         let clock = self.clock;
         let run = move || {
@@ -36,7 +35,7 @@ impl Machine {
             let outcome = catch_unwind(AssertUnwindSafe(task));
             let ran = clock.now() - started;
             drop(turn);
-            outcome.map(|()| ran).map_err(|panic| panicked(&*panic))
+            outcome.map(|()| ran).map_err(|panic| Error::panicked("the worker", &*panic))
         };
         tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| {
             Err(Error::new(ErrorKind::Lost, "the thread is gone").with_source(error))
@@ -44,25 +43,15 @@ impl Machine {
     }
 }
 
-/// A panic as an error of the invocation in which it happened.
-pub(super) fn panicked(payload: &(dyn Any + Send)) -> Error {
-    let what = payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    Error::new(ErrorKind::Worker, format!("the worker panicked: {what}"))
-}
-
 /// The largest memory that this process has held, in bytes; zero where the system does not say.
-pub(super) fn peak_memory_bytes() -> u64 {
+pub(crate) fn peak_memory_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     peak_in(&status).unwrap_or(0)
 }
 
 /// Begins to measure the peak anew, where the system lets a process do so: an environment that is used
 /// again would otherwise report what an earlier invocation needed.
-pub(super) fn forget_peak() {
+pub(crate) fn forget_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
@@ -86,7 +75,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_an_error_and_the_machine_goes_on() {
+    async fn after_a_panic_the_machine_runs_the_next_task() {
         let machine = Machine::new(WallClock::new());
         let error = machine.run(Box::new(|| panic!("no {}", "good"))).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Worker);
@@ -96,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_nobody_waits_for_keeps_the_machine_busy() {
+    async fn a_dropped_task_keeps_the_machine_busy() {
         let machine = Machine::new(WallClock::new());
         let (release, released) = std::sync::mpsc::channel::<()>();
         let mut task = Box::pin(machine.run(Box::new(move || {
