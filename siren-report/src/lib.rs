@@ -1,11 +1,11 @@
 //! One self-contained HTML page for a Siren run.
 //!
-//! [`write()`] turns what a run leaves behind, a [`RunRecord`], into `report.html`: how the run ended,
-//! what it cost, loss and accuracy against time and money, what the scheduler chose, where the time of
-//! each epoch went, and every number of every epoch. The page loads nothing: it can be opened from a
-//! disk, sent by mail or kept for years.
+//! [`write()`] turns the record of a run, a [`RunRecord`], into `report.html`: the end of the run,
+//! its cost, loss and accuracy against time and money, the scheduler's allocations, the time of
+//! each epoch by phase, and every number of every epoch. The page loads nothing: it can be opened
+//! from a disk, sent by mail or kept for years.
 //!
-//! The charts can be used on their own, as SVG: [`figure`] has those of one run, [`chart`] draws any
+//! The charts are also available as SVG: [`figure`] has those of one run, [`chart`] draws any
 //! others, and a [`Sheet`] puts charts, tables and text on a page.
 
 pub mod chart;
