@@ -291,7 +291,7 @@ mod tests {
                 .series(Series::bars("e", f64::NAN..0.5, points.clone()));
             assert!(!all.to_svg().unwrap().contains("NaN"));
         }
-        assert!(chart().to_svg().unwrap().contains("nothing to show"));
+        assert!(chart().to_svg().unwrap().contains("no data"));
         assert!(row(&[]).unwrap().starts_with("<svg"));
     }
 }

@@ -24,7 +24,8 @@ use siren_hsp::RunRecord;
 ///
 /// # Errors
 ///
-/// [`Other`](siren_core::ErrorKind::Other) if a chart cannot be drawn or the settings cannot be written as JSON.
+/// Returns [`Other`](siren_core::ErrorKind::Other) if a chart cannot be drawn or the settings
+/// cannot be written as JSON.
 pub fn render(record: &RunRecord) -> Result<String> {
     page::page(record).map(maud::PreEscaped::into_string)
 }
@@ -34,7 +35,8 @@ pub fn render(record: &RunRecord) -> Result<String> {
 ///
 /// # Errors
 ///
-/// [`Other`](siren_core::ErrorKind::Other) if the page cannot be drawn or the file cannot be written.
+/// Returns [`Other`](siren_core::ErrorKind::Other) if the page cannot be drawn or the file cannot
+/// be written.
 pub fn write(record: &RunRecord, path: impl AsRef<Path>) -> Result<()> {
     let page = render(record)?;
     file::replace(path.as_ref(), |to| to.write_all(page.as_bytes()))

@@ -155,7 +155,7 @@ fn reason(outcome: &OutcomeRecord) -> (&'static str, &'static str, String) {
 fn charts(record: &RunRecord) -> Result<Markup> {
     if record.epochs.is_empty() {
         return Ok(html! {
-            section { p .empty { "No epoch was sealed, so there is nothing to draw." } }
+            section { p .empty { "No epoch was sealed, so there are no charts." } }
         });
     }
     let kept = if record.info.held_out > 0 {

@@ -145,7 +145,7 @@ fn draw(chart: &Chart, area: &Area<'_>, hovers: &mut Vec<Hover>) -> Result<()> {
         let middle =
             ((columns.start + columns.end) / 2 - left, (rows.start + rows.end) / 2 - above);
         let style = text(TEXT, &FAINT, FontStyle::Normal).pos(Pos::new(HPos::Center, VPos::Center));
-        area.draw_text("nothing to show", &style, middle).map_err(failed)?;
+        area.draw_text("no data", &style, middle).map_err(failed)?;
     }
 
     for (n, (series, shapes)) in chart.series.iter().zip(&shapes).enumerate() {

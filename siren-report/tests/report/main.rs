@@ -1,4 +1,4 @@
-//! Facts about the page, for runs from nothing to hundreds of epochs.
+//! Facts about the page, for runs of zero to hundreds of epochs.
 
 mod fixture;
 
