@@ -1,8 +1,8 @@
 //! Convolution and pooling that are faster on one CPU thread than burn's own.
 //!
-//! Each function is a drop-in for a burn module's `forward`: the module, its parameters and the result
-//! stay the same (up to rounding), gradients too. What a function has no fast way for, such as a
-//! dilated convolution or a tensor on another device, it hands to the module itself.
+//! Each function replaces a burn module's `forward`. The module, its parameters, the result and the
+//! gradients stay the same, up to rounding. If a function has no fast implementation, as for a
+//! dilated convolution or a tensor on another device, it calls the module's own `forward`.
 //!
 //! ```
 //! use burn::nn::conv::Conv2dConfig;

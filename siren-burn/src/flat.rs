@@ -1,4 +1,4 @@
-//! Between a burn module and a flat vector.
+//! Conversion between a burn module and a flat vector.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,8 @@ use siren_core::{Error, Layout, Result, TensorSpec};
 ///
 /// # Errors
 ///
-/// Rejected when the module has something that a flat vector of trained parameters cannot hold.
+/// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when the module has state that
+/// a flat vector of trained parameters cannot hold.
 pub(crate) fn flatten<M: Module>(module: &M) -> Result<(Layout, Vec<f32>)> {
     let mut survey = Survey::default();
     module.visit(&mut survey);
@@ -30,8 +31,8 @@ pub(crate) fn place<M: Module>(module: M, params: &[f32], device: &Device) -> Re
     Ok(module)
 }
 
-/// Moves the gradients of the module's parameters into a flat vector; those that the loss did not
-/// use are zero.
+/// Moves the gradients of the module's parameters into a flat vector. Parameters that the loss did
+/// not use have gradient zero.
 pub(crate) fn gather<M: Module>(module: &M, gradients: Gradients, into: &mut [f32]) -> Result<()> {
     let mut gather = Gather { rest: into, gradients, fits: true };
     module.visit(&mut gather);
@@ -55,7 +56,7 @@ struct Survey {
     tensors: Vec<TensorSpec>,
     values: Vec<f32>,
     refusal: Option<String>,
-    // Why the module is refused if for nothing else: batch normalisation has such a flag too.
+    // Used only if there is no other refusal: batch normalisation has such a flag too.
     random: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What a user writes.
+//! The trait that a user implements.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -13,31 +13,32 @@ pub trait Learner: Send + Sync {
     /// The tensors of one mini-batch.
     type Batch;
 
-    /// Makes the module. Whatever it draws comes from burn's initialisers, which are seeded before
-    /// the call; it must have the same parameters every time.
+    /// Makes the module. All random values must come from burn's initialisers, which are seeded
+    /// before the call. The module must have the same parameters every time.
     fn init(&self, device: &Device) -> Self::Module;
 
     /// Turns a batch's bytes into tensors, as burn's `Batcher` does with items.
     ///
     /// # Errors
     ///
-    /// Should be rejected when the bytes are not what the learner reads: wrong lengths, labels
-    /// outside the classes. What is let through here may panic in the loss.
+    /// Should return [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when the bytes are
+    /// not valid for the learner, such as wrong lengths or labels outside the classes. Invalid
+    /// values that are not refused here may panic in the loss.
     fn batch(&self, batch: &Batch<'_>, device: &Device) -> Result<Self::Batch>;
 
     /// The mean loss over the batch.
     fn loss(&self, module: &Self::Module, batch: Self::Batch) -> Tensor<1>;
 
-    /// The mean loss whose gradient is taken; [`loss`](Self::loss) unless overridden. Dropout masks
-    /// and noise belong here and must be drawn from `seed`: burn's own generator is one for the
-    /// whole process, and what it draws depends on what other threads do.
+    /// The mean loss whose gradient is taken; by default [`loss`](Self::loss). Dropout masks and
+    /// noise belong here and must be drawn from `seed`: the whole process shares burn's own
+    /// generator, and its values depend on other threads.
     fn training_loss(&self, module: &Self::Module, batch: Self::Batch, seed: Seed) -> Tensor<1> {
         let _ = seed;
         self.loss(module, batch)
     }
 
-    /// Measures the module on a batch; the [`loss`](Self::loss) alone unless overridden. The module
-    /// and the tensors record no graph.
+    /// Measures the module on a batch; by default the [`loss`](Self::loss) alone. The module and
+    /// the tensors record no graph.
     fn evaluate(&self, module: &Self::Module, batch: Self::Batch, measure: &mut Measure<'_>) {
         measure.mean_loss(self.loss(module, batch));
     }

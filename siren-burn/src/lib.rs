@@ -1,7 +1,8 @@
-//! Any burn module, plus a loss, becomes a [`siren_core::Workload`].
+//! Makes a [`siren_core::Workload`] of any burn module and a loss.
 //!
-//! Write the module as always, with `#[derive(Module)]`, and implement [`Learner`] for it: how it is
-//! initialised, how a batch's bytes become tensors, and the loss. [`BurnWorkload`] does the rest.
+//! Write the module as usual, with `#[derive(Module)]`, and implement [`Learner`] for it: the
+//! initialisation, the conversion of a batch's bytes to tensors, and the loss. [`BurnWorkload`]
+//! does the rest.
 //!
 //! ```
 //! use burn::nn::loss::{MseLoss, Reduction};
@@ -53,21 +54,21 @@
 //! # The flat vector
 //!
 //! Parameters and gradients are laid out in the order of the module's fields, depth first, each
-//! tensor in row-major order; a tensor's name is its path of fields, such as `conv1.weight`.
-//! All parameters must be trained `f32` tensors: [`BurnWorkload::new`] refuses anything else, by
-//! name.
+//! tensor in row-major order. A tensor's name is its path of fields, such as `conv1.weight`. All
+//! parameters must be trained `f32` tensors: [`BurnWorkload::new`] refuses anything else and names
+//! it.
 //!
 //! # Threads
 //!
-//! Gradients are computed by burn's flex backend on the thread that asks for them, and nowhere else,
-//! as long as no crate in the build enables burn-flex's feature `rayon`;
-//! `cargo tree --edges features --invert burn-flex` shows who does.
+//! Gradients are computed by burn's flex backend on the calling thread alone, unless a crate in the
+//! build enables burn-flex's feature `rayon`. `cargo tree --edges features --invert burn-flex`
+//! shows which crate does.
 //!
 //! # Speed
 //!
-//! A workload costs no more than burn's own loop. Most of a convolutional network's time goes into
-//! burn-flex's convolution and pooling; [`cpu`] has drop-ins that are several times as fast on one
-//! thread, and the module stays burn's. Large temporary tensors also gain from another allocator
+//! A workload costs no more than burn's own loop. Most of a convolutional network's time is spent
+//! in burn-flex's convolution and pooling. The replacements in [`cpu`] are several times as fast on
+//! one thread, with the same burn module. Large temporary tensors also gain from an allocator other
 //! than the system's, such as mimalloc.
 
 pub mod cpu;

@@ -1,9 +1,9 @@
-//! From tensors to metrics.
+//! Metrics from tensors.
 
 use burn::tensor::{Int, Tensor};
 use siren_core::Metrics;
 
-/// Adds what a module answered on one batch to [`Metrics`].
+/// Adds a module's results on one batch to [`Metrics`].
 #[derive(Debug)]
 pub struct Measure<'a> {
     metrics: &'a mut Metrics,
@@ -20,7 +20,7 @@ impl<'a> Measure<'a> {
         self.examples
     }
 
-    /// The metrics, for anything that has no method here.
+    /// The metrics, for values that have no method here.
     pub fn metrics(&mut self) -> &mut Metrics {
         self.metrics
     }
@@ -32,8 +32,8 @@ impl<'a> Measure<'a> {
     }
 
     /// Adds the cross-entropy loss and the number of right answers of a classifier. `logits` is
-    /// `[examples, classes]`, before the softmax; `targets` holds the classes, from 0. A target that
-    /// is no class makes the loss NaN.
+    /// `[examples, classes]`, before the softmax. `targets` holds the classes, from 0. A target
+    /// that is not a class makes the loss NaN.
     pub fn classification(&mut self, logits: Tensor<2>, targets: Tensor<1, Int>) {
         let [examples, classes] = logits.dims();
         let logits: Vec<f32> = logits.into_data().iter().collect();
@@ -42,7 +42,7 @@ impl<'a> Measure<'a> {
         for (row, target) in rows.zip(targets.into_data().iter::<i64>()) {
             let target = usize::try_from(target).unwrap_or(usize::MAX);
             let score = row.get(target).map_or(f64::NAN, |&score| f64::from(score));
-            // NaN loses every comparison, so a diverged module is never right.
+            // Every comparison with NaN is false, so a diverged module is never right.
             let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let sum: f64 =
                 row.iter().map(|&other| (f64::from(other) - f64::from(highest)).exp()).sum();
@@ -54,8 +54,8 @@ impl<'a> Measure<'a> {
     }
 
     /// Adds the logistic loss, the number of right answers and the scores (for the AUC) of a binary
-    /// classifier. `logits` holds the log-odds of being positive; `targets` is 1 for a positive and
-    /// 0 for a negative.
+    /// classifier. `logits` holds the log-odds of the positive class. `targets` is 1 for a positive
+    /// and 0 for a negative.
     pub fn binary(&mut self, logits: Tensor<1>, targets: Tensor<1, Int>) {
         let (mut examples, mut loss, mut correct) = (0, 0.0, 0);
         let logits = logits.into_data();

@@ -12,12 +12,12 @@ const LAYOUT: &str = "siren.layout";
 
 /// Writes parameters to a safetensors file: an `f32` tensor for each one of the layout, under its
 /// name, and the layout's hash as the metadata entry `siren.layout`. The file is replaced as a
-/// whole: a crash leaves the old one or the new one.
+/// whole: after a crash it is the old file or the new one.
 ///
 /// # Errors
 ///
-/// Rejected when `params` does not fit the layout; diverged when an entry is not finite; other when
-/// the file cannot be written.
+/// Returns [`ErrorKind::Rejected`] when `params` does not fit the layout, [`ErrorKind::Diverged`]
+/// when an entry is not finite, and [`ErrorKind::Other`] when the file cannot be written.
 pub fn save(layout: &Layout, params: &[f32], path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     if params.len() != layout.dim() {
@@ -49,9 +49,10 @@ pub fn save(layout: &Layout, params: &[f32], path: impl AsRef<Path>) -> Result<(
 ///
 /// # Errors
 ///
-/// Other when the file cannot be read; corrupt when it is no safetensors file; rejected when its
-/// tensors are not those of the layout, by name, shape and type, or its `siren.layout` is another;
-/// diverged when an entry is not finite.
+/// Returns [`ErrorKind::Other`] when the file cannot be read, [`ErrorKind::Corrupt`] when it is not
+/// a safetensors file, and [`ErrorKind::Diverged`] when an entry is not finite. Returns
+/// [`ErrorKind::Rejected`] when the names, shapes or types of its tensors differ from the layout's,
+/// or when its `siren.layout` does.
 pub fn load(layout: &Layout, path: impl AsRef<Path>) -> Result<Vec<f32>> {
     let path = path.as_ref();
     let bytes = fs::read(path).map_err(|error| {
@@ -91,7 +92,7 @@ pub fn load(layout: &Layout, path: impl AsRef<Path>) -> Result<Vec<f32>> {
         let extra = file.names().into_iter().find(|name| !known(name));
         return Err(foreign(format!("it has a tensor {} too many", extra.unwrap_or_default())));
     }
-    // Written by another tool, a file has no hash; names, shapes and types fit already.
+    // A file from another tool has no hash; its names, shapes and types fit already.
     let hash = header.metadata().as_ref().and_then(|m| m.get(LAYOUT));
     if hash.is_some_and(|hash| *hash != format!("{:016x}", layout.hash())) {
         return Err(foreign("its tensors are in another order".to_owned()));

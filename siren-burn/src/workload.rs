@@ -1,4 +1,4 @@
-//! A learner as a workload.
+//! A workload from a learner.
 
 use std::fmt;
 use std::path::Path;
@@ -10,14 +10,14 @@ use siren_core::{Batch, Error, Layout, Metrics, Result, Seed, Workload};
 
 use crate::{Learner, Measure, flat, weights};
 
-/// burn's generator is one for the whole process: seeding it and drawing initial parameters from it
-/// must not mix with another thread's.
+/// The whole process shares burn's generator. Seeding it and drawing initial parameters from it
+/// must not be interrupted by another thread that does the same.
 static INIT: Mutex<()> = Mutex::new(());
 
 /// A [`Learner`] as a [`Workload`], on burn's flex backend.
 ///
-/// Worker threads share one workload; each gradient is computed by the thread that asks for it, on a
-/// module of its own, and its bits do not depend on what other threads do.
+/// Worker threads share one workload. Each gradient is computed on the calling thread, with a
+/// separate module, and its bits do not depend on other threads.
 pub struct BurnWorkload<L: Learner> {
     learner: L,
     layout: Layout,
@@ -31,9 +31,10 @@ impl<L: Learner> BurnWorkload<L> {
     ///
     /// # Errors
     ///
-    /// Rejected when the module has state that no gradient trains (batch normalisation, frozen
-    /// weights, integers), draws random numbers of its own (dropout), has a parameter that is not
-    /// `f32`, has one parameter in two places, or has no parameter. The message names it.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when the module has state
+    /// that no gradient trains (batch normalisation, frozen weights, integers), draws random
+    /// numbers itself (dropout), has a parameter that is not `f32`, has one parameter in two
+    /// places, or has no parameter. The message names it.
     pub fn new(learner: L) -> Result<Self> {
         let (module, layout, _) = initialise(&learner, Seed::new(0))?;
         Ok(Self {
@@ -53,7 +54,8 @@ impl<L: Learner> BurnWorkload<L> {
     ///
     /// # Errors
     ///
-    /// Rejected when `params` has another length than [`dim`](Workload::dim).
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when the length of `params`
+    /// is not [`dim`](Workload::dim).
     pub fn module(&self, params: &[f32]) -> Result<L::Module> {
         self.check(params)?;
         let template = lock(&self.inference).clone();
@@ -70,7 +72,7 @@ impl<L: Learner> BurnWorkload<L> {
     }
 
     /// Reads parameters from a safetensors file: [`load`](crate::load) with this layout.
-    /// [`module`](Self::module) makes a burn module of them.
+    /// [`module`](Self::module) makes a burn module from them.
     ///
     /// # Errors
     ///
@@ -160,8 +162,8 @@ impl<L: Learner> fmt::Debug for BurnWorkload<L> {
     }
 }
 
-/// A new module with its layout and values. burn draws a parameter when it is first touched, so all
-/// are touched, in order, before the lock is let go.
+/// A new module with its layout and values. burn draws a parameter when it is first accessed, so
+/// all are accessed in order before the lock is released.
 fn initialise<L: Learner>(learner: &L, seed: Seed) -> Result<(L::Module, Layout, Vec<f32>)> {
     let _alone = lock(&INIT);
     let device = Device::flex().autodiff();
@@ -171,7 +173,7 @@ fn initialise<L: Learner>(learner: &L, seed: Seed) -> Result<(L::Module, Layout,
     Ok((module, layout, values))
 }
 
-/// A panic in a user's module leaves nothing half done behind these locks.
+/// A panic in a user's module leaves no broken state behind these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

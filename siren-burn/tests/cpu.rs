@@ -30,7 +30,7 @@ fn convolutions() -> Vec<(Conv2d, [usize; 4])> {
         (config([3, 2], [1, 1]), [2, 3, 4, 4]),
         (config([2, 3], [4, 5]), [1, 2, 4, 5]),
         (config([2, 3], [3, 3]).with_bias(false), [2, 2, 6, 6]),
-        // These have no fast way.
+        // These have no fast implementation.
         (config([2, 3], [3, 3]).with_stride([2, 2]), [2, 2, 7, 7]),
         (config([2, 3], [3, 3]).with_dilation([2, 2]), [2, 2, 7, 7]),
         (config([2, 4], [3, 3]).with_groups(2), [2, 2, 6, 6]),
@@ -104,7 +104,7 @@ fn pools() -> Vec<MaxPool2d> {
         config([2, 2]).init(),
         config([2, 2]).with_strides([2, 2]).init(),
         config([3, 2]).with_strides([1, 3]).init(),
-        // These have no fast way.
+        // These have no fast implementation.
         config([2, 2]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(),
         config([2, 2]).with_dilation([2, 1]).init(),
         config([2, 2]).with_ceil_mode(true).init(),

@@ -1,5 +1,5 @@
-//! A gradient is computed on the thread that asks for it: alone in this file, so that no other test's
-//! threads are counted.
+//! A gradient is computed on the calling thread. This test has a file for itself, so that no other
+//! test's threads are counted.
 
 #![cfg(target_os = "linux")]
 
@@ -8,7 +8,7 @@ use burn::prelude::*;
 use siren_burn::{BurnWorkload, Learner, burn};
 use siren_core::{Batch, Result, Seed, Workload};
 
-/// Large enough for a backend with threads of its own to use them.
+/// Large enough for a backend with its own threads to use them.
 struct Convolution;
 
 impl Learner for Convolution {

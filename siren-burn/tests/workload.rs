@@ -1,4 +1,4 @@
-//! What a burn workload promises.
+//! The contract of a burn workload.
 
 use std::sync::Barrier;
 
@@ -247,7 +247,7 @@ fn bad_input_is_rejected_by_its_sizes() {
     assert!(workload.module(&[]).is_err());
 }
 
-/// A line whose loss is that of a noisy slope in training.
+/// A line; in training, its loss has noise on the slope.
 struct Noisy;
 
 impl Learner for Noisy {
@@ -291,7 +291,7 @@ fn what_training_draws_depends_on_the_seed_and_an_evaluation_draws_nothing() {
     assert_eq!(metrics.loss(), 4.0);
 }
 
-/// A learner whose module is `M`, to be refused before any loss.
+/// A learner whose module is `M` and is refused before any loss.
 struct Only<M>(fn(&Device) -> M);
 
 impl<M: Module + Send + Sync> Learner for Only<M> {

@@ -5,9 +5,9 @@
 //! 0,0.12,1.5
 //! ```
 //!
-//! Labels are 0 and 1, or -1 and 1, and become 0 and 1. Every row has the same number of columns; a number
-//! may stand in quotes. A first row without a single number is a header, and skipped, as are blank lines and
-//! comments, from `#` to the end of a line.
+//! Labels are 0 and 1, or -1 and 1, and become 0 and 1. Every row has the same number of columns. A
+//! number may be quoted. A first row without any number is a header and is skipped, as are blank
+//! lines. A comment runs from `#` to the end of its line.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -22,8 +22,9 @@ use crate::{DenseTable, open};
 ///
 /// # Errors
 ///
-/// Other if the file cannot be opened; corrupt if a row is no example, if the file is damaged or if
-/// it holds no examples. The message names the file, the line and a remedy.
+/// Returns [`ErrorKind::Other`](siren_core::ErrorKind::Other) if the file cannot be opened, and
+/// [`ErrorKind::Corrupt`](siren_core::ErrorKind::Corrupt) if a row is not an example, if the file
+/// is damaged or if it holds no examples. The message names the file, the line and a remedy.
 pub fn read(path: impl AsRef<Path>) -> Result<DenseTable> {
     let path = path.as_ref();
     parse(open(path)?, &path.display().to_string())

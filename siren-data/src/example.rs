@@ -25,7 +25,8 @@ impl SparseExample {
     ///
     /// # Errors
     ///
-    /// Rejected if an index is not above the one before it, or a value is not finite.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) if an index is not above
+    /// the one before it, or if a value is not finite.
     pub fn pack(&self, into: &mut Vec<u8>) -> Result<()> {
         if let Some(pair) = self.features.windows(2).find(|pair| pair[0].index >= pair[1].index) {
             return Err(Error::rejected(format!(
@@ -79,8 +80,9 @@ impl<'a> SparseRecord<'a> {
     ///
     /// # Errors
     ///
-    /// Rejected if the bytes are not those of the batch's examples, or if a label is neither 0 nor 1:
-    /// here, or as the iterator's last item.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected), at once or as the
+    /// iterator's last item, if the bytes are not those of the batch's examples or if a label is
+    /// neither 0 nor 1.
     #[inline]
     pub fn unpack(batch: &Batch<'a>) -> Result<impl Iterator<Item = Result<Self>> + use<'a>> {
         let (words, rest) = batch.bytes.as_chunks::<8>();
@@ -116,7 +118,7 @@ impl<'a> SparseRecord<'a> {
     }
 }
 
-/// Takes the first example off `words`.
+/// Removes the first example from `words`.
 #[inline]
 fn next<'a>(words: &mut &'a [[u8; 8]]) -> Result<SparseRecord<'a>> {
     let Some((&[a, b, c, d, e, f, g, h], rest)) = words.split_first() else {

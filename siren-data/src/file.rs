@@ -15,7 +15,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 ///
 /// # Errors
 ///
-/// Other if the file cannot be opened or read; the message names it.
+/// Returns [`ErrorKind::Other`] if the file cannot be opened or read; the message names it.
 pub fn open(path: impl AsRef<Path>) -> Result<Box<dyn BufRead + Send>> {
     let path = path.as_ref();
     unpacked(path).map_err(|error| {

@@ -17,15 +17,16 @@ pub struct Idx {
     pub bytes: Vec<u8>,
 }
 
-/// A header that claims more entries than this is taken for a broken one.
+/// A header that states more entries than this counts as broken.
 const MAX_ENTRIES: u64 = 1 << 33;
 
 /// Reads an IDX file of unsigned bytes with `dimensions` dimensions, gzipped or not.
 ///
 /// # Errors
 ///
-/// Other if the file cannot be opened; corrupt if its magic number is wrong, if the file is shorter
-/// or longer than its header says, or if the compressed data is damaged. The message names the file.
+/// Returns [`ErrorKind::Other`] if the file cannot be opened, and [`ErrorKind::Corrupt`] if its
+/// magic number is wrong, if the file is shorter or longer than its header says, or if the
+/// compressed data is damaged. The message names the file.
 pub fn read(path: impl AsRef<Path>, dimensions: u8) -> Result<Idx> {
     let path = path.as_ref();
     parse(open(path)?, dimensions, path)
@@ -35,8 +36,8 @@ pub fn read(path: impl AsRef<Path>, dimensions: u8) -> Result<Idx> {
 ///
 /// # Errors
 ///
-/// As [`read`]; corrupt also if the numbers of labels and images differ. That message names both
-/// files.
+/// As [`read`]. Also returns [`ErrorKind::Corrupt`] if the numbers of labels and images differ;
+/// that message names both files.
 pub fn read_labelled(images: impl AsRef<Path>, labels: impl AsRef<Path>) -> Result<MemorySource> {
     let (image_path, label_path) = (images.as_ref(), labels.as_ref());
     let images = read(image_path, 3)?;
@@ -98,7 +99,7 @@ fn parse(mut from: impl Read, dimensions: u8, path: &Path) -> Result<Idx> {
             )
         })?;
     let mut bytes = Vec::new();
-    // One byte more than expected, so that a file which is too long is noticed.
+    // One byte more than expected, to notice a file that is too long.
     from.take(entries + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| short(path, "its entries", error))?;

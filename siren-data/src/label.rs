@@ -6,7 +6,7 @@ use siren_core::{Error, Result};
 ///
 /// # Errors
 ///
-/// Rejected if it is neither 0 nor 1.
+/// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) if it is neither 0 nor 1.
 #[inline]
 pub fn binary_label(label: f32) -> Result<bool> {
     if label == 0.0 || label == 1.0 {
@@ -17,7 +17,7 @@ pub fn binary_label(label: f32) -> Result<bool> {
     )))
 }
 
-/// A label as a text file has it.
+/// A label in a text file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Label {
     Positive,
@@ -37,14 +37,15 @@ impl Label {
     }
 }
 
-/// Tells positives from negatives in a file with labels 0 and 1, or -1 and 1, but not all three.
+/// Distinguishes positives from negatives in a file with labels 0 and 1, or -1 and 1, but not all
+/// three.
 #[derive(Debug, Default)]
 pub(crate) struct Labels {
     negative: Option<Label>,
 }
 
 impl Labels {
-    /// `true` if the label is positive; an error message if it is no label.
+    /// `true` if the label is positive; an error message if it is not a label.
     pub(crate) fn positive(&mut self, text: &str) -> Result<bool, String> {
         match Label::parse(text) {
             None => Err(format!(

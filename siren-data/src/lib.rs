@@ -1,6 +1,6 @@
 //! Sources of examples, and readers of common formats.
 //!
-//! A [`DataSource`](siren_core::DataSource) feeds the workers. These are the sources here:
+//! A [`DataSource`](siren_core::DataSource) feeds the workers. This crate has these sources:
 //!
 //! | source | examples | bytes in |
 //! | --- | --- | --- |

@@ -20,13 +20,14 @@ use crate::{SparseExample, SparseTable, open};
 
 /// Reads a file, plain or compressed by gzip, and packs its examples in the file's order.
 ///
-/// Indices may go up to `features`. If it is `None`, every index is allowed, and the number of features
-/// is the largest index. Read test data with the number of features of the training data.
+/// Indices may go up to `features`. If it is `None`, every index is allowed, and the number of
+/// features is the largest index. Read test data with the number of features of the training data.
 ///
 /// # Errors
 ///
-/// Other if the file cannot be opened; corrupt if a line is no example, if the file is damaged or if
-/// it holds no examples. The message names the file, the line and a remedy.
+/// Returns [`ErrorKind::Other`](siren_core::ErrorKind::Other) if the file cannot be opened, and
+/// [`ErrorKind::Corrupt`](siren_core::ErrorKind::Corrupt) if a line is not an example, if the file
+/// is damaged or if it holds no examples. The message names the file, the line and a remedy.
 pub fn read(path: impl AsRef<Path>, features: Option<usize>) -> Result<SparseTable> {
     let path = path.as_ref();
     let name = path.display().to_string();

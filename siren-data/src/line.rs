@@ -5,8 +5,8 @@ use std::io::BufRead;
 
 use siren_core::{Error, ErrorKind, Result};
 
-/// The lines of a text without blank ones and without comments, which go from `#` to the end of a
-/// line.
+/// The lines of a text, without blank lines and without comments, which run from `#` to the end of
+/// a line.
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
     from: R,
@@ -22,7 +22,7 @@ impl<R: BufRead> Lines<R> {
         Self { from, name: name.into(), number: 0, line: Vec::new() }
     }
 
-    /// The next line, trimmed, or none at the end.
+    /// The next line, trimmed, or `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<&str>> {
         let content = |line: &[u8]| line.split(|&byte| byte == b'#').next().map_or(0, <[u8]>::len);
         loop {
@@ -55,7 +55,7 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// Some programs write it before UTF-8 text.
+/// The byte order mark that some programs write before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The error for a file without examples.

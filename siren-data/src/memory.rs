@@ -22,7 +22,8 @@ impl MemorySource {
     ///
     /// # Errors
     ///
-    /// Rejected if there is no example, or if the bytes are not a whole number of examples.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) if there is no example, or
+    /// if the bytes are not a whole number of examples.
     pub fn new(bytes: impl Into<Arc<[u8]>>, record: usize) -> Result<Self> {
         let bytes = bytes.into();
         if record == 0 || bytes.is_empty() || !bytes.len().is_multiple_of(record) {
@@ -76,7 +77,8 @@ impl MemorySource {
     ///
     /// # Errors
     ///
-    /// Rejected if either part would be empty.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) if either part would be
+    /// empty.
     pub fn split(&self, len: u64) -> Result<(Self, Self)> {
         if len == 0 || len >= self.len() {
             return Err(Error::rejected(format!(

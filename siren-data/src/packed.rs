@@ -39,12 +39,12 @@ use parking_lot::Mutex;
 use siren_core::objects::Objects;
 use siren_core::{DataSource, Error, ErrorKind, Requests, Result};
 
-/// The number of bytes that are read first of an object. They include the index of about 16,000
+/// The number of bytes in the first request for an object. They include the index of about 16,000
 /// examples; a second request would take longer.
 const FIRST_READ_BYTES: u64 = 1 << 16;
 
-/// A data set that [`pack`] has packed: in a file, or in an object of shared storage. Cheap to clone:
-/// clones share the index.
+/// A data set that [`pack`] has packed, in a file or in an object of shared storage. It is cheap to
+/// clone: clones share the index.
 ///
 /// Reading a file needs a tokio runtime.
 ///
@@ -78,12 +78,12 @@ enum Place {
 }
 
 impl PackedData {
-    /// The data set in a file.
+    /// Opens the data set in a file.
     ///
     /// # Errors
     ///
-    /// Other if the file cannot be read; corrupt if it was not written by [`pack`], if a later version
-    /// wrote it, or if it is not complete.
+    /// Returns [`ErrorKind::Other`] if the file cannot be read, and [`ErrorKind::Corrupt`] if it
+    /// was not written by [`pack`], if a later version wrote it, or if it is not complete.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let cannot = |error| unreadable(&path, error);
@@ -102,11 +102,12 @@ impl PackedData {
         Ok(data)
     }
 
-    /// The data set in an object. Takes one request, or two for a large index.
+    /// Opens the data set in an object. This takes one request, or two for a large index.
     ///
     /// # Errors
     ///
-    /// Rejected if there is no such object; as [`open`](Self::open); transient ones.
+    /// Returns [`ErrorKind::Rejected`] if there is no such object, [`ErrorKind::Corrupt`] as
+    /// [`open`](Self::open), and the errors of `objects`.
     pub async fn open_object(objects: Arc<dyn Objects>, key: &str) -> Result<Self> {
         Self::read(Place::Object { objects, key: key.to_owned() }, FIRST_READ_BYTES).await
     }
@@ -134,12 +135,13 @@ impl PackedData {
         self.index.end()
     }
 
-    /// The key of a data set with this name and content: `data/<name>-<hash>`. The hash keeps data sets
-    /// apart.
+    /// The key of a data set with this name and content: `data/<name>-<hash>`. Because of the hash,
+    /// different data sets have different keys.
     ///
     /// # Errors
     ///
-    /// Rejected if the name has other characters than letters, digits, dots, dashes and underscores.
+    /// Returns [`ErrorKind::Rejected`] if the name is empty or has other characters than letters,
+    /// digits, dots, dashes and underscores.
     pub fn key(&self, name: &str) -> Result<String> {
         let sound = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
         if name.is_empty() || !name.chars().all(sound) {
@@ -151,12 +153,12 @@ impl PackedData {
         Ok(format!("data/{name}-{:016x}", self.hash()))
     }
 
-    /// `true` if the object under `key` is this data set, `false` if there is no object. Compares the
-    /// headers, which contain the hash of all examples. One request.
+    /// `true` if the object under `key` is this data set, and `false` if there is no object. It
+    /// compares the headers, which contain the hash of all examples. This takes one request.
     ///
     /// # Errors
     ///
-    /// Conflict if the object is anything else; whatever `objects` returns.
+    /// Returns [`ErrorKind::Conflict`] if the object is another one, and the errors of `objects`.
     pub async fn is_stored(&self, objects: &dyn Objects, key: &str) -> Result<bool> {
         match objects.get_range(key, 0..HEADER as u64).await? {
             None => Ok(false),
@@ -209,7 +211,7 @@ impl DataSource for PackedData {
 }
 
 impl Place {
-    /// Reads these bytes; fewer if the place ends before.
+    /// Reads these bytes, or fewer if the data ends before.
     async fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
         match self {
             Self::File { path, file } => {

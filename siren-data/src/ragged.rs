@@ -10,8 +10,8 @@ use siren_core::{DataSource, Error, Result, Seed, Stream};
 /// Examples of unequal size in memory, such as sparse vectors or sentences. Cheap to clone: clones
 /// share the bytes.
 ///
-/// A batch holds the bytes of its examples and nothing else. So an example must contain its own
-/// length, for example as a count at its beginning.
+/// A batch holds only the bytes of its examples. An example must therefore contain its own length,
+/// for example as a count at its beginning.
 ///
 /// ```
 /// use siren_core::DataSource;
@@ -36,7 +36,8 @@ impl RaggedSource {
     ///
     /// # Errors
     ///
-    /// Rejected if there is none, or if one has no bytes.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) if there is none, or if one
+    /// has no bytes.
     pub fn new(records: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Self> {
         let (mut bytes, mut offsets) = (Vec::new(), vec![0]);
         for record in records {
@@ -46,13 +47,13 @@ impl RaggedSource {
         Self::from_parts(bytes, offsets)
     }
 
-    /// Examples that are packed already: example i is the bytes from `offsets[i]` to `offsets[i + 1]`.
-    /// The first offset is 0, and the last one is the number of bytes.
+    /// Examples that are already packed: example i has the bytes from `offsets[i]` to
+    /// `offsets[i + 1]`. The first offset is 0, and the last one is the number of bytes.
     ///
     /// # Errors
     ///
-    /// Rejected if the first or last offset is another, if the offsets do not rise, or if there is no
-    /// example.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) if the first or last offset
+    /// differs from that, if the offsets do not rise, or if there is no example.
     pub fn from_parts(
         bytes: impl Into<Arc<[u8]>>,
         offsets: impl Into<Arc<[usize]>>,
@@ -107,7 +108,8 @@ impl RaggedSource {
     ///
     /// # Errors
     ///
-    /// Rejected if either part would be empty.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) if either part would be
+    /// empty.
     pub fn split(&self, len: u64) -> Result<(Self, Self)> {
         if len == 0 || len >= self.len() {
             return Err(Error::rejected(format!(

@@ -5,8 +5,8 @@ use siren_core::{Error, Result};
 
 use crate::DenseTable;
 
-/// Shifts and scales each feature: `x' = (x - mean) / deviation`. One learning rate then suits all of
-/// them.
+/// Shifts and scales each feature: `x' = (x - mean) / deviation`. One learning rate then suits all
+/// features.
 ///
 /// Take mean and standard deviation from the training data, and apply them to the test data too:
 ///
@@ -49,7 +49,8 @@ impl Standardisation {
     ///
     /// # Errors
     ///
-    /// Rejected if the table has another number of features.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) if the table has another
+    /// number of features.
     pub fn apply(&self, table: &mut DenseTable) -> Result<()> {
         if table.features() != self.means.len() {
             return Err(Error::rejected(format!(

@@ -17,13 +17,14 @@ pub struct SparseTable {
 }
 
 impl SparseTable {
-    /// Packs the examples in their order. If `features` is `None`, the number of features is the largest
-    /// index plus 1.
+    /// Packs the examples in their order. If `features` is `None`, the number of features is the
+    /// largest index plus 1.
     ///
     /// # Errors
     ///
-    /// The first error among the examples; rejected if there are none, if an index is not below
-    /// `features`, or as [`SparseExample::pack`].
+    /// Returns the first error among the examples, the errors of [`SparseExample::pack`], and
+    /// [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) if there are no examples or an
+    /// index is not below `features`.
     pub fn pack(
         examples: impl IntoIterator<Item = Result<SparseExample>>,
         features: Option<usize>,
@@ -59,8 +60,8 @@ impl DenseTable {
     ///
     /// # Errors
     ///
-    /// Rejected if the numbers are not one or more such rows, if a label is neither 0 nor 1, or if a
-    /// number is not finite.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) if the numbers are not one
+    /// or more such rows, if a label is neither 0 nor 1, or if a number is not finite.
     pub fn new(numbers: Vec<f32>, features: usize) -> Result<Self> {
         let columns = features.saturating_add(1);
         if features == 0 || numbers.is_empty() || !numbers.len().is_multiple_of(columns) {
@@ -102,7 +103,7 @@ impl DenseTable {
     ///
     /// # Panics
     ///
-    /// If `example` is not below the number of examples.
+    /// Panics if `example` is not below the number of examples.
     pub fn row(&self, example: usize) -> Vec<f32> {
         self.rows.row(example).to_vec()
     }
@@ -116,7 +117,7 @@ impl DenseTable {
     ///
     /// # Errors
     ///
-    /// None: a table has at least one example.
+    /// Returns no error: a table has at least one example.
     pub fn pack(&self) -> Result<MemorySource> {
         let bytes: Vec<u8> = self.rows.iter().flat_map(|number| number.to_le_bytes()).collect();
         MemorySource::new(bytes, self.rows.ncols() * size_of::<f32>())

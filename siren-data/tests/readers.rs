@@ -17,7 +17,7 @@ fn examples(text: &str) -> Vec<SparseExample> {
     Examples::new(text.as_bytes(), "text", None).collect::<Result<_>>().unwrap()
 }
 
-/// An error has all these words, and the file's name.
+/// Asserts that an error has all these words and the file's name.
 #[track_caller]
 fn refused<T: std::fmt::Debug>(result: Result<T>, words: &[&str]) {
     let error = result.unwrap_err();
@@ -181,7 +181,7 @@ fn a_table_of_anything_else_is_refused() {
     assert!(example(true, &[(2, f32::NAN)]).pack(&mut Vec::new()).is_err());
 }
 
-/// Also far from zero, where single precision would lose the deviation, and for a constant.
+/// Features far from zero, for which single precision would lose the deviation, and a constant one.
 #[test]
 fn standardised_features_have_mean_zero_and_deviation_one() {
     let row = |i: u32| [(i % 2) as f32, 1e6 + i as f32, 0.1, (i as f32).powi(2)];

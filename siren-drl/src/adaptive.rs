@@ -1,4 +1,4 @@
-//! A scheduler whose model of the job is fitted anew as the job runs.
+//! A scheduler that refits its model of the job as the job runs.
 
 use std::sync::Arc;
 
@@ -15,19 +15,22 @@ use crate::planner::Planner;
 use crate::state::State;
 use crate::task::{Reward, SchedulingTask};
 
-/// The least cost as a share of the budget, where a prediction says that the budget does not suffice.
+/// The share of the budget to which the predicted minimum cost is scaled down if it exceeds the
+/// budget.
 const SUFFICES: f64 = 0.8;
 
-/// A [`Planner`], or any other scheduler that goes by a [`Belief`], for a job of which little is known: it
-/// begins with a prediction, and fits the model to the epochs of the run as they come in
+/// A [`Planner`], or any other scheduler that uses a [`Belief`], for a job of which little is
+/// known. It starts with a predicted model and refits it to the epochs of the run
 /// ([`JobModel::fit_from`]).
 ///
-/// The loss before the first epoch is observed, and the target is the job's: the curve between them is the
-/// prediction's guess ([`JobModel::with_target`]), falling in half of the epochs that the job may take. Times
-/// and money are fitted after each of the first epochs and then ever more seldom; progress is what the
-/// planner's [`Belief`] corrects by itself. A prediction by which the budget does not suffice is not
-/// believed: with it the first epoch would run as cheaply as can be, which may take as long as all others
-/// together.
+/// The loss curve falls from the loss observed before the first epoch to the job's target
+/// ([`JobModel::with_target`]), in half of the epochs that the job may take. Times and costs are
+/// refitted after each of the first epochs, and later at growing intervals. The [`Belief`] corrects
+/// the progress.
+///
+/// If the prediction says that the budget does not suffice, the predicted costs are scaled down.
+/// Otherwise the first epoch would run as cheaply as possible, which may take as long as all other
+/// epochs together.
 pub struct Adaptive {
     prior: JobModel,
     bounds: Option<Bounds>,
@@ -38,13 +41,13 @@ pub struct Adaptive {
     model: Option<Arc<dyn Dynamics>>,
     initial: f64,
     epochs: Vec<EpochRecord>,
-    /// What was observed, before each epoch.
+    /// The state observed before each epoch.
     seen: Vec<State>,
-    /// The number of epochs at which the model is fitted next.
+    /// The number of epochs at which the model is refitted next.
     refit_at: usize,
 }
 
-/// Makes a scheduler that goes by a belief, within bounds.
+/// Makes a scheduler from a belief and bounds.
 type Make = dyn Fn(Belief, Option<Bounds>) -> Box<dyn Scheduler> + Send;
 
 impl std::fmt::Debug for Adaptive {
@@ -57,7 +60,7 @@ impl std::fmt::Debug for Adaptive {
 }
 
 impl Adaptive {
-    /// A planner that begins with this model.
+    /// A planner that starts with this model.
     pub fn planner(prior: JobModel) -> Self {
         Self::new(prior, |belief, bounds| {
             let planner = Planner::with_belief(belief);
@@ -68,8 +71,8 @@ impl Adaptive {
         })
     }
 
-    /// What `make` makes of a belief, within bounds if there are any, begins with this model. It is made
-    /// again whenever the model is fitted.
+    /// A scheduler that starts with this model. `make` creates it from a belief and the bounds, if
+    /// there are any, and is called again after each refit.
     pub fn new(
         prior: JobModel,
         make: impl Fn(Belief, Option<Bounds>) -> Box<dyn Scheduler> + Send + 'static,
@@ -89,20 +92,20 @@ impl Adaptive {
         }
     }
 
-    /// Keeps within these bounds, beside the platform's.
+    /// Keeps within these bounds, in addition to the platform's limits.
     #[must_use]
     pub fn with_bounds(self, bounds: Bounds) -> Self {
         Self { bounds: Some(bounds), ..self }
     }
 
-    /// Believes in the model's loss curve: for one that was fitted, or is known. That of a prediction is a
-    /// guess, and another guess takes its place once the first loss is known.
+    /// Keeps the model's loss curve, for a curve that was fitted or is known. By default the curve
+    /// counts as a guess and is replaced once the first loss is known.
     #[must_use]
     pub fn keeping_curve(self) -> Self {
         Self { keeps_curve: true, ..self }
     }
 
-    /// The model that it plans with by now, once it has planned.
+    /// The current model, once the scheduler has planned.
     pub fn model(&self) -> Option<&dyn Dynamics> {
         self.model.as_deref()
     }
@@ -114,7 +117,7 @@ impl Adaptive {
         let epochs = job.epochs.saturating_sub(observation.epoch).max(2) as f64;
         let mut aimed = self.prior.clone();
         if let Some(target_loss) = job.target_loss {
-            // Half of them, as what is lost to staleness comes on top.
+            // Half of the epochs, because staleness makes the job longer.
             if !self.keeps_curve {
                 aimed = aimed.with_target(observation.loss, target_loss, epochs / 2.0);
             }
@@ -146,7 +149,7 @@ impl Adaptive {
         self.current = Some((self.make)(belief, self.bounds));
     }
 
-    /// What the last epoch was, fitted to if it is time.
+    /// Records the last epoch, and refits the model if it is time.
     fn learn(&mut self, observation: &Observation) {
         let left = self.seen.last().map_or(f64::NAN, |state| state.budget_usd);
         let spent = left - State::observed(observation).budget_usd;
@@ -161,7 +164,7 @@ impl Adaptive {
         let mut history = RunHistory::from(self.epochs.clone());
         history.runs[0].initial = Some(self.initial);
         if let Ok(FittedModel { mut model, .. }) = JobModel::fit_from(aimed, &history) {
-            // A few epochs say little of where a curve ends, and the belief corrects the progress.
+            // A few epochs say little about the final loss, and the belief corrects the progress.
             (model.loss, model.staleness) = (aimed.loss, aimed.staleness);
             self.plan_with(model);
         }
@@ -199,11 +202,11 @@ impl Scheduler for Adaptive {
     }
 }
 
-/// The epoch that an observation is of, if it says enough to be fitted to.
+/// The record of the epoch before an observation, if it suffices for a fit.
 fn record(observation: &Observation, cost_usd: f64) -> Option<EpochRecord> {
     observation.phases?;
     let record = observed(observation, cost_usd)?;
-    // Nobody says whether the memory is shared; the prediction stays.
+    // An observation does not say whether memory is shared; `true` keeps the predicted memory.
     (record.elapsed_s > 0.0 && record.loss.is_finite())
         .then_some(EpochRecord { memory_shared: true, ..record })
 }
@@ -221,7 +224,7 @@ mod tests {
         scheduler::Subject::new(|| Adaptive::planner(JobModel::named("seed").unwrap()))
     );
 
-    /// The talk's job as somebody thinks of it who is wrong by a factor of up to three.
+    /// The talk's job with parameters that are wrong by a factor of up to three.
     fn wrong(by: f64) -> JobModel {
         let mut prior = JobModel::named("seed").unwrap();
         prior.compute.vcpu_seconds *= by;
@@ -240,7 +243,7 @@ mod tests {
             let score = Score::measure(planner, &task, 3, Seed::new(1)).unwrap();
             println!("{by}: {score:?}");
             assert_eq!(score.success, 1.0);
-            // The optimum is 1,823 s; a planner that does not learn takes 2,390, or fails.
+            // The optimum is 1,823 s; a planner that does not learn takes 2,390 s or fails.
             assert!(score.time_s < 1_900.0, "{}", score.time_s);
         }
     }

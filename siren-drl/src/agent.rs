@@ -1,4 +1,4 @@
-//! The learned scheduler: a Gaussian policy that is trained by policy gradient, as in the SIREN paper.
+//! The learned scheduler: a Gaussian policy, trained by policy gradient, as in the SIREN paper.
 
 mod advantage;
 mod evaluation;
@@ -61,17 +61,18 @@ impl Agent {
         Ok(Self { workload, params, normaliser, policy })
     }
 
-    /// How it was trained.
+    /// The settings that it was trained with.
     pub fn settings(&self) -> TrainingSettings {
         self.workload.learner().settings
     }
 
-    /// Plays so many episodes at once with the mean action, each with a seed of its own below `seed`: as
-    /// [`scheduler`](Self::scheduler) does with the task's model, one after the other.
+    /// Plays `episodes` episodes together with the mean action, each with its own seed below
+    /// `seed`. The result is that of [`scheduler`](Self::scheduler) with the task's model, playing
+    /// one episode after the other.
     ///
     /// # Errors
     ///
-    /// Rejected where no job can be scheduled on the task's terms.
+    /// Returns [`ErrorKind::Rejected`] when the task fails [`SchedulingTask::check`].
     pub fn play(
         &self,
         task: &Arc<SchedulingTask>,

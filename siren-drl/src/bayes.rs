@@ -1,4 +1,4 @@
-//! Bayesian optimisation of an allocation that never changes.
+//! Bayesian optimisation of a constant allocation.
 
 mod gaussian_process;
 
@@ -16,13 +16,13 @@ use crate::grid::StaticAllocation;
 use crate::optimum::too_little;
 use crate::task::SchedulingTask;
 
-/// What a search of one allocation found, and what it spent.
+/// The result and the trials of a Bayesian search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BayesianSearch {
-    /// The fastest allocation that it believes to be affordable in 95 of 100 episodes, with the seconds and
-    /// dollars that it believes in.
+    /// The fastest allocation that is predicted to be affordable in 95 of 100 episodes, with its
+    /// predicted seconds and dollars.
     pub best: StaticAllocation,
-    /// The episodes that it tried, in order.
+    /// The trials, in order.
     pub trials: Vec<Trial>,
 }
 
@@ -31,13 +31,13 @@ pub struct BayesianSearch {
 pub struct Trial {
     /// The allocation of every epoch.
     pub allocation: Allocation,
-    /// Whether the target was reached within the budget.
+    /// `true` if the target was reached within the budget.
     pub success: bool,
     /// Seconds.
     pub time_s: f64,
     /// Dollars.
     pub cost_usd: f64,
-    /// The share of the progress to the target that was made.
+    /// The progress that was made, as a share of the progress to the target.
     pub reached: f64,
 }
 
@@ -53,28 +53,31 @@ impl BayesianSearch {
     }
 }
 
-/// Trials before the first guess.
+/// The number of trials before the model chooses.
 const FIRST: usize = 6;
-/// Trials at the most: what a Gaussian process learns from more is not worth its cubic cost.
+/// The largest number of trials: more are not worth the cubic cost of a Gaussian process.
 const MOST: u64 = 100;
-/// Candidates of which the most promising is tried.
+/// The number of candidates from which the most promising is tried.
 const CANDIDATES: usize = 600;
-/// It ends when no candidate promises this share of the time.
+/// The search ends when no candidate promises an improvement of this share of the time.
 const ENOUGH: f64 = 1e-4;
-/// How likely the believed best has to be affordable.
+/// The probability with which the best allocation has to be affordable.
 const SURE: f64 = 0.95;
 
-/// Searches the best static allocation by trial, knowing nothing of the job: Bayesian optimisation over the
-/// logarithm of the number of functions and the memory size, after CherryPick (NSDI 2017). The logarithms of
-/// time and cost are Gaussian processes; tried is what maximises the expected improvement of the time times
-/// the probability that the budget pays for it (Gardner and others, ICML 2014). Each trial is one episode
-/// with noise, `episodes` or 100 at the most; one that runs out of money counts with what its progress lets
-/// expect of the whole.
+/// Searches for the best constant allocation by trial, without knowledge of the job: Bayesian
+/// optimisation over the logarithm of the number of functions and the memory size, after CherryPick
+/// (NSDI 2017). The logarithms of time and cost are Gaussian processes. The next trial maximises
+/// the expected improvement of the time times the probability that the budget suffices (Gardner and
+/// others, ICML 2014).
+///
+/// Each trial is one episode with noise. There are at most `episodes` trials and at most 100. If a
+/// trial runs out of money, its time and cost are extrapolated to the target from its progress.
 ///
 /// # Errors
 ///
-/// Rejected where the task is, or without episodes; [`ErrorKind::Budget`](siren_core::ErrorKind::Budget)
-/// where it believes that no allocation is affordable.
+/// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when the task is invalid or
+/// `episodes` is 0, and [`ErrorKind::Budget`](siren_core::ErrorKind::Budget) when no allocation is
+/// predicted to be affordable.
 pub fn bayesian_search(task: &SchedulingTask, episodes: u64, seed: Seed) -> Result<BayesianSearch> {
     task.check()?;
     if episodes == 0 {
@@ -123,13 +126,13 @@ pub fn bayesian_search(task: &SchedulingTask, episodes: u64, seed: Seed) -> Resu
     Ok(BayesianSearch { best, trials })
 }
 
-/// The allocation at a point of the unit square: functions in proportion, memory evenly.
+/// The allocation at a point of the unit square: logarithmic in functions, linear in memory.
 fn at(bounds: &Bounds, [workers, memory]: [f64; 2]) -> Allocation {
     let (min, max) = (f64::from(bounds.memory_min_mb), f64::from(bounds.memory_max_mb));
     bounds.nearest(f64::from(bounds.workers).powf(workers), min + memory * (max - min))
 }
 
-/// The point of the unit square where an allocation is.
+/// The point of the unit square that stands for an allocation.
 fn point(bounds: &Bounds, allocation: Allocation) -> [f64; 2] {
     let (min, max) = (f64::from(bounds.memory_min_mb), f64::from(bounds.memory_max_mb));
     let most = f64::from(bounds.workers.max(2)).ln();
@@ -137,7 +140,7 @@ fn point(bounds: &Bounds, allocation: Allocation) -> [f64; 2] {
     [f64::from(allocation.workers.max(1)).ln() / most, memory]
 }
 
-/// Anywhere, or near what is best so far.
+/// A random allocation, or one near the best so far.
 fn candidate(bounds: &Bounds, around: Allocation, rng: &mut impl Rng) -> Allocation {
     let anywhere = [rng.random::<f64>(), rng.random::<f64>()];
     if rng.random::<f64>() < 0.4 {
@@ -161,7 +164,7 @@ fn tried(task: &Arc<SchedulingTask>, allocation: Allocation, seed: Seed) -> Tria
     }
 }
 
-/// What is believed of time and cost.
+/// The predictions of time and cost.
 struct Model {
     bounds: Bounds,
     budget: f64,
@@ -188,15 +191,16 @@ impl Model {
         below((self.budget - mean) / deviation.hypot(self.cost.noise()).max(1e-9))
     }
 
-    /// The one that takes least time of those that are surely affordable, and the logarithm of its time.
+    /// The fastest of those that are affordable with probability [`SURE`], and the logarithm of its
+    /// time.
     fn best(&self, of: impl Iterator<Item = Allocation>) -> Option<(Allocation, f64)> {
         let sure = of.filter(|allocation| self.affordable(*allocation) >= SURE);
         sure.map(|allocation| (allocation, self.time.predict(point(&self.bounds, allocation)).0))
             .min_by(|a, b| a.1.total_cmp(&b.1))
     }
 
-    /// The expected improvement of the logarithm of the time where it is affordable; where nothing is known
-    /// to be, how likely this is.
+    /// The expected improvement of the logarithm of the time, times the probability that the
+    /// allocation is affordable. Without a `best`, this probability alone.
     fn improvement(&self, allocation: Allocation, best: Option<f64>) -> f64 {
         let affordable = self.affordable(allocation);
         let Some(best) = best else { return affordable };

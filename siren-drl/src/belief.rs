@@ -1,4 +1,4 @@
-//! What a scheduler makes of what it observes.
+//! A scheduler's belief about a running job.
 
 use std::sync::Arc;
 
@@ -7,12 +7,13 @@ use siren_core::Allocation;
 use crate::model::{At, Chance, Dynamics, Epoch};
 use crate::state::State;
 
-/// What is believed about a running job: a model of it, where it is, and by how much the model is wrong.
+/// A belief about a running job: a model of the job, the job's position, and the errors of the
+/// model.
 ///
-/// Progress is inferred from the loss. It never falls, and a single observation never moves it by more than
-/// a few expected epochs: losses are noisy. By how much time, money and progress differ from the model's is
-/// averaged in logarithms, as a factor each. The model's word counts as much as a few epochs do; later ones
-/// count more than earlier ones, so that the factors follow what drifts.
+/// Progress is inferred from the loss. It never falls, and one observation adds at most a few
+/// expected epochs, because losses are noisy. The ratios of observed to expected time, cost and
+/// progress are averaged in logarithms. The model counts as much as a few epochs, and later epochs
+/// count more than earlier ones, so that the ratios follow a drift.
 #[derive(Clone)]
 pub struct Belief {
     model: Arc<dyn Dynamics>,
@@ -35,11 +36,11 @@ impl std::fmt::Debug for Belief {
     }
 }
 
-/// The most that a single epoch counts: the rate at which old epochs are forgotten.
+/// The smallest weight of a new epoch: the rate at which old epochs are forgotten.
 const FORGET: f64 = 0.05;
-/// How many times the expected progress an epoch is believed to have brought at the most.
+/// The largest progress that is inferred from one epoch, as a multiple of the expected progress.
 const LEAP: f64 = 4.0;
-/// A factor of more than this, or less than one over it, is not believed.
+/// Observed ratios are clamped to between one over this factor and the factor.
 const FACTOR: f64 = 20.0;
 
 impl Belief {
@@ -56,8 +57,8 @@ impl Belief {
         }
     }
 
-    /// The same, where the model's word counts as much as so many epochs (4 unless told otherwise):
-    /// infinitely many for a model that is known to be right.
+    /// The same belief with the model counting as much as this number of epochs (default 4).
+    /// Infinity is for a model that is known to be right.
     #[must_use]
     pub fn with_trust(self, epochs: f64) -> Self {
         Self { trust: if epochs >= 0.0 { epochs } else { 0.0 }, ..self }
@@ -68,8 +69,8 @@ impl Belief {
         *self = Self::new(Arc::clone(&self.model)).with_trust(self.trust);
     }
 
-    /// Learns from the state before an epoch. The same epoch again changes nothing; an earlier one begins a
-    /// new job.
+    /// Learns from the state before an epoch. The same epoch again changes nothing; an earlier one
+    /// starts a new job.
     pub fn observe(&mut self, state: &State) {
         match self.epoch {
             Some(before) if before == state.epoch => return,
@@ -83,7 +84,7 @@ impl Belief {
             Some(allocation) if next && allocation.workers > 0 && allocation.memory_mb > 0 => {
                 self.learn(state, allocation, seen);
             }
-            // Out of the blue: what the loss shows is all that is known.
+            // Epochs were missed: the loss is all that is known.
             _ if seen.is_finite() => self.at.progress = seen.max(self.at.progress),
             _ => {}
         }
@@ -127,7 +128,7 @@ impl Belief {
         &self.model
     }
 
-    /// Where the job is.
+    /// The job's position: epoch, progress and last memory size.
     pub fn at(&self) -> At {
         self.at
     }
@@ -137,7 +138,7 @@ impl Belief {
         self.budget_usd
     }
 
-    /// Ideal epochs that were done, in the model's measure.
+    /// Progress so far, in the model's ideal epochs.
     pub fn progress(&self) -> f64 {
         self.at.progress
     }
@@ -157,12 +158,12 @@ impl Belief {
         self.ratios[2].exp()
     }
 
-    /// What is to be expected of the next epoch with this allocation: the model's word, corrected.
+    /// The expected next epoch with this allocation: the model's prediction, corrected.
     pub fn expect(&self, allocation: Allocation) -> Epoch {
         self.corrected(self.model.epoch(self.at, allocation, &Chance::EXPECTED))
     }
 
-    /// An epoch of the model, corrected by what was observed.
+    /// Corrects an epoch of the model by the observed ratios.
     pub fn corrected(&self, epoch: Epoch) -> Epoch {
         let time = self.time_ratio();
         Epoch {

@@ -7,18 +7,18 @@ use siren_core::{Allocation, Error, Platform, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bounds {
-    /// The most functions; the fewest is one.
+    /// The largest number of functions; the smallest is one.
     pub workers: u32,
     /// The smallest memory, in MB.
     pub memory_min_mb: u32,
     /// The largest memory, in MB.
     pub memory_max_mb: u32,
-    /// Memory comes in steps of so many MB, from the smallest.
+    /// The step from one memory size to the next, in MB.
     pub memory_step_mb: u32,
 }
 
 impl Bounds {
-    /// All that a platform has; where its memory comes in smaller steps than 64 MB, in steps of 64 MB.
+    /// All allocations of a platform, with memory sizes that are at least 64 MB apart.
     pub fn of(platform: &Platform) -> Self {
         let limits = &platform.limits;
         let step = limits.memory_step_mb.max(1);
@@ -35,7 +35,7 @@ impl Bounds {
         self.memory_max_mb.saturating_sub(self.memory_min_mb) / self.memory_step_mb.max(1) + 1
     }
 
-    /// The memory size of this number, from 0.
+    /// The memory size with this index, from 0.
     pub fn memory_mb(&self, size: u32) -> u32 {
         self.memory_min_mb + size.min(self.sizes() - 1) * self.memory_step_mb.max(1)
     }
@@ -45,26 +45,26 @@ impl Bounds {
         u64::from(self.workers) * u64::from(self.sizes())
     }
 
-    /// Whether an allocation is one of them.
+    /// `true` if the allocation is within the bounds.
     pub fn contains(&self, allocation: Allocation) -> bool {
         allocation == self.nearest(allocation.workers.into(), allocation.memory_mb.into())
     }
 
-    /// The allocation nearest to so many functions of so many MB. What is not a number counts as the
-    /// smallest.
+    /// The allocation nearest to these numbers. NaN counts as the smallest number.
     pub fn nearest(&self, workers: f64, memory_mb: f64) -> Allocation {
-        // Casts saturate, and turn what is not a number into 0.
+        // Casts saturate, and turn NaN into 0.
         let workers = (workers.round() as u32).clamp(1, self.workers.max(1));
         let above = memory_mb - f64::from(self.memory_min_mb);
         let size = (above / f64::from(self.memory_step_mb.max(1))).round() as u32;
         Allocation { workers, memory_mb: self.memory_mb(size) }
     }
 
-    /// Refuses bounds that a platform does not have.
+    /// Checks the bounds against a platform.
     ///
     /// # Errors
     ///
-    /// Rejected, naming what is out of range.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected), naming the value, when the
+    /// platform does not offer an allocation within the bounds.
     pub fn check(&self, platform: &Platform) -> Result<()> {
         if self.memory_step_mb == 0 || self.memory_min_mb > self.memory_max_mb {
             return Err(Error::rejected(format!(

@@ -1,11 +1,11 @@
-//! Which allocations are worth considering.
+//! Allocations that are worth considering.
 
 use siren_core::Allocation;
 
 use crate::bounds::Bounds;
 use crate::model::{At, Chance, Dynamics};
 
-/// What an allocation takes, costs and brings at some point of a job.
+/// The time, cost and progress of an allocation at some point of a job.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Choice {
     pub(crate) allocation: Allocation,
@@ -16,7 +16,7 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// What is to be expected of an allocation.
+    /// The expected values of an allocation.
     pub(crate) fn expected(model: &dyn Dynamics, at: At, allocation: Allocation) -> Self {
         let epoch = model.epoch(at, allocation, &Chance::EXPECTED);
         Self {
@@ -27,14 +27,14 @@ impl Choice {
         }
     }
 
-    /// Whether it can be reckoned with.
+    /// `true` if time and cost are finite and there is progress.
     pub(crate) fn is_finite(&self) -> bool {
         self.seconds.is_finite() && self.dollars.is_finite() && self.progress > 0.0
     }
 }
 
-/// Numbers of functions up to `most`, each `ratio` times its predecessor at the most: all of them where
-/// they are few.
+/// Numbers of functions up to `most`, each at most `ratio` times its predecessor, or one more than
+/// it.
 pub(crate) fn worker_counts(most: u32, ratio: f64) -> Vec<u32> {
     let most = most.max(1);
     let mut counts = vec![1];
@@ -46,7 +46,7 @@ pub(crate) fn worker_counts(most: u32, ratio: f64) -> Vec<u32> {
     counts
 }
 
-/// Memory sizes: all of them, or `most` that are spaced in proportion where there are more.
+/// All memory sizes, or `most` sizes in geometric steps if there are more.
 pub(crate) fn memory_sizes(bounds: &Bounds, most: u32) -> Vec<u32> {
     let sizes = bounds.sizes();
     if sizes <= most {
@@ -60,8 +60,8 @@ pub(crate) fn memory_sizes(bounds: &Bounds, most: u32) -> Vec<u32> {
     sizes
 }
 
-/// The choices that are best for some price of a dollar in seconds: from the fastest to the cheapest,
-/// each one dearer per second saved than its successor. Time and money are those of `cost`, as (seconds,
+/// Keeps the choices that are best for some price of a dollar in seconds, from the fastest to the
+/// cheapest. Each one costs more per second saved than its successor. `cost` gives (seconds,
 /// dollars).
 pub(crate) fn lower_hull(choices: &mut Vec<Choice>, cost: impl Fn(&Choice) -> (f64, f64)) {
     choices.retain(Choice::is_finite);
@@ -78,7 +78,7 @@ pub(crate) fn lower_hull(choices: &mut Vec<Choice>, cost: impl Fn(&Choice) -> (f
         }
         while kept > 1 {
             let (first, second) = (cost(&choices[kept - 2]), cost(&choices[kept - 1]));
-            // Money falls and time grows along the hull; the trade has to become worse.
+            // Along the hull, money falls, time grows, and each trade is worse than the one before.
             let before = (first.1 - second.1) * (s - second.0);
             let after = (second.1 - d) * (second.0 - first.0);
             if before > after {

@@ -1,4 +1,4 @@
-//! Episodes: a job that is scheduled epoch by epoch, by the conventions of Gymnasium.
+//! Episodes: a job that is scheduled epoch by epoch, with the conventions of Gymnasium.
 
 mod vector;
 
@@ -14,32 +14,33 @@ use crate::model::{At, Chance, Epoch};
 use crate::state::State;
 use crate::task::SchedulingTask;
 
-/// What a step of an [`Environment`] says.
+/// The result of a step of an [`Environment`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Step {
     /// The state after the epoch.
     pub state: State,
-    /// `-beta P`, and c or -c at the end.
+    /// `-beta P`, plus c or -c at the end.
     pub reward: f64,
-    /// Whether the episode is over because the target was reached or the money is spent.
+    /// `true` if the episode ended because the target was reached or the money is spent.
     pub terminated: bool,
-    /// Whether the episode is over because its epochs are; that is a failure, and -c is in the reward.
+    /// `true` if the episode ended because its epochs are used up. That is a failure, and the
+    /// reward includes -c.
     pub truncated: bool,
-    /// More than a scheduler may see.
+    /// Information that a scheduler must not use.
     pub info: StepInfo,
 }
 
 impl Step {
-    /// Whether the episode is over.
+    /// `true` if the episode is over.
     pub fn done(&self) -> bool {
         self.terminated || self.truncated
     }
 }
 
-/// What an environment knows beside the state.
+/// Information beyond the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StepInfo {
-    /// Whether the target was reached and the money suffices.
+    /// `true` if the target was reached within the budget.
     pub success: bool,
     /// Seconds since the beginning.
     pub elapsed_s: f64,
@@ -47,15 +48,15 @@ pub struct StepInfo {
     pub cost_usd: f64,
     /// Ideal epochs since the beginning.
     pub progress: f64,
-    /// The epoch.
+    /// The outcome of the epoch.
     pub epoch: Epoch,
 }
 
 /// One job that is scheduled epoch by epoch: the Markov decision process of the SIREN paper.
 ///
-/// The state is [`State`], the action an [`Allocation`] (one outside the task's bounds counts as the
-/// nearest inside), the reward [`Reward`](crate::Reward). An environment draws from its own stream of random
-/// numbers and never allocates memory.
+/// The state is [`State`], the action an [`Allocation`], and the reward [`Reward`](crate::Reward).
+/// An action outside the task's bounds counts as the nearest one inside. An environment has its own
+/// stream of random numbers and never allocates memory.
 ///
 /// ```
 /// use siren_core::{Allocation, Seed};
@@ -86,7 +87,7 @@ pub struct Environment {
     elapsed_s: f64,
 }
 
-/// Where an [`Environment`] is, to go on from there.
+/// The saved state of an [`Environment`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedEnvironment {
     rng: ChaCha8Rng,
@@ -110,8 +111,8 @@ impl Environment {
         new
     }
 
-    /// Begins an episode and returns its first state. With a seed the stream of random numbers begins
-    /// anew; without one it goes on.
+    /// Begins an episode and returns its first state. With a seed, the stream of random numbers
+    /// starts anew; without one, it continues.
     pub fn reset(&mut self, seed: Option<Seed>) -> State {
         if let Some(seed) = seed {
             self.rng = ChaCha8Rng::seed_from_u64(seed.get());
@@ -141,8 +142,8 @@ impl Environment {
         step
     }
 
-    /// As [`step`](Self::step), into a place that there is already: copying steps takes a good part of the
-    /// time that one takes.
+    /// As [`step`](Self::step), but into an existing `Step`: copying steps takes a good part of the
+    /// time of a step.
     #[inline]
     fn advance(&mut self, action: Allocation, into: &mut Step) {
         let task = &*self.task;
@@ -167,7 +168,7 @@ impl Environment {
             budget_usd: self.state.budget_usd - epoch.cost_usd,
             allocation: Some(allocation),
         };
-        // Sums of progress round.
+        // Tolerates the rounding of sums.
         let reached = self.progress >= self.needed * (1.0 - 1e-12);
         let bankrupt = self.state.budget_usd < 0.0;
         let success = reached && !bankrupt;
@@ -189,22 +190,22 @@ impl Environment {
         into.info.epoch = epoch;
     }
 
-    /// The state.
+    /// The current state.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Ideal epochs since the beginning: what a scheduler may not see.
+    /// Ideal epochs since the beginning. A scheduler must not use them.
     pub fn progress(&self) -> f64 {
         self.progress
     }
 
-    /// What the episode is about.
+    /// The task of the current episode.
     pub fn task(&self) -> &Arc<SchedulingTask> {
         &self.task
     }
 
-    /// Where it is.
+    /// Saves the state of the environment.
     pub fn save(&self) -> SavedEnvironment {
         SavedEnvironment {
             rng: self.rng.clone(),
@@ -214,7 +215,7 @@ impl Environment {
         }
     }
 
-    /// Goes on from there, with the task that it was saved with.
+    /// Continues from a saved state. The task must be the one that it was saved with.
     pub fn restore(&mut self, task: Arc<SchedulingTask>, saved: SavedEnvironment) {
         self.needed = task.ideal_epochs();
         self.task = task;

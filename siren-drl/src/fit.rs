@@ -1,4 +1,4 @@
-//! The job that runs were: a model fitted to what they left behind.
+//! Models fitted to the records of runs.
 
 mod curve;
 mod money;
@@ -13,24 +13,24 @@ use siren_core::{Requests, Result};
 use crate::history::RunHistory;
 use crate::model::{Chance, Dynamics, JobModel, PUSHES, Shards, Staleness};
 
-/// A model that was fitted to runs, and how well it fits.
+/// A model that was fitted to runs, and its accuracy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FittedModel {
     /// The model.
     pub model: JobModel,
-    /// How well it fits.
+    /// The accuracy of the model.
     pub quality: FitQuality,
 }
 
-/// How well a model predicts epochs that really ran.
+/// The accuracy of a model's predictions on epochs that ran.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FitQuality {
-    /// On the epochs that it was fitted to.
+    /// The errors on the epochs that it was fitted to.
     pub fitted: FitError,
-    /// On the last third of each run, by a model that was fitted to the first two thirds; none where there
-    /// are fewer than 6 epochs.
+    /// The errors on the last third of each run, by a model that was fitted to the first two
+    /// thirds. `None` with fewer than 6 epochs.
     pub ahead: Option<FitError>,
-    /// Epochs that it was fitted to.
+    /// The number of epochs that it was fitted to.
     pub epochs: usize,
 }
 
@@ -39,37 +39,40 @@ pub struct FitQuality {
 pub struct FitError {
     /// Of an epoch's time from launch to barrier.
     pub time: f64,
-    /// Of an epoch's money.
+    /// Of an epoch's cost.
     pub cost: f64,
     /// Of the loss after an epoch, predicted from the beginning of the run.
     pub loss: f64,
 }
 
 impl JobModel {
-    /// The job that these runs were, on whatever backend, where nothing else is known of it:
-    /// [`fit_from`](Self::fit_from) a model with the platform's prices, and the guesses of
-    /// [`predicted`](Self::predicted) for the loss and staleness. Without a platform in the history, AWS
-    /// Lambda's. Without a target in it, the lowest loss is the target.
+    /// Fits a model to runs on any backend, without other knowledge of the job. The prior of
+    /// [`fit_from`](Self::fit_from) then has the platform's prices and the guesses of
+    /// [`predicted`](Self::predicted) for the loss and staleness. Without a platform in the
+    /// history, the prices are those of AWS Lambda. Without a target in it, the target is the
+    /// lowest loss.
     ///
     /// # Errors
     ///
-    /// Rejected, naming what is missing or wrong in the history.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected), naming the value, when one
+    /// is missing or invalid in the history.
     pub fn fit(history: &RunHistory) -> Result<FittedModel> {
         history.check()?;
         Self::fit_from(&prior(history), history)
     }
 
-    /// The job that these runs were, where `prior` is what was thought of it before. Least squares in the
-    /// logarithms of times and money, drawn gently to the prior: what the runs say nothing of stays the
-    /// prior's. That is how much more memory helps, where all epochs ran with the same; how progress falls
-    /// with the number of functions, where that was the same; and the forms of all terms. The target is the
-    /// last run's, if it had one.
+    /// Fits a model to runs, with `prior` as the model before the fit. The fit is least squares in
+    /// the logarithms of times and costs, with a weak pull towards the prior. The prior decides
+    /// whatever the runs do not show: the benefit of more memory, if all epochs ran with the same
+    /// size; the loss of progress with more functions, if all epochs ran with the same number; and
+    /// the forms of all terms. The target is the last run's, if it had one.
     ///
-    /// Epochs that the budget or the time cut short count for the loss only.
+    /// Epochs that the budget or the time limit cut short count for the loss only.
     ///
     /// # Errors
     ///
-    /// Rejected, naming what is missing or wrong in the history or the prior.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected), naming the value, when one
+    /// is missing or invalid in the history or the prior.
     pub fn fit_from(prior: &Self, history: &RunHistory) -> Result<FittedModel> {
         prior.check()?;
         history.check()?;
@@ -88,7 +91,7 @@ impl JobModel {
     }
 }
 
-/// What is thought of a job before it is looked at.
+/// The prior for a job of which only the history is known.
 fn prior(history: &RunHistory) -> JobModel {
     let last = |of: fn(&crate::history::Run) -> Option<siren_core::Platform>| {
         history.runs.iter().rev().find_map(of)
@@ -133,7 +136,7 @@ fn fitted(prior: &JobModel, history: &RunHistory) -> JobModel {
 fn fit_error(model: &JobModel, samples: &[Sample], of: impl Fn(&Sample) -> bool) -> FitError {
     let relative = |found: f64, known: f64| (found / known - 1.0).abs();
     let (mut time, mut cost, mut loss) = (Vec::new(), Vec::new(), Vec::new());
-    // Where the model thinks that each run is.
+    // The current run, and the job's progress in it by the model.
     let (mut run, mut progress) = (usize::MAX, 0.0);
     for sample in samples {
         if sample.run != run {

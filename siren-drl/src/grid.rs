@@ -1,4 +1,4 @@
-//! The best allocation that never changes.
+//! The best constant allocation.
 
 use std::sync::Arc;
 
@@ -12,37 +12,37 @@ use crate::optimum::too_little;
 use crate::play::play;
 use crate::task::SchedulingTask;
 
-/// What counts as affordable.
+/// The criterion of an affordable allocation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Demand {
-    /// The expected cost is within the budget, as in the SIREN talk. With noise, one that just is succeeds
-    /// in about half of the episodes.
+    /// The expected cost is within the budget, as in the SIREN talk. With noise, an allocation that
+    /// only just meets this succeeds in about half of the episodes.
     Expected,
     /// At least this share of episodes reaches the target within the budget.
     Success {
         /// The share.
         share: f64,
-        /// How many episodes are played.
+        /// The number of episodes to play.
         episodes: u64,
-        /// What their chances come from.
+        /// The seed of the episodes.
         seed: Seed,
     },
 }
 
-/// A job that is run with one allocation throughout.
+/// A job that runs with one allocation throughout.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StaticAllocation {
     /// The allocation of every epoch.
     pub allocation: Allocation,
-    /// Seconds to be expected.
+    /// Expected seconds.
     pub time_s: f64,
-    /// Dollars to be expected.
+    /// Expected dollars.
     pub cost_usd: f64,
 }
 
 impl StaticAllocation {
-    /// A task's job with this allocation throughout, by expected epochs; nothing if its epochs do not
-    /// suffice for the target.
+    /// A task's job with this allocation throughout, by expected epochs. `None` if the task's
+    /// epochs do not suffice for the target.
     pub fn expected(task: &SchedulingTask, allocation: Allocation) -> Option<Self> {
         let needed = task.ideal_epochs() * (1.0 - 1e-12);
         let (mut at, mut time_s, mut cost_usd) = (At::default(), 0.0, 0.0);
@@ -62,12 +62,12 @@ impl StaticAllocation {
         Some(Self { allocation, time_s, cost_usd })
     }
 
-    /// A scheduler that allocates it.
+    /// A scheduler with this allocation in every epoch.
     pub fn scheduler(&self) -> FixedScheduler {
         FixedScheduler::new(self.allocation.workers, self.allocation.memory_mb)
     }
 
-    /// Whether it meets a demand.
+    /// `true` if it meets the demand.
     fn meets(&self, task: &Arc<SchedulingTask>, demand: Demand) -> Result<bool> {
         let (share, episodes, seed) = match demand {
             Demand::Expected => return Ok(self.cost_usd <= task.budget_usd),
@@ -84,22 +84,23 @@ impl StaticAllocation {
     }
 }
 
-/// What a grid search over numbers of functions found.
+/// The result of a grid search over numbers of functions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GridOverFunctions {
-    /// The fastest that is affordable.
+    /// The fastest affordable allocation.
     pub best: StaticAllocation,
-    /// Every number that was tried, from one on, whether affordable or not.
+    /// All numbers that were tried, in rising order, whether affordable or not.
     pub curve: Vec<StaticAllocation>,
 }
 
-/// The best constant number of functions of `memory_mb` MB: the baseline of the SIREN talk, whose table
-/// 1,536 MB fits. Every number is tried; where the bounds have more than 4,096, numbers 1 % apart.
+/// Finds the best constant number of functions of `memory_mb` MB. This is the baseline of the SIREN
+/// talk; 1,536 MB fits its table. Every number is tried, or numbers 1 % apart if the bounds have
+/// more than 4,096.
 ///
 /// # Errors
 ///
-/// Rejected where the task is or has no such memory, [`ErrorKind::Budget`](siren_core::ErrorKind::Budget) with the least cost where nothing
-/// is affordable.
+/// Returns [`ErrorKind::Rejected`] when the task is invalid or has no such memory size, and
+/// [`ErrorKind::Budget`] with the minimum cost when no allocation is affordable.
 pub fn grid_over_functions(
     task: &SchedulingTask,
     memory_mb: u32,
@@ -116,8 +117,8 @@ pub fn grid_over_functions(
     Ok(GridOverFunctions { best, curve })
 }
 
-/// The best constant allocation: number of functions and memory size. Numbers of functions are tried 2 %
-/// apart with all memory sizes, and every number around the best ones.
+/// Finds the best constant allocation: the number of functions and the memory size. Numbers of
+/// functions are tried 2 % apart, and then every number near the best ones.
 ///
 /// # Errors
 ///
@@ -135,7 +136,7 @@ pub fn grid_over_allocations(task: &SchedulingTask, demand: Demand) -> Result<St
             coarse.iter().enumerate().filter(|(_, run)| run.cost_usd <= task.budget_usd);
         if let Some((best, _)) = affordable.min_by(|a, b| a.1.time_s.total_cmp(&b.1.time_s)) {
             let end = |of: usize| coarse[of.min(coarse.len() - 1)].allocation.workers;
-            // A demand for success takes a few functions less than the expected cost permits.
+            // A demand for success needs slightly fewer functions than the expected cost permits.
             let around = end(best.saturating_sub(3))..=end(best + 1);
             runs.extend(around.take(4_096).filter_map(expected));
         }
@@ -153,7 +154,7 @@ fn fastest(
     runs.sort_by(|a, b| a.time_s.total_cmp(&b.time_s));
     let task = Arc::new(task.clone());
     for run in runs {
-        // What is far too dear need not be played.
+        // Allocations that are far too expensive need not be played.
         if run.cost_usd <= task.budget_usd * 1.05 && run.meets(&task, demand)? {
             return Ok(run);
         }

@@ -1,4 +1,4 @@
-//! What real runs of a workload left behind.
+//! Records of real runs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,14 +8,14 @@ use siren_hsp::{Checkpoint, Config, EpochRecord, HistoryEvent, RunRecord, read_h
 
 use crate::state::State;
 
-/// The records of one or more runs of the same workload, on the same platform: what a
-/// [`JobModel`](crate::JobModel) is fitted to.
+/// The records of one or more runs of the same workload on the same platform, to which a
+/// [`JobModel`](crate::JobModel) is fitted.
 #[derive(Clone, Debug, Default)]
 pub struct RunHistory {
     pub(crate) runs: Vec<Run>,
 }
 
-/// What is known of one run.
+/// The data of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
     pub(crate) parameters: Option<u64>,
@@ -43,13 +43,14 @@ impl From<Vec<EpochRecord>> for RunHistory {
 }
 
 impl RunHistory {
-    /// The run whose files are in `folder`: from `run.json`, or, where the run is still going on or was
-    /// killed, from `history.jsonl` and, if there is one, the `checkpoint`. In that case the platform is
-    /// not known.
+    /// Reads the run in `folder`, from `run.json`. If the run is not finished or was killed, it is
+    /// read from `history.jsonl` and, if there is one, the `checkpoint`; the platform is then not
+    /// known.
     ///
     /// # Errors
     ///
-    /// Other when neither file can be read, corrupt when one is not what its name says.
+    /// Returns [`ErrorKind::Other`] when there is no such file or one cannot be read, and
+    /// [`ErrorKind::Corrupt`] when a file's content is invalid.
     pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         let (whole, lines) = (folder.join("run.json"), folder.join("history.jsonl"));
@@ -65,7 +66,7 @@ impl RunHistory {
         let lines = if lines.exists() { read_history(lines)? } else { Vec::new() };
         let under_way =
             !lines.is_empty() && !matches!(lines.last(), Some(HistoryEvent::Finished(_)));
-        // What lies beside the history of a run that is under way is an earlier one's.
+        // Beside the history of an unfinished run, `run.json` belongs to an earlier run.
         if whole.exists() && !under_way {
             return record(&whole).map(Self::from);
         }
@@ -103,12 +104,12 @@ impl RunHistory {
         self.runs.extend(other.runs);
     }
 
-    /// Epochs of all runs.
+    /// The number of epochs of all runs.
     pub fn epochs(&self) -> usize {
         self.runs.iter().map(|run| run.epochs.len()).sum()
     }
 
-    /// The first so many of each three epochs of each run.
+    /// The first `thirds` thirds of each run's epochs.
     pub(crate) fn thirds(&self, thirds: usize) -> Self {
         let part = |run: &Run| {
             let mut run = run.clone();
@@ -118,7 +119,7 @@ impl RunHistory {
         Self { runs: self.runs.iter().map(part).collect() }
     }
 
-    /// Refuses what nothing can be fitted to.
+    /// Checks that a model can be fitted to the history.
     pub(crate) fn check(&self) -> Result<()> {
         if self.epochs() == 0 {
             return Err(Error::rejected(
@@ -152,7 +153,7 @@ impl RunHistory {
             && let Some(other) = sizes.find(|&other| other != first)
         {
             return Err(Error::rejected(format!(
-                "the runs trained models of {first} and {other} parameters: fit each workload on its own"
+                "the runs trained models of {first} and {other} parameters: fit each workload separately"
             )));
         }
         Ok(())
@@ -164,11 +165,11 @@ fn record(path: &Path) -> Result<RunRecord> {
         Error::new(ErrorKind::Other, format!("cannot read {}", path.display())).with_source(error)
     })?;
     serde_json::from_slice(&text).map_err(|error| {
-        Error::new(ErrorKind::Corrupt, format!("{} is no record of a run", path.display()))
+        Error::new(ErrorKind::Corrupt, format!("{} is not the record of a run", path.display()))
             .with_source(error)
     })
 }
-/// What an observation tells of the epoch before it, which cost so much; nothing where there was none.
+/// The record of the epoch before an observation, with this cost. `None` if there was no epoch.
 pub(crate) fn observed(after: &Observation, cost_usd: f64) -> Option<EpochRecord> {
     let State { epoch, loss, elapsed_s, fetch_s, compute_s, update_s, memory, cpu, .. } =
         State::observed(after);

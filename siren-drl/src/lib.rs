@@ -1,14 +1,19 @@
-//! Schedulers for Siren: how many functions of what memory size in each epoch, so that a job reaches its
-//! target loss as fast as possible within a budget.
+//! Schedulers for Siren. A scheduler chooses the number of functions and their memory size for each
+//! epoch, so that a job reaches its target loss as fast as possible within a budget.
 //!
-//! A [`JobModel`] says in closed form what an epoch takes, costs and brings: one that is given, one that is
-//! [predicted](JobModel::predicted) for a workload on a platform, or one that is [fitted](JobModel::fit) to
-//! runs. An [`Environment`] plays it, by the conventions of Gymnasium. [`optimum`] says what no scheduler can
-//! beat in expectation, [`grid_over_functions`] and [`grid_over_allocations`] what one allocation throughout
-//! can do, [`bayesian_search`] how well that is found by trial. A [`Planner`] plans the rest of any job
-//! before each epoch, by a model that it corrects as it goes: its [`Belief`]; [`Adaptive`] fits that
-//! model anew. An `agent::Agent` learns what
-//! to do by trial in environments.
+//! A [`JobModel`] gives the time, cost and progress of an epoch in closed form. It can be written
+//! by hand, [predicted](JobModel::predicted) for a workload on a platform, or
+//! [fitted](JobModel::fit) to runs. An [`Environment`] simulates the job with the conventions of
+//! Gymnasium.
+//!
+//! Baselines: [`optimum`] computes a bound that no scheduler can beat in expectation.
+//! [`grid_over_functions`] and [`grid_over_allocations`] find the best constant allocation.
+//! [`bayesian_search`] searches for it by trial.
+//!
+//! Schedulers: a [`Planner`] plans the rest of a job before each epoch, by a model that it corrects
+//! with its observations, the [`Belief`]. [`Adaptive`] also refits the model. [`Probing`] first
+//! runs given allocations and then fits a model to them. An `agent::Agent` is a policy that learned
+//! in environments.
 
 mod adaptive;
 #[cfg(feature = "agent")]

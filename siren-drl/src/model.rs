@@ -13,28 +13,29 @@ pub use profiles::PROFILES;
 use serde::{Deserialize, Serialize};
 use siren_core::{Allocation, Error, ErrorKind, Platform, Result};
 
-/// How the epochs of a job go, whatever was trained and wherever: what environments step by, and what
-/// planners plan with. [`JobModel`] is the one that comes with this crate.
+/// The dynamics of a job's epochs, for any workload and platform. Environments simulate with it,
+/// and planners plan with it. [`JobModel`] is the implementation in this crate.
 ///
-/// Progress is counted in ideal epochs: those of one worker that waits for nobody.
+/// Progress is counted in ideal epochs: epochs of one worker that waits for no other.
 pub trait Dynamics: Send + Sync {
     /// Limits and prices.
     fn platform(&self) -> &Platform;
 
-    /// The loss after so many ideal epochs. It never rises.
+    /// The loss after `progress` ideal epochs. It never rises.
     fn loss(&self, progress: f64) -> f64;
 
-    /// The ideal epochs after which the loss is at most `loss`; infinite if it never is.
+    /// The ideal epochs after which the loss is at most `loss`; infinite if it is always higher.
     fn progress_at(&self, loss: f64) -> f64;
 
-    /// The epoch at `at` with an allocation that the platform has, under these chances.
+    /// The epoch at position `at`, with an allocation that the platform offers and these random
+    /// outcomes.
     fn epoch(&self, at: At, allocation: Allocation, chance: &Chance) -> Epoch;
 }
 
 /// One job on one platform, as closed formulae over progress, number of functions and memory size.
 ///
-/// With `n` functions of `m` MB after `S` ideal epochs, and `x = 1 + S b0 / b1`, the factor by which the
-/// excess loss has fallen:
+/// With `n` functions of `m` MB after `S` ideal epochs, and `x = 1 + S b0 / b1`, the factor by
+/// which the excess loss has fallen:
 ///
 /// ```text
 /// loss   l   = 1 / (b0 S + b1) + b2                                          (Optimus, EuroSys 2018)
@@ -42,7 +43,8 @@ pub trait Dynamics: Send + Sync {
 /// speed  s   = v if v <= 1, else 1 / ((1 - p) + p / v)                       (Amdahl)
 /// MB/s   bw  = 1 / (1 / min(per_vcpu v', function) + n / all)                v' = m / 1769
 /// spill  q   = max(1, need / m)
-/// fetch  P^F = start + latency + q (data / n + model) / bw, and what computing does not hide of the batches'
+/// fetch  P^F = start + latency + q (data / n + model) / bw
+///              + the time of the batches that computing does not hide
 /// compute P^C = q W x^-fall (1 + first in epoch 0) / (n s)
 /// update P^U = (rounds + shared_rounds / n) x^growth (latency + size / bw)
 /// epoch  P   = wait + each n (+ change where the memory differs) + f exp(sigma z),   f = P^F + P^C + P^U
@@ -53,38 +55,38 @@ pub trait Dynamics: Send + Sync {
 /// progress   = exp(psi N(0, 1)) / (1 + n / (workers x^-fall))                staleness, noise
 /// ```
 ///
-/// Where [`Shards`] says how many batches there are, `n` is at most that, and functions have whole batches:
-/// the slowest one has the most of them. [`Compute::places`], [`Update::all_s`] and [`Noise`] say what else
-/// there may be.
+/// If [`Shards`] gives a number of batches, `n` is at most that number, and functions have whole
+/// batches; the slowest function has the most of them. [`Compute::places`], [`Update::all_s`] and
+/// [`Noise`] add further terms.
 ///
-/// Plain data: a TOML file may give any of its fields, and what it leaves out costs nothing and takes no
-/// time.
+/// A model is plain data. A TOML file may give any of its fields; parts that it leaves out cost
+/// nothing and take no time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JobModel {
-    /// A name for people.
+    /// A readable name.
     pub name: String,
-    /// The loss that the job is meant to reach.
+    /// The loss that the job has to reach.
     pub target_loss: f64,
     /// Limits and prices of the platform.
     pub platform: Platform,
-    /// How the loss falls.
+    /// The loss curve.
     pub loss: Loss,
-    /// What is paid beyond GB-seconds.
+    /// Costs beyond GB-seconds.
     pub fees: Fees,
-    /// How an epoch is divided.
+    /// The division of an epoch.
     pub shards: Shards,
-    /// How functions start.
+    /// The start of functions.
     pub start: Start,
-    /// How data and parameters are fetched, P^F.
+    /// Fetching data and parameters, P^F.
     pub fetch: Fetch,
-    /// How gradients are computed, P^C.
+    /// Computing gradients, P^C.
     pub compute: Compute,
-    /// How parameters are pulled and updates pushed, P^U.
+    /// Pulling parameters and pushing updates, P^U.
     pub update: Update,
-    /// What more functions cost in progress.
+    /// The progress lost with more functions.
     pub staleness: Staleness,
-    /// What nobody controls.
+    /// Random variation.
     pub noise: Noise,
 }
 
@@ -92,148 +94,155 @@ pub struct JobModel {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Loss {
-    /// How fast it falls.
+    /// The speed of the fall.
     pub b0: f64,
     /// One over the excess loss at the start.
     pub b1: f64,
-    /// What it falls to.
+    /// The limit of the loss.
     pub b2: f64,
 }
 
-/// What is paid beyond GB-seconds, in dollars.
+/// Costs beyond GB-seconds, in dollars.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fees {
-    /// What all money is multiplied by: 1 at list prices.
+    /// The factor of all costs: 1 at list prices.
     pub scale: f64,
-    /// Each call, with the requests that it makes once.
+    /// The cost of each call, with the requests that it makes once.
     pub call_usd: f64,
-    /// The requests of each pull and push.
+    /// The cost of the requests of each pull and push.
     pub update_usd: f64,
-    /// Each epoch, however many functions run: the requests for its data.
+    /// The cost of each epoch, whatever the number of functions: the requests for its data.
     pub epoch_usd: f64,
-    /// Each second from launch to barrier: what runs beside the functions, such as aggregators.
+    /// The cost of each second from launch to barrier, such as that of aggregators.
     pub second_usd: f64,
 }
 
-/// How an epoch is divided among functions.
+/// The division of an epoch among functions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shards {
-    /// Batches of an epoch: a function has whole ones, and more functions than batches do not run. 0
-    /// where any number of functions has even shares.
+    /// The number of batches of an epoch. A function has whole batches, and functions beyond this
+    /// number do not run. 0 if any number of functions has even shares.
     pub batches: f64,
     /// Batches that one push covers; 0 counts as 1.
     pub local_steps: f64,
 }
 
-/// How functions start, in seconds.
+/// The start of functions, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Start {
-    /// Before a function works: billed.
+    /// The time before a function works: billed.
     pub seconds: f64,
-    /// Before a function runs: not billed.
+    /// The time before a function runs: not billed.
     pub wait_s: f64,
-    /// On top in the first epoch: not billed.
+    /// Additional time in the first epoch: not billed.
     pub first_s: f64,
-    /// Billed in the first epoch although no function works yet: the INIT of new environments.
+    /// Time that is billed in the first epoch before any function works: the INIT of new
+    /// environments.
     pub first_billed_s: f64,
-    /// On top where the memory differs from the last epoch's, also where it was used before: not billed.
+    /// Additional time if the memory differs from the last epoch's, even if it was used before: not
+    /// billed.
     pub change_s: f64,
-    /// On top for each function, since calls leave one after the other: not billed.
+    /// Additional time for each function, since calls leave one after the other: not billed.
     pub each_s: f64,
 }
 
-/// How data and parameters are fetched.
+/// Fetching data and parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fetch {
-    /// Seconds before the first byte.
+    /// The latency before the first byte, in seconds.
     pub latency_s: f64,
-    /// The data of an epoch, in MB: each function has its share.
+    /// The data of an epoch, in MB. Each function fetches its share.
     pub data_mb: f64,
-    /// What each function fetches, in MB.
+    /// The data that each function fetches in full, in MB.
     pub model_mb: f64,
-    /// MB a second for each vCPU; 0 means no limit.
+    /// The MB a second for each vCPU; 0 means no limit.
     pub per_vcpu_mb_s: f64,
-    /// MB a second of a function at the most; 0 means no limit.
+    /// The most MB a second for one function; 0 means no limit.
     pub function_mb_s: f64,
-    /// MB a second of all functions; 0 means no limit.
+    /// The most MB a second for all functions together; 0 means no limit.
     pub all_mb_s: f64,
-    /// The mean time in which one batch is fetched, in seconds, where a function fetches it while it
-    /// computes the one before: only what is left of it then is waited for. Needs [`Shards::batches`].
+    /// The mean time to fetch one batch, in seconds, if a function fetches a batch while it
+    /// computes the one before. It waits only for the part that computing does not hide. Needs
+    /// [`Shards::batches`].
     pub batch_s: f64,
     /// The standard deviation of that time, in seconds.
     pub batch_deviation_s: f64,
-    /// The least time in which all of an epoch's batches can be fetched together, in seconds: shared
-    /// storage answers only so many requests a second.
+    /// The least time to fetch all of an epoch's batches, in seconds: shared storage answers a
+    /// limited number of requests a second.
     pub all_s: f64,
 }
 
-/// How gradients are computed.
+/// Computing gradients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Compute {
-    /// The gradients of the first epoch, in seconds of one vCPU.
+    /// The time to compute the gradients of the first epoch, in seconds of one vCPU.
     pub vcpu_seconds: f64,
-    /// How they fall with the loss: the exponent of x.
+    /// The decrease of that time as the loss falls: the exponent of x.
     pub fall: f64,
-    /// How many times as much comes on top in the first epoch.
+    /// The additional work of the first epoch, as a multiple of the usual work.
     pub first: f64,
-    /// The share that several vCPUs divide among them.
+    /// The share of the work that several vCPUs divide among them.
     pub parallel_share: f64,
-    /// The memory that a function needs, in MB; with less, all takes longer.
+    /// The memory that a function needs, in MB. With less, fetching and computing take longer.
     pub memory_mb: f64,
-    /// How many functions compute at the same time, where they share a machine's cores; 0 where all do.
-    /// The others wait, which is not billed.
+    /// The number of functions that compute at the same time if they share a machine's cores; 0 for
+    /// all. The others wait, which is not billed.
     pub places: f64,
 }
 
-/// How parameters are pulled and updates pushed.
+/// Pulling parameters and pushing updates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Update {
     /// Pulls and pushes of each function in the first epoch.
     pub rounds: f64,
-    /// Pulls and pushes that the functions share among them.
+    /// Pulls and pushes that are divided among the functions.
     pub shared_rounds: f64,
-    /// How both grow as the loss falls: the exponent of x.
+    /// The growth of both as the loss falls: the exponent of x.
     pub growth: f64,
-    /// Seconds of a pull and a push before any byte.
+    /// The latency of a pull and a push, in seconds.
     pub latency_s: f64,
-    /// What a pull and a push move, in MB.
+    /// The data of a pull and a push, in MB.
     pub size_mb: f64,
-    /// The least time that all of an epoch's updates take together, in seconds, on top of the data's.
+    /// The least time of all of an epoch's updates together, in seconds, in addition to that of the
+    /// data.
     pub all_s: f64,
-    /// How much longer the slowest of many functions takes because some request is rarely slow, in
-    /// seconds: there are about as many requests whatever the number of functions. Where functions make
-    /// more pushes than even shares would need, longer by the square root of how many times as many.
+    /// The additional time of the slowest of many functions because some requests are slow, in
+    /// seconds. The number of requests, and so this time, hardly depends on the number of
+    /// functions. If functions make more pushes than even shares would need, it grows with the
+    /// square root of that ratio.
     pub late_s: f64,
 }
 
-/// What more functions cost in progress: an epoch of n brings `1 / (1 + n / workers)` ideal ones.
+/// The progress lost with more functions: an epoch of n functions brings `1 / (1 + n / workers)`
+/// ideal epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Staleness {
-    /// The number of functions that brings half of the progress; infinite where all count in full.
+    /// The number of functions that brings half of the progress; infinite if all functions count in
+    /// full.
     pub workers: f64,
-    /// How that number falls with the loss: the exponent of x.
+    /// The decrease of that number as the loss falls: the exponent of x.
     pub fall: f64,
 }
 
-/// What nobody controls: standard deviations of logarithms.
+/// Random variation, as standard deviations of logarithms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Noise {
-    /// Of the time that one function takes.
+    /// The variation of one function's time.
     pub time: f64,
-    /// On top of that, of its pulls and pushes.
+    /// The additional variation of its pulls and pushes.
     pub update: f64,
-    /// The share of the wait for the slowest function that is billed: 1 where functions wait for one
-    /// another in every round, and no standard deviation at all.
+    /// The share of the wait for the slowest function that is billed: 1 if functions wait for one
+    /// another in every round. This is not a standard deviation.
     pub billed: f64,
-    /// Of an epoch's progress.
+    /// The variation of an epoch's progress.
     pub progress: f64,
 }
 
@@ -275,28 +284,30 @@ impl Default for JobModel {
 }
 
 impl JobModel {
-    /// Reads the text of a TOML file.
+    /// Reads a model from the text of a TOML file.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the field: unknown, of the wrong type, or what no job can have.
+    /// Returns [`ErrorKind::Rejected`], naming the field, when one is unknown, of the wrong type or
+    /// out of range.
     pub fn from_toml(text: &str) -> Result<Self> {
         let model: Self = toml::from_str(text).map_err(|error| {
             let start = error.span().map_or(0, |at| at.start);
             let number = text[..start].matches('\n').count();
             let line = text.lines().nth(number).unwrap_or_default().trim();
             let what = error.message();
-            Error::rejected(format!("line {}, `{line}`, is not a job's: {what}", number + 1))
+            Error::rejected(format!("line {}, `{line}`, is invalid: {what}", number + 1))
         })?;
         model.check()?;
         Ok(model)
     }
 
-    /// Reads a TOML file.
+    /// Reads a model from a TOML file.
     ///
     /// # Errors
     ///
-    /// Other when it cannot be read, rejected as in [`from_toml`](Self::from_toml).
+    /// Returns [`ErrorKind::Other`] when the file cannot be read, and [`ErrorKind::Rejected`] as
+    /// [`from_toml`](Self::from_toml).
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(|error| {
@@ -304,15 +315,15 @@ impl JobModel {
                 .with_source(error)
         })?;
         Self::from_toml(&text).map_err(|error| {
-            Error::rejected(format!("{} is no model of a job", path.display())).with_source(error)
+            Error::rejected(format!("{} is not a job model", path.display())).with_source(error)
         })
     }
 
-    /// The text of a TOML file.
+    /// The text of a TOML file with this model.
     ///
     /// # Errors
     ///
-    /// Other when it cannot be written as TOML.
+    /// Returns [`ErrorKind::Other`] when the model cannot be written as TOML.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|error| {
             Error::new(ErrorKind::Other, "cannot write the model of a job").with_source(error)

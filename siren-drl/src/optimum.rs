@@ -1,4 +1,4 @@
-//! The optimum: what no scheduler can beat in expectation.
+//! The optimum: a bound that no scheduler can beat in expectation.
 
 mod follow;
 mod program;
@@ -9,13 +9,13 @@ use siren_core::{Allocation, Error, ErrorKind, Result};
 
 use crate::task::SchedulingTask;
 
-/// The optimal schedule of a task, and how much better a schedule could be at the most. Noise is left
-/// out: an epoch is what is to be expected of it ([`Chance::EXPECTED`](crate::model::Chance::EXPECTED)).
+/// The optimal schedule of a task, and a bound for all schedules. Noise is left out: each epoch has
+/// its expected outcome ([`Chance::EXPECTED`](crate::model::Chance::EXPECTED)).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Optimum {
-    /// Seconds that no schedule within the budget beats: the Lagrangian dual of the problem. Where
-    /// progress depends on the number of functions, progress is tabulated, and so it holds to about a
-    /// hundredth.
+    /// Seconds that no schedule within the budget beats: the Lagrangian dual of the problem. If
+    /// progress depends on the number of functions, progress is tabulated, and the bound holds to
+    /// about 1 %.
     pub lower_s: f64,
     /// Seconds of `schedule`.
     pub upper_s: f64,
@@ -36,18 +36,19 @@ impl Optimum {
     }
 }
 
-/// The fastest schedule that reaches the target within the budget, in expectation: dynamic programming
-/// over progress, with the budget as a Lagrangian multiplier that is bisected (Everett, Operations Research
-/// 11, 1963). Any number of functions and any memory size that the task's bounds have may be chosen in each
-/// epoch; numbers of functions are tried 10 % apart, and 1 % apart about the best ones.
+/// Computes the fastest schedule that reaches the target within the budget, in expectation: dynamic
+/// programming over progress, with the budget as a Lagrangian multiplier that is bisected (Everett,
+/// Operations Research 11, 1963). Each epoch may have any number of functions and any memory size
+/// within the task's bounds. Numbers of functions are tried 10 % apart, and 1 % apart near the best
+/// ones.
 ///
-/// Epochs after the first may differ by their progress, not by their number. What it costs to change the
-/// memory may not depend on what it was before.
+/// Epochs after the first may differ by their progress, but not by their number. The cost of
+/// changing the memory must not depend on the earlier memory size.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Budget`] with the least cost where the budget is below it. Rejected where the task is, or
-/// where its epochs do not suffice.
+/// Returns [`ErrorKind::Budget`] with the minimum cost when the budget is below it, and
+/// [`ErrorKind::Rejected`] when the task is invalid or its epochs do not suffice.
 pub fn optimum(task: &SchedulingTask) -> Result<Optimum> {
     task.check()?;
     let budget = task.budget_usd;
@@ -63,7 +64,7 @@ pub fn optimum(task: &SchedulingTask) -> Result<Optimum> {
         let lower_s = fastest.value.min(fastest.time_s);
         return Ok(fastest.into_optimum(0.0, lower_s));
     }
-    // In between, one price of a dollar spends just the budget.
+    // Otherwise, some price of a dollar spends exactly the budget.
     let scale = (fastest.time_s / budget.max(1e-9)).max(1e-12);
     let found = bisect(&program, budget, (scale * 1e-9, scale * 1e9), 1.02)?;
     let program = program.refined(Price::of(found.seconds_per_usd));
@@ -76,11 +77,11 @@ pub fn optimum(task: &SchedulingTask) -> Result<Optimum> {
     Ok(best.into_optimum(found.seconds_per_usd, lower_s))
 }
 
-/// The price of a dollar that spends a budget.
+/// The price of a dollar at which the budget is spent.
 struct Found {
     seconds_per_usd: f64,
     lower_s: f64,
-    /// What is just above the budget, and just within it.
+    /// The runs just above the budget and just within it.
     dear: Option<Run>,
     cheap: Option<Run>,
 }
@@ -95,7 +96,7 @@ fn bisect(
     while high / low > ratio || found.dear.is_none() || found.cheap.is_none() {
         let price = match high / low > ratio {
             true => (low * high).sqrt(),
-            // One end was never left: what is looked for may lie beyond it.
+            // One end was never moved: the price may lie beyond it.
             false if found.dear.is_none() => low / ratio.powi(2).max(1.5),
             false => high * ratio.powi(2).max(1.5),
         };
@@ -113,21 +114,22 @@ fn bisect(
     Ok(found)
 }
 
-/// The least dollars for which a task's target can be reached, in expectation and whatever the time.
+/// The minimum cost of reaching a task's target, in dollars, in expectation and in any time.
 ///
 /// # Errors
 ///
-/// Rejected where the task is, or where its epochs do not suffice.
+/// Returns [`ErrorKind::Rejected`] when the task is invalid or its epochs do not suffice.
 pub fn minimum_cost(task: &SchedulingTask) -> Result<f64> {
     task.check()?;
     Ok(Program::new(task)?.refined(Price::MONEY).solve(Price::MONEY)?.cost_usd)
 }
 
-/// Refuses a budget for which the target cannot be reached, before anything is spent on learning so.
+/// Checks that the budget suffices for the target, before any money is spent.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Budget`] with the least cost, and those of [`minimum_cost`].
+/// Returns [`ErrorKind::Budget`] with the minimum cost when it does not, and the errors of
+/// [`minimum_cost`].
 pub fn check_budget(task: &SchedulingTask) -> Result<()> {
     let least = minimum_cost(task)?;
     if least > task.budget_usd * (1.0 + 1e-9) {
@@ -136,9 +138,9 @@ pub fn check_budget(task: &SchedulingTask) -> Result<()> {
     Ok(())
 }
 
-/// The error of a budget that does not suffice.
+/// The error for a budget that does not suffice.
 pub(crate) fn too_little(budget_usd: f64, least_usd: f64) -> Error {
-    // Rounded up, so that what it says to give is enough.
+    // Rounded up, so that the amount in the message is enough.
     let least = (least_usd * 100.0).ceil() / 100.0;
     Error::new(
         ErrorKind::Budget,

@@ -16,15 +16,15 @@ use crate::bounds::Bounds;
 use crate::model::Dynamics;
 use crate::state::State;
 
-/// A controller that plans the rest of the job before each epoch, as if what its [`Belief`] expects were
-/// certain, and carries out the first step (certainty equivalence, model predictive control). It spends what
-/// is left, and keeps back what surprises may take.
+/// A controller that plans the rest of the job before each epoch and carries out the first step
+/// (certainty equivalence, model predictive control). It plans as if the expectations of its
+/// [`Belief`] were certain. It spends the money that is left, except for a reserve for surprises.
 ///
-/// For each of 160 prices of a dollar it knows what the rest of the job would take and cost, and it
-/// takes the lowest price whose cost fits the money left. A job without a target loss, or with one that the
-/// model never reaches, is planned for the epochs that remain; one without a budget gets the fastest
-/// allocations, one whose budget is below the least cost the cheapest. There are never more workers than
-/// batches.
+/// For each of 160 prices of a dollar, in seconds, it tabulates the time and cost of the rest of
+/// the job. It takes the lowest price whose cost fits the money left. A job without a target loss,
+/// or with one that the model never reaches, is planned for the epochs that remain. A job without a
+/// budget gets the fastest allocations, and a job whose budget is below the minimum cost gets the
+/// cheapest. There are never more workers than batches.
 ///
 /// ```
 /// use siren_core::Seed;
@@ -44,35 +44,37 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// A planner that believes in this model.
+    /// A planner with this model.
     pub fn new(model: impl Dynamics + 'static) -> Self {
         Self::with_belief(Belief::new(Arc::new(model)))
     }
 
-    /// A planner that begins with this belief.
+    /// A planner that starts with this belief.
     pub fn with_belief(belief: Belief) -> Self {
         Self { belief, bounds: None, reserve: 0.1, plan: None }
     }
 
-    /// Keeps back so many times what the last epoch costs, beyond what noise of the model's size takes: 0.1
-    /// unless told otherwise. Less is faster and fails more often. What is not a number counts as 0.
+    /// Reserves `last_epochs` times the cost of the last epoch (default 0.1), and more if noise of
+    /// the model's size requires it. A smaller reserve is faster and fails more often. NaN counts
+    /// as 0.
     #[must_use]
     pub fn with_reserve(self, last_epochs: f64) -> Self {
         Self { reserve: last_epochs.max(0.0), ..self }
     }
 
-    /// Keeps within these bounds, beside the platform's.
+    /// Keeps within these bounds, in addition to the platform's limits.
     #[must_use]
     pub fn with_bounds(self, bounds: Bounds) -> Self {
         Self { bounds: Some(bounds), plan: None, ..self }
     }
 
-    /// Tabulates for a job now, which takes tens of milliseconds, and not at the first decision: clones
-    /// share the tables.
+    /// Makes the tables for a job now and not at the first decision. This takes tens of
+    /// milliseconds. Clones share the tables.
     ///
     /// # Errors
     ///
-    /// Rejected where the job's platform is, or where it does not have the bounds.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when the job's platform is
+    /// invalid or does not offer the bounds.
     pub fn prepared(mut self, job: &Job) -> Result<Self> {
         self.prepare(job)?;
         Ok(self)
@@ -90,7 +92,7 @@ impl Planner {
         Ok(())
     }
 
-    /// What it believes.
+    /// The belief about the job.
     pub fn belief(&self) -> &Belief {
         &self.belief
     }

@@ -1,4 +1,4 @@
-//! How well a scheduler does.
+//! Playing episodes, and the score of a scheduler.
 
 use std::sync::Arc;
 
@@ -8,24 +8,24 @@ use siren_core::{Allocation, Result, Scheduler, Seed};
 use crate::env::Environment;
 use crate::task::SchedulingTask;
 
-/// How one episode ended.
+/// The result of one episode.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Episode {
-    /// Whether the target was reached within the budget.
+    /// `true` if the target was reached within the budget.
     pub success: bool,
     /// Seconds.
     pub time_s: f64,
     /// Dollars.
     pub cost_usd: f64,
-    /// What each epoch ran with.
+    /// The allocation of each epoch.
     pub allocations: Vec<Allocation>,
 }
 
-/// Lets a scheduler schedule one episode.
+/// Plays one episode with a scheduler.
 ///
 /// # Errors
 ///
-/// Those of the scheduler.
+/// Returns the scheduler's errors.
 pub fn play(
     scheduler: &mut dyn Scheduler,
     task: &Arc<SchedulingTask>,
@@ -49,7 +49,7 @@ pub fn play(
     }
 }
 
-/// How well a scheduler does over many episodes.
+/// The performance of a scheduler over many episodes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The fewest functions of an epoch, mean over the episodes.
@@ -69,11 +69,11 @@ pub struct Score {
 }
 
 impl Score {
-    /// The score of so many episodes, each with a scheduler of its own and its own seed below `seed`.
+    /// The score of `episodes` episodes, each with a new scheduler and its own seed below `seed`.
     ///
     /// # Errors
     ///
-    /// Those of the scheduler.
+    /// Returns the scheduler's errors.
     pub fn measure<S: Scheduler>(
         mut scheduler: impl FnMut() -> S,
         task: &Arc<SchedulingTask>,
@@ -89,7 +89,7 @@ impl Score {
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// Panics if there is none.
     pub fn of(episodes: &[Episode]) -> Self {
         assert!(!episodes.is_empty(), "a score of no episode");
         let successes = episodes.iter().filter(|episode| episode.success).count();

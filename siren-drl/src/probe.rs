@@ -1,4 +1,4 @@
-//! Learning what a job is from its own first epochs.
+//! Learning a job's model from its first epochs.
 
 use siren_core::{Allocation, Error, Job, Observation, Outcome, Result, Scheduler, Usd};
 use siren_hsp::EpochRecord;
@@ -9,30 +9,33 @@ use crate::history::{Run, RunHistory, observed};
 use crate::model::{At, Chance, Dynamics, JobModel};
 use crate::planner::Planner;
 
-/// Makes the scheduler of the rest of a job from the model of it and the observation before the next epoch.
+/// Makes the scheduler for the rest of a job, from the job's model and the observation before the
+/// next epoch.
 type Successor = dyn FnMut(JobModel, &Job, &Observation) -> Result<Box<dyn Scheduler>> + Send;
 
-/// Runs the first epochs of a job with given allocations, fits a [`JobModel`] to them, and lets another
-/// scheduler that was made for this model go on: [`planning`](Self::planning) a [`Planner`],
-/// [`new`](Self::new) any other. What the probes take and cost is part of the job.
+/// Runs the first epochs of a job with given allocations, the probes, and fits a [`JobModel`] to
+/// them. Then another scheduler takes over that was made for this model: a [`Planner`] with
+/// [`planning`](Self::planning), or any other with [`new`](Self::new). The time and cost of the
+/// probes are part of the job.
 ///
-/// All it knows is what any scheduler sees. The model is [fitted from](JobModel::fit_from) a prior, such as
-/// [`JobModel::predicted`]; where that is meant for another target than the job's, it is
-/// [aimed](JobModel::with_target) at the job's from the first loss on. Numbers of functions that differ say
-/// what more of them cost in progress, sizes of memory that differ what more of it brings.
+/// It uses only the observations that every scheduler gets. The model is [fitted
+/// from](JobModel::fit_from) a prior, such as [`JobModel::predicted`]. If the prior has another
+/// target than the job, its loss curve is [replaced](JobModel::with_target) by one from the first
+/// loss to the job's target. Probes with different numbers of functions show the progress lost with
+/// more functions. Probes with different memory sizes show the benefit of more memory.
 ///
-/// A model's loss never rises, and a real one may, where so many functions push at once that the last
-/// ones undo what the first ones did. After an epoch that raised the loss by more than
-/// 2 %, there are never again more than 0.7 times as many functions, whatever the other scheduler says.
+/// A model's loss never rises, but a real one may, if too many functions push at once and the last
+/// updates undo the first ones. After an epoch that raised the loss by more than 2 %, there are
+/// never again more than 0.7 times as many functions, whatever the other scheduler says.
 ///
-/// A probe that would probably take more than half of the money left is not made, nor are those after
-/// it. Without any, the other scheduler has the prior.
+/// A probe that is predicted to take more than half of the money left is not made, and neither are
+/// the probes after it. Without any probe, the other scheduler gets the prior.
 ///
 /// ```
 /// use siren_core::{Allocation, Seed};
 /// use siren_drl::{JobModel, Probing, SchedulingTask, play};
 ///
-/// // Computing takes twice as long as was thought.
+/// // Computing takes twice as long as the prior says.
 /// let prior = JobModel::named("seed")?;
 /// let mut job = prior.clone();
 /// job.compute.vcpu_seconds *= 2.0;
@@ -46,13 +49,13 @@ pub struct Probing {
     prior: JobModel,
     probes: Vec<Allocation>,
     successor: Box<Successor>,
-    /// Whether the model is fitted anew after each epoch.
+    /// `true` if the model is fitted anew after each epoch.
     refit_each_epoch: bool,
-    /// More functions than these raised the loss.
+    /// The largest number of functions that is allowed, after the loss rose with more.
     most: u32,
-    /// What was observed before each epoch of the run.
+    /// The observation before each epoch of the run.
     seen: Vec<Observation>,
-    /// Whether no more probes are to come.
+    /// `true` if there are no more probes.
     probed: bool,
     current: Option<Box<dyn Scheduler>>,
     fitted: Option<FittedModel>,
@@ -69,11 +72,11 @@ impl std::fmt::Debug for Probing {
     }
 }
 
-/// The ideal epochs in which the target is thought to be reached, where the prior does not aim at it.
+/// The ideal epochs to the target, if the prior has another target than the job.
 const EPOCHS: f64 = 10.0;
 
-/// By what share the loss has to rise for there to have been too many functions, and how many of them are
-/// not too many.
+/// The relative rise of the loss that shows too many functions, and the share of them that is
+/// allowed afterwards.
 const RISE: f64 = 0.02;
 const FEWER: f64 = 0.7;
 
@@ -81,9 +84,9 @@ const FEWER: f64 = 0.7;
 const SHARE: f64 = 0.5;
 
 impl Probing {
-    /// Probes with each of these allocations, and then lets go on what `successor` makes of the model, the
-    /// job and the observation before the next epoch. The new scheduler sees all earlier observations
-    /// first.
+    /// Probes with each of these allocations. Then `successor` makes a scheduler from the model,
+    /// the job and the observation before the next epoch, and that scheduler takes over. It gets
+    /// all earlier observations first.
     pub fn new(
         prior: JobModel,
         probes: &[Allocation],
@@ -104,8 +107,8 @@ impl Probing {
         }
     }
 
-    /// Probes with each of these allocations, and then plans within `bounds`, or with all that the platform
-    /// has. The model is fitted anew after each epoch.
+    /// Probes with each of these allocations, and then plans within `bounds`, or within the
+    /// platform's limits if there are none. The model is fitted anew after each epoch.
     pub fn planning(prior: JobModel, probes: &[Allocation], bounds: Option<Bounds>) -> Self {
         let planner = move |model, _: &Job, _: &Observation| -> Result<Box<dyn Scheduler>> {
             let planner = Planner::new(model);
@@ -117,19 +120,18 @@ impl Probing {
         Self::new(prior, probes, planner).refit_each_epoch()
     }
 
-    /// Fits anew after each epoch, and makes a new scheduler of each model.
+    /// Fits the model anew after each epoch, and makes a new scheduler for each model.
     #[must_use]
     pub fn refit_each_epoch(self) -> Self {
         Self { refit_each_epoch: true, ..self }
     }
 
-    /// The last model that was fitted, and how well it fits.
+    /// The last fitted model and its accuracy.
     pub fn fitted(&self) -> Option<&FittedModel> {
         self.fitted.as_ref()
     }
 
-    /// Remembers an observation. Another than the next one begins anew: another run, or one that was
-    /// resumed.
+    /// Stores an observation. If it does not follow the last one, a new or resumed run has begun.
     fn observe(&mut self, observation: &Observation) -> Result<()> {
         if self.seen.last().is_some_and(|last| last == observation) {
             return Ok(());
@@ -160,7 +162,7 @@ impl Probing {
         self.most = u32::MAX;
     }
 
-    /// What is thought of the job before anything ran.
+    /// The model of the job before anything ran.
     fn prior(&self, job: &Job) -> JobModel {
         let mut prior = self.prior.clone();
         prior.platform.clone_from(&job.platform);
@@ -194,19 +196,19 @@ impl Probing {
         RunHistory { runs: vec![run] }
     }
 
-    /// The next probe, if there is one and money for it.
+    /// The next probe, if there is one and the money suffices for it.
     fn probe(&self, job: &Job, observation: &Observation) -> Option<Allocation> {
         let probe = *self.probes.get(self.seen.len().checked_sub(1)?)?;
         let left = observation.budget_left.map_or(f64::INFINITY, Usd::dollars);
         let at = At { epoch: observation.epoch, ..At::default() };
         let epoch = self.prior(job).epoch(at, probe, &Chance::EXPECTED);
-        // What is not a number is not known to be too much.
+        // A cost that is NaN does not rule out a probe.
         let dear = epoch.cost_usd > SHARE * left;
         (!dear).then_some(probe)
     }
 }
 
-/// What can be told of the epoch between two observations.
+/// The record of the epoch between two observations.
 fn record(job: &Job, before: &Observation, after: &Observation) -> Option<EpochRecord> {
     let left = |observation: &Observation| observation.budget_left.map_or(0.0, Usd::dollars);
     let record = observed(after, left(before) - left(after))?;
@@ -239,7 +241,7 @@ impl Scheduler for Probing {
                 let allocation = current.allocate(job, observation)?;
                 Ok(Allocation { workers: allocation.workers.min(self.most), ..allocation })
             }
-            None => Err(Error::rejected("nothing was made to schedule with")),
+            None => Err(Error::rejected("no scheduler was made for the rest of the job")),
         }
     }
 

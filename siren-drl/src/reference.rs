@@ -1,4 +1,4 @@
-//! What the money left pays for.
+//! The constant allocation that the money left can pay.
 
 use siren_core::Allocation;
 
@@ -7,21 +7,21 @@ use crate::bounds::Bounds;
 use crate::choice::memory_sizes;
 use crate::model::{At, Chance, Dynamics};
 
-/// Points of progress at which means are tabulated.
+/// The number of points of progress at which means are tabulated.
 const POINTS: usize = 48;
 
-/// Numbers of functions that are looked at, evenly spaced in their logarithm.
+/// The number of tabulated numbers of functions, evenly spaced in their logarithm.
 const NUMBERS: usize = 32;
 
-/// Memory sizes that are looked at, at the most.
+/// The largest number of tabulated memory sizes.
 const SIZES: u32 = 48;
 
-/// For each memory size: what an ideal epoch from here to the end costs and takes on average with a
-/// constant number of functions.
+/// For each memory size and constant number of functions: the mean cost and time of an ideal epoch,
+/// from each point of progress to the end.
 pub(crate) struct References {
     needed: f64,
     bounds: Bounds,
-    /// Memory sizes in MB, in order: all, or so many that the next one is never far.
+    /// Memory sizes in MB, in order: all, or a selection without large gaps.
     sizes: Vec<u32>,
     /// Logarithms of the numbers of functions.
     numbers: [f64; NUMBERS],
@@ -36,16 +36,16 @@ pub(crate) struct Reference {
     pub(crate) workers: f64,
     /// Seconds to the end with it.
     pub(crate) time_s: f64,
-    /// Whether the money suffices at all: for one function.
+    /// `true` if the money suffices for at least one function.
     pub(crate) affordable: bool,
 }
 
-/// How much of a job is left, and for how much money.
+/// The rest of a job, and the money for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Remaining {
     /// Ideal epochs.
     pub(crate) ideal: f64,
-    /// Whole epochs that this is expected to be.
+    /// The expected number of whole epochs.
     pub(crate) epochs: f64,
     /// Dollars.
     pub(crate) budget_usd: f64,
@@ -61,7 +61,7 @@ impl References {
             let mut sums = [[0.0_f64; 2]; NUMBERS];
             let mut column = [[[0.0_f32; 2]; NUMBERS]; POINTS];
             for (back, means) in column.iter_mut().rev().enumerate() {
-                // In the middle of the part between this point and the next.
+                // The middle of the interval between this point and the next.
                 let progress = needed * (1.0 - (back as f64 + 0.5) / POINTS as f64);
                 let at = At { epoch: 1, progress, memory_mb: Some(memory_mb) };
                 for ((sum, mean), number) in sums.iter_mut().zip(means).zip(numbers) {
@@ -77,7 +77,7 @@ impl References {
         Self { needed, bounds, sizes, numbers, means }
     }
 
-    /// With `memory_mb`, for the rest of a job.
+    /// The reference for the rest of a job, with `memory_mb`.
     pub(crate) fn of(&self, belief: &Belief, remaining: Remaining, memory_mb: u32) -> Reference {
         let (size, memory_mb) = self.nearest(memory_mb.into());
         let place = (1.0 - remaining.ideal / self.needed).clamp(0.0, 1.0) * POINTS as f64;
@@ -108,7 +108,7 @@ impl References {
             if few[0] <= remaining.budget_usd {
                 let part = (remaining.budget_usd - few[0]) / (many[0] - few[0]);
                 let (low, high) = (self.numbers[number].exp(), self.numbers[number + 1].exp());
-                // Cost is all but linear in the number of functions, time in one over it.
+                // Cost is nearly linear in the number of functions, and time in one over it.
                 let workers = low + part * (high - low);
                 let inverse = (1.0 / workers - 1.0 / high) / (1.0 / low - 1.0 / high);
                 let time_s = many[1] + inverse * (few[1] - many[1]);
@@ -119,7 +119,8 @@ impl References {
         Reference { workers: 1.0, time_s: many[1], affordable: false }
     }
 
-    /// The same with functions of one vCPU; infinite where the money pays for none.
+    /// Seconds of the whole job with a constant number of functions of one vCPU; infinite if the
+    /// money pays for none.
     pub(crate) fn with_one_vcpu(&self, belief: &Belief, budget_usd: f64) -> f64 {
         let remaining = Remaining { ideal: self.needed, epochs: self.needed.ceil(), budget_usd };
         let (_, memory_mb) = self.nearest(belief.model().platform().limits.memory_per_vcpu_mb);
@@ -127,7 +128,7 @@ impl References {
         if reference.affordable { reference.time_s } else { f64::INFINITY }
     }
 
-    /// The tabulated memory size nearest to `memory_mb`, and its number.
+    /// The tabulated memory size nearest to `memory_mb`: its index and the size.
     pub(crate) fn nearest(&self, memory_mb: f64) -> (usize, u32) {
         let above = self.sizes.partition_point(|&size| f64::from(size) < memory_mb);
         let above = above.min(self.sizes.len().saturating_sub(1));
@@ -136,8 +137,8 @@ impl References {
         (nearest, self.sizes[nearest])
     }
 
-    /// Seconds of the whole job with the constant allocation that is fastest for this much money, as far as
-    /// it goes.
+    /// Seconds of the whole job with the fastest constant allocation within this budget. If no
+    /// allocation is affordable, the shortest time of those with one function.
     pub(crate) fn fastest(&self, belief: &Belief, budget_usd: f64) -> f64 {
         let remaining = Remaining { ideal: self.needed, epochs: self.needed.ceil(), budget_usd };
         let affordable = self.sizes.iter().map(|&size| self.of(belief, remaining, size));
@@ -151,7 +152,7 @@ impl References {
         if fastest.is_finite() { fastest } else { any }
     }
 
-    /// What the first epoch costs and takes beyond the others.
+    /// The additional cost and time of the first epoch.
     fn first(&self, belief: &Belief, number: f64, memory_mb: u32) -> [f64; 2] {
         if belief.at().epoch > 0 {
             return [0.0; 2];

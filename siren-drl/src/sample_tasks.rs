@@ -1,4 +1,4 @@
-//! Jobs that are like another one.
+//! Jobs that are similar to a given one.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -8,16 +8,18 @@ use crate::model::JobModel;
 use crate::optimum::minimum_cost;
 use crate::task::SchedulingTask;
 
-/// Jobs like a model, with budgets: to train a policy that serves jobs it has not seen, and to test one.
+/// Draws jobs that are similar to a model, with budgets, to train a policy for jobs that it has not
+/// seen, or to test one.
 ///
-/// Of each job what there is to compute, to fetch and to synchronise, latencies, the speed of the network and
-/// how fast the loss falls are each the model's times a factor between `1 - spread` and `1 + spread`; its
-/// budget is between `least` times its own minimum cost and `most_usd`, all budgets' logarithms alike
-/// probable.
+/// For each job, the work to compute, to fetch and to synchronise, the latencies, the speed of the
+/// network and the speed at which the loss falls are each multiplied by a factor between
+/// `1 - spread` and `1 + spread`. The budget is between `least` times the job's minimum cost and
+/// `most_usd`, uniform in its logarithm.
 ///
 /// # Errors
 ///
-/// Rejected where the model is, or where `least` times a job's minimum cost is more than `most_usd`.
+/// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when the model is invalid, or
+/// when `least` times a job's minimum cost is above `most_usd`.
 pub fn sample_tasks(
     model: &JobModel,
     spread: f64,
@@ -47,7 +49,7 @@ pub fn sample_tasks(
         let from = least * minimum_cost(&task)?;
         if from > most_usd {
             return Err(siren_core::Error::rejected(format!(
-                "{least} times what the job costs at least is ${from:.2}, more than the largest budget of \
+                "{least} times the job's minimum cost is ${from:.2}, more than the largest budget of \
                  ${most_usd:.2}: give a larger one"
             )));
         }

@@ -1,12 +1,12 @@
 //! Nonlinear least squares with a handful of unknowns.
 //!
-//! The fits of this crate have at most five unknowns and a few hundred residuals, and their derivatives are
-//! cheap to take numerically. A crate for this brings a linear-algebra library along (`levenberg-marquardt`
-//! needs `nalgebra`) for what is one small elimination here.
+//! The fits of this crate have at most five unknowns and a few hundred residuals, and their
+//! numerical derivatives are cheap. A crate for this would add a linear-algebra library
+//! (`levenberg-marquardt` needs `nalgebra`) for one small elimination.
 
-/// The unknowns that make the sum of squared residuals least, near `start` (Levenberg, 1944; Marquardt,
-/// 1963), and that sum. `residuals` appends as many numbers in each call; where one is not finite, the
-/// unknowns count as bad.
+/// Finds the unknowns near `start` that minimise the sum of squared residuals (Levenberg, 1944;
+/// Marquardt, 1963), and returns them with that sum. `residuals` appends the same number of
+/// residuals in each call. If one is not finite, the unknowns are not taken.
 pub(crate) fn least_squares<const N: usize>(
     start: [f64; N],
     residuals: impl Fn(&[f64; N], &mut Vec<f64>),

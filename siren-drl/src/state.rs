@@ -1,12 +1,12 @@
-//! What a scheduler sees: the state s_t of the SIREN paper.
+//! The state that a scheduler sees: s_t of the SIREN paper.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use siren_core::{Allocation, Observation, Phases, Usd, Utilisation};
 
-/// The nine parts of the state of the SIREN paper, and the last allocation. Before the first epoch, what
-/// was not measured yet is 0.
+/// The nine parts of the state of the SIREN paper, and the last allocation. Before the first epoch,
+/// parts that are not measured yet are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// The epoch to allocate for, t.
@@ -27,12 +27,12 @@ pub struct State {
     pub cpu: f64,
     /// The money left, in dollars, b.
     pub budget_usd: f64,
-    /// What the last epoch ran with.
+    /// The allocation of the last epoch.
     pub allocation: Option<Allocation>,
 }
 
 impl State {
-    /// The state that a running job's observation is. A budget that is not limited is infinite.
+    /// The state in an observation of a running job. Without a limit, the budget is infinite.
     pub fn observed(observation: &Observation) -> Self {
         let seconds = |time: Option<Duration>| time.map_or(0.0, |time| time.as_secs_f64());
         let phases = observation.phases;

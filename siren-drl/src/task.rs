@@ -1,4 +1,4 @@
-//! A job, and the terms that it is scheduled on.
+//! A job, and the terms of its scheduling.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::bounds::Bounds;
 use crate::model::{Dynamics, JobModel};
 use crate::reference::References;
 
-/// What an epoch and an end are worth: the reward of the SIREN paper, `-beta P` for an epoch that takes
-/// P seconds, and `c` at the end for success or `-c` for failure.
+/// The reward of the SIREN paper: `-beta P` for an epoch that takes P seconds, and at the end `c`
+/// for success or `-c` for failure.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reward {
@@ -22,20 +22,20 @@ pub struct Reward {
     pub terminal: f64,
 }
 
-/// A job and the terms that it is scheduled on: what an episode is about.
+/// A job, and the terms of its scheduling: the subject of an episode.
 #[derive(Clone)]
 pub struct SchedulingTask {
-    /// How the job behaves.
+    /// The behaviour of the job.
     pub job: Arc<dyn Dynamics>,
-    /// The money that it may cost, in dollars.
+    /// The budget, in dollars.
     pub budget_usd: f64,
     /// The loss that it has to reach.
     pub target_loss: f64,
-    /// The epochs after which it has failed.
+    /// The number of epochs after which the job has failed.
     pub epochs: u64,
-    /// What may be allocated.
+    /// The allocations that are allowed.
     pub bounds: Bounds,
-    /// What is rewarded.
+    /// The parameters of the reward.
     pub reward: Reward,
 }
 
@@ -53,15 +53,17 @@ impl std::fmt::Debug for SchedulingTask {
 }
 
 impl SchedulingTask {
-    /// The epochs after which a job has failed, unless told otherwise.
+    /// The default number of epochs after which a job has failed.
     pub const EPOCHS: u64 = 200;
 
-    /// `model` within `budget_usd` dollars, to its own target loss and with all that its platform has. An
-    /// epoch costs 0.001 a second, and the end is worth 2: [`Reward`] by rule is better.
+    /// A task for `model` with `budget_usd` dollars, the model's target loss and all allocations of
+    /// its platform. The reward has beta 0.001 and c 2;
+    /// [`with_scaled_reward`](Self::with_scaled_reward) sets better values.
     ///
     /// # Errors
     ///
-    /// Rejected where the budget is negative or not a number, or the target cannot be reached.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when the budget is negative
+    /// or not finite, or when the target cannot be reached.
     pub fn new(model: JobModel, budget_usd: f64) -> Result<Self> {
         let target_loss = model.target_loss;
         let task = Self {
@@ -76,20 +78,22 @@ impl SchedulingTask {
         Ok(task)
     }
 
-    /// The same with another budget.
+    /// The same task with another budget.
     #[must_use]
     pub fn with_budget(&self, budget_usd: f64) -> Self {
         Self { budget_usd, ..self.clone() }
     }
 
-    /// The same, rewarded by rule: `beta = 1 / T`, where T is what the job takes with the constant allocation
-    /// that is fastest within the budget, and `c = T' / T`, but 1 to 2, where T' is what functions of one vCPU
-    /// take. Success is then worth more than failing at once, `2 c > beta (T'' - T_fail)`, for every
-    /// policy that takes less than twice T', where policies begin; beyond 2 the end would drown all else.
+    /// The same task with a reward that is scaled to it: `beta = 1 / T` and `c = T' / T`, clamped
+    /// to between 1 and 2. T is the time of the job with the fastest constant allocation within the
+    /// budget, and T' the time with functions of one vCPU. Success is then worth more than failing
+    /// at once, `2 c > beta (T'' - T_fail)`, for every policy whose time T'' is less than twice T'.
+    /// Untrained policies are about that fast. Above 2, the end would outweigh all other rewards.
     ///
     /// # Errors
     ///
-    /// Rejected where the job takes no time, or never ends.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when the job takes no time,
+    /// or never ends.
     pub fn with_scaled_reward(self) -> Result<Self> {
         let references = References::new(&*self.job, self.bounds, self.ideal_epochs().max(1.0));
         let belief = Belief::new(Arc::clone(&self.job));
@@ -110,8 +114,9 @@ impl SchedulingTask {
         self.job.progress_at(self.target_loss)
     }
 
-    /// What the nine [parts of a state](crate::State::parts) may be: Gymnasium's observation space, as a box.
-    /// The action space is [`bounds`](Self::bounds). Money may be overspent by the last epoch, by any amount.
+    /// The ranges of the nine [parts of a state](crate::State::parts): Gymnasium's observation
+    /// space, as a box. The action space is [`bounds`](Self::bounds). The last epoch may overspend
+    /// the money by any amount.
     pub fn observation_space(&self) -> [RangeInclusive<f64>; 9] {
         let time = 0.0..=f64::INFINITY;
         let share = 0.0..=1.0;
@@ -129,8 +134,8 @@ impl SchedulingTask {
         ]
     }
 
-    /// What a [`Scheduler`](siren_core::Scheduler) is told of it. There are as many batches as anybody
-    /// could want, and parameters do not matter.
+    /// The job as a [`Scheduler`](siren_core::Scheduler) sees it. The number of batches is
+    /// practically unlimited, and the number of parameters does not matter.
     pub fn as_job(&self) -> Job {
         Job {
             parameters: 0,
@@ -142,11 +147,12 @@ impl SchedulingTask {
         }
     }
 
-    /// Refuses terms that no job can be scheduled on.
+    /// Checks that a job can be scheduled on these terms.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the term.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected), naming the term, when one
+    /// is out of range.
     pub fn check(&self) -> Result<()> {
         if !self.budget_usd.is_finite() || self.budget_usd < 0.0 {
             return Err(Error::rejected(format!(
@@ -156,7 +162,7 @@ impl SchedulingTask {
         }
         if !self.ideal_epochs().is_finite() {
             return Err(Error::rejected(format!(
-                "the target loss is {}, and the job never reaches it: give one above what its loss falls to",
+                "the target loss is {}, and the job never reaches it: give one above the limit of its loss",
                 self.target_loss
             )));
         }

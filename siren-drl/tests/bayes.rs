@@ -17,7 +17,7 @@ fn forty_episodes_find_a_static_allocation_that_is_nearly_the_best() {
         assert!(score.success >= 0.9, "{score:?}");
         assert!(score.time_s < 1.08 * best.time_s, "{score:?}, {best:?}");
         assert!((found.best.time_s / score.time_s - 1.0).abs() < 0.05, "{:?}", found.best);
-        // Searching costs as much as many jobs do.
+        // The search costs as much as many jobs.
         assert!(found.trials.len() <= 40 && found.cost_usd() > 10.0 * budget);
     }
 }

@@ -91,7 +91,7 @@ fn an_environments_fate_depends_on_neither_its_neighbours_nor_the_thread() {
         (a.join().unwrap(), b.join().unwrap())
     });
     assert_eq!(together, [a, b].concat());
-    // Two episodes of some job were over, and another began by itself.
+    // Each environment finished at least two episodes, and began the next one by itself.
     assert!(together.iter().all(|steps| steps.iter().filter(|step| step.done()).count() >= 2));
 }
 
@@ -132,7 +132,7 @@ fn a_step_allocates_no_memory() {
     assert!(steps.iter().all(|step| step.state.epoch > 0));
 }
 
-/// What is expected is what happens on average: time, money, progress, in every named job.
+/// The expected epoch is the average of random ones: time, cost and progress, in every named job.
 #[test]
 fn epochs_are_on_average_as_expected() {
     use siren_drl::model::{At, Chance, Dynamics};

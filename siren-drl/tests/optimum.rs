@@ -1,4 +1,5 @@
-//! The optimum, against everything that there is and against what is known of the named jobs.
+//! The optimum, against all schedules of small jobs and against the known results of the named
+//! jobs.
 
 use siren_core::{Allocation, ErrorKind, Seed};
 use siren_drl::model::{At, Chance, Dynamics};
@@ -51,7 +52,7 @@ fn every_schedule(task: &SchedulingTask) -> Vec<(f64, f64)> {
     done
 }
 
-/// The schedules of which each is the fastest within what it costs, also if schedules could be mixed.
+/// The schedules that are the fastest within their own cost, even if schedules could be mixed.
 fn lower_hull(mut all: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     all.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.total_cmp(&b.0)));
     let mut hull: Vec<(f64, f64)> = Vec::new();
@@ -77,10 +78,11 @@ fn against_every_schedule(model: JobModel, slack: f64) {
     near(minimum_cost(&task).unwrap(), hull[0].1);
     for pair in hull.windows(2) {
         let [(slow, cheap), (fast, dear)] = pair else { unreachable!() };
-        // With just enough money for a schedule that is the fastest, it is found.
+        // With just enough money for such a schedule, it is found.
         let all = optimum(&task.with_budget(dear * (1.0 + slack + 1e-9))).unwrap();
         assert!(all.upper_s <= fast * (1.0 + 1e-9 + slack), "{fast}: {all:?}");
-        // With less, the bounds are those of mixed schedules, which cannot be run, and of a real one.
+        // With less, the lower bound is that of mixed schedules, which cannot be run, and the upper
+        // bound is that of a real one.
         let budget = 0.5 * (cheap + dear);
         let between = optimum(&task.with_budget(budget)).unwrap();
         near(between.lower_s, 0.5 * (slow + fast));
@@ -105,7 +107,8 @@ fn nor_where_functions_bring_less_the_more_they_are() {
     against_every_schedule(small(15.0, 8.0), 0.02);
 }
 
-/// Gains over the best number of functions at 1,536 MB: of the best static allocation, and of the optimum.
+/// Gains over the best number of functions at 1,536 MB: of the best constant allocation, and of the
+/// optimum.
 #[test]
 fn the_job_of_the_talk_has_its_known_optima() {
     for (budget, time, functions, fixed, fixed_at, best) in [
@@ -173,7 +176,8 @@ fn a_budget_below_the_least_cost_is_refused_with_that_cost() {
     assert!(optimum(&hurried).unwrap_err().message().contains("50 epochs"));
 }
 
-/// Half of the episodes of what is just affordable fail; what succeeds in nearly all takes a little longer.
+/// With an allocation that is just affordable, half of the episodes fail. One that succeeds in
+/// nearly all takes a little longer.
 #[test]
 fn a_demand_for_success_costs_a_few_functions() {
     let task = SchedulingTask::new(JobModel::named("seed").unwrap(), 200.0).unwrap();

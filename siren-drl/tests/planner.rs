@@ -1,4 +1,5 @@
-//! The planner: how near the optimum, and what it makes of models that are wrong and jobs that are hostile.
+//! The planner: its distance from the optimum, and its behaviour with wrong models and difficult
+//! jobs.
 
 use std::sync::{Arc, LazyLock};
 
@@ -92,10 +93,10 @@ fn jobs_without_a_target_or_a_budget_are_planned_too() {
     let few = first(Some(100.0), None, 97);
     let more = first(Some(100.0), None, 30);
     assert!(more.workers > 2 * few.workers, "{few:?}, {more:?}");
-    // As if the target were what the epochs reach.
+    // As if the target were the loss that the epochs reach.
     let target = first(Some(100.0), Some(0.15), 200);
     assert!(few.workers.abs_diff(target.workers) * 20 < target.workers, "{few:?}, {target:?}");
-    // A budget that does not suffice gets the cheapest, none the fastest.
+    // A budget that does not suffice gets the cheapest allocation, and no budget the fastest.
     assert!(first(Some(1.0), Some(0.15), 200).workers < 10);
     let fastest = first(None, Some(0.15), 200);
     assert!(fastest.workers > 2_000 && fastest.memory_mb == 3_008, "{fastest:?}");
@@ -110,7 +111,8 @@ fn there_are_never_more_workers_than_batches() {
     }
 }
 
-/// Where changing the memory takes a minute, it is changed a few times, not in every other epoch.
+/// If a change of the memory takes a minute, the memory changes a few times, not in every other
+/// epoch.
 #[test]
 fn memory_is_kept_where_changing_it_takes_long() {
     let mut model = named("seed");
@@ -123,7 +125,7 @@ fn memory_is_kept_where_changing_it_takes_long() {
     assert!(episode.time_s < 1.05 * bound, "{} s, bound {bound} s", episode.time_s);
 }
 
-/// Losses of a real job are noisy: the plan goes on.
+/// The losses of a real job are noisy, and the plan must still make progress.
 #[test]
 fn noisy_losses_do_not_turn_progress_back() {
     let model = named("seed");
@@ -158,7 +160,7 @@ fn another_platform_has_its_own_limits() {
     assert!(allocation.workers <= 1_000);
 }
 
-/// One that has its tables for the suite's ordinary job: making them is most of the work.
+/// A planner with tables for the suite's ordinary job: making them is most of the work.
 fn tabulated(model: JobModel) -> Planner {
     let job =
         Job { batches: 938, platform: Platform::aws_lambda(), ..job(Some(1.0), Some(0.1), 100) };

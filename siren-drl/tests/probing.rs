@@ -1,4 +1,4 @@
-//! Probing: what it learns of a job that is not what was thought, and how it behaves as a scheduler.
+//! Probing: learning a job that differs from the prior, and the contract of a scheduler.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ fn probes(of: &[(u32, u32)]) -> Vec<Allocation> {
     of.iter().map(|&(workers, memory_mb)| Allocation { workers, memory_mb }).collect()
 }
 
-/// A job that computes and pushes half as much as was thought, and whose progress suffers from many functions.
+/// A job that computes and pushes half as much as the prior says, and loses progress with many
+/// functions.
 fn other() -> JobModel {
     let mut model = named("seed");
     model.compute.vcpu_seconds *= 0.5;
@@ -57,12 +58,12 @@ fn the_model_that_is_handed_over_is_what_the_first_epochs_were() {
     let fit = probing.fitted().unwrap();
     let (found, known) = (fit.model.staleness.workers, other().staleness.workers);
     println!("{found} functions halve the progress, in truth {known}; {:?}", fit.quality);
-    // Epochs are noisy, but it is seen that many functions bring less.
+    // Epochs are noisy, but the fit shows that many functions bring less progress.
     assert!((100.0..1_500.0).contains(&found), "{found}, not {known}");
     assert!(fit.quality.fitted.time < 0.1 && fit.quality.fitted.cost < 0.1);
 }
 
-/// A probe is not worth any money: what the prior says costs too much is left out, with those after it.
+/// A probe that is too expensive by the prior is left out, with those after it.
 #[test]
 fn probes_that_take_too_much_of_the_money_are_left_out() {
     let job = SchedulingTask::new(named("seed"), 200.0).unwrap().as_job();
@@ -76,7 +77,7 @@ fn probes_that_take_too_much_of_the_money_are_left_out() {
     }
 }
 
-/// Losses that rise are not in any model: there were too many functions.
+/// No model has a loss that rises: a rise shows that there were too many functions.
 #[test]
 fn where_the_loss_rose_fewer_functions_run() {
     let mut model = named("seed");
@@ -105,7 +106,7 @@ fn where_the_loss_rose_fewer_functions_run() {
     assert!(last.workers > 500, "{last:?}");
 }
 
-/// Another scheduler goes on, made once, and has seen what was before.
+/// The other scheduler is made once, and gets the earlier observations.
 #[test]
 fn any_scheduler_may_go_on_and_sees_the_first_epochs() {
     struct Counts(u32);

@@ -46,7 +46,7 @@ impl Scheduler for Turns {
     fn finish(&mut self, _: &Outcome) {}
 }
 
-/// Labels that a line through the origin separates but for some noise.
+/// Points and labels. A line through the origin separates the labels, except for some noise.
 fn points(count: u64, seed: u64) -> Arc<MemorySource> {
     let mut draws = StandardNormal.sample_iter(Seed::new(seed).rng());
     let mut numbers: Vec<f32> = Vec::new();
@@ -95,7 +95,8 @@ fn run_by(scheduler: Box<dyn Scheduler>, config: Config, seed: u64) -> (Training
     (trained, sim.bill())
 }
 
-/// Lambda, but with all sizes published: models cannot tell a size that was used before from a new one.
+/// Lambda with all sizes published: models cannot distinguish a new size from one that was used
+/// before.
 fn lambda() -> Profile {
     let mut profile = Profile::aws_lambda();
     profile.starts.publish_s = 0.0;
@@ -193,13 +194,13 @@ fn a_folder_is_read_whether_its_run_ended_or_not() {
     assert_eq!(part.epochs(), 5);
     let again = JobModel::fit(&part).unwrap().model;
     assert_eq!((again.loss, again.compute), (fitted.loss, fitted.compute));
-    // Without a checkpoint, less is known, and the epochs are.
+    // Without a checkpoint, less is known, but the epochs are.
     std::fs::remove_file(folder.path().join("checkpoint")).unwrap();
     assert_eq!(RunHistory::read(folder.path()).unwrap().epochs(), 5);
     JobModel::fit(&RunHistory::read(folder.path()).unwrap()).unwrap();
 }
 
-/// The prediction, with all times and all money as many times as large.
+/// The prediction with all times and costs multiplied by this factor.
 fn wrong(by: f64) -> JobModel {
     let mut model = predicted();
     model.compute.vcpu_seconds *= by;

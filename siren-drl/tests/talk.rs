@@ -4,7 +4,7 @@ use siren_core::Allocation;
 use siren_drl::JobModel;
 use siren_drl::model::{At, Chance, Dynamics};
 
-/// Seconds and dollars to be expected of the whole job with one allocation.
+/// The expected seconds and dollars of the whole job with one allocation.
 fn expected(model: &JobModel, allocation: Allocation) -> (f64, f64) {
     let needed = model.progress_at(model.target_loss);
     let (mut at, mut time, mut cost) = (At::default(), 0.0, 0.0);
@@ -18,8 +18,8 @@ fn expected(model: &JobModel, allocation: Allocation) -> (f64, f64) {
     (time, cost)
 }
 
-/// Functions, dollars and seconds of the talk's grid search; the memory that it held fixed is not in the
-/// talk, and 1,536 MB is what fits.
+/// Functions, dollars and seconds of the talk's grid search. The talk does not give its constant
+/// memory size; 1,536 MB fits.
 #[test]
 fn the_rows_of_the_grid_search_come_out_within_1_2_per_cent() {
     let model = JobModel::named("seed").unwrap();

@@ -6,11 +6,11 @@ use siren_data::binary_label;
 
 use crate::loss::{self, Judged};
 
-/// Binary logistic regression of dense features, with a bias and, if wished, an L2 penalty. The
+/// Binary logistic regression of dense features, with a bias and an optional L2 penalty. The
 /// [crate's documentation](crate) has the formulae.
 ///
 /// An example is `1 + features` little-endian `f32` numbers: the label, 0 or 1, and the features.
-/// [`DenseTable::pack`](siren_data::DenseTable::pack) packs them so.
+/// [`DenseTable::pack`](siren_data::DenseTable::pack) packs them in this form.
 ///
 /// ```
 /// use siren_core::{Batch, Seed, Workload};
@@ -34,22 +34,24 @@ pub struct LogisticRegression {
 }
 
 impl LogisticRegression {
-    /// A model of so many features, without a penalty.
+    /// A model of `features` features, without a penalty.
     ///
     /// # Errors
     ///
-    /// Rejected when there is no feature.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when there is no feature,
+    /// or when there are too many for a 32-bit index.
     pub fn new(features: usize) -> Result<Self> {
         Ok(Self { layout: layout(features)?, features, l2: 0.0 })
     }
 
-    /// Adds `l2 / 2 · |weight|²` to the loss of every batch, evaluations included, and so
-    /// `l2 · weight` to its gradient. The bias is spared, unlike by
-    /// `siren_hsp::Config::weight_decay`.
+    /// Adds `l2 / 2 · |weight|²` to the loss of every batch, including evaluations, and
+    /// `l2 · weight` to its gradient. The penalty leaves out the bias;
+    /// `siren_hsp::Config::weight_decay` includes it.
     ///
     /// # Errors
     ///
-    /// Rejected when it is negative or not finite.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when it is negative or not
+    /// finite.
     pub fn with_l2(self, l2: f32) -> Result<Self> {
         if !(0.0..f32::INFINITY).contains(&l2) {
             return Err(Error::rejected(format!(
@@ -70,14 +72,15 @@ impl LogisticRegression {
         f64::from(self.l2) / 2.0 * f64::from(weight.dot(&weight))
     }
 
-    /// The rows of the batch and what the loss makes of each.
+    /// The rows of the batch, and the loss and slope of each.
     fn forward(&self, params: &[f32], batch: &Batch<'_>) -> Result<Forward> {
         let columns = 1 + self.features;
         let mut rows = Array2::from_shape_vec((batch.examples, columns), batch.floats(columns)?)
             .map_err(|error| Error::rejected("examples of another size").with_source(error))?;
         let labels: Vec<bool> =
             rows.column(0).iter().map(|&label| binary_label(label)).collect::<Result<_>>()?;
-        // What the bias is multiplied by, in the place of the label: one product does all.
+        // The factor of the bias takes the place of the label, so that one product computes the
+        // scores.
         rows.column_mut(0).fill(1.0);
         let scores = rows.dot(&ArrayView1::from(params));
         let judged = scores.iter().zip(&labels).map(|(&z, &label)| loss::judge(z, label)).collect();
@@ -85,7 +88,7 @@ impl LogisticRegression {
     }
 }
 
-/// What a pass over a batch leaves: an entry for each example.
+/// The results of a pass over a batch, with an entry for each example.
 struct Forward {
     /// 1 and the features.
     rows: Array2<f32>,
@@ -144,7 +147,7 @@ impl Workload for LogisticRegression {
 
 /// A bias, and a weight for each feature.
 pub(crate) fn layout(features: usize) -> Result<Layout> {
-    // Sparse gradients name parameters by 32 bits.
+    // Sparse gradients have 32-bit indices of parameters.
     if features == 0 || u32::try_from(features).is_err() {
         return Err(Error::rejected(format!(
             "{features} features: a linear model has 1 to {} of them",

@@ -16,9 +16,9 @@
 //! ```
 //!
 //! Loss and gradient of a batch are means over its examples. The parameters are `bias`, of shape
-//! \[1\], and behind it `weight`, of shape \[features\]: feature i, counted from 0, has parameter i + 1. They
-//! start at zero, because the loss is convex: it has no second minimum to fall into. An evaluation
-//! measures loss, accuracy (a probability above one half says 1) and AUC.
+//! \[1\], followed by `weight`, of shape \[features\]: feature i, counted from 0, has parameter i +
+//! 1. They start at zero, because the loss is convex and has no local minimum to avoid. An
+//! evaluation measures loss, accuracy (a probability above one half predicts 1) and AUC.
 //!
 //! # Example
 //!

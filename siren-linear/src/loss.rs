@@ -19,11 +19,11 @@ pub(crate) fn judge(score: f32, positive: bool) -> Judged {
     let small = (-score.abs()).exp();
     let probability = if score < 0.0 { small / (1.0 + small) } else { 1.0 / (1.0 + small) };
     let loss = score.max(0.0) - label * score + small.ln_1p();
-    // A score that is no number has no loss either; `max` above would make it one.
+    // A NaN score has a NaN loss; `max` above would hide it.
     Judged { loss: if score.is_nan() { score } else { loss }, error: probability - label }
 }
 
-/// Adds an example's answer and probability to `metrics`; its loss is left to the caller.
+/// Adds an example's answer and probability to `metrics`. The caller adds the loss.
 pub(crate) fn measure(judged: Judged, positive: bool, metrics: &mut Metrics) {
     let probability = judged.error + f64::from(u8::from(positive));
     metrics.add_answers(1, u64::from((probability > 0.5) == positive));

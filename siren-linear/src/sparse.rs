@@ -6,14 +6,14 @@ use siren_data::SparseRecord;
 use crate::dense::layout;
 use crate::loss::{self, Judged};
 
-/// Binary logistic regression of sparse features, with a bias. The [crate's documentation](crate) has
-/// the formulae.
+/// Binary logistic regression of sparse features, with a bias. The [crate's documentation](crate)
+/// has the formulae.
 ///
-/// Examples are packed by [`SparseExample::pack`](siren_data::SparseExample::pack). A gradient names the
-/// bias and the features that the batch's examples give, and nothing else is computed or pushed: the
-/// work of a batch grows with these, and not with the number of features. There is no penalty, because
-/// its gradient would be dense; the store's `siren_hsp::Config::weight_decay` is
-/// one that costs nothing on the wire.
+/// Examples are packed by [`SparseExample::pack`](siren_data::SparseExample::pack). A gradient has
+/// entries for the bias and for the features in the batch's examples, and nothing else is computed
+/// or pushed. The work of a batch therefore grows with these features, not with the number of all
+/// features. There is no penalty, because its gradient would be dense. The store's
+/// `siren_hsp::Config::weight_decay` is a penalty without traffic.
 #[derive(Clone, Debug)]
 pub struct SparseLogisticRegression {
     layout: Layout,
@@ -21,11 +21,12 @@ pub struct SparseLogisticRegression {
 }
 
 impl SparseLogisticRegression {
-    /// A model of so many features.
+    /// A model of `features` features.
     ///
     /// # Errors
     ///
-    /// Rejected when there is no feature, or more than 32 bits count.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when there is no feature,
+    /// or when there are too many for a 32-bit index.
     pub fn new(features: usize) -> Result<Self> {
         Ok(Self { layout: layout(features)?, features })
     }
@@ -52,7 +53,8 @@ impl SparseLogisticRegression {
         Ok(loss::judge(score, example.is_positive()))
     }
 
-    /// The mean loss; its gradient in parts that `add` adds up, in the same order every time.
+    /// Returns the mean loss. Passes the parts of its gradient to `add`, in the same order every
+    /// time.
     fn descend(
         &self,
         params: &[f32],

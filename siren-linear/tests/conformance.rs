@@ -1,4 +1,4 @@
-//! The workloads keep their contract: gradients against finite differences, among others.
+//! The workloads' contract, including gradients against finite differences.
 
 use siren_core::conformance::{workload, workload_tests};
 use siren_core::{Batch, Entry, ErrorKind, Metrics, Seed, Workload};
@@ -81,7 +81,7 @@ fn both_forms_of_the_same_examples_agree() {
     }
 }
 
-/// A gradient names what the batch has and nothing else.
+/// A gradient has the entries of its batch and no others.
 #[test]
 fn a_sparse_gradient_has_the_indices_of_its_batch_only() {
     let bytes = [packed(true, &[(1, 1.0), (3, 1.0)]), packed(false, &[(3, 1.0)])].concat();

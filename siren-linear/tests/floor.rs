@@ -1,4 +1,4 @@
-//! Training on the bundled data reaches what a linear model can: the whole library at work.
+//! Training on the bundled data, with the whole library, reaches the results of a linear model.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,7 +77,7 @@ async fn census_is_ranked_well() {
     assert!(metrics.loss() < 0.125, "log loss {}", metrics.loss());
 }
 
-/// Clicks are rare and noisy: what can be learned shows in the loss.
+/// Clicks are rare and noisy, so the loss shows the progress.
 #[tokio::test]
 async fn clicks_are_predicted_better_than_by_their_share() {
     let (train, test) = clicks("obd-click").unwrap();

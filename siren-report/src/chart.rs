@@ -1,8 +1,8 @@
 //! Charts as SVG: axes, series, and a row of charts in one picture.
 //!
-//! A [`Chart`] is two [`Axis`]es and any number of [`Series`]. It fits into a page or stands alone as
-//! a file, needs no font of this machine, and tells the value of each point to a mouse that rests
-//! on it. Colours are those of Okabe and Ito, which colour-blind people can tell apart.
+//! A [`Chart`] has two [`Axis`]es and any number of [`Series`]. It fits into a page or stands alone
+//! as a file, needs no font, and shows the value of each point when the mouse rests on it. The
+//! colours are those of Okabe and Ito, which colour-blind people can distinguish.
 //!
 //! ```
 //! use siren_report::chart::{Axis, Chart, Series};
@@ -24,7 +24,7 @@ use siren_core::Result;
 
 use crate::number;
 
-/// What is drawn, and how.
+/// A chart: a title, two axes and series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chart {
     title: String,
@@ -39,7 +39,7 @@ impl Chart {
         Self { title: printable(title), x, y, series: Vec::new() }
     }
 
-    /// Adds a series; later ones lie above earlier ones. With two or more there is a legend.
+    /// Adds a series; later ones lie above earlier ones. A chart of two or more has a legend.
     #[must_use]
     pub fn series(mut self, series: Series) -> Self {
         self.series.push(series);
@@ -65,7 +65,7 @@ pub fn row(charts: &[Chart]) -> Result<String> {
     draw::row(charts)
 }
 
-/// What an axis measures, and how its values are spread.
+/// An axis: its quantity, unit and scale.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
     quantity: String,
@@ -87,14 +87,14 @@ impl Axis {
         }
     }
 
-    /// Spreads the values by their logarithms; those that are not positive are left out.
+    /// Makes the scale logarithmic; values that are not positive are left out.
     #[must_use]
     pub fn log(mut self) -> Self {
         self.log = true;
         self
     }
 
-    /// Labels whole numbers only.
+    /// Labels only whole numbers.
     #[must_use]
     pub fn whole(mut self) -> Self {
         self.whole = true;
@@ -108,7 +108,7 @@ impl Axis {
         self
     }
 
-    /// Where a value is on the axis, if it can be drawn.
+    /// The position of a value on the axis, if it can be drawn.
     fn position(&self, value: f64) -> Option<f64> {
         if !value.is_finite() || value.abs() > ticks::LARGEST || (self.log && value <= 0.0) {
             return None;
@@ -121,7 +121,7 @@ impl Axis {
         if self.log { 10_f64.powf(position) } else { position }
     }
 
-    /// What is written along the axis.
+    /// The text along the axis.
     fn label(&self) -> String {
         let mut label = self.quantity.clone();
         if !self.unit.is_empty() {
@@ -158,7 +158,7 @@ pub struct Series {
     colour: Option<usize>,
 }
 
-/// How points are shown.
+/// The form in which points are drawn.
 #[derive(Clone, Debug, PartialEq)]
 enum Mark {
     Line,
@@ -183,9 +183,9 @@ impl Series {
         Self::new(label, points, Mark::Points)
     }
 
-    /// Bars that reach from `x + span.start` to `x + span.end`. Those at the same x with the same
-    /// `span.start` are stacked, in the order of their series; the others start at zero,
-    /// which a logarithmic axis has not: there, bars are left out.
+    /// Bars that reach from `x + span.start` to `x + span.end`. Bars with the same x and the same
+    /// `span.start` are stacked, in the order of their series. All others start at zero. A
+    /// logarithmic axis has no zero and shows no bars.
     pub fn bars(
         label: impl Into<String>,
         span: Range<f64>,
@@ -208,14 +208,14 @@ impl Series {
         }
     }
 
-    /// What is said of each point, instead of the series' name and both values.
+    /// Sets the text of each point, instead of the series' name and both values.
     #[must_use]
     pub fn hover(mut self, texts: impl IntoIterator<Item = String>) -> Self {
         self.hover = texts.into_iter().map(printable).collect();
         self
     }
 
-    /// Takes the n-th colour, instead of that of the series' place among the others.
+    /// Takes the n-th colour instead of the one of the series' position.
     #[must_use]
     pub fn colour(mut self, n: usize) -> Self {
         self.colour = Some(n);
@@ -291,7 +291,7 @@ mod tests {
                 .series(Series::bars("e", f64::NAN..0.5, points.clone()));
             assert!(!all.to_svg().unwrap().contains("NaN"));
         }
-        assert!(chart().to_svg().unwrap().contains("nothing to show"));
+        assert!(chart().to_svg().unwrap().contains("no data"));
         assert!(row(&[]).unwrap().starts_with("<svg"));
     }
 }

@@ -13,7 +13,7 @@ const BARS: usize = 60;
 /// The last of the palette's colours, grey: waiting.
 const GREY: usize = 6;
 
-/// The workers of each epoch, and how many the scheduler asked for where that differs.
+/// The workers of each epoch, and the number that the scheduler asked for if it differs.
 pub fn workers(record: &RunRecord) -> Chart {
     let chart = Chart::new("Workers", epoch_axis(), Axis::new("workers", "").whole().from_zero())
         .series(per_epoch(record, "run", |epoch| f64::from(epoch.workers)));
@@ -43,8 +43,8 @@ pub fn utilisation(record: &RunRecord) -> Chart {
         .series(Series::line("memory", share(|epoch| epoch.memory_utilisation)))
 }
 
-/// Where the time of an epoch went, as means over its workers, and the evaluation beside it. Many
-/// epochs are drawn in groups, as means over the epochs of a group: see [`epochs_per_bar`].
+/// The time of each epoch by phase, as means over its workers, and the evaluation beside it. A bar
+/// may show the mean of a group of epochs: see [`epochs_per_bar`].
 pub fn phases(record: &RunRecord) -> Chart {
     let group = epochs_per_bar(record);
     let groups: Vec<&[EpochRecord]> = record.epochs.chunks(group).collect();
@@ -86,7 +86,7 @@ pub fn phases(record: &RunRecord) -> Chart {
     chart.series(bars("evaluate", 0.14, 0.42, |epoch| epoch.evaluate_s).colour(2))
 }
 
-/// How many epochs one bar of [`phases`] stands for.
+/// The number of epochs that one bar of [`phases`] stands for.
 pub fn epochs_per_bar(record: &RunRecord) -> usize {
     match record.epochs.len().div_ceil(BARS) {
         0 | 1 => 1,
@@ -106,7 +106,7 @@ fn per_epoch(record: &RunRecord, label: &str, of: fn(&EpochRecord) -> f64) -> Se
     Series::bars(label, -half..half, points)
 }
 
-/// The share of its place that a bar takes: few bars are no blocks.
+/// The share of its place that a bar takes, so that a few bars are not blocks.
 fn slimness(bars: usize) -> f64 {
     (bars as f64 / 8.0).clamp(0.3, 1.0)
 }
@@ -122,7 +122,7 @@ fn time_unit(longest: f64) -> (&'static str, f64) {
     }
 }
 
-/// Where the bar of a group stands.
+/// The position of a group's bar.
 fn middle(epochs: &[EpochRecord]) -> f64 {
     match epochs {
         [first, .., last] => (first.epoch as f64 + last.epoch as f64) / 2.0,

@@ -1,11 +1,11 @@
 //! One self-contained HTML page for a Siren run.
 //!
-//! [`write()`] turns what a run leaves behind, a [`RunRecord`], into `report.html`: how the run ended,
-//! what it cost, loss and accuracy against time and money, what the scheduler chose, where the time of
-//! each epoch went, and every number of every epoch. The page loads nothing: it can be opened from a
-//! disk, sent by mail or kept for years.
+//! [`write()`] turns the record of a run, a [`RunRecord`], into `report.html`: the end of the run,
+//! its cost, loss and accuracy against time and money, the scheduler's allocations, the time of
+//! each epoch by phase, and every number of every epoch. The page loads nothing: it can be opened
+//! from a disk, sent by mail or kept for years.
 //!
-//! The charts can be used on their own, as SVG: [`figure`] has those of one run, [`chart`] draws any
+//! The charts are also available as SVG: [`figure`] has those of one run, [`chart`] draws any
 //! others, and a [`Sheet`] puts charts, tables and text on a page.
 
 pub mod chart;
@@ -24,7 +24,8 @@ use siren_hsp::RunRecord;
 ///
 /// # Errors
 ///
-/// [`Other`](siren_core::ErrorKind::Other) if a chart cannot be drawn or the settings cannot be written as JSON.
+/// Returns [`Other`](siren_core::ErrorKind::Other) if a chart cannot be drawn or the settings
+/// cannot be written as JSON.
 pub fn render(record: &RunRecord) -> Result<String> {
     page::page(record).map(maud::PreEscaped::into_string)
 }
@@ -34,7 +35,8 @@ pub fn render(record: &RunRecord) -> Result<String> {
 ///
 /// # Errors
 ///
-/// [`Other`](siren_core::ErrorKind::Other) if the page cannot be drawn or the file cannot be written.
+/// Returns [`Other`](siren_core::ErrorKind::Other) if the page cannot be drawn or the file cannot
+/// be written.
 pub fn write(record: &RunRecord, path: impl AsRef<Path>) -> Result<()> {
     let page = render(record)?;
     file::replace(path.as_ref(), |to| to.write_all(page.as_bytes()))

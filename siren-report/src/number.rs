@@ -1,6 +1,6 @@
-//! Numbers for people: few digits, grouped thousands, units that fit the size.
+//! Numbers for readers: few digits, grouped thousands, units that fit the size.
 
-/// What is written for a number that is not finite.
+/// The text for a number that is not finite.
 const NOT_FINITE: &str = "not finite";
 
 /// Four significant digits; powers of ten beyond 0.0001 and a million.
@@ -56,7 +56,7 @@ pub(crate) fn dollars(value: f64) -> String {
     money(value, 2)
 }
 
-/// As [`dollars`], with the digits that tell one epoch's budget from the next.
+/// As [`dollars`], with enough digits to distinguish one epoch's budget from the next.
 pub(crate) fn dollars_exactly(value: f64) -> String {
     money(value, 5)
 }

@@ -1,4 +1,4 @@
-//! The page: a headline, charts, a table of all epochs, and what the trainer was told.
+//! The page: a headline, charts, a table of all epochs, and the trainer's settings.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use siren_core::{Error, ErrorKind, Result, StopReason};
@@ -19,7 +19,7 @@ pub(crate) fn page(record: &RunRecord) -> Result<Markup> {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                // A browser asks the page's server for an icon, unless it has one.
+                // Without an icon, a browser would ask the page's server for one.
                 link rel="icon" href="data:,";
                 title { (record.run) " · Siren" }
                 style { (PreEscaped(STYLE)) }
@@ -109,7 +109,7 @@ fn headline(record: &RunRecord) -> Markup {
             }
             @if setting.platform.estimated {
                 p .note {
-                    "Nobody was billed: the cost is what the same work would cost at the prices of \
+                    "Nothing was billed: the cost is that of the same work at the prices of \
                      the platform below."
                 }
             }
@@ -117,7 +117,7 @@ fn headline(record: &RunRecord) -> Markup {
     }
 }
 
-/// What a value was before training.
+/// The value before training.
 fn before(record: &RunRecord, value: Option<String>) -> Markup {
     html! {
         @match value {
@@ -138,14 +138,14 @@ fn tile(name: &str, value: &str, more: Markup) -> Markup {
     }
 }
 
-/// A tone, a sign and a sentence for how the run ended.
+/// A tone, a sign and a sentence for the end of the run.
 fn reason(outcome: &OutcomeRecord) -> (&'static str, &'static str, String) {
     let (tone, sign, words) = match outcome.reason {
         StopReason::TargetLoss => ("good", "✓", "Reached the target loss."),
         StopReason::Epochs => ("good", "✓", "Ran all epochs."),
         StopReason::TimeLimit => ("early", "■", "Stopped when the time allowed was used up."),
         StopReason::Budget => ("early", "■", "Stopped when the money left did not pay for more."),
-        StopReason::Interrupted => ("early", "■", "Stopped because somebody asked."),
+        StopReason::Interrupted => ("early", "■", "Stopped on request."),
         StopReason::Diverged => ("bad", "✕", "Stopped because training diverged."),
         other => return ("early", "■", format!("Stopped: {other}.")),
     };
@@ -155,7 +155,7 @@ fn reason(outcome: &OutcomeRecord) -> (&'static str, &'static str, String) {
 fn charts(record: &RunRecord) -> Result<Markup> {
     if record.epochs.is_empty() {
         return Ok(html! {
-            section { p .empty { "No epoch was sealed, so there is nothing to draw." } }
+            section { p .empty { "No epoch was sealed, so there are no charts." } }
         });
     }
     let kept = if record.info.held_out > 0 {
@@ -178,20 +178,20 @@ fn charts(record: &RunRecord) -> Result<Markup> {
             }
         }
         section {
-            h2 { "What each epoch ran with" }
+            h2 { "Allocation of each epoch" }
             div .charts {
                 (drawn(Some(figure::workers(record)))?)
                 (drawn(Some(figure::memory(record)))?)
             }
         }
         section {
-            h2 { "Where the time went" }
+            h2 { "Time of each epoch" }
             p .note {
                 "Means over the workers of an epoch. Queueing means waiting for a thread to compute on; waiting \
                  means waiting for the rounds of other workers, and being done before the last one; \
                  the evaluation comes after the barrier."
                 @if group > 1 { " Each bar is the mean of " (group) " epochs." }
-                @if shared { " Memory is the peak of one process that all workers live in." }
+                @if shared { " Memory is the peak of one process with all workers." }
             }
             div .charts {
                 (drawn(Some(figure::phases(record)))?)
@@ -208,7 +208,7 @@ fn drawn(chart: Option<Chart>) -> Result<Markup> {
     })
 }
 
-/// What the trainer was told, as JSON.
+/// The trainer's settings, as JSON.
 fn settings(record: &RunRecord) -> Result<serde_json::Value> {
     // Through text, because only text has the short form of an f32.
     serde_json::to_string(&record.config).and_then(|text| serde_json::from_str(&text)).map_err(

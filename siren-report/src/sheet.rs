@@ -1,4 +1,4 @@
-//! A page of one's own: headings, text, tables and charts, in the look of a run's page.
+//! Your own page: headings, text, tables and charts, with the style of a run's page.
 
 use std::path::Path;
 
@@ -55,7 +55,7 @@ impl Sheet {
         self.with(Part::Text(text.into()))
     }
 
-    /// Adds a table. Columns after the first are taken for numbers.
+    /// Adds a table. All columns after the first are aligned as numbers.
     #[must_use]
     pub fn table<H, R>(
         self,

@@ -166,7 +166,7 @@ impl Geometry {
         self.out_height() * self.out_width()
     }
 
-    /// Entries of a patch: what one output pixel sees.
+    /// Entries of a patch: the input of one output pixel.
     fn patch(&self) -> usize {
         self.channels * self.kernel[0] * self.kernel[1]
     }
@@ -175,7 +175,7 @@ impl Geometry {
         self.channels * self.height * self.width
     }
 
-    /// Calls `row` for every row of the patch matrix's every output row, with where it starts in
+    /// Calls `row` for each row of the patch matrix and each output row, with the start index in
     /// the matrix and in the image.
     fn rows(&self, mut row: impl FnMut(usize, usize)) {
         let mut start = 0;
@@ -199,7 +199,7 @@ impl Geometry {
         });
     }
 
-    /// Adds a matrix `[patch, pixels]` to the pixels of the image that its entries stand for.
+    /// Adds the entries of a matrix `[patch, pixels]` to their pixels of the image.
     fn scatter(&self, patches: &[f32], image: &mut [f32]) {
         let width = self.out_width();
         self.rows(|from, to| {
@@ -274,7 +274,8 @@ impl Geometry {
     }
 }
 
-/// The sum of a plane in eight lanes: one chain of additions would wait for each of them.
+/// The sum of a plane in eight lanes, because in a single chain each addition would wait for the
+/// one before.
 fn total(plane: &[f32]) -> f32 {
     let (chunks, rest) = plane.as_chunks::<8>();
     let mut lanes = [0.0; 8];

@@ -81,7 +81,7 @@ impl Geometry {
         let fits = (1..=x[2]).contains(&kernel[0])
             && (1..=x[3]).contains(&kernel[1])
             && stride[0] * stride[1] > 0
-            // A winner is kept as 32 bits.
+            // The position of a maximum is stored in 32 bits.
             && x[2] * x[3] <= u32::MAX as usize;
         fits.then_some(geometry)
     }
@@ -94,7 +94,7 @@ impl Geometry {
         (self.width - self.kernel[1]) / self.stride[1] + 1
     }
 
-    /// The maxima, and where in its plane each one was found.
+    /// The maxima, and the index of each one in its plane.
     fn forward(&self, x: &FlexTensor) -> (FlexTensor, Vec<u32>) {
         let (out_height, out_width) = (self.out_height(), self.out_width());
         let planes = self.images * self.channels;
@@ -133,7 +133,8 @@ impl Geometry {
                 for j in 0..kernel[1] {
                     let index = corner + i * self.width + j;
                     let value = plane[index];
-                    // NaN wins, as it does in burn. No branch: half of them would be mispredicted.
+                    // NaN counts as the maximum, as in burn. Without a branch, because half of the
+                    // branches would be mispredicted.
                     let wins = (value > best) | value.is_nan();
                     best = if wins { value } else { best };
                     at = if wins { index } else { at };

@@ -107,7 +107,7 @@ impl Header {
         }
     }
 
-    /// The number of all bytes; `None` if 64 bits are too few for it.
+    /// The number of all bytes; `None` if it needs more than 64 bits.
     fn end(&self) -> Option<u64> {
         let (each, all) = match self.lengths {
             Lengths::Even(length) => (CHECK as u64, self.examples.checked_mul(length)?),

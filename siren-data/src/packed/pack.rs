@@ -9,16 +9,17 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use super::PackedData;
 use super::format::{Header, Lengths, check};
 
-/// Packs all examples of a source, in their order, into a file, and opens it. The new file is first
-/// written to `<path>.partial`, and replaces an old one only when it is complete.
+/// Packs all examples of a source, in their order, into a file, and opens it. The new file is
+/// written to `<path>.partial` and replaces an old file only when it is complete.
 ///
-/// Batches are contiguous ranges, so shuffle the source once, before packing. Each example is fetched
-/// twice and alone, so pack from memory or from local files.
+/// Batches are contiguous ranges, so shuffle the source once, before packing. Each example is
+/// fetched twice and singly, so pack from memory or from local files.
 ///
 /// # Errors
 ///
-/// Whatever the source returns; rejected if it is empty, or if an example has no bytes or 4 GiB or more;
-/// conflict if the examples differ when they are read again; other if the file cannot be written.
+/// Returns the errors of the source; [`ErrorKind::Rejected`] if it is empty, or if an example has
+/// no bytes or 4 GiB or more; [`ErrorKind::Conflict`] if the examples differ when they are read
+/// again; and [`ErrorKind::Other`] if the file cannot be written.
 ///
 /// # Cancellation
 ///
@@ -35,7 +36,7 @@ pub async fn pack(source: &dyn DataSource, path: impl AsRef<Path>) -> Result<Pac
         Err(error) => Err(error),
     };
     if let Err(error) = moved {
-        // It may not be there at all.
+        // The file may not exist.
         let _ = tokio::fs::remove_file(&partial).await;
         return Err(error);
     }
@@ -45,7 +46,7 @@ pub async fn pack(source: &dyn DataSource, path: impl AsRef<Path>) -> Result<Pac
 /// The header and the index of the file to be written.
 async fn survey(source: &dyn DataSource) -> Result<(Header, Vec<u8>)> {
     if source.is_empty() {
-        return Err(Error::rejected("there is nothing to pack: give at least one example"));
+        return Err(Error::rejected("the source has no examples to pack: give at least one"));
     }
     let mut index = Vec::new();
     let (mut content, mut first, mut all, mut even) = (Content::default(), None, 0, true);

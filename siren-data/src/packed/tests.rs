@@ -45,7 +45,7 @@ fn bytes_of(data: &PackedData) -> Vec<u8> {
 
 fn in_a_file(source: &dyn DataSource) -> data::Subject {
     let (folder, data) = packed(source);
-    // The file stays open, also on systems that forbid to remove it then.
+    // The file stays open, even on systems that then forbid removing it.
     drop(folder);
     data::Subject::new(data).driven(|future| RUNTIME.block_on(future))
 }
@@ -81,7 +81,7 @@ fn another_content_has_another_key() {
         packed(&even()).1.key("a").unwrap(),
         packed(&even().shuffled(Seed::new(1))).1.key("a").unwrap(),
         packed(&stairs()).1.key("a").unwrap(),
-        // The same bytes, cut elsewhere.
+        // The same bytes, divided differently.
         packed(&MemorySource::new((0..60_u8).collect::<Vec<_>>(), 2).unwrap()).1.key("a").unwrap(),
     ];
     assert_eq!(keys[0], keys[1]);
@@ -110,7 +110,7 @@ fn only_the_same_data_counts_as_stored() {
     assert_eq!(data.packed_len(), bytes_of(&data).len() as u64);
 }
 
-/// Cut anywhere, or with any byte changed, packed data is refused, or what is damaged is.
+/// If packed data is cut anywhere, or any byte changes, the data or its damaged part is refused.
 #[test]
 fn damaged_data_is_never_read() {
     for source in [&even() as &dyn DataSource, &stairs()] {
@@ -157,7 +157,7 @@ fn files_that_are_cut_foreign_or_newer_say_so() {
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Rejected);
 }
 
-/// A file is replaced as a whole, and nothing is left beside it.
+/// A file is replaced as a whole, and no other file is left beside it.
 #[test]
 fn a_file_that_cannot_be_packed_leaves_the_old_one() {
     struct Broken;

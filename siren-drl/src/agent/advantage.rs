@@ -1,10 +1,11 @@
-//! How much better an action was than what was to be expected.
+//! Advantages: how much better an action was than expected.
 
 use super::rollout::Trajectory;
 
-/// Generalised advantage estimation (Schulman and others, 2016): with `d_t = r_t + gamma V(s_t+1) - V(s_t)`,
-/// the advantages `A_t = d_t + gamma lambda A_t+1` and the returns `A_t + V(s_t)`. Nothing follows the end of an
-/// episode; what is cut off goes on as the last estimate says.
+/// Generalised advantage estimation (Schulman and others, 2016): with
+/// `d_t = r_t + gamma V(s_t+1) - V(s_t)`, the advantages `A_t = d_t + gamma lambda A_t+1` and the
+/// returns `A_t + V(s_t)`. The value after the end of an episode is 0. A trajectory that is cut off
+/// continues with the last estimate.
 pub(super) fn estimate(
     trajectory: &Trajectory,
     values: &[f32],
@@ -48,7 +49,7 @@ mod tests {
         let trajectory = trajectory(&[1.0, 2.0, 3.0, 4.0], &[false, false, true, false]);
         let values = [0.5, -0.5, 0.25, 7.0, 10.0];
         let (advantages, returns) = estimate(&trajectory, &values, 2.0, 0.5, 1.0);
-        // The last one goes on with what is estimated: 2 * 4 + 0.5 * 10.
+        // The last step is cut off and continues with the estimate: 2 * 4 + 0.5 * 10.
         assert_eq!(returns, [2.0 + 0.5 * (4.0 + 0.5 * 6.0), 4.0 + 0.5 * 6.0, 6.0, 13.0]);
         for ((advantage, back), value) in advantages.iter().zip(&returns).zip(values) {
             assert!((advantage - (back - value)).abs() < 1e-6);

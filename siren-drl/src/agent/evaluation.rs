@@ -13,25 +13,26 @@ use super::view::INPUTS;
 use crate::play::Score;
 use crate::task::SchedulingTask;
 
-/// What a task counts as in the mean of relative times of which no episode succeeded, at the least:
-/// failing fast is no virtue.
+/// The least relative time of a task in which no episode succeeded: failing fast must not count as
+/// fast.
 const FAILED: f64 = 10.0;
 
-/// Tasks that an evaluation looks at, of many.
+/// The largest number of tasks in an evaluation.
 const EVALUATED: usize = 16;
 
-/// What an evaluation found, and what the iteration before it did.
+/// The result of an evaluation, and statistics of the iteration before it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Iterations so far.
     pub iteration: u64,
     /// Steps of all environments so far.
     pub steps: u64,
-    /// How well the agent does with the mean action, on episodes that are used for nothing else.
+    /// The score of the agent with the mean action, on episodes that are used for nothing else.
     pub score: Score,
-    /// Seconds over those that a constant allocation of one-vCPU functions would take, mean over the tasks.
+    /// Seconds divided by those of the fastest constant allocation within the budget, mean over the
+    /// tasks.
     pub relative_time: f64,
-    /// Whether it is the best one so far: by success first, then by time.
+    /// `true` if it is the best one so far: by success first, then by time.
     pub best: bool,
     /// The mean reward of the iteration's episodes, without shaping.
     pub episode_return: Option<f64>,
@@ -43,11 +44,11 @@ pub struct Evaluation {
     pub kl: f64,
     /// The share of the steps whose ratio of densities was clipped after the updates.
     pub clip_fraction: f64,
-    /// How much of the returns' variance the critic explained before the updates.
+    /// The share of the returns' variance that the critic explained before the updates.
     pub explained_variance: f64,
 }
 
-/// How far the updates moved the policy: divergence, share of clipped ratios; and its mean sigma.
+/// The divergence from the policy that collected, the share of clipped ratios, and the mean sigma.
 pub(super) fn policy_change(
     after: &Policy,
     rows: &[f32],
@@ -66,7 +67,7 @@ pub(super) fn policy_change(
             sigma[i] += f64::from(log_sigma[i].exp());
         }
         let log_ratio = f64::from(log_prob - row[INPUTS + ACTIONS]);
-        // Schulman, "Approximating KL divergence", 2020: unbiased, never negative.
+        // Unbiased and never negative (Schulman, "Approximating KL divergence", 2020).
         kl += log_ratio.exp_m1() - log_ratio;
         let clip = f64::from(clip);
         let far = clip > 0.0 && log_ratio.exp_m1().abs() > clip;
@@ -76,7 +77,8 @@ pub(super) fn policy_change(
     (kl / count, clipped / count, sigma.map(|sum| sum / count))
 }
 
-/// The score of `episodes` episodes in all, drawn from `seed`, and the mean of their relative times.
+/// The score of `episodes` episodes in all, drawn from `seed`, and the mean of the tasks' relative
+/// times.
 pub(super) fn score(
     policy: &Policy,
     tasks: &[Arc<SchedulingTask>],

@@ -1,4 +1,4 @@
-//! Agents and trainings in files.
+//! Files of agents and of trainings.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -22,10 +22,10 @@ use crate::task::SchedulingTask;
 
 use std::fmt::Display;
 
-/// The metadata entry that holds all but weights.
+/// The metadata entry that holds everything but the weights.
 const ENTRY: &str = "siren.agent";
 
-/// The version of what is written.
+/// The version of the file format.
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -51,12 +51,12 @@ struct AboutTraining {
 }
 
 impl Agent {
-    /// Writes the agent to a safetensors file: its weights as tensors by name, the rest as the metadata
-    /// entry `siren.agent`. The file is replaced as a whole.
+    /// Writes the agent to a safetensors file: its weights as named tensors, the rest as the
+    /// metadata entry `siren.agent`. The file is replaced as a whole.
     ///
     /// # Errors
     ///
-    /// Other when the file cannot be written.
+    /// Returns [`ErrorKind::Other`] when the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let about = AboutAgent {
             version: VERSION,
@@ -67,19 +67,19 @@ impl Agent {
         write(path.as_ref(), self.workload.layout(), &[("", &self.params)], &about)
     }
 
-    /// Reads an agent.
+    /// Reads an agent from a file.
     ///
     /// # Errors
     ///
-    /// Other when the file cannot be read, corrupt when it is no agent's, rejected when another version of
-    /// this library wrote it.
+    /// Returns [`ErrorKind::Other`] when the file cannot be read, [`ErrorKind::Corrupt`] when it
+    /// holds no agent, and [`ErrorKind::Rejected`] when another version of this library wrote it.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let read = Read::open(path)?;
         let about: AboutAgent = read.about()?;
         read.check(about.version, about.inputs)?;
         if !about.normaliser.is_sound(INPUTS) {
-            return Err(read.corrupt("its normalisation is of something else"));
+            return Err(read.corrupt("its normalisation is not that of an agent"));
         }
         read.check_hidden(about.settings)?;
         let workload = workload(about.settings)?;
@@ -89,12 +89,13 @@ impl Agent {
 }
 
 impl Training {
-    /// Writes all that it takes to go on as if nothing had happened: weights, optimiser, normalisation, random
-    /// state, environments, settings, evaluations. The file is a safetensors file, replaced as a whole.
+    /// Writes everything that [`resume`](Self::resume) needs to continue without a difference:
+    /// weights, optimizer, normalisation, random state, environments, settings, evaluations. The
+    /// file is a safetensors file and is replaced as a whole.
     ///
     /// # Errors
     ///
-    /// Other when the file cannot be written.
+    /// Returns [`ErrorKind::Other`] when the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let weights = &self.weights;
         let mut vectors = vec![
@@ -118,12 +119,13 @@ impl Training {
         write(path.as_ref(), self.workload.layout(), &vectors, &about)
     }
 
-    /// Goes on with a training, with the tasks that it was begun with.
+    /// Continues a training with the tasks that it began with.
     ///
     /// # Errors
     ///
-    /// Other when the file cannot be read, corrupt when it is no training's, rejected when another version
-    /// of this library wrote it or the tasks are others.
+    /// Returns [`ErrorKind::Other`] when the file cannot be read, [`ErrorKind::Corrupt`] when it
+    /// holds no training, and [`ErrorKind::Rejected`] when another version of this library wrote it
+    /// or the tasks differ.
     pub fn resume(path: impl AsRef<Path>, tasks: &[Arc<SchedulingTask>]) -> Result<Self> {
         let path = path.as_ref();
         let read = Read::open(path)?;
@@ -135,13 +137,13 @@ impl Training {
             && about.best.as_ref().is_none_or(|normaliser| normaliser.is_sound(INPUTS))
             && counts.iter().all(|count| *count == about.settings.environments);
         if !sound {
-            return Err(read.corrupt("its parts do not fit one another"));
+            return Err(read.corrupt("its parts do not match"));
         }
         let mut training = Self::empty(tasks, about.settings, about.seed)?;
         let own: Vec<Vec<f64>> = training.tasks.iter().map(|task| fingerprint(task)).collect();
         if own != about.tasks {
             return Err(Error::rejected(format!(
-                "the training in {} has other tasks: resume it with those that it was begun with",
+                "the training in {} has other tasks: resume it with the tasks that it began with",
                 path.display()
             )));
         }
@@ -166,7 +168,7 @@ fn workload(settings: TrainingSettings) -> Result<BurnWorkload<Objective>> {
     BurnWorkload::new(Objective { inputs: INPUTS, settings })
 }
 
-/// What tells a task from another.
+/// The numbers that distinguish a task from another.
 fn fingerprint(task: &SchedulingTask) -> Vec<f64> {
     let bounds = task.bounds;
     let mut all = vec![
@@ -223,7 +225,7 @@ fn write(
     file::replace(path, |to| to.write_all(&bytes))
 }
 
-/// A file that was read.
+/// A file in memory.
 struct Read<'a> {
     path: &'a Path,
     bytes: Vec<u8>,
@@ -251,13 +253,13 @@ impl<'a> Read<'a> {
         serde_json::from_str(text).map_err(|error| self.corrupt(error))
     }
 
-    /// Before anything is made as large as a file says.
+    /// Called before anything is allocated with a size from the file.
     fn check_hidden(&self, settings: TrainingSettings) -> Result<()> {
         let file = SafeTensors::deserialize(&self.bytes).map_err(|error| self.corrupt(error))?;
         let fits = file.tensors().iter().any(|(name, view)| {
             name.ends_with("actor.second.bias") && view.shape() == [settings.hidden]
         });
-        if fits { Ok(()) } else { Err(self.corrupt("its layers are of another width")) }
+        if fits { Ok(()) } else { Err(self.corrupt("its layers have another width")) }
     }
 
     fn check(&self, version: u32, inputs: usize) -> Result<()> {

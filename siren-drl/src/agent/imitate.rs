@@ -1,4 +1,4 @@
-//! A warm start: as the planner does.
+//! A warm start: imitating the planner.
 
 use std::sync::Arc;
 
@@ -14,18 +14,18 @@ use crate::belief::Belief;
 use crate::env::Environment;
 use crate::planner::Planner;
 
-/// Standard deviation of what is done instead of what the planner says, in logarithms: so that the policy
-/// also learns what to do where the planner never comes.
+/// The standard deviation, in logarithms, of the noise on the planner's allocations. The policy
+/// thus also learns in states that the planner never reaches.
 const WANDER: f64 = 0.15;
 
-/// Passes over what the planner did.
+/// Passes over the planner's decisions.
 const PASSES: usize = 60;
 
-/// The logarithm of sigma that training goes on with.
+/// The logarithm of sigma with which training continues.
 const LOG_SIGMA: f32 = -2.0;
 
 impl Training {
-    /// Fits the policy's mean to what the planner does.
+    /// Fits the policy's mean to the planner's decisions.
     pub(super) fn imitate(&mut self) -> Result<()> {
         let seed = self.random(4);
         let mut rng = ChaCha8Rng::seed_from_u64(seed.get());
@@ -61,7 +61,7 @@ impl Training {
         self.regress(&rows, &actions, &mut rng)
     }
 
-    /// A policy gradient with equal advantages follows the likelihood of the actions.
+    /// Minimises the squared error of the policy's mean.
     fn regress(
         &mut self,
         rows: &[f32],
@@ -93,7 +93,7 @@ impl Training {
         self.check_finite()
     }
 
-    /// Sets sigma's logarithm, in every state.
+    /// Sets the logarithm of sigma in every state.
     fn set_log_sigma(&mut self, to: f32) {
         let layout = self.workload.layout();
         let begin = self.settings.log_sigma;

@@ -1,4 +1,4 @@
-//! What a training leaves behind.
+//! The log of a training.
 
 use std::fs::File;
 use std::io::Write;
@@ -8,7 +8,7 @@ use siren_core::{Error, ErrorKind, Result};
 
 use super::evaluation::Evaluation;
 
-/// JSON lines, and TensorBoard's event files where the feature is on.
+/// JSON lines, and TensorBoard event files with feature `tensorboard`.
 pub(super) struct Log {
     lines: File,
     path: PathBuf,

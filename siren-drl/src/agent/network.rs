@@ -1,4 +1,4 @@
-//! The policy and the critic.
+//! The networks of the policy and of the critic.
 
 use siren_burn::burn;
 use siren_burn::burn::module::Param;
@@ -8,10 +8,10 @@ use siren_burn::burn::tensor::DType;
 
 use super::settings::{LOG_SIGMA_RANGE, Sigma};
 
-/// Actions are two numbers: functions, memory.
+/// An action is two numbers: functions and memory.
 pub(super) const ACTIONS: usize = 2;
 
-/// Two hidden layers.
+/// A network with two hidden layers.
 #[derive(Module, Debug)]
 pub(super) struct Mlp {
     first: Linear,
@@ -23,7 +23,7 @@ pub(super) struct Mlp {
 impl Mlp {
     fn new(inputs: usize, hidden: usize, outputs: usize, device: &Device) -> Self {
         let linear = |from, to| LinearConfig::new(from, to);
-        // Outputs begin near 0: the first policy does not depend on what it sees.
+        // Outputs begin near 0, so that the first policy hardly depends on its inputs.
         let small = Initializer::Uniform { min: -1e-3, max: 1e-3 };
         Self {
             first: linear(inputs, hidden).init(device),
@@ -62,7 +62,8 @@ impl Network {
         }
     }
 
-    /// Mean and logarithm of sigma, each `[states, 2]`; `begin` is what sigma's logarithm starts from.
+    /// The mean and the logarithm of sigma, each `[states, 2]`. `begin` is the initial logarithm of
+    /// sigma.
     pub(super) fn policy(&self, states: Tensor<2>, begin: f32) -> (Tensor<2>, Tensor<2>) {
         let out = self.actor.forward(states);
         let count = out.dims()[0];

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Brings what a policy sees to mean 0 and variance 1, by what it has seen so far.
+/// Scales a policy's inputs to mean 0 and variance 1, by the inputs seen so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Normaliser {
     count: f64,
@@ -12,7 +12,7 @@ pub(super) struct Normaliser {
     shift: Vec<f32>,
 }
 
-/// What is further from the mean, in standard deviations, is brought so close.
+/// Values further from the mean, in standard deviations, are clamped to this distance.
 const FAR: f32 = 10.0;
 
 impl Normaliser {
@@ -26,14 +26,14 @@ impl Normaliser {
         }
     }
 
-    /// Whether it is one of so many inputs.
+    /// `true` if it has this number of inputs and only finite numbers.
     pub(super) fn is_sound(&self, inputs: usize) -> bool {
         let lengths = [self.mean.len(), self.squares.len(), self.scale.len(), self.shift.len()];
         let finite = self.scale.iter().chain(&self.shift).all(|x| x.is_finite());
         lengths.iter().all(|length| *length == inputs) && finite && self.count.is_finite()
     }
 
-    /// Takes rows into account (Welford, 1962).
+    /// Adds rows to the statistics (Welford, 1962).
     pub(super) fn learn(&mut self, rows: &[f32]) {
         for row in rows.chunks_exact(self.mean.len()) {
             self.count += 1.0;
@@ -45,7 +45,7 @@ impl Normaliser {
         }
         for (i, squares) in self.squares.iter().enumerate() {
             let deviation = (squares / self.count.max(1.0)).sqrt();
-            // What never changes says nothing.
+            // A constant input carries no information.
             let scale = if deviation < 1e-6 { 0.0 } else { 1.0 / deviation };
             self.scale[i] = scale as f32;
             self.shift[i] = (self.mean[i] * scale) as f32;

@@ -1,4 +1,4 @@
-//! What the policy gradient follows.
+//! The objective of the policy gradient.
 
 use std::ops::Range;
 
@@ -9,15 +9,16 @@ use siren_core::{Batch, Result};
 use super::network::{ACTIONS, Network, log_prob};
 use super::settings::TrainingSettings;
 
-/// PPO's clipped surrogate, the critic's squared error, and entropy. With one pass over one batch it is
-/// the policy gradient itself: the ratio is 1, and its gradient that of the logarithm of the density.
+/// PPO's clipped surrogate, the critic's squared error, and entropy. With one pass over one batch
+/// it is the plain policy gradient: the ratio is 1, and its gradient is that of the logarithm of
+/// the density.
 pub(super) struct Objective {
     pub(super) inputs: usize,
     pub(super) settings: TrainingSettings,
 }
 
-/// One row of a batch: the state as it is seen, the action, the logarithm of its density when it was
-/// drawn, its advantage, and the return that the critic is to estimate.
+/// The rows of a batch: each has the normalised state, the action, the logarithm of the action's
+/// density when it was drawn, its advantage, and the return that the critic estimates.
 pub(super) struct Rows {
     states: Tensor<2>,
     actions: Tensor<2>,
@@ -27,7 +28,7 @@ pub(super) struct Rows {
 }
 
 impl Objective {
-    /// Numbers of one row.
+    /// The numbers in a row.
     pub(super) fn width(&self) -> usize {
         self.inputs + ACTIONS + 3
     }
@@ -76,7 +77,7 @@ impl Learner for Objective {
     }
 }
 
-/// The mean squared error of the policy's mean, to imitate actions.
+/// The mean squared error of the policy's mean action, for imitation.
 pub(super) struct Imitation {
     inputs: usize,
     settings: TrainingSettings,
@@ -90,7 +91,7 @@ impl Imitation {
 
 impl Learner for Imitation {
     type Module = Network;
-    /// States, actions.
+    /// States and actions.
     type Batch = (Tensor<2>, Tensor<2>);
 
     fn init(&self, device: &Device) -> Network {
@@ -127,8 +128,8 @@ mod tests {
     use super::*;
     use crate::agent::Sigma;
 
-    /// Rows that a policy might have collected: ratios of densities away from 1 and from where they are
-    /// clipped, where the objective has no derivative.
+    /// Rows that a policy might have collected. The ratios of densities are away from 1 and from
+    /// the clipping bounds, where the objective has no derivative.
     fn rows(count: usize, inputs: usize) -> Vec<u8> {
         let mut numbers = Vec::new();
         for row in 0..count {
@@ -154,7 +155,7 @@ mod tests {
             let bytes = rows(examples, inputs);
             let batch = Batch { bytes: &bytes, examples };
             let mut params = workload.init(Seed::new(3)).unwrap();
-            // Away from where all units are silent.
+            // Away from the point where no unit is active.
             params.iter_mut().enumerate().for_each(|(i, p)| *p += 0.1 * ((i % 5) as f32 - 2.0));
             let mut gradient = vec![0.0; params.len()];
             workload.gradient(&params, &batch, Seed::new(0), &mut gradient).unwrap();
@@ -174,7 +175,7 @@ mod tests {
                 let numeric = ((up - loss(&moved)) / f64::from(2.0 * step)) as f32;
                 wrong += usize::from((numeric - gradient[i]).abs() > 0.02 * largest.max(0.3));
             }
-            // A unit or a ratio may change sides within a step.
+            // A unit or a ratio may cross its threshold within a step.
             assert!(wrong * 20 <= params.len(), "{sigma:?}: {wrong} of {}", params.len());
         }
     }

@@ -1,4 +1,4 @@
-//! A policy that can be asked.
+//! A policy that can be evaluated.
 
 use siren_burn::BurnWorkload;
 use siren_burn::burn::prelude::*;
@@ -11,7 +11,7 @@ use super::view::{INPUTS, View};
 use crate::belief::Belief;
 use crate::state::State;
 
-/// A network with the scales of what it sees.
+/// A network and the scales of its inputs.
 #[derive(Clone)]
 pub(super) struct Policy {
     network: Network,
@@ -39,7 +39,7 @@ impl Policy {
         self.normaliser.apply(rows);
     }
 
-    /// What to do in each of these states, as they are seen and normalised.
+    /// The distributions of actions in these states, given as normalised inputs.
     pub(super) fn act(&self, rows: &[f32]) -> Gaussian {
         let (means, log_sigmas) = self.network.policy(tensor(rows), self.log_sigma);
         Gaussian { means: pairs(means), log_sigmas: pairs(log_sigmas) }
@@ -53,7 +53,7 @@ impl Policy {
         self.act(&row).means.first().copied().unwrap_or_default()
     }
 
-    /// The return that is estimated from each of these states.
+    /// The estimated return of each of these states.
     pub(super) fn values(&self, rows: &[f32]) -> Vec<f32> {
         floats(self.network.value(tensor(rows)))
     }

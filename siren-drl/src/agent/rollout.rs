@@ -1,4 +1,4 @@
-//! Experience.
+//! Collecting experience.
 
 use std::sync::Arc;
 
@@ -15,25 +15,25 @@ use crate::env::{Environment, Step, VectorEnvironment};
 use crate::play::Episode;
 use crate::task::{Reward, SchedulingTask};
 
-/// What one environment went through, in order.
+/// The experience of one environment, in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trajectory {
-    /// What was seen, as it is.
+    /// Inputs, not normalised.
     pub(super) raw: Vec<f32>,
-    /// What was seen, normalised, and at the end what is seen now.
+    /// Normalised inputs, and at the end those of the current state.
     pub(super) states: Vec<f32>,
     pub(super) actions: Vec<[f32; ACTIONS]>,
     pub(super) log_probs: Vec<f32>,
     pub(super) rewards: Vec<f64>,
     pub(super) ends: Vec<bool>,
-    /// Last steps of episodes, and what they were rewarded by.
+    /// The last steps of episodes, each with its task's reward.
     pub(super) ended: Vec<(Step, Reward)>,
 }
 
-/// Seconds to the end beyond so many times those from the beginning count as no more.
+/// The largest remaining time, as a multiple of the time from the beginning.
 const LONG: f64 = 3.0;
 
-/// Environments with what is believed and seen of each.
+/// Environments, with a view of each task and a belief for each environment.
 pub(super) struct VecRollout {
     pub(super) vector: VectorEnvironment,
     tasks: Vec<Arc<SchedulingTask>>,
@@ -66,7 +66,7 @@ impl VecRollout {
         &self.tasks
     }
 
-    /// Begins to believe what the environments' states say.
+    /// Starts new beliefs from the environments' current states.
     fn believe(&mut self) {
         let beliefs = (0..self.vector.len()).map(|environment| {
             let (state, task) = self.vector.state(environment);
@@ -77,8 +77,8 @@ impl VecRollout {
         self.beliefs = beliefs.collect();
     }
 
-    /// Lets a policy act for `horizon` epochs in each environment, or, if that is 0, through a whole
-    /// episode each. Returns also how many epochs were run in all.
+    /// Runs the policy for `horizon` epochs in each environment, or for one whole episode each if
+    /// `horizon` is 0. Also returns the number of epochs run in all environments.
     pub(super) fn collect(
         &mut self,
         policy: &Policy,
@@ -89,7 +89,7 @@ impl VecRollout {
         if horizon == 0 {
             self.vector.reset();
         }
-        // Nothing but the environments carries over, so that training can go on from what is saved of them.
+        // Only the environments carry over, so that a training can continue from their saved state.
         self.believe();
         let count = self.vector.len();
         let mut trajectories = vec![Trajectory::default(); count];
@@ -180,13 +180,13 @@ impl VecRollout {
     }
 }
 
-/// What a scheduler believes that is told the model: as much as of any other job, since it cannot know how
-/// right the model is.
+/// The belief of a scheduler that has the true model. It trusts the model no more than any other,
+/// since a scheduler cannot know how accurate its model is.
 fn believed(task: &SchedulingTask) -> Belief {
     Belief::new(Arc::clone(&task.job))
 }
 
-/// Plays episodes with the mean action, all at once.
+/// Plays episodes together, with the mean action.
 pub(super) fn play(
     policy: &Policy,
     task: &Arc<SchedulingTask>,
@@ -247,7 +247,8 @@ mod tests {
             let task = SchedulingTask::new(JobModel::named("seed").unwrap(), budget).unwrap();
             Arc::new(task.with_scaled_reward().unwrap())
         };
-        // The second one has a beta of its own, and the untrained policy goes bankrupt in some episodes.
+        // The second task has another beta, and the untrained policy goes bankrupt in some
+        // episodes.
         let tasks = [task(300.0), task(100.0)];
         let vector = VectorEnvironment::new(&tasks, 6, 0, Seed::new(3)).unwrap();
         let workload =
@@ -257,8 +258,8 @@ mod tests {
         (VecRollout::new(&tasks, vector), policy)
     }
 
-    /// The sum of an episode's rewards is its return, plus the potential of its first state, whatever the
-    /// next episode's task.
+    /// The sum of an episode's rewards is its return plus the potential of its first state,
+    /// whatever the task of the next episode.
     #[test]
     fn shaping_adds_the_first_states_potential_to_an_episodes_return() {
         let settings = TrainingSettings { environments: 6, ..TrainingSettings::reinforce() };

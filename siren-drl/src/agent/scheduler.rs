@@ -1,4 +1,4 @@
-//! A trained policy in charge of a job.
+//! A trained policy as a scheduler.
 
 use std::sync::Arc;
 
@@ -11,11 +11,12 @@ use crate::belief::Belief;
 use crate::bounds::Bounds;
 use crate::state::State;
 
-/// A trained [`Agent`] as the scheduler of a running job: the mean action in each state. What it believes
-/// about the job is corrected by what it observes, as the [`Planner`](crate::Planner)'s is.
+/// A trained [`Agent`] as the scheduler of a running job: it takes the mean action in each state.
+/// Observations correct its belief about the job, as they correct the
+/// [`Planner`](crate::Planner)'s.
 ///
-/// A job needs a budget; one without a target loss that its model reaches is scheduled for the epochs that
-/// remain. There are never more workers than batches.
+/// A job needs a budget. A job without a target loss that its model reaches is scheduled for the
+/// epochs that remain. There are never more workers than batches.
 #[derive(Clone)]
 pub struct AgentScheduler {
     policy: Policy,
@@ -29,13 +30,13 @@ impl AgentScheduler {
         Self { policy: agent.policy.clone(), belief, bounds: None, known: None }
     }
 
-    /// Keeps within these bounds, beside the platform's.
+    /// Keeps within these bounds, in addition to the platform's limits.
     #[must_use]
     pub fn with_bounds(self, bounds: Bounds) -> Self {
         Self { bounds: Some(bounds), known: None, ..self }
     }
 
-    /// What it believes.
+    /// The belief about the job.
     pub fn belief(&self) -> &Belief {
         &self.belief
     }
@@ -75,12 +76,12 @@ impl Scheduler for AgentScheduler {
 }
 
 impl Agent {
-    /// The agent in charge of a job that behaves as this model, as far as is known.
+    /// The agent as a scheduler for a job that behaves roughly as `model` says.
     pub fn scheduler(&self, model: impl crate::model::Dynamics + 'static) -> AgentScheduler {
         AgentScheduler::new(self, Belief::new(Arc::new(model)))
     }
 
-    /// The agent in charge of a job of which this is believed.
+    /// The agent as a scheduler that starts with this belief.
     pub fn scheduler_with_belief(&self, belief: Belief) -> AgentScheduler {
         AgentScheduler::new(self, belief)
     }

@@ -1,74 +1,76 @@
-//! How an agent is trained.
+//! Settings of a training.
 
 use serde::{Deserialize, Serialize};
 use siren_core::{Error, Result};
 
-/// The logarithm of sigma stays between these, so that neither a density nor a step explodes.
+/// The range of the logarithm of sigma, so that neither a density nor a step explodes.
 pub(super) const LOG_SIGMA_RANGE: (f32, f32) = (-5.0, 1.0);
 
-/// What sigma of the policy depends on.
+/// The dependence of the policy's sigma on the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sigma {
-    /// On the state, as in the SIREN paper: `N(mu(s), sigma(s))`.
+    /// A function of the state, as in the SIREN paper: `N(mu(s), sigma(s))`.
     State,
-    /// On nothing: two numbers that are learned.
+    /// Independent of the state: two numbers that are learned.
     Free,
 }
 
-/// How an agent is trained. PPO and REINFORCE are two settings of the same loop.
+/// Settings of a training. PPO and REINFORCE are two settings of the same loop.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingSettings {
     /// Width of both hidden layers, of the policy and of the critic.
     pub hidden: usize,
-    /// What sigma depends on.
+    /// The dependence of sigma on the state.
     pub sigma: Sigma,
-    /// The logarithm of the first sigma.
+    /// The initial logarithm of sigma.
     pub log_sigma: f32,
-    /// Environments that are stepped together.
+    /// The number of environments that are stepped together.
     pub environments: usize,
     /// Epochs of each environment between two updates; 0 for one whole episode of each.
     pub horizon: usize,
-    /// Passes over what was collected.
+    /// Passes over the collected steps.
     pub passes: usize,
-    /// Steps in a minibatch; 0 for all that were collected.
+    /// Steps in a minibatch; 0 for all collected steps.
     pub minibatch: usize,
-    /// How far a ratio of densities may move, PPO's epsilon; 0 for any distance.
+    /// The largest change of a ratio of densities, PPO's epsilon; 0 for no limit.
     pub clip: f32,
-    /// Discount, gamma. Below 1, early seconds count more than late ones: the policy spends too early.
+    /// The discount, gamma. Below 1, early seconds count more than late ones, and the policy spends
+    /// too early.
     pub gamma: f64,
     /// Lambda of generalised advantage estimation.
     pub lambda: f64,
-    /// The first learning rate of the policy.
+    /// The initial learning rate of the policy.
     pub rate: f32,
-    /// The first learning rate of the critic.
+    /// The initial learning rate of the critic.
     pub critic_rate: f32,
-    /// The share of both rates that is left at the end; they fall linearly.
+    /// The final learning rates as a share of the initial ones; they fall linearly.
     pub last_rate: f32,
-    /// The largest norm of a gradient, of the policy's and of the critic's each.
+    /// The largest norm of a gradient, separately for the policy and the critic.
     pub clip_norm: f32,
-    /// What entropy is worth.
+    /// The weight of the entropy.
     pub entropy: f32,
-    /// Iterations that train the critic alone.
+    /// The number of first iterations that train the critic alone.
     pub critic_first: u64,
-    /// How much of the averaged weights, which are those of the agent, an iteration keeps.
+    /// The share of the averaged weights that an iteration keeps. The agent has the averaged
+    /// weights.
     pub average: f32,
-    /// Whether rewards are shaped by the potential `-beta T(s)`, where T is what the rest of the job takes
-    /// with a constant allocation of one-vCPU functions, by the job's model. That changes no optimal policy
-    /// (Ng, Harada, Russell, 1999).
+    /// `true` if rewards are shaped by the potential `-beta T(s)`, where T is the time of the rest
+    /// of the job with a constant allocation of one-vCPU functions, by the job's model. Shaping
+    /// changes no optimal policy (Ng, Harada, Russell, 1999).
     pub shaped: bool,
-    /// The share of the budget that is trained with.
+    /// The share of the budget that is used in training.
     pub margin: f64,
-    /// Episodes of the planner that are imitated before anything else; 0 for training from scratch.
+    /// The number of the planner's episodes that are imitated first; 0 for training from scratch.
     pub warm_start: usize,
-    /// Steps in all.
+    /// Steps of all environments in the whole training.
     pub steps: u64,
     /// Iterations from one evaluation to the next.
     pub evaluate_every: u64,
     /// Episodes of an evaluation.
     pub evaluate_episodes: u64,
-    /// Evaluations without a new best one, after which training ends; 0 for never.
+    /// The number of evaluations without improvement after which training ends; 0 for no such end.
     pub patience: u64,
 }
 
@@ -80,8 +82,8 @@ impl Default for TrainingSettings {
 }
 
 impl TrainingSettings {
-    /// Proximal policy optimisation with generalised advantage estimation (Schulman and others, 2016 and
-    /// 2017).
+    /// Proximal policy optimisation with generalised advantage estimation (Schulman and others,
+    /// 2016 and 2017).
     pub fn ppo() -> Self {
         Self {
             hidden: 32,
@@ -111,8 +113,8 @@ impl TrainingSettings {
         }
     }
 
-    /// REINFORCE with a learned baseline (Williams, 1992): whole episodes, one step along the gradient for
-    /// each batch of them, and sigma that depends on the state, as in the SIREN paper.
+    /// REINFORCE with a learned baseline (Williams, 1992): whole episodes, one step along the
+    /// gradient for each batch of them, and sigma that depends on the state, as in the SIREN paper.
     pub fn reinforce() -> Self {
         Self {
             sigma: Sigma::State,
@@ -129,11 +131,12 @@ impl TrainingSettings {
         }
     }
 
-    /// Refuses what nothing can be trained with.
+    /// Checks the settings.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the setting.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected), naming the setting, when a
+    /// setting is out of range.
     pub fn check(&self) -> Result<()> {
         let counts = [
             ("hidden", self.hidden as u64),

@@ -20,7 +20,7 @@ impl Returns {
         self.running.len()
     }
 
-    /// Takes rewards into account, and returns what they are multiplied by.
+    /// Adds rewards to the statistics, and returns the factor by which rewards are multiplied.
     pub(super) fn scale(&mut self, trajectories: &[Trajectory], gamma: f64) -> f64 {
         for (running, trajectory) in self.running.iter_mut().zip(trajectories) {
             for (reward, end) in trajectory.rewards.iter().zip(&trajectory.ends) {

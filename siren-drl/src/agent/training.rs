@@ -1,4 +1,4 @@
-//! Policy gradient.
+//! Training by policy gradient.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,9 +28,10 @@ use crate::task::SchedulingTask;
 
 /// The training of an [`Agent`].
 ///
-/// Each iteration collects experience with the policy, estimates advantages, and follows the gradient of
-/// [PPO's objective](TrainingSettings::ppo), or of [REINFORCE's](TrainingSettings::reinforce). Everything is
-/// drawn from one seed: the same seed trains the same agent, to the last bit, on one kind of machine.
+/// Each iteration collects experience with the policy, estimates advantages, and follows the
+/// gradient of [PPO's objective](TrainingSettings::ppo) or of
+/// [REINFORCE's](TrainingSettings::reinforce). All random numbers come from one seed: the same seed
+/// trains the same agent, to the last bit, on the same kind of machine.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -58,7 +59,7 @@ pub struct Training {
     log: Option<Log>,
 }
 
-/// The state of a training beside weights and environments.
+/// The state of a training besides weights and environments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct TrainingState {
     pub(super) iteration: u64,
@@ -70,14 +71,15 @@ pub(super) struct TrainingState {
 }
 
 impl Training {
-    /// Training from scratch, or from what imitating the planner gives ([`TrainingSettings::warm_start`]).
-    /// Each episode draws one of the tasks. Rewards are those of the tasks, except that beta and c are chosen
-    /// by [`SchedulingTask::with_scaled_reward`].
+    /// Starts a training, from scratch or by imitating the planner
+    /// ([`TrainingSettings::warm_start`]). Each episode draws one of the tasks.
+    /// [`SchedulingTask::with_scaled_reward`] replaces each task's beta and c.
     ///
     /// # Errors
     ///
-    /// Rejected where a setting or a task makes no sense; [`ErrorKind::Budget`](siren_core::ErrorKind::Budget)
-    /// with the least cost where a budget is below it.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when a setting or a task is
+    /// invalid, and [`ErrorKind::Budget`](siren_core::ErrorKind::Budget) with the minimum cost when
+    /// a budget is below it.
     pub fn new(
         tasks: &[Arc<SchedulingTask>],
         settings: TrainingSettings,
@@ -133,15 +135,15 @@ impl Training {
         })
     }
 
-    /// Writes each evaluation to `training.jsonl` in this folder, and as TensorBoard's event files with
-    /// feature `tensorboard`.
+    /// Writes each evaluation to `training.jsonl` in this folder, and to TensorBoard event files
+    /// with feature `tensorboard`.
     ///
     /// # Errors
     ///
-    /// Other when nothing can be written there.
+    /// Returns [`ErrorKind::Other`](siren_core::ErrorKind::Other) when the log cannot be written.
     pub fn log_to(mut self, folder: impl AsRef<Path>) -> Result<Self> {
         let mut log = Log::open(folder.as_ref())?;
-        // What a resumed training found before is part of its log.
+        // The log of a resumed training includes the evaluations before the interruption.
         self.state.evaluations.iter().try_for_each(|evaluation| log.write(evaluation))?;
         self.log = Some(log);
         Ok(self)
@@ -159,7 +161,8 @@ impl Training {
         Ok(())
     }
 
-    /// Whether all steps are done, or nothing has become better for long.
+    /// `true` if all steps are done, or if [`TrainingSettings::patience`] evaluations brought no
+    /// improvement.
     pub fn is_done(&self) -> bool {
         let evaluations = &self.state.evaluations;
         let since = evaluations.iter().rev().take_while(|evaluation| !evaluation.best).count();
@@ -167,11 +170,14 @@ impl Training {
         self.state.steps >= self.settings.steps || patience > 0 && since as u64 >= patience
     }
 
-    /// Collects, estimates, follows the gradient; and evaluates, where that is due.
+    /// Collects experience, estimates advantages and updates the weights. Returns an evaluation
+    /// when one is due.
     ///
     /// # Errors
     ///
-    /// Diverged when weights are no longer finite; other when the log cannot be written.
+    /// Returns [`ErrorKind::Diverged`](siren_core::ErrorKind::Diverged) when weights are no longer
+    /// finite, and [`ErrorKind::Other`](siren_core::ErrorKind::Other) when the log cannot be
+    /// written.
     pub fn iterate(&mut self) -> Result<Option<&Evaluation>> {
         let passes = self.settings.passes;
         let policy = self.policy(&self.weights.params)?;
@@ -203,8 +209,8 @@ impl Training {
         Ok(self.state.evaluations.last())
     }
 
-    /// One row for each step: the state, the action, the logarithm of its density, its advantage, its
-    /// return. And how much of the returns' variance the critic explains.
+    /// One row for each step: the state, the action, the logarithm of its density, its advantage,
+    /// its return. Also returns the share of the returns' variance that the critic explains.
     fn rows(&mut self, policy: &Policy, trajectories: &[Trajectory]) -> (Vec<f32>, f64) {
         let TrainingSettings { gamma, lambda, .. } = self.settings;
         let scale = self.state.returns.scale(trajectories, gamma);
@@ -230,7 +236,7 @@ impl Training {
         self.workload.learner().width()
     }
 
-    /// One step along the gradient, on these rows, with advantages of mean 0 and variance 1.
+    /// Takes one step along the gradient of these rows, with advantages of mean 0 and variance 1.
     fn update(&mut self, rows: &[f32], picked: &[usize]) -> Result<()> {
         let width = self.width();
         let mut minibatch: Vec<f32> = Vec::with_capacity(picked.len() * width);
@@ -320,11 +326,12 @@ impl Training {
         &self.state.evaluations
     }
 
-    /// The best agent so far, by its evaluations; the one that training began with, if there was none.
+    /// The best agent so far, by its evaluations; the current agent if there was no evaluation.
     ///
     /// # Errors
     ///
-    /// Diverged when its weights are not finite.
+    /// Returns [`ErrorKind::Diverged`](siren_core::ErrorKind::Diverged) when its weights are not
+    /// finite.
     pub fn agent(&self) -> Result<Agent> {
         let (params, normaliser) = match &self.best {
             Some((params, normaliser)) => (params.clone(), normaliser.clone()),
@@ -333,7 +340,7 @@ impl Training {
         Agent::new(Arc::clone(&self.workload), params, normaliser)
     }
 
-    /// Lets the agent as it is now play, with the mean action.
+    /// Plays episodes with the current agent and the mean action.
     ///
     /// # Errors
     ///
@@ -360,7 +367,7 @@ impl Training {
             true => Ok(()),
             false => Err(Error::new(
                 siren_core::ErrorKind::Diverged,
-                "the policy's weights are no longer finite: try a smaller rate",
+                "the policy's weights are no longer finite: try a smaller learning rate",
             )),
         }
     }

@@ -1,4 +1,4 @@
-//! What a policy sees, and what its actions mean.
+//! A policy's inputs, and the meaning of its actions.
 
 use std::sync::Arc;
 
@@ -12,27 +12,28 @@ use crate::reference::{Reference, References, Remaining};
 use crate::state::State;
 use crate::task::SchedulingTask;
 
-/// Numbers that a policy sees.
+/// The number of a policy's inputs.
 pub(super) const INPUTS: usize = 22;
 
-/// Whole epochs are expected to be so many more than ideal ones, before rounding up.
+/// The expected excess of whole epochs over ideal ones, before rounding up.
 const LAG: f64 = 0.1;
 
-/// How a policy sees a job's states, and what its actions mean there.
+/// The inputs and actions of a policy for one job.
 ///
-/// It sees the nine parts of the state of the SIREN paper, the last allocation, how much of the job and of
-/// the money is left, and what the job's model says of this very epoch: how time, money and progress change
-/// with twice the functions and twice the memory. So one policy serves many jobs.
+/// The inputs are the nine parts of the state of the SIREN paper, the last allocation, the shares
+/// of the job and of the money that are left, and a prediction of the job's model for the next
+/// epoch: the change of time, cost and progress with twice the functions and with twice the memory.
+/// One policy can thus serve many jobs.
 ///
 /// An action is two numbers: the logarithm of the number of functions over the largest constant
-/// one that the money left pays for to the end, and the logarithm of the memory over one vCPU's. Zero is
-/// therefore a policy that spends the budget, on any job; what is to be learned is how to do better.
+/// number that the money left pays for to the end, and the logarithm of the memory over that of one
+/// vCPU. Zero therefore spends the budget on any job, and training learns to do better.
 #[derive(Clone)]
 pub(super) struct View {
     bounds: Bounds,
     budget_usd: f64,
     target_loss: f64,
-    /// Ideal epochs in all; epochs where there is no target that the model reaches.
+    /// Ideal epochs in all; epochs if there is no target that the model reaches.
     needed: f64,
     has_target: bool,
     memory_mb: u32,
@@ -45,11 +46,11 @@ impl View {
         Self::build(&**job, *bounds, *budget_usd, Some(*target_loss), *epochs)
     }
 
-    /// A running job, as far as this model of it goes.
+    /// The view of a running job, as far as this model applies to it.
     ///
     /// # Errors
     ///
-    /// Rejected where the job has no budget.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when the job has no budget.
     pub(super) fn of(model: &dyn Dynamics, job: &Job, bounds: Bounds) -> Result<Self> {
         let Some(budget) = job.budget else {
             return Err(Error::rejected(
@@ -103,7 +104,7 @@ impl View {
         self.reference(belief, self.memory_mb).time_s
     }
 
-    /// The state as a policy sees it; the belief has observed it.
+    /// The state as a policy sees it. The belief must have observed it.
     pub(super) fn inputs(&self, belief: &Belief, state: &State, into: &mut [f32]) {
         let remaining = self.remaining(belief);
         let ln = |x: f64| x.clamp(1e-3, 1e9).ln();
@@ -117,7 +118,8 @@ impl View {
         let larger = 2.0 * f64::from(now.memory_mb);
         let larger = belief.expect(self.bounds.nearest(now.workers.into(), larger));
         let values = [
-            // The nine parts, those in units of the job's own.
+            // The nine parts of the state, with the epoch, the loss and the money relative to the
+            // job's.
             state.epoch.min(1 << 20) as f64 / self.needed,
             ln(state.loss / self.target_loss),
             ln(state.elapsed_s),
@@ -130,14 +132,14 @@ impl View {
             // The last allocation.
             ln(workers / one.workers),
             ln(f64::from(memory_mb) / f64::from(self.memory_mb)),
-            // What is left.
+            // The rest of the job.
             remaining.ideal / self.needed,
             ln(remaining.ideal + LAG),
             remaining.epochs - remaining.ideal,
             ln(share * self.needed / remaining.epochs),
             ln(one.workers),
             ln(one.time_s),
-            // This epoch.
+            // The next epoch.
             ln(more.elapsed_s / here.elapsed_s),
             ln(more.cost_usd / here.cost_usd),
             ln(more.progress / here.progress),
@@ -149,7 +151,7 @@ impl View {
         }
     }
 
-    /// The allocation that an action means.
+    /// The allocation that an action stands for.
     pub(super) fn allocation(&self, belief: &Belief, action: [f32; ACTIONS]) -> Allocation {
         let [workers, memory] = action.map(|x| f64::from(x).clamp(-8.0, 8.0).exp());
         let (_, memory_mb) = self.references.nearest(f64::from(self.memory_mb) * memory);
@@ -157,7 +159,7 @@ impl View {
         self.bounds.nearest(reference.workers * workers, memory_mb.into())
     }
 
-    /// The action that means an allocation.
+    /// The action that stands for an allocation.
     pub(super) fn action(&self, belief: &Belief, allocation: Allocation) -> [f32; ACTIONS] {
         let reference = self.reference(belief, allocation.memory_mb);
         let workers = f64::from(allocation.workers) / reference.workers;

@@ -1,4 +1,4 @@
-//! Weights that are trained.
+//! The weights in training.
 
 use siren_core::Optimizer;
 use siren_hsp::kernel::{self, Step};
@@ -14,7 +14,7 @@ pub(super) struct Weights {
     pub(super) second: Vec<f32>,
     /// Updates so far, of the policy and of the critic.
     pub(super) updates: [u64; 2],
-    /// Where the critic begins.
+    /// The index of the critic's first parameter.
     pub(super) cut: usize,
 }
 
@@ -31,7 +31,8 @@ impl Weights {
         }
     }
 
-    /// One step of Adam with the rates times `fall`, of the policy and of the critic on their own.
+    /// Takes one step of Adam, separately for the policy and the critic, with the learning rates
+    /// times `fall`.
     pub(super) fn descend(
         &mut self,
         gradient: &[f32],
@@ -65,7 +66,7 @@ impl Weights {
         }
     }
 
-    /// Begins anew from these parameters.
+    /// Restarts the optimizer and the average from the current parameters.
     pub(super) fn restart(&mut self) {
         *self = Self::new(std::mem::take(&mut self.params), self.cut);
     }

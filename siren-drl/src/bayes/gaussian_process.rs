@@ -1,8 +1,8 @@
 //! Gaussian-process regression in the unit square.
 
-/// A Gaussian process with a Matérn 5/2 kernel of its own length in each dimension, conditioned on noisy
-/// values (Rasmussen and Williams 2006, algorithm 2.1). Its lengths and its noise are those of a list with
-/// the largest marginal likelihood, its mean and scale follow from the values.
+/// A Gaussian process with a Matérn 5/2 kernel that has a length for each dimension, conditioned on
+/// noisy values (Rasmussen and Williams 2006, algorithm 2.1). Lengths and noise are those of a list
+/// with the largest marginal likelihood; the mean and the scale follow from the values.
 pub(super) struct GaussianProcess {
     points: Vec<[f64; 2]>,
     lengths: [f64; 2],
@@ -15,11 +15,11 @@ pub(super) struct GaussianProcess {
 }
 
 const LENGTHS: [f64; 5] = [0.15, 0.3, 0.6, 1.2, 2.4];
-/// Variances of the noise, as shares of the process's.
+/// Variances of the noise, as shares of the process's variance.
 const NOISES: [f64; 4] = [1e-6, 1e-5, 1e-4, 1e-3];
 
 impl GaussianProcess {
-    /// The process that explains these values best. There is at least one.
+    /// The process that explains these values best. There must be at least one value.
     pub(super) fn fit(points: &[[f64; 2]], values: &[f64]) -> Self {
         let count = values.len().max(1) as f64;
         let mean = values.iter().sum::<f64>() / count;
@@ -137,7 +137,7 @@ mod tests {
             assert!((mean - of(point)).abs() < 0.02, "{mean}, not {}", of(point));
             assert!(deviation < 0.2);
         }
-        // What was seen is known, what is far away is not.
+        // The value is certain near a known point and uncertain far from one.
         let near = GaussianProcess::fit(&points[..3], &values[..3]);
         assert!(near.predict([0.0, 0.0]).1 < near.predict([1.0, 1.0]).1);
         assert!(

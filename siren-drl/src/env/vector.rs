@@ -10,11 +10,11 @@ use super::{Environment, SavedEnvironment, Step};
 use crate::state::State;
 use crate::task::SchedulingTask;
 
-/// Many environments that are stepped together. One whose episode is over begins the next one by
-/// itself, with a task that it draws from the list.
+/// Many environments that are stepped together. At the end of an episode, an environment begins the
+/// next one, with a task that it draws from the list.
 ///
-/// Each environment has its own stream of random numbers, so that what happens to it depends on neither
-/// the number of environments nor on who steps which of them on which thread.
+/// Each environment has its own stream of random numbers. Its results depend neither on the number
+/// of environments nor on the thread that steps it.
 #[derive(Clone, Debug)]
 pub struct VectorEnvironment {
     tasks: Arc<[Arc<SchedulingTask>]>,
@@ -27,7 +27,7 @@ struct Slot {
     environment: Environment,
 }
 
-/// Where a [`VectorEnvironment`] is, to go on from there.
+/// The saved state of a [`VectorEnvironment`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedVectorEnvironment(Vec<(usize, SavedEnvironment)>);
 
@@ -37,18 +37,19 @@ impl SavedVectorEnvironment {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// `true` if there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 impl VectorEnvironment {
-    /// So many environments, from number `first` of all that belong to this seed.
+    /// The environments `first` to `first + count - 1` of all that belong to this seed.
     ///
     /// # Errors
     ///
-    /// Rejected when there is no task, or one that no job can be scheduled on.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when there is no task, or
+    /// when a task fails [`SchedulingTask::check`].
     pub fn new(
         tasks: &[Arc<SchedulingTask>],
         count: usize,
@@ -75,7 +76,7 @@ impl VectorEnvironment {
         self.environments.len()
     }
 
-    /// Whether there is none.
+    /// `true` if there is none.
     pub fn is_empty(&self) -> bool {
         self.environments.is_empty()
     }
@@ -89,7 +90,7 @@ impl VectorEnvironment {
     ///
     /// # Panics
     ///
-    /// When there is no such environment.
+    /// Panics if there is no such environment.
     pub fn state(&self, environment: usize) -> (&State, usize) {
         let slot = &self.environments[environment];
         (slot.environment.state(), slot.task)
@@ -102,12 +103,12 @@ impl VectorEnvironment {
         }
     }
 
-    /// Runs an epoch in each environment. Where an episode is over, the step holds its last state, and
-    /// [`states`](Self::states) the first one of the next episode.
+    /// Runs an epoch in each environment. At the end of an episode, the step holds its last state,
+    /// and [`states`](Self::states) the first one of the next episode.
     ///
     /// # Panics
     ///
-    /// When there are not as many actions and steps as environments.
+    /// Panics unless there is one action and one step for each environment.
     pub fn step(&mut self, actions: &[Allocation], steps: &mut [Step]) {
         assert_eq!(actions.len(), self.len(), "an action for each environment");
         assert_eq!(steps.len(), self.len(), "a step for each environment");
@@ -119,17 +120,18 @@ impl VectorEnvironment {
         }
     }
 
-    /// Where it is.
+    /// Saves the state of all environments.
     pub fn save(&self) -> SavedVectorEnvironment {
         let saved = self.environments.iter().map(|slot| (slot.task, slot.environment.save()));
         SavedVectorEnvironment(saved.collect())
     }
 
-    /// Goes on from there, with the tasks that it was saved with.
+    /// Continues from a saved state, with the tasks that it was saved with.
     ///
     /// # Errors
     ///
-    /// Corrupt when it was saved with more tasks.
+    /// Returns [`ErrorKind::Corrupt`](siren_core::ErrorKind::Corrupt) when it was saved with more
+    /// tasks.
     pub fn restore(&mut self, saved: SavedVectorEnvironment) -> Result<()> {
         let environments = saved.0.into_iter().map(|(task, saved)| {
             let of = self.tasks.get(task).ok_or_else(|| {
@@ -151,7 +153,7 @@ impl VectorEnvironment {
 fn draw(tasks: &[Arc<SchedulingTask>], environment: &mut Environment) -> usize {
     let task = match tasks.len() {
         1 => 0,
-        // As many tasks as fit into memory make no bias worth a loop.
+        // With any number of tasks that fits into memory, the bias is not worth a loop.
         count => (environment.rng.next_u64() % count as u64) as usize,
     };
     environment.reset_to(Arc::clone(&tasks[task]), None);

@@ -1,10 +1,10 @@
-//! How the loss fell.
+//! Fitting the loss curve.
 
 use super::robust::{fit_near_prior, median_of};
 use crate::history::RunHistory;
 use crate::model::{Dynamics, JobModel, Loss};
 
-/// Numbers of functions that differ by less say nothing of staleness.
+/// If numbers of functions differ by less than this factor, they show nothing about staleness.
 const VARIED: f64 = 1.25;
 
 /// An epoch's functions, its share of the batches, and the loss after it.
@@ -14,10 +14,10 @@ struct Step {
     loss: f64,
 }
 
-/// The loss curve, and what more functions cost in progress.
+/// Fits the loss curve, and the progress lost with more functions.
 ///
-/// Unknowns are the logarithms of b0, of the excess loss at the start, of how far b2 is below the lowest
-/// loss, and of one over the functions that halve progress.
+/// The unknowns are the logarithms of b0, of the excess loss at the start, of the distance from b2
+/// to the lowest loss, and of one over the number of functions that halves progress.
 pub(super) fn fit(model: &mut JobModel, history: &RunHistory) {
     let runs: Vec<(Option<f64>, Vec<Step>)> = history
         .runs
@@ -47,14 +47,14 @@ pub(super) fn fit(model: &mut JobModel, history: &RunHistory) {
 
     let (fall, target) = (model.staleness.fall, model.target_loss);
     let stale = 1.0 / model.staleness.workers;
-    // How far the loss can still fall: by the prior, or by a third of how far it fell.
+    // The remaining fall of the loss: the prior's, or a third of the fall so far.
     let below = match lowest - model.loss.b2 {
         below if below > 0.0 && below < 10.0 * range => below,
         _ => range / 3.0,
     };
     let initial = runs.iter().find_map(|(initial, _)| *initial).unwrap_or(highest);
     let excess = (initial - lowest).max(0.1 * range) + below;
-    // So that the whole fall takes as many epochs as it took.
+    // With this b0, the whole fall takes as many epochs as it took.
     let length = runs.iter().map(|(_, steps)| steps.len()).max().unwrap_or(1).max(1) as f64;
     let speed = 1.0 / (1.0 + stale * (most * fewest).sqrt());
     let b0 = ((1.0 / below - 1.0 / excess) / (length * speed)).max(1e-6 / excess);
@@ -70,7 +70,8 @@ pub(super) fn fit(model: &mut JobModel, history: &RunHistory) {
         };
         for (initial, steps) in &runs {
             let mut progress = 0.0;
-            // The first epoch falls further than any such curve.
+            // The first loss has half the weight: in the first epoch, the loss falls further than
+            // such a curve.
             into.extend(initial.map(|initial| 0.5 * error(0.0, initial)));
             for step in steps {
                 let slower = stale * (1.0 + progress * b0 / b1).powf(fall);
@@ -78,7 +79,7 @@ pub(super) fn fit(model: &mut JobModel, history: &RunHistory) {
                 into.push(error(progress, step.loss));
             }
         }
-        // Targets are meant to be reached, unless much is known of what the loss falls to.
+        // A target is meant to be reached, unless the losses clearly show a higher limit.
         into.push(0.1 * ((b2 - target) / range + 0.05).max(0.0));
     };
     let wide = [4.0, 1.0, 1.5];
@@ -98,7 +99,7 @@ pub(super) fn fit(model: &mut JobModel, history: &RunHistory) {
     if varied {
         let guess = if stale > 0.0 { stale } else { 0.3 / most };
         let free = with(guess, 1.5);
-        // One more unknown has to be worth it (Akaike, 1974).
+        // An additional unknown has to improve the fit enough (Akaike, 1974).
         let gain = (best.2 / free.2.max(f64::MIN_POSITIVE)).ln() * free.3 as f64;
         if stale > 0.0 || gain > 2.0 {
             best = free;
@@ -110,7 +111,7 @@ pub(super) fn fit(model: &mut JobModel, history: &RunHistory) {
     noise(model, &runs);
 }
 
-/// How much progress of single epochs differs from what the curve says.
+/// Fits the deviation of single epochs' progress from the curve.
 fn noise(model: &mut JobModel, runs: &[(Option<f64>, Vec<Step>)]) {
     const ENOUGH: usize = 6;
     let Loss { b0, b1, .. } = model.loss;

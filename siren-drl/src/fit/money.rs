@@ -1,10 +1,11 @@
-//! What it cost.
+//! Fitting the costs.
 
 use super::robust::fit_near_prior;
 use super::sample::Sample;
 use crate::model::{Chance, Dynamics, JobModel};
 
-/// Fits the fees, and what runs beside the functions. Prices of platforms are known, and fees are roughly.
+/// Fits the fees, and the cost of aggregators. The platform's prices are known, and the fees
+/// roughly.
 pub(super) fn fit(model: &mut JobModel, samples: &[Sample]) {
     let paid = |sample: &&Sample| sample.whole && sample.cost_usd > 0.0;
     let samples: Vec<&Sample> = samples.iter().filter(paid).collect();

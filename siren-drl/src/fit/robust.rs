@@ -2,13 +2,14 @@
 
 use crate::solve::least_squares;
 
-/// The relative deviation that is taken to be noise before it is known, and how many errors that counts
-/// for: a few epochs that are met exactly are not free of noise.
+/// The relative deviation that is assumed before the noise is known, and the number of errors that
+/// the assumption counts for: a few epochs that fit exactly do not mean that there is no noise.
 const NOISE: f64 = 0.03;
 const COUNTS: f64 = 4.0;
 
-/// Unknowns near `start` with these standard deviations, so that relative errors are small; a few large ones
-/// do not matter much. Twice: the second time it is known how large errors are.
+/// Finds unknowns near `start`, with these standard deviations, that make the relative errors
+/// small. A few large errors have little influence. It runs twice, because the size of the errors
+/// is known only after the first time.
 pub(super) fn fit_near_prior<const N: usize>(
     start: [f64; N],
     deviations: [f64; N],
@@ -28,7 +29,7 @@ pub(super) fn fit_near_prior<const N: usize>(
         errors(&x, &mut left);
         left.iter_mut().for_each(|error| *error = error.abs());
         let count = left.len() as f64;
-        // Of normal numbers, half are within 0.6745 standard deviations.
+        // Half of all normally distributed numbers are within 0.6745 standard deviations.
         let found = median(&mut left).unwrap_or(NOISE) / 0.6745;
         let mean = (COUNTS * NOISE * NOISE + count * found * found) / (COUNTS + count);
         noise = mean.sqrt().min(0.5);
@@ -36,7 +37,7 @@ pub(super) fn fit_near_prior<const N: usize>(
     x
 }
 
-/// As it is where small, and as its square root where large (pseudo-Huber).
+/// The error itself if it is small, and its square root if it is large (pseudo-Huber).
 fn pseudo_huber(error: f64) -> f64 {
     const FROM: f64 = 2.0;
     let square = error / FROM;

@@ -1,4 +1,4 @@
-//! Epochs as the fits look at them.
+//! Epochs in the form that the fits use.
 
 use siren_core::Allocation;
 
@@ -8,13 +8,13 @@ use crate::model::{At, Chance, Dynamics, JobModel};
 /// One epoch that ran.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
-    /// The number of its run, and its number in it.
+    /// The number of its run, and its number within the run.
     pub(super) run: usize,
     pub(super) index: usize,
-    /// Where the job was before, by the model's curve.
+    /// The job's position before the epoch, by the model's curve.
     pub(super) at: At,
     pub(super) allocation: Allocation,
-    /// The share of its batches that counted, and whether all did.
+    /// The share of its batches that counted, and `true` if all did.
     pub(super) share: f64,
     pub(super) whole: bool,
     pub(super) loss: f64,
@@ -26,24 +26,24 @@ pub(super) struct Sample {
     /// Waits in rounds, which are billed, and at the barrier, which are not.
     pub(super) round_wait_s: f64,
     pub(super) wait_s: f64,
-    /// Pulls and pushes of one function; 0 where they were not counted.
+    /// Pulls and pushes of one function; 0 if they were not counted.
     pub(super) rounds: f64,
-    /// The peak memory in MB, where it is known of each function.
+    /// The peak memory in MB, if it is known for each function.
     pub(super) memory_mb: Option<f64>,
-    /// Money for the functions, and for what ran beside them.
+    /// The cost of the functions, and of the aggregators.
     pub(super) cost_usd: f64,
     pub(super) beside_usd: f64,
 }
 
 impl Sample {
-    /// From launch to when the mean function began.
+    /// Seconds from launch to the mean start of the functions.
     pub(super) fn start_s(&self) -> f64 {
         let work = self.fetch_s + self.compute_s + self.queue_s + self.update_s;
         (self.elapsed_s - work - self.round_wait_s - self.wait_s).max(0.0)
     }
 }
 
-/// The epochs of a history, with the progress that a model says they had made.
+/// The epochs of a history, with their progress by the model.
 pub(super) fn of(history: &RunHistory, model: &JobModel) -> Vec<Sample> {
     let all = || history.runs.iter().flat_map(|run| &run.epochs);
     let batches = all().map(|epoch| epoch.batches).max().unwrap_or(0);

@@ -7,7 +7,7 @@ use crate::model::{At, Epoch};
 
 const SEEDS: std::ops::Range<u64> = 1..5;
 
-/// An epoch of a model as a trainer would record it.
+/// The record that a trainer would make of a model's epoch.
 fn recorded(model: &JobModel, at: At, to: Allocation, epoch: &Epoch) -> EpochRecord {
     let start = &model.start;
     let mut start_s = start.wait_s;
@@ -56,7 +56,7 @@ fn recorded(model: &JobModel, at: At, to: Allocation, epoch: &Epoch) -> EpochRec
     }
 }
 
-/// A run of so many epochs with these allocations in turn.
+/// A run of `epochs` epochs, with these allocations in turn.
 fn ran(model: &JobModel, turns: &[(u32, u32)], epochs: u64, seed: u64) -> RunHistory {
     let mut rng = Seed::new(seed).rng();
     let (mut at, mut records) = (At::default(), Vec::new());
@@ -65,7 +65,7 @@ fn ran(model: &JobModel, turns: &[(u32, u32)], epochs: u64, seed: u64) -> RunHis
         let to = Allocation { workers, memory_mb };
         at.epoch = epoch;
         let went = model.epoch(at, to, &Chance::draw(&mut rng));
-        // What single functions measured differs, and so does the loss on other examples.
+        // Measurements of single functions vary, and so does the loss on other examples.
         let mut noisy = |value: f64, deviation: f64| {
             let normal: f64 = StandardNormal.sample(&mut rng);
             value * (deviation * normal).exp()
@@ -110,7 +110,7 @@ fn largest(truth: &JobModel, model: &JobModel, allocations: &[(u32, u32)]) -> (f
     (time, cost)
 }
 
-/// `truth` as somebody thinks of it who is wrong by a factor of up to two.
+/// `truth` with parameters that are wrong by a factor of up to two.
 fn wrong(truth: &JobModel) -> JobModel {
     let mut prior = truth.clone();
     prior.compute.vcpu_seconds *= 2.0;

@@ -1,19 +1,19 @@
-//! Where the time went.
+//! Fitting the times.
 
 use super::robust::{fit_near_prior, median_of};
 use super::sample::Sample;
 use crate::model::{Chance, Dynamics, Epoch, JobModel};
 
-/// The standard deviation of the logarithm of what is known roughly, and of an exponent.
+/// The standard deviation of the logarithm of a roughly known value, and of an exponent.
 const ROUGHLY: f64 = 2.0;
 const EXPONENT: f64 = 0.5;
-/// MB a second for each vCPU and of a function at the most, where nothing is known of either: with what is
-/// moved unknown as well, only how the one limits the other matters.
+/// Guesses of MB a second for each vCPU and at most for a function, if neither is known. The amount
+/// of data is then unknown as well, so only the ratio of the two matters.
 const GUESSED_MB_S: (f64, f64) = (40.0, 80.0);
-/// What counts as 0.
+/// Values up to this count as 0.
 const NOTHING: f64 = 1e-9;
 
-/// Fits P^C, P^F, P^U, what comes before them and what is waited for at the end.
+/// Fits P^C, P^F, P^U, the time before them, and the wait at the barrier.
 pub(super) fn fit(model: &mut JobModel, samples: &[Sample]) {
     let whole: Vec<Sample> = samples.iter().copied().filter(|sample| sample.whole).collect();
     if whole.is_empty() {
@@ -26,7 +26,7 @@ pub(super) fn fit(model: &mut JobModel, samples: &[Sample]) {
     barrier(model, &whole);
 }
 
-/// The logarithms of what the model says over what was measured, where both are above 0.
+/// The logarithms of the model's values over the measured values, and 0 if nothing was measured.
 fn ratios(
     model: &JobModel,
     samples: &[Sample],
@@ -82,7 +82,7 @@ fn compute(model: &mut JobModel, samples: &[Sample]) {
     if model.compute.parallel_share < 0.03 {
         model.compute.parallel_share = 0.0;
     }
-    // Functions that queue for a place to compute.
+    // Functions that queue show the number of places to compute.
     let places = median_of(
         samples
             .iter()
@@ -109,7 +109,7 @@ fn fetch(model: &mut JobModel, samples: &[Sample]) {
     }
     let moves = fetch.data_mb > 0.0 || fetch.model_mb > 0.0;
     if !(fetch.latency_s > 0.0 && moves) && fetch.batch_s == 0.0 {
-        // Half of it for each function, half of it shared by them.
+        // Half of the time is fixed for each function, and half is shared by the functions.
         fetch.latency_s = (typical / 2.0 - model.start.seconds).max(typical / 10.0);
         let megabytes = samples
             .iter()
@@ -136,7 +136,7 @@ fn fetch(model: &mut JobModel, samples: &[Sample]) {
     set(model, &found);
 }
 
-/// MB a second of one of few functions.
+/// MB a second of one function, if there are few.
 fn mb_s(model: &JobModel, sample: &Sample) -> f64 {
     let vcpus = f64::from(sample.allocation.memory_mb) / model.platform.limits.memory_per_vcpu_mb;
     let no_limit = |mb_s: f64| if mb_s == 0.0 { f64::INFINITY } else { mb_s };
@@ -204,7 +204,7 @@ fn update(model: &mut JobModel, samples: &[Sample]) {
     seconds(model, &found);
 }
 
-/// What passes before functions begin.
+/// Fits the time before functions begin.
 fn starts(model: &mut JobModel, samples: &[Sample]) {
     let changed = |sample: &Sample| {
         sample.at.memory_mb.is_some_and(|before| before != sample.allocation.memory_mb)
@@ -227,7 +227,7 @@ fn starts(model: &mut JobModel, samples: &[Sample]) {
     model.start.change_s = change.unwrap_or(model.start.change_s);
 }
 
-/// What is waited for at the barrier: how much functions differ.
+/// Fits the spread of functions to the waits at the barrier.
 fn barrier(model: &mut JobModel, samples: &[Sample]) {
     let waits: f64 = samples.iter().map(|s| s.wait_s + s.round_wait_s).sum();
     if waits > NOTHING {

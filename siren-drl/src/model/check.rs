@@ -1,15 +1,16 @@
-//! The ranges of a model's numbers.
+//! The valid ranges of a model's numbers.
 
 use siren_core::{Error, Result};
 
 use super::JobModel;
 
 impl JobModel {
-    /// Refuses what no job can have.
+    /// Checks the ranges of all numbers.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the field.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected), naming the field, when a
+    /// number is out of range.
     pub fn check(&self) -> Result<()> {
         self.platform.check()?;
         let Self { loss, fees, shards, start, fetch, compute, update, staleness, noise, .. } = self;

@@ -7,34 +7,34 @@ use statrs::function::erf::erfc_inv;
 
 use super::{Dynamics, JobModel, Shards};
 
-/// Where a job is before an epoch.
+/// The position of a job before an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct At {
     /// The number of the epoch, from 0.
     pub epoch: u64,
-    /// Ideal epochs that were done.
+    /// Ideal epochs so far.
     pub progress: f64,
     /// The last epoch's memory size, in MB.
     pub memory_mb: Option<u32>,
 }
 
-/// What nobody controls in an epoch.
+/// The random outcomes of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Chance {
-    /// How slow the slowest function is: its quantile among slowest ones, above 0 and below 1.
+    /// The time of the slowest function, as a quantile of its distribution: above 0 and below 1.
     pub slowest: f64,
-    /// How slow all functions are together, in standard deviations.
+    /// The deviation of the functions' total time, in standard deviations.
     pub billed: f64,
-    /// How much the epoch brings, in standard deviations.
+    /// The deviation of the epoch's progress, in standard deviations.
     pub progress: f64,
 }
 
 impl Chance {
-    /// What is to be expected. The mean of the largest of n normal numbers is at its quantile 0.5264
-    /// for many n; the exponent's own curvature is left out.
+    /// The expected outcomes. The mean of the largest of many normal numbers is at its quantile
+    /// 0.5264. The curvature of the exponential function is left out.
     pub const EXPECTED: Self = Self { slowest: 0.5264, billed: 0.0, progress: 0.0 };
 
-    /// Draws an epoch's chances.
+    /// Draws the outcomes of an epoch.
     pub fn draw(rng: &mut impl Rng) -> Self {
         Self {
             slowest: Open01.sample(rng),
@@ -44,7 +44,7 @@ impl Chance {
     }
 }
 
-/// How an epoch went. Times are in seconds.
+/// The times, cost and progress of an epoch. Times are in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Epoch {
     /// From launch to barrier, P.
@@ -55,9 +55,9 @@ pub struct Epoch {
     pub compute_s: f64,
     /// Pulling and pushing, mean over the functions, P^U.
     pub update_s: f64,
-    /// Money, in dollars.
+    /// The cost, in dollars.
     pub cost_usd: f64,
-    /// Ideal epochs that it brought.
+    /// Progress, in ideal epochs.
     pub progress: f64,
     /// The share of the memory that was used.
     pub memory: f64,
@@ -184,7 +184,7 @@ impl Dynamics for JobModel {
 }
 
 impl JobModel {
-    /// Pulls and pushes of one of so many functions after so many ideal epochs.
+    /// The pulls and pushes of one of `workers` functions after `progress` ideal epochs.
     pub(crate) fn rounds(&self, workers: u32, progress: f64) -> f64 {
         let share = FunctionShare::of(&self.shards, f64::from(workers));
         let x = 1.0 + progress * self.loss.b0 / self.loss.b1;
@@ -197,13 +197,13 @@ impl JobModel {
 struct FunctionShare {
     /// Functions that run.
     functions: f64,
-    /// Its batches, on average; 0 where they are not counted.
+    /// A function's batches, on average; 0 if they are not counted.
     batches: f64,
-    /// How many times as many pushes it makes as an even share of all would need.
+    /// A function's pushes over those that an even share of all would need.
     push_factor: f64,
-    /// How many more batches than the average the largest part has, as a share of the average.
+    /// The excess of the largest number of batches over the average, as a share of the average.
     extra_batches: f64,
-    /// The same of its pushes.
+    /// The same for pushes.
     extra_pushes: f64,
 }
 
@@ -238,14 +238,14 @@ impl FunctionShare {
     }
 }
 
-/// The mean of what a time with this deviation has above a bound, from which its mean is so far: at most
-/// this, whatever the distribution (Scarf, 1958).
+/// An upper bound of the mean excess of a time over a bound, for any distribution with this
+/// deviation (Scarf, 1958). `above` is the mean time less the bound.
 fn excess(above: f64, deviation: f64) -> f64 {
     ((above * above + deviation * deviation).sqrt() + above) / 2.0
 }
 
-/// The `quantile` of the largest of `n` standard normal numbers: `Phi^-1(quantile^(1/n))`, through the
-/// upper tail, where what is close to one would round to it.
+/// The `quantile` of the largest of `n` standard normal numbers: `Phi^-1(quantile^(1/n))`. It uses
+/// the upper tail, because probabilities close to one would round to it.
 fn largest_normal(n: f64, quantile: f64) -> f64 {
     let above = (-(quantile.ln() / n).exp_m1()).min(1.0 - f64::EPSILON);
     std::f64::consts::SQRT_2 * erfc_inv(2.0 * above)
@@ -274,7 +274,7 @@ mod tests {
                 assert!((drawn - known).abs() < 0.08, "{quantile} of {n}: {drawn}, not {known}");
             }
         }
-        // A million functions, the slowest of which is slow: no infinity.
+        // The result is finite even if the slowest of a million functions is very slow.
         assert!(largest_normal(1e6, 0.999_999).is_finite());
         assert!(largest_normal(1.0, 1e-300).is_finite());
     }

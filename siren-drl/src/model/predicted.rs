@@ -1,4 +1,4 @@
-//! The job that a workload is on a platform, before anything ran.
+//! The model of a workload on a platform, before anything ran.
 
 use siren_core::platform::{EpochShape, Profile};
 use siren_core::{Allocation, Requests, StepTime, SyncMode, Work};
@@ -7,25 +7,27 @@ use super::{At, Chance, Compute, Dynamics, Fees, Fetch, JobModel, Loss, Noise};
 use super::{Shards, Staleness, Start, Update};
 use crate::solve::least_squares;
 
-/// How far the excess loss falls from the start to the target: to this share. A guess, the SIREN talk's.
+/// The share of the excess loss that is left at the target. A guess, from the SIREN talk.
 const EXCESS: f64 = 0.05;
 
-/// Pushes that a function makes in an epoch where half of the progress is lost to staleness. A guess: the
-/// fewer there are, the more of them are computed on parameters that others have long changed.
+/// The pushes of a function in an epoch at which half of the progress is lost to staleness. A
+/// guess: with fewer pushes, more of them are computed from parameters that others have changed.
 pub(crate) const PUSHES: f64 = 4.0;
 
 impl JobModel {
-    /// The job of a workload on a platform, before anything ran: epochs of `shape` where functions behave
-    /// as `profile` says and compute as `step` says. Its expected epochs take and cost about what
-    /// [`Profile::epoch`] says of them, environments being warm after the first epoch.
+    /// Predicts the job of a workload on a platform, before anything ran. Epochs have the shape
+    /// `shape`; functions behave as `profile` says and compute as `step` says. The expected time
+    /// and cost of an epoch are about those of [`Profile::epoch`], with warm environments after the
+    /// first epoch.
     ///
-    /// Where the profile adds up distributions, this has closed formulae: the spread of functions is fitted
-    /// to the profile's waits at the barrier. Aggregators are not part of it; see [`Fees::second_usd`].
+    /// The profile adds up distributions, and this model has closed formulae: its spread of
+    /// functions is fitted to the profile's waits at the barrier. Aggregators are not included; see
+    /// [`Fees::second_usd`].
     ///
-    /// Nothing is known of the loss. These are guesses, to be replaced by a target
-    /// ([`with_target`](Self::with_target)) and by experience:
-    /// the loss of [`Loss::default`], and half of the progress lost where each function pushes only four
-    /// times in an epoch. All epochs compute and push as much.
+    /// The loss is unknown. The following are guesses, to be replaced by a target
+    /// ([`with_target`](Self::with_target)) and by experience: the loss is [`Loss::default`], half
+    /// of the progress is lost if each function pushes only four times in an epoch, and all epochs
+    /// compute and push the same amount.
     pub fn predicted(profile: &Profile, shape: &EpochShape, step: &StepTime) -> Self {
         let Profile { platform, starts, storage, network, cpu } = profile;
         let batches = shape.batches.max(1) as f64;
@@ -103,12 +105,12 @@ impl JobModel {
         model
     }
 
-    /// The same job, whose loss is `initial` at the start and is to fall to `target` in so many ideal
-    /// epochs. A guess where nothing was measured: the excess loss falls to a twentieth, as in the SIREN
-    /// talk's job.
+    /// Sets the loss curve: `initial` at the start, falling to `target` in `epochs` ideal epochs.
+    /// The shape is a guess for use without measurements: the excess loss falls to a twentieth, as
+    /// in the SIREN talk's job.
     ///
-    /// Without `initial` above `target` and a number of epochs above 0, the curve stays as it was, but
-    /// falls to below the target.
+    /// If `initial` is not above `target` or `epochs` is not above 0, the curve keeps its shape,
+    /// but falls to below the target.
     #[must_use]
     pub fn with_target(mut self, initial: f64, target: f64, epochs: f64) -> Self {
         self.target_loss = target;
@@ -122,8 +124,8 @@ impl JobModel {
         self
     }
 
-    /// Fits what is not known in closed form, the spread of functions, to the profile's barriers, and takes
-    /// what new environments add from one.
+    /// Fits the spread of functions, which has no closed form, to the profile's barriers. Measures
+    /// the additional time of new environments with one allocation.
     fn spread_as(&mut self, profile: &Profile, shape: &EpochShape, step: &StepTime) {
         let limits = &profile.platform.limits;
         self.noise.billed = match shape.sync_mode {
@@ -158,7 +160,7 @@ impl JobModel {
                 (model.epoch(at, to, &Chance::EXPECTED).elapsed_s.max(1e-9) / elapsed_s.max(1e-9))
                     .ln()
             }));
-            // What no barrier tells stays where it was.
+            // Unknowns that the barriers do not determine stay at their start.
             into.extend(x.iter().zip(start).map(|(x, start)| 0.003 * (x - start)));
         });
         set(self, &found);
@@ -170,13 +172,13 @@ impl JobModel {
     }
 }
 
-/// Requests for the data of an epoch.
+/// The requests for the data of an epoch.
 fn reads_of(shape: &EpochShape) -> u64 {
     if shape.example_bytes > 0.0 { shape.batches } else { 0 }
 }
 
-/// The memory that a worker needs: the replica and the sum of gradients; with local steps a copy and one
-/// batch's gradient too; and two batches.
+/// The memory of a worker, in MB: the replica, the sum of gradients and two batches; with local
+/// steps also a copy and one batch's gradient.
 fn memory_mb(profile: &Profile, shape: &EpochShape) -> f64 {
     let vectors = if shape.local_steps > 1 { 4 } else { 2 };
     let batch = (shape.example_bytes * shape.batch_size as f64) as u64;

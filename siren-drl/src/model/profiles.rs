@@ -4,7 +4,7 @@ use siren_core::{Error, Result};
 
 use super::JobModel;
 
-/// Named jobs, as TOML: what they are stands in each file's first lines.
+/// Named jobs, as TOML. The first lines of each file describe the job.
 pub const PROFILES: [(&str, &str); 6] = [
     ("seed", include_str!("../../profiles/seed.toml")),
     ("homog", include_str!("../../profiles/homog.toml")),
@@ -15,11 +15,12 @@ pub const PROFILES: [(&str, &str); 6] = [
 ];
 
 impl JobModel {
-    /// The job of this name, one of [`PROFILES`].
+    /// The named job, one of [`PROFILES`].
     ///
     /// # Errors
     ///
-    /// Rejected, with the names that there are.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected), listing the known names,
+    /// when there is no such job.
     pub fn named(name: &str) -> Result<Self> {
         let Some((_, text)) = PROFILES.iter().find(|(of, _)| *of == name) else {
             let names = PROFILES.map(|(name, _)| name).join(", ");

@@ -1,4 +1,4 @@
-//! A schedule, followed.
+//! Following a schedule.
 
 use siren_core::{Allocation, Job, Observation, Outcome, Result, Scheduler};
 
@@ -7,11 +7,11 @@ use crate::belief::Belief;
 use crate::state::State;
 use crate::task::SchedulingTask;
 
-/// Follows an [`Optimum`]'s schedule by the progress that the loss shows, and looks at nothing else: how well
-/// a schedule does that nobody corrects.
+/// Follows an [`Optimum`]'s schedule by the progress that the loss shows, and ignores everything
+/// else. It shows the result of a schedule without correction.
 #[derive(Clone, Debug)]
 pub struct OpenLoop {
-    /// Ideal epochs, and what the epoch runs with that begins nearest to them.
+    /// The progress at which each epoch of the schedule begins, and the epoch's allocation.
     schedule: Vec<(f64, Allocation)>,
     belief: Belief,
 }
@@ -27,7 +27,7 @@ impl Scheduler for OpenLoop {
     fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation> {
         self.belief.observe(&State::observed(observation));
         let progress = self.belief.progress();
-        // The first epoch is one of its kind.
+        // Only the first epoch follows the first entry.
         let from = usize::from(observation.epoch > 0 && self.schedule.len() > 1);
         let distance = |(begins, _): &&(f64, Allocation)| (begins - progress).abs();
         let nearest =

@@ -11,7 +11,7 @@ use crate::choice::{Choice, memory_sizes, worker_counts};
 use crate::model::{At, Chance};
 use crate::task::SchedulingTask;
 
-/// What is minimised: so much of the seconds and so much of the dollars.
+/// The minimised quantity: weights of seconds and dollars.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Price {
     seconds: f64,
@@ -20,10 +20,10 @@ pub(super) struct Price {
 }
 
 impl Price {
-    /// Dollars, whatever the seconds.
+    /// Dollars, with practically no weight for seconds.
     pub(super) const MONEY: Self = Self { seconds: 1e-9, dollars: 1.0, epoch: 0.0 };
 
-    /// Seconds, and so many for a dollar.
+    /// Seconds, plus dollars at this price.
     pub(super) fn of(seconds_per_usd: f64) -> Self {
         Self { seconds: 1.0, dollars: seconds_per_usd, epoch: 0.0 }
     }
@@ -42,7 +42,7 @@ impl Price {
 pub(super) struct Run {
     pub(super) time_s: f64,
     pub(super) cost_usd: f64,
-    /// What the program says that it is worth.
+    /// The schedule's value by the program.
     pub(super) value: f64,
     schedule: Vec<Allocation>,
     progress: Vec<f64>,
@@ -62,25 +62,25 @@ impl Run {
     }
 }
 
-/// What is to come from each point on, for each memory that the epoch before may have had.
+/// The value of the rest of the job from each point, for each memory size of the epoch before.
 #[derive(Clone, Debug)]
 struct Policy {
     price: Price,
     to_go: Vec<Vec<f64>>,
 }
 
-/// One number of progress, and what can be chosen there.
+/// A point of progress, and the choices there.
 struct Point {
     epoch: u64,
     progress: f64,
     choices: Vec<Candidate>,
 }
 
-/// A choice, and what it takes on top where the memory changes.
+/// A choice, and its additional time and cost if the memory changes.
 #[derive(Clone, Copy)]
 struct Candidate {
     choice: Choice,
-    /// Its memory's column, 0 where changes cost nothing.
+    /// The column of its memory size; 0 if changes cost nothing.
     column: usize,
     change_s: f64,
     change_usd: f64,
@@ -89,23 +89,23 @@ struct Candidate {
 pub(super) struct Program<'a> {
     task: &'a SchedulingTask,
     needed: f64,
-    /// The first epoch, which may be unlike all others.
+    /// The first epoch, which may differ from all others.
     start: Point,
-    /// All further ones, the last at the target.
+    /// The following epochs; the last point is at the target.
     points: Vec<Point>,
-    /// Progress between two points; none where every allocation brings the same, and each point is an
-    /// epoch.
+    /// The progress between two points. `None` if every allocation brings the same progress; each
+    /// point is then an epoch.
     cell: Option<f64>,
-    /// The memory sizes that are told apart: one, if a change costs nothing.
+    /// The number of memory sizes that are distinguished: one if changes cost nothing.
     columns: usize,
-    /// From the smallest to the largest.
+    /// The memory sizes, in rising order.
     sizes: Vec<u32>,
 }
 
 /// The ratio of successive numbers of functions at first.
 const COARSE: f64 = 1.1;
-/// Points for each ideal epoch where progress depends on the allocation; how many there are at the least and
-/// at the most.
+/// Points for each ideal epoch if progress depends on the allocation, and the smallest and largest
+/// number of points.
 const POINTS: (f64, f64, f64) = (2.0, 256.0, 1_024.0);
 
 impl<'a> Program<'a> {
@@ -166,7 +166,7 @@ impl<'a> Program<'a> {
         Ok(new)
     }
 
-    /// The best schedule at a price, and what the price says it is worth.
+    /// The best schedule at a price, and its value by that price.
     pub(super) fn solve(&self, price: Price) -> Result<Run> {
         let mut price = price;
         for _ in 0..64 {
@@ -177,7 +177,7 @@ impl<'a> Program<'a> {
                 run.value = value;
                 return Ok(run);
             }
-            // Where few functions bring more, the epochs allowed may need a price as well.
+            // If few functions bring more progress, the limit on epochs may need a price as well.
             price.epoch = (2.0 * price.epoch).max(1e-3 * value.abs() / self.task.epochs as f64);
         }
         Err(too_few_epochs(self.task))
@@ -195,7 +195,7 @@ impl<'a> Program<'a> {
                 let (now, column) = (price.value(seconds, dollars), candidate.column);
                 let value = match self.cell {
                     None => now + to_go[number + 1][column],
-                    // It stays within its cell: repeated until it leaves it.
+                    // The choice stays within its cell: it is repeated until it leaves the cell.
                     Some(cell) if progress < cell => {
                         now * (cell / progress) + to_go[number + 1][column]
                     }
@@ -212,7 +212,7 @@ impl<'a> Program<'a> {
         Policy { price, to_go }
     }
 
-    /// The best choice at a point from `progress` on, and its value with all that follows.
+    /// The best choice at a point, from `progress` on, and its value including the rest of the job.
     fn best<'b>(
         &self,
         point: &'b Point,
@@ -230,7 +230,7 @@ impl<'a> Program<'a> {
         best
     }
 
-    /// The value of a choice with all that follows.
+    /// The value of a choice, including the rest of the job.
     fn value(
         &self,
         candidate: &Candidate,
@@ -258,8 +258,8 @@ impl<'a> Program<'a> {
             }
     }
 
-    /// Plays policies one after the other, each until so many epochs are done. Nothing if the epochs do not
-    /// suffice.
+    /// Plays policies one after the other, each until its number of epochs. `None` if the epochs do
+    /// not suffice.
     fn follow(&self, policies: &[(u64, &Arc<Policy>)]) -> Option<Run> {
         let mut run = Run {
             time_s: 0.0,
@@ -298,7 +298,7 @@ impl<'a> Program<'a> {
         Some(run)
     }
 
-    /// The fastest schedule within the budget of those that change from one policy to the other once.
+    /// The fastest schedule within the budget that changes once from one policy to the other.
     pub(super) fn splice(&self, dear: &Run, cheap: &Run, budget_usd: f64) -> Run {
         let mut best = cheap.clone();
         let epochs = dear.schedule.len().max(cheap.schedule.len()) as u64;
@@ -310,7 +310,7 @@ impl<'a> Program<'a> {
             }
             true
         };
-        // The longer the dear one is followed, the more it costs.
+        // The longer the expensive policy is followed, the more the run costs.
         let (mut low, mut high) = (0, epochs);
         while high - low > 1 {
             let until = (low + high) / 2;
@@ -325,7 +325,7 @@ impl<'a> Program<'a> {
     }
 }
 
-/// A value between two points.
+/// The interpolated value between two points.
 fn at(to_go: &[Vec<f64>], point: f64, column: usize) -> f64 {
     let last = to_go.len() - 1;
     let before = point as usize;
@@ -336,7 +336,7 @@ fn at(to_go: &[Vec<f64>], point: f64, column: usize) -> f64 {
     to_go[before][column] * (1.0 - share) + to_go[before + 1][column] * share
 }
 
-/// Whether an epoch takes more where the memory differs from the last epoch's.
+/// `true` if an epoch takes more time or money after a change of the memory.
 fn changes_cost(task: &SchedulingTask, probes: &[Allocation; 3]) -> bool {
     let memory_mb = Some(probes[0].memory_mb);
     let differs = |epoch| {

@@ -1,4 +1,4 @@
-//! Which price the money left can pay.
+//! The price that the money left can pay.
 
 use siren_core::Allocation;
 use statrs::function::erf::erfc;
@@ -8,9 +8,9 @@ use super::price_table::{PRICES, PriceTable, Uncertainty, mix};
 use crate::belief::Belief;
 use crate::model::{At, Chance};
 
-/// How many standard deviations of bad luck a decision has to survive.
+/// The bad luck that a decision has to survive, in standard deviations.
 const LUCK: f64 = 2.5;
-/// How much higher the price may be at which bad luck is made up for.
+/// The factor by which the price may rise to make up for bad luck.
 const THRIFT: f64 = 10.0;
 
 /// The allocation for the next epoch.
@@ -41,7 +41,7 @@ struct Decision<'a> {
     belief: &'a Belief,
     money: f64,
     reserve: f64,
-    /// By what the model is corrected.
+    /// Factors that correct the model.
     time: f64,
     cost: f64,
     gain: f64,
@@ -50,7 +50,7 @@ struct Decision<'a> {
 struct Made {
     allocation: Allocation,
     affordable: bool,
-    /// Seconds, or dollars where they do not suffice.
+    /// Seconds, or dollars if the money does not suffice.
     to_go: f64,
 }
 
@@ -73,7 +73,7 @@ impl Decision<'_> {
         let left = slack(price);
         let affordable = left >= 0.0;
         let (mut seconds, dollars) = self.total(price);
-        // What fits may lie between two prices.
+        // A mixture of two prices may use more of the money.
         if price > 0 && left > 0.0 {
             let lacking = -slack(price - 1);
             if lacking > 0.0 && lacking.is_finite() {
@@ -90,7 +90,7 @@ impl Decision<'_> {
         Made { allocation: choice.allocation, affordable, to_go }
     }
 
-    /// Money that would be left in the end at a price, or be lacking where it is negative.
+    /// The money that is left at the end at a price; negative if money is lacking.
     fn slack(&self, price: usize) -> f64 {
         let last = self.table.last(price).dollars * self.cost;
         let mean = self.total(price).1 + self.reserve * last;
@@ -101,7 +101,7 @@ impl Decision<'_> {
         self.plan.horizon.epochs.saturating_sub(self.belief.at().epoch).max(1) as f64
     }
 
-    /// Seconds and dollars to be expected of the rest of the job.
+    /// The expected seconds and dollars of the rest of the job.
     fn total(&self, price: usize) -> (f64, f64) {
         let mut at = self.belief.at();
         let mut left = self.epochs_left();
@@ -144,8 +144,8 @@ impl Decision<'_> {
         (mean(from.seconds, to.seconds), mean(from.dollars, to.dollars))
     }
 
-    /// Dollars of the rest of the job if the next epoch goes badly, and all others are paid at a higher
-    /// price, and those go badly too.
+    /// The dollars of the rest of the job if the next epoch goes badly, all others are paid at a
+    /// higher price, and those go badly too.
     fn unlucky(&self, price: usize) -> f64 {
         let Uncertainty { progress: spread, cost } = self.plan.noise;
         let at = self.belief.at();
@@ -168,18 +168,20 @@ impl Decision<'_> {
     }
 }
 
-/// The mean number of epochs until a sum of progress, each of mean 1 and standard deviation `spread`, is at
-/// least `needed`: 1 plus the chances that 1, 2, 3 epochs are not enough, by the normal distribution.
+/// The mean number of epochs until the sum of their progress is at least `needed`. Each epoch's
+/// progress has mean 1 and standard deviation `spread`. The result is 1 plus the probabilities that
+/// 1, 2, 3, … epochs are not enough, by the normal distribution.
 fn hitting_epochs(needed: f64, spread: f64) -> f64 {
     if needed.is_nan() || needed <= 0.0 {
         return 1.0;
     }
     if spread < 1e-6 || needed > 1e6 {
-        // Sums of progress round.
+        // Tolerates the rounding of sums.
         return (needed - 1e-9).ceil().max(1.0);
     }
     if spread * spread * needed > 0.25 {
-        // Where the sum stands among whole epochs no longer matters (Wald's equation, mean overshoot).
+        // The position of the sum between whole epochs no longer matters (Wald's equation, mean
+        // overshoot).
         return needed + 0.5 * (1.0 + spread * spread);
     }
     let reach = 5.0 * spread * (needed + 1.0).sqrt() + 1.0;

@@ -20,13 +20,13 @@ impl Horizon {
         Self { target, epochs: job.epochs.max(1) }
     }
 
-    /// Ideal epochs that are worth tabulating.
+    /// The number of ideal epochs to tabulate.
     pub(super) fn end(&self) -> f64 {
         self.target.unwrap_or((self.epochs as f64).min(1e6)).max(1.0)
     }
 
-    /// The seconds and dollars that count: of an ideal epoch on the way to a target, of an epoch where
-    /// there is none.
+    /// The seconds and dollars to minimise: of an ideal epoch if there is a target, otherwise of an
+    /// epoch.
     pub(super) fn rate(&self, choice: &Choice) -> (f64, f64) {
         let of = if self.target.is_some() { choice.progress } else { 1.0 };
         (choice.seconds / of, choice.dollars / of)

@@ -1,4 +1,4 @@
-//! The tables that decisions about a job are made from.
+//! The tables for decisions about a job.
 
 use siren_core::Job;
 
@@ -8,7 +8,7 @@ use crate::bounds::Bounds;
 use crate::choice::{memory_sizes, worker_counts};
 use crate::model::Dynamics;
 
-/// A job, and the tables that are made for it once.
+/// A job and its tables.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) job: Job,

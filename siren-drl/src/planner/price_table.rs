@@ -1,4 +1,4 @@
-//! What the rest of a job takes at each price of a dollar.
+//! Tables of the rest of a job, for each price of a dollar.
 
 use siren_core::Allocation;
 
@@ -6,12 +6,12 @@ use super::horizon::Horizon;
 use crate::choice::{Choice, lower_hull};
 use crate::model::{At, Chance, Dynamics};
 
-/// Prices of a dollar that are tabulated.
+/// The number of prices of a dollar.
 pub(super) const PRICES: usize = 160;
-/// Numbers of progress that are tabulated.
+/// The number of points of progress.
 const KNOTS: usize = 32;
 
-/// The best choices at each price and progress: of all memory sizes, or of one where a change costs
+/// The best choices at each price and progress: of all memory sizes, or of one if a change costs
 /// something.
 #[derive(Clone, Debug)]
 pub(super) struct PriceTable {
@@ -30,7 +30,7 @@ struct Knot {
     to_go: ToGo,
 }
 
-/// What is to come, by the model and without rounding to whole epochs.
+/// The rest of the job, by the model and without rounding to whole epochs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ToGo {
     pub(super) seconds: f64,
@@ -38,7 +38,7 @@ pub(super) struct ToGo {
     pub(super) epochs: f64,
 }
 
-/// What nobody controls, as the model has it.
+/// The random variation of an epoch, by the model.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Uncertainty {
     /// The standard deviation of the logarithm of an epoch's progress.
@@ -65,7 +65,7 @@ impl Uncertainty {
     }
 }
 
-/// One table where a change of the memory costs nothing, or one for each memory size.
+/// One table if a change of the memory costs nothing, otherwise one for each memory size.
 pub(super) fn tables(
     model: &dyn Dynamics,
     horizon: &Horizon,
@@ -99,12 +99,12 @@ impl PriceTable {
             let fallback = hull[0];
             lower_hull(&mut hull, |choice| horizon.rate(choice));
             if hull.is_empty() {
-                // A model that is no model: whatever it says, there is an allocation.
+                // Even an invalid model needs an allocation.
                 hull.push(Choice { seconds: 1.0, dollars: 0.0, progress: 1.0, ..fallback });
             }
             hull
         };
-        // Costs follow powers of the progress: knots are closer together in the beginning.
+        // Costs follow powers of the progress, so knots are closer together at the beginning.
         let end = horizon.end();
         let parts = (KNOTS - 1) as f64;
         let knots: Vec<f64> =
@@ -132,7 +132,7 @@ impl PriceTable {
                 let (seconds, dollars) = horizon.rate(choice);
                 seconds + price * dollars
             };
-            // Along a hull the value falls and then rises.
+            // Along a hull, the value first falls and then rises.
             let (mut low, mut high) = (0, hull.len() - 1);
             while low < high {
                 let middle = (low + high) / 2;
@@ -165,7 +165,7 @@ impl PriceTable {
         Self { first: prices.iter().map(|&price| best(&first, price)).collect(), knots, rows, step }
     }
 
-    /// What to take in an epoch at a price.
+    /// The choice for an epoch at a price.
     pub(super) fn choice(&self, price: usize, at: At) -> Choice {
         if at.epoch == 0 {
             return self.first[price];
@@ -174,12 +174,12 @@ impl PriceTable {
         mix(&self.rows[price][knot].choice, &self.rows[price][knot + 1].choice, share)
     }
 
-    /// What the last epoch is.
+    /// The choice for the last epoch.
     pub(super) fn last(&self, price: usize) -> Choice {
         self.rows[price][KNOTS - 1].choice
     }
 
-    /// What is to come from some progress on.
+    /// The rest of the job, from some progress on.
     pub(super) fn to_go(&self, price: usize, progress: f64) -> ToGo {
         let (knot, share) = self.knot(progress);
         let (one, two) = (self.rows[price][knot].to_go, self.rows[price][knot + 1].to_go);
@@ -201,8 +201,8 @@ impl PriceTable {
     }
 }
 
-/// What lies between two choices. Numbers of functions are mixed in proportion, and only where the memory
-/// is the same.
+/// A mixture of two choices. Numbers of functions are interpolated geometrically, but only between
+/// choices with the same memory; otherwise the nearer choice is taken.
 pub(super) fn mix(one: &Choice, two: &Choice, share: f64) -> Choice {
     if one.allocation.memory_mb != two.allocation.memory_mb {
         return if share < 0.5 { *one } else { *two };

@@ -1,4 +1,4 @@
-//! Charts drawn with `plotters`, and the parts that it has not: legend in a row, values on hover.
+//! Draws charts with `plotters`, and adds a legend in a row and values on hover.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -40,7 +40,7 @@ const PALETTE: [RGBColor; 7] = [
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// A place that tells something to a mouse that rests on it; in units of the picture.
+/// A place that shows a text when the mouse rests on it; in units of the picture.
 struct Hover {
     x: i32,
     y: i32,
@@ -63,7 +63,7 @@ pub(super) fn row(charts: &[Chart]) -> Result<String> {
         }
         root.present().map_err(failed)?;
     }
-    // plotters' own <svg> has no name for screen readers, and its size is in our units.
+    // The <svg> of plotters has no name for screen readers, and its size is in our units.
     let inner = drawn
         .split_once('>')
         .and_then(|(_, rest)| rest.rsplit_once("</svg>"))
@@ -145,7 +145,7 @@ fn draw(chart: &Chart, area: &Area<'_>, hovers: &mut Vec<Hover>) -> Result<()> {
         let middle =
             ((columns.start + columns.end) / 2 - left, (rows.start + rows.end) / 2 - above);
         let style = text(TEXT, &FAINT, FontStyle::Normal).pos(Pos::new(HPos::Center, VPos::Center));
-        area.draw_text("nothing to show", &style, middle).map_err(failed)?;
+        area.draw_text("no data", &style, middle).map_err(failed)?;
     }
 
     for (n, (series, shapes)) in chart.series.iter().zip(&shapes).enumerate() {
@@ -182,7 +182,7 @@ fn draw(chart: &Chart, area: &Area<'_>, hovers: &mut Vec<Hover>) -> Result<()> {
         for shape in shapes {
             let (left, top) = context.backend_coord(&(shape.left, shape.high));
             let (right, bottom) = context.backend_coord(&(shape.right, shape.low));
-            // A small target is made larger, so that a hand can hit it.
+            // A small target is made larger, so that a mouse can hit it.
             let least = if bars { UNIT } else { 7 * UNIT };
             hovers.push(Hover {
                 x: (left + right) / 2,
@@ -227,7 +227,7 @@ fn legend(chart: &Chart, area: &Area<'_>, top: i32) -> Result<i32> {
     Ok(y - top + 14)
 }
 
-/// What one point becomes: positions on the axes, equal ones unless it is a bar.
+/// The shape of one point, by positions on the axes; they are equal unless it is a bar.
 struct Shape {
     left: f64,
     right: f64,

@@ -1,4 +1,4 @@
-//! Where an axis begins and ends, and which of its values are labelled.
+//! The ends of an axis, and its labelled values.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use crate::number;
 /// Values beyond this are not drawn, so that no sum of two overflows.
 pub(super) const LARGEST: f64 = 1e300;
 
-/// An axis that knows its data: positions are what is drawn, linear in pixels.
+/// An axis with its data. Positions are linear in pixels.
 #[derive(Debug)]
 pub(super) struct Ticks {
     /// The positions between which the axis runs.

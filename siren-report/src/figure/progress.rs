@@ -1,4 +1,4 @@
-//! How far a run came: loss and quality against time and money.
+//! The progress of a run: loss and quality against time and money.
 
 use siren_core::Result;
 use siren_hsp::{EpochRecord, RunRecord};
@@ -12,7 +12,7 @@ const WIDE: f64 = 100.0;
 /// A run of fewer epochs always shows the value before training.
 const FEW: usize = 8;
 
-/// Loss and, where it is measured, accuracy against time, side by side as one SVG: the run in one
+/// Loss and, if it is measured, accuracy against time, side by side as one SVG: the run in one
 /// picture.
 ///
 /// # Errors
@@ -34,13 +34,13 @@ pub fn loss_by_cost(record: &RunRecord) -> Chart {
     loss(record, "Loss over cost", &Path::cost(record))
 }
 
-/// Accuracy and area under the ROC curve against the time since the first launch; `None` where
-/// neither is measured.
+/// Accuracy and area under the ROC curve against the time since the first launch; `None` if neither
+/// is measured.
 pub fn quality_by_time(record: &RunRecord) -> Option<Chart> {
     quality(record, "over time", &Path::time(record))
 }
 
-/// Accuracy and area under the ROC curve against the money spent; `None` where neither is measured.
+/// Accuracy and area under the ROC curve against the money spent; `None` if neither is measured.
 pub fn quality_by_cost(record: &RunRecord) -> Option<Chart> {
     quality(record, "over cost", &Path::cost(record))
 }

@@ -9,7 +9,7 @@ use siren_hsp::{EpochRecord, RunRecord};
 
 use crate::number::{count, dollars_exactly, duration, percent, short};
 
-/// A column: its name, what the name means, and its cell.
+/// A column: its name, the meaning of the name, and its cell.
 type Column = (&'static str, &'static str, fn(&EpochRecord) -> String);
 
 const COLUMNS: [Column; 26] = [

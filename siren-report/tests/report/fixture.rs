@@ -1,9 +1,9 @@
-//! Records of runs that might have been.
+//! Records of plausible runs.
 
 use siren_core::{Platform, StopReason};
 use siren_hsp::{Config, EpochRecord, Evaluation, OutcomeRecord, RunInfo, RunRecord, SCHEMA};
 
-/// LeNet on this machine: workers and memory as they are, a loss that falls at every epoch.
+/// LeNet on one machine: constant workers and memory, and a loss that falls in every epoch.
 pub(crate) fn lenet(epochs: u64) -> RunRecord {
     let all = (0..epochs).map(|epoch| {
         let progress = (epoch + 1) as f64;
@@ -111,7 +111,7 @@ pub(crate) fn scheduled(epochs: u64) -> RunRecord {
     record
 }
 
-/// A run whose money did not pay for one epoch.
+/// A run without enough money for one epoch.
 pub(crate) fn nothing() -> RunRecord {
     let mut record = lenet(0);
     record.outcome.reason = StopReason::Budget;

@@ -1,4 +1,4 @@
-//! Facts about the page, for runs from nothing to hundreds of epochs.
+//! Facts about the page, for runs of zero to hundreds of epochs.
 
 mod fixture;
 
@@ -92,12 +92,12 @@ fn the_headline_tells_the_outcome() {
     for text in ["0.01235", "98.77 %", "2 min 14 s", "$0.01235", "Ran all epochs.", "lenet-mnist"] {
         assert!(local.contains(text), "{text}");
     }
-    assert!(local.contains("Cost (estimate)") && local.contains("Nobody was billed"));
+    assert!(local.contains("Cost (estimate)") && local.contains("Nothing was billed"));
 
     record.info.platform.estimated = false;
     record.outcome.reason = StopReason::Diverged;
     let billed = page(&record);
-    assert!(!billed.contains("stimate)") && !billed.contains("Nobody was billed"));
+    assert!(!billed.contains("stimate)") && !billed.contains("Nothing was billed"));
     assert!(billed.contains("training diverged"));
 }
 

@@ -16,8 +16,8 @@ fn shape(batches: u64, local_steps: u64, bytes: u64) -> EpochShape {
     }
 }
 
-/// The mean and the largest relative error of time and cost over a grid of allocations, the first epoch
-/// and a later one of each.
+/// The mean and the largest relative error of time and cost over a grid of allocations, for the
+/// first epoch and a later one.
 fn errors(profile: &Profile, shape: &EpochShape, step: &StepTime) -> [(f64, (f64, Allocation)); 2] {
     let model = JobModel::predicted(profile, shape, step);
     model.check().unwrap();
@@ -58,7 +58,7 @@ fn expected_epochs_take_and_cost_what_the_platform_says() {
     let cases = [
         ("LeNet", &lambda, shape(1_875, 8, 1_724_320), lenet),
         ("LeNet, a push for each batch", &lambda, shape(1_875, 1, 1_724_320), lenet),
-        ("LeNet, data at hand", &lambda, at_hand, lenet),
+        ("LeNet, no data to fetch", &lambda, at_hand, lenet),
         ("LeNet, bulk", &lambda, bulk, lenet),
         ("LeNet over S3 Express", &express, shape(1_875, 8, 1_724_320), lenet),
         ("heavy", &lambda, shape(4_000, 4, 100_000_000), heavy),
@@ -71,7 +71,7 @@ fn expected_epochs_take_and_cost_what_the_platform_says() {
             (per_cent(mean), per_cent(worst.0), worst.1)
         });
         println!("{name}: % of time {time:?}, of cost {cost:?}");
-        // Rounds of few batches are not modelled one by one.
+        // The model does not treat the rounds of few batches one by one.
         let (mean, worst) =
             if shape.sync_mode == SyncMode::Bulk { (8.0, 25.0) } else { (6.0, 20.0) };
         assert!(time.0 < mean && time.1 < worst, "{name}: time {time:?}");

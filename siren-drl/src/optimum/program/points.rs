@@ -1,4 +1,4 @@
-//! What may be chosen at each point.
+//! The choices at each point.
 
 use siren_core::Allocation;
 
@@ -6,13 +6,13 @@ use super::{COARSE, Candidate, Point, Policy, Price, Program};
 use crate::choice::{Choice, lower_hull};
 use crate::model::At;
 
-/// The ratio of successive numbers of functions about the best ones.
+/// The ratio of successive numbers of functions near the best ones.
 const FINE: f64 = 1.01;
-/// By what share of an epoch a memory size may at first be worse than the best one, to be looked at again.
+/// Memory sizes are refined if they are worse than the best one by at most this share of an epoch.
 const NEAR: f64 = 0.03;
 
 impl Program<'_> {
-    /// The same with more numbers of functions about those that are best at a price.
+    /// Adds more numbers of functions near those that are best at a price.
     pub(in crate::optimum) fn refined(&self, price: Price) -> Self {
         let policy = self.policy(price);
         let points = self.points.iter().map(|point| self.refine(point, &policy));
@@ -51,7 +51,8 @@ impl Program<'_> {
         self.point(point.epoch, point.progress, allocations)
     }
 
-    /// What may be chosen: of what brings the same progress, only what is best at some price.
+    /// A point with its choices: among those with the same progress, only the ones that are best at
+    /// some price.
     pub(super) fn point(
         &self,
         epoch: u64,
