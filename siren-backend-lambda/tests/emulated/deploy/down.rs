@@ -72,7 +72,7 @@ async fn down_takes_what_is_left_of_half_a_deployment() {
 }
 
 #[tokio::test]
-async fn a_policy_that_somebody_attached_to_the_role_is_no_obstacle() {
+async fn an_attached_policy_does_not_prevent_the_removal_of_the_role() {
     let account = Account::new(22).await;
     let deployment = account.named("siren").await;
     let names = deployment.up(&code(1)).await.unwrap().names;

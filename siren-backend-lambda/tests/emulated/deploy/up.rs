@@ -73,7 +73,7 @@ async fn versions_of_other_sizes_are_not_undone() {
 }
 
 #[tokio::test]
-async fn versions_of_earlier_code_are_removed_unless_somebody_named_them() {
+async fn versions_of_earlier_code_are_removed_unless_they_have_a_foreign_alias() {
     let account = Account::new(9).await;
     let deployment = account.named("siren").await;
     let refused = deployment.prune().await.unwrap_err();
