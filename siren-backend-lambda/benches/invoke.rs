@@ -1,7 +1,7 @@
-//! Hundreds of invocations at once: how long they take, and what the driver holds meanwhile.
+//! Measures hundreds of concurrent invocations: their time, and the driver's memory.
 //!
-//! The functions are a loopback server that answers after a second, so that what is measured is the
-//! driver: whether all invocations really are under way at once, each on a connection of its own.
+//! A loopback server stands in for the functions and answers after a second, so that only the
+//! driver is measured. All invocations should run at the same time, each on its own connection.
 
 #[path = "../tests/emulated/config.rs"]
 mod config;
@@ -99,14 +99,14 @@ fn invocation(workload: &dyn Workload, shard: u32) -> Invocation {
     }
 }
 
-/// KiB of this process by the name of a line in `/proc/self/status`.
+/// The KiB in a line of `/proc/self/status`.
 fn memory(line: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let found = status.lines().find_map(|text| text.strip_prefix(line));
     found.and_then(|kib| kib.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
 
-/// As much of AWS as a driver asks for.
+/// A server that answers the requests of a driver.
 #[derive(Default)]
 struct Server {
     connections: AtomicUsize,
@@ -156,7 +156,7 @@ impl Server {
     }
 }
 
-/// Head and body of the next request.
+/// Reads the head and body of the next request.
 async fn read(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {

@@ -1,8 +1,8 @@
-//! What the parameter store costs beside the bytes that it moves: push and pull of a LeNet against a raw
-//! PUT and GET of as many bytes, in one run on one server.
+//! Measures the overhead of the parameter store: push and pull of a LeNet against a raw PUT and GET
+//! of the same number of bytes, in one run on one server.
 //!
-//! `SIREN_TEST_MINISTACK` and `SIREN_TEST_SEAWEEDFS` name the servers, or one of them; `tests/emulators.sh`
-//! shows how to start them.
+//! Set `SIREN_TEST_MINISTACK` or `SIREN_TEST_SEAWEEDFS` or both to the addresses of servers;
+//! `tests/emulators.sh` shows how to start them.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
@@ -24,14 +24,15 @@ use siren_core::{
 };
 use siren_hsp::{ObjectStore, kernel};
 
-/// As functions have it: with the system's, most of the time goes into pages that are taken anew.
+/// The allocator that functions use. With the system's allocator, most of the time goes into newly
+/// mapped pages.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Parameters of a LeNet.
+/// The number of parameters of a LeNet.
 const DIM: usize = 431_080;
 
-/// Requests of each kind, the kinds taking turns.
+/// The number of requests of each kind. The kinds alternate.
 const CYCLES: u64 = 40;
 
 fn plan() -> EpochPlan {
@@ -53,7 +54,7 @@ fn plan() -> EpochPlan {
     }
 }
 
-/// A worker's cycles over a store, and the same transfers without one.
+/// A worker's pushes and pulls with a store, and the same transfers without one.
 struct Bench {
     objects: S3Objects,
     store: ObjectStore,
@@ -70,7 +71,7 @@ impl Bench {
         let settings = aws_sdk_s3::config::Builder::from(&config).force_path_style(true);
         let bucket = format!("siren-bench-{}", std::process::id());
         let client = aws_sdk_s3::Client::from_conf(settings.build());
-        client.create_bucket().bucket(&bucket).send().await.expect("the server makes a bucket");
+        client.create_bucket().bucket(&bucket).send().await.expect("the server creates a bucket");
         let objects = S3Objects::new(&config, &bucket, "");
         let shared = Arc::new(objects.clone());
         let store = ObjectStore::new(shared, Arc::new(WallClock::new()), "run", DIM).unwrap();
@@ -106,19 +107,19 @@ impl Bench {
 
     /// Pulls all parameters.
     async fn pull(&self, replica: &mut Replica) {
-        // As a worker that goes on, which has room for them.
+        // Like a worker in a later cycle, whose replica has allocated its memory.
         replica.forget();
         let pulled = self.store.pull(0, replica, 0).await.unwrap();
         assert_eq!(pulled.copied, DIM);
     }
 
-    /// Writes as many bytes.
+    /// Writes the same number of bytes.
     async fn put(&self) {
         let number = self.written.fetch_add(1, Ordering::Relaxed);
         self.objects.put_if_absent(&format!("raw/{number:020}"), &self.bytes).await.unwrap();
     }
 
-    /// Reads as many bytes.
+    /// Reads the same number of bytes.
     async fn get(&self) {
         black_box(self.objects.get("part", None).await.unwrap());
     }
@@ -157,7 +158,7 @@ fn exchange(criterion: &mut Criterion) {
                 let put = start.elapsed();
                 bench.get().await;
                 let get = start.elapsed() - put;
-                // Connections are opened in the first one.
+                // The first cycle opens connections.
                 if cycle > 0 {
                     times.iter_mut().zip([push, pull, put, get]).for_each(|(all, t)| all.push(t));
                 }
@@ -165,7 +166,7 @@ fn exchange(criterion: &mut Criterion) {
             let [push, pull, put, get] = times.map(median);
             let ratio = |one: Duration, other: Duration| one.as_secs_f64() / other.as_secs_f64();
             println!(
-                "{name}: {DIM} parameters: push {push:.2?}, PUT of as many bytes {put:.2?}, ratio {:.3}; pull \
+                "{name}: {DIM} parameters: push {push:.2?}, raw PUT {put:.2?}, ratio {:.3}; pull \
                  {pull:.2?}, GET {get:.2?}, ratio {:.3}; both {:.3}",
                 ratio(push, put),
                 ratio(pull, get),

@@ -1,9 +1,9 @@
-//! What passes in a function before its worker works: the start of its process, and from a request to its
-//! worker; and a step of that worker, which pulls and pushes.
+//! Measures the times in a function: the start of its process, the time from a request until its
+//! worker begins, and a step of that worker, which pulls and pushes.
 //!
-//! Deploys a small function to the server that `SIREN_TEST_MINISTACK` names, and removes it again;
-//! `tests/emulators.sh` shows how to start the server. On AWS a start also has the sandbox's and the download's
-//! time, which are not ours.
+//! Deploys a small function to the server at `SIREN_TEST_MINISTACK`, and removes it afterwards;
+//! `tests/emulators.sh` shows how to start the server. On AWS a start also includes the creation of
+//! the sandbox and the download of the code, which are not measured here.
 
 #[path = "../tests/emulated/config.rs"]
 mod config;
@@ -24,10 +24,10 @@ use siren_core::{
 };
 use siren_data::{MemorySource, PackedData, pack};
 
-/// Environments that are started, one after another: each of another memory size.
+/// The number of environments, started one after another, each with a different memory size.
 const COLD: u32 = 8;
 
-/// Requests to the last of them.
+/// The number of requests to the last environment.
 const WARM: u32 = 40;
 
 const EXAMPLES: usize = 16_384;
@@ -53,7 +53,7 @@ async fn measure(config: &SdkConfig, deployment: &Deployment) -> Result<()> {
     let names = deployment.up(&Artefact::package(&binary, architecture)?).await?.names;
     let workload = LeastSquares::new();
     let (function, bucket, run) = (&names.function, &names.bucket, "runs/bench");
-    let folder = tempfile::tempdir().expect("a folder for the data");
+    let folder = tempfile::tempdir().expect("a temporary folder is created");
     let packed = folder.path().join("data");
     pack(&MemorySource::from_floats(&vec![0.5; EXAMPLES * WIDTH], WIDTH)?, &packed).await?;
     let key = PackedData::open(&packed).await?.key("bench")?;
@@ -115,7 +115,7 @@ fn say(what: &str, seconds: impl Iterator<Item = f64>) {
     println!("{what}: {median:.2} ms, {least:.2} to {most:.2} of {}", all.len());
 }
 
-/// An epoch that does not end.
+/// A plan of an epoch with more batches than the benchmark runs.
 fn plan(layout: u64) -> EpochPlan {
     EpochPlan {
         run: "bench".into(),
@@ -135,7 +135,7 @@ fn plan(layout: u64) -> EpochPlan {
     }
 }
 
-/// A few steps, as many as its requests allow.
+/// An invocation of a few steps, limited by its request cap.
 fn invocation(plan: &EpochPlan, position: u64) -> Invocation {
     Invocation {
         plan: plan.clone(),

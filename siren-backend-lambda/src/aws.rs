@@ -1,4 +1,4 @@
-//! How AWS is reached, and what it answers.
+//! Configuration of the AWS clients, and the meaning of AWS errors.
 
 use std::error::Error as StdError;
 
@@ -8,24 +8,25 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use siren_core::{Error, ErrorKind, Result};
 
-/// Which AWS. What is not given comes from where AWS's own tools take it: environment variables, the
-/// files in `~/.aws`, the machine's role.
+/// The AWS region, profile and endpoint. A value that is `None` comes from the sources of AWS's own
+/// tools: environment variables, the files in `~/.aws`, the machine's role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Aws {
     /// The region.
     pub region: Option<String>,
     /// The profile in `~/.aws`.
     pub profile: Option<String>,
-    /// Another endpoint than AWS's own, for all services.
+    /// A custom endpoint for all services, instead of AWS's own.
     pub endpoint: Option<String>,
 }
 
 impl Aws {
-    /// The settings of clients. Nothing is asked yet but, where they are a role's, credentials.
+    /// Returns the configuration of AWS clients. Makes no request, except for the credentials of a
+    /// role.
     ///
     /// # Errors
     ///
-    /// Rejected without a region or without credentials, naming the remedy.
+    /// Returns [`ErrorKind::Rejected`] without a region or without credentials, naming the remedy.
     pub async fn config(&self) -> Result<SdkConfig> {
         let mut loader = aws_config::defaults(BehaviorVersion::latest());
         if let Some(region) = &self.region {
@@ -58,8 +59,8 @@ impl Aws {
 const NO_CREDENTIALS: &str = "there are no AWS credentials: run `aws configure` or `aws sso login`, \
     name a profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
 
-/// What AWS's refusal means here. `what` was tried, such as "reading s3://bucket/key", and begins the
-/// message; the remedy ends it.
+/// Converts an error of an AWS client. The message begins with `what`, the attempted operation,
+/// such as "reading s3://bucket/key", and ends with a remedy.
 pub fn error<E>(what: &str, error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
@@ -70,8 +71,8 @@ where
     }
     let status = error.raw_response().map(|response| response.status().as_u16());
     if let (SdkError::ResponseError(_), Some(200..300)) = (&error, status) {
-        // It was done, and the answer broke off.
-        return Error::new(ErrorKind::Lost, format!("{what} got half an answer"))
+        // The operation succeeded, and the answer broke off.
+        return Error::new(ErrorKind::Lost, format!("{what} got an incomplete answer"))
             .with_source(error);
     }
     let service = error.as_service_error();
@@ -86,7 +87,7 @@ where
     Error::new(kind, says).with_source(error)
 }
 
-/// The same for a refusal that stands within an answer.
+/// Converts a refusal that is part of a successful answer, like [`error`].
 pub(crate) fn refusal(what: &str, code: &str, message: &str) -> Error {
     let (kind, remedy) = judge(Some(400), code, message);
     Error::new(kind, format!("{what} failed: {code}{remedy}")).with_source(message)
@@ -134,7 +135,7 @@ fn judge(status: Option<u16>, code: &str, message: &str) -> (ErrorKind, &'static
             _,
         )
         | (_, Some(429 | 503)) => (Throttled, ""),
-        // What was sent came damaged, or not as a whole: as if it had not come.
+        // The request arrived damaged or incomplete, so it had no effect.
         ("BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "IncompleteBody", _) => {
             (Lost, "")
         }
@@ -149,7 +150,7 @@ fn judge(status: Option<u16>, code: &str, message: &str) -> (ErrorKind, &'static
     }
 }
 
-/// Who denied it, as AWS says it in words.
+/// The remedy for a denial, by the kind of policy that AWS's message names.
 fn denied(message: &str) -> &'static str {
     let says = |words: &str| message.contains(words);
     if says("resource-based policy") {
@@ -157,7 +158,7 @@ fn denied(message: &str) -> &'static str {
     } else if says("identity-based policy") {
         ": allow it in the policy of this role or user"
     } else if says("service control policy") || says("permissions boundary") {
-        ": the organisation's policy or a permissions boundary denies it; ask who manages the account"
+        ": the organisation's policy or a permissions boundary denies it; ask the account's administrator"
     } else {
         ": allow it in the policy of this role or user and in the bucket's own policy"
     }

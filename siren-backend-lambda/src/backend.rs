@@ -1,4 +1,4 @@
-//! The backend.
+//! The backend that runs workers on AWS Lambda.
 
 mod bills;
 mod connect;
@@ -36,23 +36,25 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::S3Objects;
 use crate::payload::{self, Reply, Request, RequestKind, Response, RunRequest};
 
-/// Bytes of an answer to an invocation or of a glance at the state, at the most in the ordinary.
+/// Bytes of an answer to an invocation or to a progress poll: an upper bound for ordinary answers.
 const ANSWER_BYTES: u64 = 8 << 10;
 
-/// Bytes of the end of the log that comes with an answer: 4 KB, encoded.
+/// Bytes of the log tail that comes with an answer: 4 KB in base64.
 const LOG_BYTES: u64 = 5_500;
 
-/// How often a trainer looks at an open epoch whose store is paid for.
+/// The largest number of times that a trainer polls the progress of an open epoch, with a store
+/// that charges for requests.
 const MAX_PROGRESS_POLLS: u64 = siren_hsp::MAX_PROGRESS_POLLS as u64;
 
 /// Runs workers as invocations of a function on AWS Lambda.
 ///
-/// The function [serves](crate::serve) the same workload. Memory sizes are multiples of 64 MB; each that
-/// is used becomes a version of the function, see [`publish`](Self::publish).
+/// The function [serves](crate::serve) the same workload. Memory sizes are multiples of 64 MB. Each
+/// size in use becomes a version of the function, see [`publish`](Self::publish).
 ///
-/// An invocation is launched once. Only a launch that the platform refused, or that found no connection,
-/// is made again, later and at a pace that all launches share; after [`LambdaSettings::patience`] it fails.
-/// Billed time is the platform's own report, where it comes with the answer.
+/// An invocation is launched once. A launch is repeated only if the platform refused it, or if it
+/// found no connection. Repeated launches wait, and all launches share one throttle. After
+/// [`LambdaSettings::patience`] the invocation fails. The billed time is the platform's own report,
+/// if it comes with the answer.
 pub struct LambdaBackend {
     settings: LambdaSettings,
     clock: WallClock,
@@ -65,12 +67,13 @@ pub struct LambdaBackend {
 }
 
 impl LambdaBackend {
-    /// Connects to a function and its bucket, and sees that they fit the run.
+    /// Connects to a function and its bucket, and checks that they fit the run.
     ///
     /// # Errors
     ///
-    /// Rejected, each with its remedy, when the function or the bucket is not there or not permitted,
-    /// when the function does not start, or is of another workload or version.
+    /// Returns [`ErrorKind::Rejected`], with a remedy, when the function or the bucket does not
+    /// exist or may not be used, when the function does not start, and when it serves another
+    /// workload or was built with another version of this crate.
     pub async fn connect(settings: LambdaSettings) -> Result<Self> {
         let clock = WallClock::new();
         let found = connect::connect(&settings, clock).await?;
@@ -86,8 +89,8 @@ impl LambdaBackend {
         })
     }
 
-    /// The store that the function's workers use, for the driver. Its initial parameters are the
-    /// caller's to put in.
+    /// Returns the store that the function's workers use, for the driver. The caller writes the
+    /// initial parameters.
     ///
     /// # Errors
     ///
@@ -99,7 +102,7 @@ impl LambdaBackend {
         Ok(store.with_options(options.clone()).exclusive())
     }
 
-    /// The data that the function's workers read.
+    /// Returns the data that the function's workers read.
     ///
     /// # Errors
     ///
@@ -108,39 +111,40 @@ impl LambdaBackend {
         PackedData::open_object(Arc::new(self.objects.clone()), &self.settings.data_key).await
     }
 
-    /// The driver's objects: what it asks of the bucket, and how many bytes that were.
+    /// The driver's access to the bucket, which counts the driver's requests and bytes.
     pub fn objects(&self) -> &S3Objects {
         &self.objects
     }
 
-    /// How many invocations there were, and how well their bill is known.
+    /// The number of invocations so far, and the sources of their billed times.
     pub fn bills(&self) -> Bills {
         self.counter.bills()
     }
 
-    /// The next memory size that functions have, in MB.
+    /// The smallest supported memory size of at least `memory_mb`, in MB.
     pub fn memory_at_least(&self, memory_mb: u32) -> u32 {
         self.platform.memory_at_least(memory_mb)
     }
 
-    /// Publishes the version of the function that invocations of this memory and timeout need, unless
-    /// there is one, and returns its alias. Otherwise the first of them does so, and the others wait for
-    /// it, a second or two.
+    /// Publishes the version of the function that invocations of this memory and timeout need,
+    /// unless it exists, and returns its alias. Without this call the first such invocation
+    /// publishes it, and the others wait, a second or two.
     ///
     /// # Errors
     ///
-    /// Rejected when the platform has no such memory, or the function was deployed anew meanwhile.
+    /// Returns [`ErrorKind::Rejected`] when the platform has no such memory size, or when the
+    /// function was deployed again since connecting.
     ///
     /// # Cancellation
     ///
-    /// Safe at any point; a version may be left that is not used.
+    /// Safe at any point. An unused version may remain.
     pub async fn publish(&self, memory_mb: u32, timeout: Duration) -> Result<String> {
         self.platform.check_memory(memory_mb)?;
         self.versions.alias(memory_mb, self.platform.enforced(timeout)).await
     }
 
-    /// The request for an invocation; where it is too large for a payload it is left in the bucket, under
-    /// the key that comes with it.
+    /// The payload of an invocation. A request that is too large for a payload is stored in the
+    /// bucket; its key is returned too.
     async fn request(&self, invocation: &Invocation) -> Result<(Vec<u8>, Option<String>)> {
         let LambdaSettings { bucket, store_prefix, options, data_key, .. } = &self.settings;
         let run_request = RunRequest {
@@ -162,7 +166,7 @@ impl LambdaBackend {
         Ok((payload::write(&stored_request, "the request")?, Some(key)))
     }
 
-    /// Launches until the platform takes it.
+    /// Launches an invocation, again and again until the platform accepts it or patience ends.
     async fn launch(&self, alias: &str, request: &[u8], invocation: &Invocation) -> Ended {
         let enforced = self.platform.enforced(invocation.timeout);
         let mut refused: Option<siren_core::Time> = None;
@@ -194,12 +198,12 @@ impl LambdaBackend {
         }
     }
 
-    /// What an answer says, taken from the bucket if it was too large for a payload.
+    /// The worker's report in an answer. An answer too large for a payload is read from the bucket.
     async fn report(&self, response: Response) -> Result<WorkerReport> {
         let reply = match response.reply {
             Reply::Stored { key } => {
                 let bytes = stored::get(&self.objects, &key).await?;
-                // As well as it can be done: it is read already.
+                // Best effort: the answer has been read.
                 let _ = self.objects.delete(&[key]).await;
                 payload::read::<Response>(&bytes, "the function's stored answer")?.reply
             }
@@ -214,7 +218,7 @@ impl LambdaBackend {
         }
     }
 
-    /// The billed time, and how well it is known.
+    /// The billed time: reported by the platform, or computed from the function's own measurements.
     fn billed(&self, report: Option<Report>, response: Option<&Response>) -> Option<Duration> {
         if let Some(report) = report {
             add(&self.counter.reported, 1);
@@ -260,13 +264,13 @@ impl Backend for LambdaBackend {
         DriverUsage { requests: traffic.requests, egress_bytes, computed_bills: bills.computed }
     }
 
-    /// The parameters and what the optimizer keeps, read once at the barrier, as often again as reads are
-    /// tried again; what glances at the open epoch take; and an answer of each invocation.
+    /// The sum of: the parameters and the optimizer state, read once at the barrier and once more
+    /// for retries; progress polls of the open epoch; one answer of each invocation.
     fn max_driver_usage(&self, plan: &EpochPlan, parameters: u64) -> DriverUsage {
         let vectors = 1 + plan.optimizer.state_vectors() as u64;
         let shards = u64::from(plan.shards);
         let answers = (shards + 4) * (ANSWER_BYTES + LOG_BYTES);
-        // What a glance lists is not applied yet: a few updates of each shard.
+        // A progress poll lists updates that are not applied yet: a few of each shard.
         let egress = parameters * 4 * vectors * 2
             + answers
             + MAX_PROGRESS_POLLS * (ANSWER_BYTES + shards * 1_000);
@@ -279,7 +283,7 @@ impl Backend for LambdaBackend {
     }
 
     async fn prepare(&self, memory_mb: u32, timeout: Duration) {
-        // It is tried again when it is needed, and fails then if it must.
+        // The first invocation tries again and reports the error.
         let _ = self.publish(memory_mb, timeout).await;
     }
 
@@ -303,7 +307,7 @@ impl Backend for LambdaBackend {
         };
         let ended = self.launch(&alias, &request, &invocation).await;
         if let Some(key) = stored_key {
-            // As well as it can be done: nobody asks for it any more.
+            // Best effort: the request is no longer needed.
             let _ = self.objects.delete(&[key]).await;
         }
         if !matches!(ended, Ended::Rejected(_) | Ended::Refused(_)) {
@@ -323,7 +327,7 @@ impl Backend for LambdaBackend {
     }
 }
 
-/// Tells a shard from an aggregator of the same number.
+/// A number that differs between a shard and an aggregator of the same index.
 fn role(invocation: &Invocation) -> u64 {
     match invocation.role {
         Role::Shard => 0,

@@ -1,8 +1,8 @@
-//! Sets up what training on AWS needs, and removes it.
+//! Sets up and removes the AWS resources for training.
 //!
-//! A *deployment* is a bucket, a role, a log group and a function. All carry its tags, and nothing that
-//! does not is ever changed or removed. Setting up again changes only what differs; nothing in a
-//! deployment costs money while it is idle but what is stored.
+//! A *deployment* is a bucket, a role, a log group and a function. All four carry its tags.
+//! Resources without the tags are never changed or removed. Setting up again changes only what
+//! differs. An idle deployment costs only its storage.
 //!
 //! ```no_run
 //! use siren_backend_lambda::aws::Aws;
@@ -55,7 +55,7 @@ pub use status::{BucketStatus, FunctionAlias, FunctionStatus, FunctionVersion, L
 
 use names::Place;
 
-/// One deployment in one region of one account. It may be there or not.
+/// One deployment in one region of one account. It need not exist yet.
 pub struct Deployment {
     settings: DeploySettings,
     place: Place,
@@ -75,7 +75,7 @@ impl std::fmt::Debug for Deployment {
     }
 }
 
-/// What is there of a deployment.
+/// The existing parts of a deployment.
 struct Found {
     names: Names,
     bucket: Option<bucket::Bucket>,
@@ -85,12 +85,13 @@ struct Found {
 }
 
 impl Deployment {
-    /// Names a deployment, and asks AWS whose the credentials are; changes nothing.
+    /// Names a deployment, and asks AWS for the account of the credentials. Changes nothing.
     ///
     /// # Errors
     ///
-    /// Rejected for settings that cannot be, without a region, without credentials or with wrong ones;
-    /// lost when AWS does not answer, as for a region that does not exist.
+    /// Returns [`ErrorKind::Rejected`] for invalid settings, a missing region, and missing or wrong
+    /// credentials. Returns [`ErrorKind::Lost`] when AWS does not answer, as for a region that does
+    /// not exist.
     pub async fn open(config: &SdkConfig, settings: DeploySettings) -> Result<Self> {
         settings.check()?;
         let pause = Pause::new(config)?;
@@ -109,26 +110,29 @@ impl Deployment {
         })
     }
 
-    /// What [`up`](Self::up) would do now, in its order, and what that may cost. Changes nothing.
+    /// Returns the steps that [`up`](Self::up) would take now, in order, and their prices. Changes
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// Rejected when something of that name is there that this deployment did not make, or the bucket is
-    /// not the one it was made with; and whatever AWS answers.
+    /// Returns [`ErrorKind::Rejected`] when a resource of the same name exists without this
+    /// deployment's tags, or when the settings name another bucket than the deployment's. Errors of
+    /// AWS are passed on.
     pub async fn plan(&self, artefact: &Artefact) -> Result<Plan> {
         let found = self.describe().await?;
         self.plan_for(&found, artefact)
     }
 
-    /// Creates what is missing and changes what differs, and returns what was done: nothing, when all is
-    /// as it should be. The function is ready when this returns.
+    /// Creates missing resources, changes those that differ, and returns the steps taken. The plan
+    /// has no steps if the deployment was already up to date. The function is ready when this
+    /// returns.
     ///
-    /// The memory and the timeout in the settings are those of a new function only: later they are the
-    /// driver's, which publishes versions of other sizes.
+    /// The memory and the timeout in the settings apply to a new function only. Later the driver
+    /// changes them, when it publishes versions of other sizes.
     ///
     /// # Errors
     ///
-    /// As [`plan`](Self::plan). What was done before stays: call it again.
+    /// As [`plan`](Self::plan). Completed steps stay in effect: call it again.
     ///
     /// # Cancellation
     ///
@@ -142,11 +146,11 @@ impl Deployment {
         Ok(plan)
     }
 
-    /// What is there.
+    /// Returns the parts of the deployment that exist.
     ///
     /// # Errors
     ///
-    /// Whatever AWS answers.
+    /// Errors of AWS are passed on.
     pub async fn status(&self) -> Result<Status> {
         let found = self.describe().await?;
         let Found { names, bucket, role, logs, function } = found;
@@ -182,13 +186,13 @@ impl Deployment {
         })
     }
 
-    /// Removes all of it: the function with its versions and aliases, the log group, every object and
-    /// upload in the bucket and the bucket, the role. What does not carry this deployment's tags stays,
-    /// and is reported. `keep_data` leaves the bucket.
+    /// Removes the deployment: the function with its versions and aliases, the log group, the
+    /// bucket with all objects and unfinished uploads, and the role. A resource without this
+    /// deployment's tags stays, and is reported. `keep_data` keeps the bucket.
     ///
     /// # Errors
     ///
-    /// Whatever AWS answers. What was removed before stays so: call it again.
+    /// Errors of AWS are passed on. Resources removed before the error stay removed: call it again.
     ///
     /// # Cancellation
     ///
@@ -196,7 +200,8 @@ impl Deployment {
     pub async fn down(&self, keep_data: bool) -> Result<Removal> {
         let Found { names, bucket, role, logs, function } = self.describe().await?;
         let mut removal = Removal::default();
-        // The function first, since it writes; the role last, since it knows the bucket's name.
+        // The function first, since it writes to the bucket and the log. The role last, since its
+        // tag holds the bucket's name.
         if let Some(function) = function {
             let what = Resource::Function(names.function.clone());
             if function.ours {
@@ -231,14 +236,15 @@ impl Deployment {
         Ok(removal)
     }
 
-    /// Deletes the versions of earlier code that drivers published, with their aliases, and says how many
-    /// aliases and versions these were. A job that began before the code changed still invokes them, and
-    /// fails: call this when none runs. An alias of another's making keeps its version.
+    /// Deletes the versions of earlier code that drivers published, with their aliases. Returns the
+    /// numbers of deleted aliases and versions. A job that began before the code changed still
+    /// invokes these versions and would fail: call this when no such job runs. A version with an
+    /// alias that no driver made is kept.
     ///
     /// # Errors
     ///
-    /// Rejected when there is no function that carries this deployment's tags; and whatever AWS answers.
-    /// What was deleted before stays so: call it again.
+    /// Returns [`ErrorKind::Rejected`] when there is no function with this deployment's tags.
+    /// Errors of AWS are passed on. Versions deleted before the error stay deleted: call it again.
     ///
     /// # Cancellation
     ///
@@ -254,21 +260,23 @@ impl Deployment {
         }
     }
 
-    /// The names of its parts: its bucket too, where it has one.
+    /// Returns the names of the deployment's parts. An existing deployment's bucket name is read
+    /// from its role.
     ///
     /// # Errors
     ///
-    /// Rejected when another bucket than this was asked for; and whatever AWS answers.
+    /// Returns [`ErrorKind::Rejected`] when the settings name another bucket than the deployment's.
+    /// Errors of AWS are passed on.
     pub async fn names(&self) -> Result<Names> {
         self.describe_role().await.map(|(names, _)| names)
     }
 
-    /// The names of its parts, before anything was asked.
+    /// The names that follow from the settings alone, without a request to AWS.
     fn planned(&self) -> Names {
         Names::new(&self.settings, &self.place)
     }
 
-    /// The role, which knows the bucket's name.
+    /// The role and the names; the role's tag holds the bucket's name.
     async fn describe_role(&self) -> Result<(Names, Option<role::Role>)> {
         let mut names = self.planned();
         let role = role::describe(&self.iam, &names).await?;
@@ -332,7 +340,7 @@ impl Deployment {
     }
 }
 
-/// Waits between two attempts, by the clock that the AWS clients were given.
+/// Waits between two attempts, on the clock of the AWS clients.
 struct Pause(aws_sdk_s3::config::SharedAsyncSleep);
 
 impl Pause {
@@ -340,7 +348,8 @@ impl Pause {
         config.sleep_impl().map(Self).ok_or_else(|| {
             Error::new(
                 ErrorKind::Rejected,
-                "the settings of the AWS clients have no way to sleep: load them within a tokio runtime",
+                "the configuration of the AWS clients has no sleep implementation: load it within a \
+                 tokio runtime",
             )
         })
     }
@@ -351,7 +360,7 @@ impl Pause {
     }
 }
 
-/// What is there of that name is not this deployment's.
+/// The error for an existing resource of that name without this deployment's tags.
 fn foreign(what: &str, name: &str, names: &Names, remedy: &str) -> Error {
     Error::rejected(format!(
         "the {what} {name} is there already and does not carry the tags project=siren and \

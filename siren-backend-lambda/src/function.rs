@@ -15,12 +15,12 @@ use crate::S3Objects;
 use crate::aws::Aws;
 use siren_data::PackedData;
 
-/// Serves a workload for as long as the platform sends requests: the whole main function of a
-/// function's binary.
+/// Serves a workload as long as the platform sends requests. A function's `main` only needs this
+/// call.
 ///
-/// Settings and credentials come from where AWS puts them for functions. A bucket named by the
-/// environment variable `SIREN_BUCKET` is connected to before the first request, while starting: an
-/// ordinary request then finds the connection open.
+/// Settings and credentials come from the environment that AWS gives to functions. If the
+/// environment variable `SIREN_BUCKET` names a bucket, the function connects to it during its
+/// start, so that the first request finds an open connection.
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -32,13 +32,13 @@ use siren_data::PackedData;
 ///
 /// # Errors
 ///
-/// Rejected where no platform of functions runs this, or there are no credentials; other when the
-/// platform cannot be reached.
+/// Returns [`ErrorKind::Rejected`] when the program does not run on AWS Lambda, or has no
+/// credentials. Returns [`ErrorKind::Other`] when the platform cannot be reached.
 pub fn serve(workload: Arc<dyn Workload>) -> Result<()> {
     let clock = WallClock::new();
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
         return Err(Error::rejected(
-            "this program is a function: it runs on AWS Lambda and nowhere else; deploy it",
+            "this program is a function and runs only on AWS Lambda: deploy it",
         ));
     }
     // A small function has a share of one core, and mathematics runs on another thread.
@@ -72,7 +72,7 @@ async fn requests(workload: Arc<dyn Workload>, clock: WallClock) -> Result<()> {
     });
     lambda_runtime::run(service)
         .await
-        .map_err(|error| other("the function lost the platform that runs it", error))
+        .map_err(|error| other("the function lost its connection to the platform", error))
 }
 
 /// Buckets of S3.

@@ -1,27 +1,27 @@
 //! Shared objects on S3.
 //!
-//! # Where objects stand
+//! # Layout of a bucket
 //!
-//! | key | object | from |
+//! | key | object | written by |
 //! | --- | --- | --- |
 //! | `<prefix>/<run>/state`, `…/part/…`, `…/update/…` | what a run keeps | [`ObjectStore`](siren_hsp::ObjectStore) |
 //! | `<prefix>/data/<name>-<hash>` | packed examples | [`S3Objects::upload_data`] |
 //!
-//! A run's name is in all its keys, so that runs share a bucket, at the same time too, and neither lists
-//! nor deletes what is another's. Without a prefix keys begin with the run's name.
+//! All keys of a run contain its name. So runs can share a bucket at the same time, and none lists
+//! or deletes objects of another. Without a prefix, keys begin with the run's name.
 //!
-//! No hash is mixed into the keys to spread them. S3 cuts a bucket by load wherever keys differ, and runs
-//! differ in their names. One run stays below what one such piece takes, 3,500 writes and 5,500 reads a
-//! second, up to some 1,000 workers that push every second and read four parts; above that S3 says slow
-//! down, which is an error that passes, until it has cut further. A hash would make it impossible to list
-//! what a generation has in the order of its numbers, which is how an aggregator finds updates with one
-//! request.
+//! Keys contain no hash to spread the load. S3 partitions a bucket by load and key, and the names
+//! of runs differ. One partition takes 3,500 writes and 5,500 reads per second. A run stays below
+//! this with up to about 1,000 workers that push every second and read four parts. Above that, S3
+//! answers SlowDown, a transient error, until it has partitioned further. With a hash, an
+//! aggregator could no longer list the updates of a generation in the order of their numbers with
+//! one request.
 //!
-//! # What is checked
+//! # Checksums
 //!
-//! S3 checks a CRC32 of what is written before it keeps it, and what is read whole is checked against the
-//! one that was kept. Parts of an object cannot be: updates, parameters and packed examples carry
-//! checksums of their own.
+//! S3 checks the CRC32 of an object before it stores it. A read of a whole object is checked
+//! against the stored CRC32. S3 has no checksum for a range of an object: updates, parameters and
+//! packed examples contain their own.
 
 mod list;
 mod parts;
@@ -46,43 +46,44 @@ use siren_core::objects::{Fetched, Listed, Objects, Tag, Written};
 use traffic::Counter;
 pub use traffic::Traffic;
 
-/// How long a connection may take.
+/// The timeout of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long an answer may take to begin: the slowest of a million small ones took 10 s (hpides/skyrise,
-/// arXiv 2501.07771).
+/// The timeout until an answer begins. The slowest of a million small answers took 10 s
+/// (hpides/skyrise, arXiv 2501.07771).
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The same where so much is written that sending it may take longer; what stalls on the way is
-/// noticed by the SDK.
+/// The timeout for large writes, which take longer to send. The SDK detects stalled transfers.
 const LARGE_WRITE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Bytes from which a write may take that long.
+/// The size from which a write is large, in bytes.
 const LARGE_WRITE_BYTES: usize = 4 << 20;
 
 /// Objects in a bucket of S3, below a prefix. Clones share connections and counters.
 ///
 /// The role or user needs `s3:GetObject`, `s3:PutObject` and `s3:DeleteObject` on the objects and
-/// `s3:ListBucket` on the bucket; without the last one, an object that does not exist reads as forbidden.
+/// `s3:ListBucket` on the bucket. Without the last one, a read of a missing object is answered as
+/// forbidden.
 ///
-/// Each call is one request and is not made again here: whoever calls counts and pays.
+/// Each call makes one request and does not retry: the caller retries, and counts the requests.
 #[derive(Clone)]
 pub struct S3Objects {
     client: Client,
     /// For large writes.
     slow: Client,
     bucket: Arc<str>,
-    /// With a slash at its end, or empty.
+    /// Ends with a slash, or is empty.
     prefix: Arc<str>,
     counter: Arc<Counter>,
 }
 
 impl S3Objects {
-    /// Objects below `prefix`, which may be empty, in a bucket; over a client of its own that waits at
-    /// most 3 s for a connection and 20 s for an answer.
+    /// Objects below `prefix`, which may be empty, in a bucket. The new client waits at most 3 s
+    /// for a connection and 20 s for an answer, or 300 s for the answer to a write of at least 4
+    /// MiB.
     pub fn new(config: &SdkConfig, bucket: &str, prefix: &str) -> Self {
         let settings = aws_sdk_s3::config::Builder::from(config)
-            // Others than AWS seldom have a name for each bucket.
+            // Servers other than AWS seldom have a host name for each bucket.
             .force_path_style(config.endpoint_url().is_some())
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts(ANSWER_TIMEOUT))
@@ -91,9 +92,9 @@ impl S3Objects {
         Self::with_client(Client::from_conf(settings), bucket, prefix)
     }
 
-    /// The same over a client that there is already. Disable its retries, or requests are made that
-    /// nobody counts; and let it validate checksums when required, or what some servers send with a part
-    /// of an object, the checksum of the whole, makes reads fail.
+    /// As [`new`](Self::new), with an existing client. Disable its retries: retried requests would
+    /// not be counted. Set its response checksum validation to `WhenRequired`: some servers send
+    /// the checksum of the whole object with a range, and reads would fail.
     pub fn with_client(client: Client, bucket: &str, prefix: &str) -> Self {
         let slow =
             client.config().to_builder().timeout_config(timeouts(LARGE_WRITE_TIMEOUT)).build();
@@ -106,7 +107,8 @@ impl S3Objects {
         }
     }
 
-    /// The same bucket over the same connections, below another prefix; counted apart.
+    /// Objects of the same bucket over the same connections, below another prefix and with new
+    /// counters.
     #[must_use]
     pub fn below(&self, prefix: &str) -> Self {
         Self { prefix: slashed(prefix), counter: Arc::default(), ..self.clone() }
@@ -117,17 +119,17 @@ impl S3Objects {
         &self.bucket
     }
 
-    /// What was asked for and transferred so far, by all clones.
+    /// Requests and bytes so far, of all clones.
     pub fn traffic(&self) -> Traffic {
         self.counter.traffic()
     }
 
-    /// The whole key.
+    /// The key with the prefix.
     fn key(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
     }
 
-    /// What is done to an object, in words.
+    /// A description of an operation on an object, for error messages.
     fn what(&self, verb: &str, key: &str) -> String {
         format!("{verb} s3://{}/{}{key}", self.bucket, self.prefix)
     }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the tests against real servers: starts MiniStack (Lambda, IAM, S3) and SeaweedFS (another S3) on
-# loopback, tests, and stops both. Arguments go to the test binary, such as a name to filter by; `programs` runs
-# the programs alone.
-# Needs python3 with venv, and the first time a package index.
+# loopback, tests, and stops both. Arguments go to the test binary, such as a name to filter by;
+# `programs` runs only the programs.
+# Needs python3 with venv and, on the first run, a package index.
 set -euo pipefail
 
 MINISTACK=1.5.33
@@ -17,7 +17,7 @@ pids=()
 
 stop() {
     for pid in "${pids[@]}"; do
-        # Each has a group of its own, with whatever it started.
+        # Each server has its own process group, which includes its children.
         kill -- "-$pid" 2>/dev/null || true
     done
     for pid in "${pids[@]}"; do
@@ -43,7 +43,7 @@ if ! [[ -e $venv/ready ]]; then
     touch "$venv/ready"
 fi
 
-# Below the ports that the system gives to connections.
+# Ports below the ephemeral range of the system.
 read -ra ports < <(python3 - 12 <<'PYTHON'
 import random, socket, sys
 free, taken = [], []
@@ -66,7 +66,7 @@ start() {
     shift
     setsid "$@" >"$work/$name.log" 2>&1 </dev/null &
     pids+=($!)
-    # The shell need not say how it ended.
+    # The shell then does not report its end.
     disown
 }
 
@@ -79,7 +79,7 @@ await() {
         kill -0 "$2" 2>/dev/null || break
         sleep 0.2
     done
-    echo "$1 did not start; the end of what it said:" >&2
+    echo "$1 did not start; the end of its log:" >&2
     tail -n 20 "$work/$1.log" >&2
     exit 1
 }
@@ -118,16 +118,16 @@ export SIREN_TEST_SEAWEEDFS=http://127.0.0.1:${ports[1]}
 await ministack "${pids[0]}" "$SIREN_TEST_MINISTACK/_ministack/health" 200
 await seaweedfs "${pids[1]}" "$SIREN_TEST_SEAWEEDFS/" 403
 
-# With the features that the workspace's tests are built with, so that nothing is built twice.
+# The same features as the workspace's tests, so that nothing is built twice.
 build=(--locked --workspace --features siren-backend-lambda/emulated)
-# Most tests wait for a server most of the time.
+# More threads than cores may help: most tests wait for a server most of the time.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}
 failed=0
 cargo test "${build[@]}" --test emulated -- "$@" 2>&1 | tee "$work/tests.log" || failed=1
 read -r passed broken < <(awk '/^test result:/ { passed += $4; failed += $6 }
     END { print passed + 0, failed + 0 }' "$work/tests.log")
 
-# The programs themselves, as a user calls them: deploy, train, die, go on, remove.
+# The programs as a user runs them: deploy, train, kill and resume, remove.
 if [[ $# == 0 || $1 == programs ]]; then
     cargo build "${build[@]}" --bin bootstrap --example deploy --example lenet_lambda
     strip -o "$work/bootstrap" "$target/debug/bootstrap"
@@ -142,9 +142,9 @@ if [[ $# == 0 || $1 == programs ]]; then
         "${lenet[@]}" --train-size 1024 --epochs 2 --local-steps 2 --out "$work/whole" || return 1
         [[ $(sealed "$work/whole") == 2 && -s $work/whole/model.safetensors ]]
     }
-    # A driver that is killed at any moment, in an epoch or between two, goes on from the last barrier.
+    # A driver that is killed at any time resumes from the last barrier.
     resumes() {
-        # Not by a function, whose shell would be killed in its place.
+        # Not through a shell function, since that shell would be killed instead.
         "${lenet[@]}" --train-size 1024 --epochs 5 --local-steps 2 --out "$work/killed" &
         local driver=$! seconds
         while [[ $(sealed "$work/killed") == 0 ]]; do
@@ -154,12 +154,12 @@ if [[ $# == 0 || $1 == programs ]]; then
         seconds=0.$((RANDOM % 10))
         echo "killing the driver $seconds s after its first barrier"
         sleep "$seconds"
-        # It runs, and has more to do.
+        # The driver is still running and has not finished.
         kill -KILL "$driver" || return 1
         wait "$driver" || true
         grep -q '"event":"finished"' "$work/killed/history.jsonl" && return 1
         "${lenet[@]}" --resume "$work/killed" || return 1
-        # No epoch twice; one may have been sealed in the bucket and not have been written down.
+        # No epoch is recorded twice. One may be missing: sealed in the bucket, but not recorded.
         local twice
         twice=$(grep -o '"event":"epoch","epoch":[0-9]*' "$work/killed/history.jsonl" | sort | uniq -d)
         [[ -z $twice && $(sealed "$work/killed") -ge 4 ]] &&
@@ -178,5 +178,5 @@ if [[ $# == 0 || $1 == programs ]]; then
 fi
 stop
 echo "$passed passed, $broken failed"
-# No test at all is no success either.
+# A run without tests fails.
 [[ $failed == 0 && $broken == 0 && $passed != 0 ]]

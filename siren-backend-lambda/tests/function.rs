@@ -1,4 +1,4 @@
-//! The function that the tests invoke: least squares, with a finite budget of faults.
+//! The function that the tests invoke: least squares, with a finite number of faults.
 
 #[path = "emulated/problem.rs"]
 mod problem;
@@ -19,12 +19,13 @@ fn main() -> Result<()> {
     }))
 }
 
-/// Fails as often as there are files in a folder, each named by a fault and a number; who removes one
-/// has the fault.
+/// Fails once for each file in a folder. A file is named after a fault and a number. The process
+/// that removes the file fails.
 struct Faulty {
     inner: LeastSquares,
     budget: Option<PathBuf>,
-    /// Whether the process has started: its first look at the layout belongs to that.
+    /// `true` once the process has started. The first call of [`Workload::layout`] is part of the
+    /// start.
     started: AtomicBool,
 }
 
@@ -42,7 +43,8 @@ fn hang() -> ! {
 }
 
 impl Workload for Faulty {
-    /// Read where a request is handled, so that a function which hangs here is deaf to its deadline.
+    /// The handler calls this outside of the worker, so a function that hangs here misses its
+    /// deadline.
     fn layout(&self) -> &Layout {
         if self.started.swap(true, Ordering::Relaxed) && self.has("deaf") {
             hang();

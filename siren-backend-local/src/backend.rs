@@ -1,4 +1,4 @@
-//! The backend.
+//! The backend that runs workers in this process.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -17,8 +17,7 @@ use crate::meter::Meter;
 use crate::pool::Pool;
 use crate::store::MeteredStore;
 
-/// Runs workers as tasks of the tokio runtime that calls it, and their mathematics on its own
-/// threads.
+/// Runs workers as tasks of the caller's tokio runtime, and their computations on its own threads.
 pub struct LocalBackend {
     worker: Arc<dyn Worker>,
     platform: Platform,
@@ -27,11 +26,11 @@ pub struct LocalBackend {
 }
 
 impl LocalBackend {
-    /// A backend for `worker` on this store and this training data, with a thread for every core.
+    /// Returns a backend for `worker` with this store and training data, and one thread per core.
     ///
     /// # Errors
     ///
-    /// Other when the threads cannot be started.
+    /// Returns [`ErrorKind::Other`] when the threads cannot be started.
     pub fn new(
         worker: Arc<dyn Worker>,
         store: Arc<dyn ParameterStore>,
@@ -41,11 +40,12 @@ impl LocalBackend {
         Self::with_threads(worker, store, data, cores)
     }
 
-    /// As [`new`](Self::new), with a number of threads.
+    /// As [`new`](Self::new), with this number of threads.
     ///
     /// # Errors
     ///
-    /// Rejected for none, other when they cannot be started.
+    /// Returns [`ErrorKind::Rejected`] when `threads` is 0, and [`ErrorKind::Other`] when the
+    /// threads cannot be started.
     pub fn with_threads(
         worker: Arc<dyn Worker>,
         store: Arc<dyn ParameterStore>,
@@ -64,14 +64,14 @@ impl LocalBackend {
         })
     }
 
-    /// Uses other limits and prices, for an estimate of another platform's bill.
+    /// Replaces the limits and prices, to estimate the bill of another platform.
     #[must_use]
     pub fn with_platform(self, platform: Platform) -> Self {
         Self { platform, ..self }
     }
 
-    /// How much slower a function of so much memory is than a thread here: it has a share of a
-    /// vCPU, in proportion to its memory.
+    /// The slowdown of a function with this memory relative to a local thread. A function has a
+    /// share of a vCPU in proportion to its memory.
     fn slowdown(&self, memory_mb: u32) -> f64 {
         (1.0 / self.platform.vcpus(memory_mb)).max(1.0)
     }
@@ -147,7 +147,7 @@ impl Backend for LocalBackend {
                 Ok(panic) => Err(Error::panicked("the worker", &*panic)),
                 Err(error) => Err(Error::new(ErrorKind::Lost, "the runtime ended").with_source(error)),
             }),
-            // Polled beside the task, which the drop of its handle then aborts.
+            // On expiry the task's handle is dropped, which aborts the task.
             () = expired(&context) => Err(Error::new(
                 ErrorKind::DeadlineExceeded,
                 format!("the invocation took longer than {:?}", context.timeout),
@@ -160,8 +160,8 @@ impl Backend for LocalBackend {
     }
 }
 
-/// Returns when the context's time is used up. Waits for a permit do not use it, so that it has to
-/// look again.
+/// Returns when the context's time is used up. Waits for a thread do not count, so the remaining
+/// time is checked repeatedly.
 async fn expired(context: &LocalContext) {
     loop {
         let left = context.time_left();
@@ -169,7 +169,7 @@ async fn expired(context: &LocalContext) {
             return;
         }
         let clock = &context.machine.clock;
-        // At full speed the time left cannot end sooner than this.
+        // Without waits, the remaining time ends after this; waits only make it later.
         let sooner = left.div_f64(context.slowdown).max(Duration::from_millis(1));
         clock.sleep_until(clock.now() + sooner).await;
     }

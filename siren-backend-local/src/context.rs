@@ -1,4 +1,4 @@
-//! What a worker in this process may touch.
+//! The context of a worker in this process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use siren_function::WallClock;
 use crate::meter::{Meter, peak_memory_bytes};
 use crate::pool::Pool;
 
-/// What all invocations of a backend share.
+/// The state that all invocations of a backend share.
 pub(crate) struct Machine {
     pub(crate) clock: WallClock,
     pub(crate) pool: Pool,
@@ -24,17 +24,17 @@ pub(crate) struct Machine {
 pub(crate) struct LocalContext {
     pub(crate) machine: Arc<Machine>,
     pub(crate) meter: Arc<Meter>,
-    /// The machine's store, metered where workers wait for one another.
+    /// The machine's store, metered in modes in which workers wait for each other.
     pub(crate) store: Arc<dyn ParameterStore>,
-    /// How much slower than here a function of the invocation's memory is.
+    /// The slowdown of a function with the invocation's memory, relative to a local thread.
     pub(crate) slowdown: f64,
     pub(crate) timeout: Duration,
-    /// Workers of the epoch: they share the process's memory.
+    /// The number of workers of the epoch, which share the process's memory.
     pub(crate) workers: u32,
 }
 
 impl LocalContext {
-    /// The time to bill so far, not yet rounded.
+    /// The billed time so far, before rounding.
     pub(crate) fn billed(&self) -> Duration {
         let now = self.machine.clock.now();
         self.meter.executed(now).mul_f64(self.slowdown)

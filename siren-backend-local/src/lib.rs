@@ -1,14 +1,15 @@
 //! Workers in this process.
 //!
-//! All invocations of an epoch are live at once; a thread is a permit that is held only inside
-//! [`Context::compute`](siren_core::Context::compute) and granted in the order of asking. So 64
-//! workers on two threads interleave step by step, and what they see of one another is really stale.
+//! All invocations of an epoch run concurrently. A worker holds a thread only inside
+//! [`Context::compute`](siren_core::Context::compute); threads are granted in the order of
+//! requests. So 64 workers on two threads interleave step by step, and the parameters that they
+//! read are as stale as on a swarm.
 //!
-//! The bill is an estimate: a worker's execution (its waits for a permit left out), at AWS Lambda's
-//! price, stretched by how much slower a function of less than 1,769 MB would be; no request fees.
-//! A wait for other workers, under bulk or stale mode, is billed where every worker has a thread of
-//! its own; with more workers than threads it is mostly a wait for threads, and is left out too.
-//! The timeout of an invocation is a limit on that billed time.
+//! The bill is an estimate: the execution time of a worker, without its waits for a thread, at the
+//! price of AWS Lambda and without request fees. Time is multiplied by the slowdown of a function
+//! with less than 1,769 MB. In bulk and stale mode, a worker also waits for other workers. This
+//! wait is billed if every worker has its own thread. With more workers than threads it is mostly a
+//! wait for threads, and is not billed. The timeout of an invocation limits the billed time.
 
 mod backend;
 mod context;

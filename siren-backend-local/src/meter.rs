@@ -1,4 +1,4 @@
-//! How long an invocation has executed.
+//! Measuring the execution time of an invocation.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use siren_core::{Clock, Time};
 use siren_function::WallClock;
 
-/// Measures one invocation's execution: time since its start without its waits for a permit.
+/// Measures one invocation's execution: the time since its start, without waits for a thread.
 #[derive(Debug)]
 pub(crate) struct Meter {
     state: Mutex<State>,
@@ -16,7 +16,7 @@ pub(crate) struct Meter {
 struct State {
     started: Time,
     waited: Duration,
-    /// Since when it waits, if it does.
+    /// The start of the current wait, if there is one.
     waiting: Option<Time>,
     cpu: Duration,
 }
@@ -33,12 +33,12 @@ impl Meter {
         }
     }
 
-    /// A task waits for a permit from now on.
+    /// Begins a wait for a thread.
     pub(crate) fn begin_wait(&self, now: Time) {
         self.state.lock().waiting.get_or_insert(now);
     }
 
-    /// It waits no longer.
+    /// Ends the wait.
     pub(crate) fn end_wait(&self, now: Time) {
         let state = &mut *self.state.lock();
         if let Some(since) = state.waiting.take() {
@@ -46,7 +46,7 @@ impl Meter {
         }
     }
 
-    /// Executes nothing until what is returned is dropped.
+    /// Begins a wait that ends when the returned value is dropped.
     pub(crate) fn pause(&self, clock: WallClock) -> Pause<'_> {
         self.begin_wait(clock.now());
         Pause { meter: self, clock }
@@ -67,7 +67,7 @@ impl Meter {
     }
 }
 
-/// A wait that ends when this is dropped, however it ends.
+/// A wait that ends when this is dropped, also on cancellation.
 pub(crate) struct Pause<'a> {
     meter: &'a Meter,
     clock: WallClock,
@@ -79,13 +79,13 @@ impl Drop for Pause<'_> {
     }
 }
 
-/// The largest memory that this process has held, in bytes; zero where the system does not say.
+/// The peak resident memory of this process, in bytes. Zero if the system does not report it.
 pub(crate) fn peak_memory_bytes() -> u64 {
     #[cfg(unix)]
     {
         use nix::sys::resource::{UsageWho, getrusage};
         let peak = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss());
-        // In bytes on Apple's systems, in KiB on the others.
+        // Bytes on Apple's systems, KiB on others.
         let unit = if cfg!(target_vendor = "apple") { 1 } else { 1024 };
         u64::try_from(peak).unwrap_or(0) * unit
     }

@@ -1,4 +1,4 @@
-//! The threads that compute.
+//! The pool of compute threads.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,15 +13,15 @@ use tokio::sync::oneshot;
 
 use crate::meter::Meter;
 
-/// What a task took.
+/// The times of a task.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TaskTimes {
     pub(crate) elapsed: Duration,
     pub(crate) cpu: Duration,
 }
 
-/// A fixed number of threads that run tasks in the order in which they were handed in. Every worker
-/// has at most one task here, so all of them advance alike.
+/// A fixed number of threads that run tasks in the order of submission. Each worker has at most one
+/// task here, so all workers advance at the same pace.
 #[derive(Debug)]
 pub(crate) struct Pool {
     shared: Arc<Shared>,
@@ -73,7 +73,7 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Runs a task when its turn comes. Dropping the future forgets one that has not started.
+    /// Runs a task in its turn. Dropping the future cancels a task that has not started.
     pub(crate) async fn run(&self, task: ComputeTask, meter: Arc<Meter>) -> Result<TaskTimes> {
         let (done, result) = oneshot::channel();
         let _queued = meter.pause(self.shared.clock);
@@ -95,7 +95,7 @@ impl Drop for Pool {
 impl Shared {
     fn work(&self) {
         while let Some(Queued { task, meter, done }) = self.next() {
-            // The worker was dropped while it waited.
+            // The worker was dropped while its task was queued.
             if done.is_closed() {
                 continue;
             }

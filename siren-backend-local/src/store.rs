@@ -1,4 +1,4 @@
-//! The store as a worker sees it.
+//! A store that measures waits for other workers.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use siren_function::WallClock;
 
 use crate::meter::Meter;
 
-/// Measures how long pulls wait for the progress of other workers.
+/// Measures the time that pulls wait for the progress of other workers.
 ///
-/// Where every worker has a thread of its own, such a wait is what it would be on a swarm, and is
-/// billed. With more workers than threads it is mostly a wait for threads that others have: like a wait
-/// for a thread of one's own, it is not.
+/// If every worker has its own thread, such a wait is as long as on a swarm, and is billed. With
+/// more workers than threads it is mostly a wait for threads in use by other workers. It is not
+/// billed, like any wait for a thread.
 pub(crate) struct MeteredStore {
     pub(crate) inner: Arc<dyn ParameterStore>,
     pub(crate) clock: WallClock,

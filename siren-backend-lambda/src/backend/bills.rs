@@ -1,26 +1,26 @@
-//! What invocations came to.
+//! The sources of the billed times of invocations.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many invocations there were, and how well their bill is known.
+/// The number of invocations, the sources of their billed times, and transferred bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bills {
     /// Invocations that may have begun.
     pub invocations: u64,
-    /// Those whose billed time is what the platform reported.
+    /// Invocations whose billed time the platform reported.
     pub reported: u64,
-    /// Those whose billed time is computed from what the function measured of itself.
+    /// Invocations whose billed time is computed from the function's own measurements.
     pub computed: u64,
-    /// Launches that the platform refused, or that found no connection, and that were tried again.
+    /// Launches that the platform refused, or that found no connection. They were tried again.
     pub refused: u64,
-    /// Bytes of requests, heads left out.
+    /// Bytes of requests, without headers.
     pub sent: u64,
-    /// Bytes of answers, heads and logs left out.
+    /// Bytes of answers, without headers and logs.
     pub received: u64,
 }
 
 impl Bills {
-    /// Invocations of whose bill nothing is known: all that was reserved for them counts.
+    /// The number of invocations with an unknown bill. Their full reservation counts as spent.
     pub fn unknown(&self) -> u64 {
         self.invocations.saturating_sub(self.reported + self.computed)
     }

@@ -1,4 +1,4 @@
-//! Looking at everything before money is spent.
+//! Connecting: checks the function and the bucket before money is spent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use super::{LambdaSettings, http};
 use crate::aws;
 use crate::payload::{self, Description, Reply, Request, RequestKind, VERSION};
 
-/// Memory sizes are rounded up to this many MB, so that there are not too many versions.
+/// Memory sizes are rounded up to a multiple of this, in MB, to limit the number of versions.
 const MEMORY_STEP_MB: u32 = 64;
 
-/// How long a function may take to say what it is, its start included.
+/// The timeout of a request for the description of a function, including its start.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What is found.
+/// The result of connecting.
 pub(super) struct Found {
     pub(super) invoker: Invoker,
     /// For everything but invocations.
@@ -38,7 +38,8 @@ pub(super) async fn connect(settings: &LambdaSettings, clock: WallClock) -> Resu
     let control = Client::new(&settings.config);
     let invocations = aws_sdk_lambda::config::Builder::from(&settings.config)
         .http_client(http::client()?)
-        // An invocation that runs twice is paid for twice: only the caller knows what may be repeated.
+        // An invocation that runs twice is paid for twice: only the caller knows which calls may be
+        // repeated.
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -55,13 +56,13 @@ pub(super) async fn connect(settings: &LambdaSettings, clock: WallClock) -> Resu
     Ok(Found { invoker, control, platform, code })
 }
 
-/// Refuses a bucket that is not there, or not ours to use.
+/// Refuses a bucket that does not exist, or that may not be used.
 async fn check_bucket(settings: &LambdaSettings) -> Result<()> {
     let config = aws_sdk_s3::config::Builder::from(&settings.config)
         .force_path_style(settings.config.endpoint_url().is_some())
         .build();
     let head = aws_sdk_s3::Client::from_conf(config).head_bucket().bucket(&settings.bucket);
-    let what = format!("looking at the bucket {}", settings.bucket);
+    let what = format!("checking the bucket {}", settings.bucket);
     match head.send().await {
         Ok(_) => Ok(()),
         // The answer to HEAD has no body, and so no code.
@@ -76,7 +77,7 @@ async fn check_bucket(settings: &LambdaSettings) -> Result<()> {
     }
 }
 
-/// What the function is, and what the account permits.
+/// The function's platform with the account's limits, and the hash of the function's code.
 async fn describe_platform(
     settings: &LambdaSettings,
     control: &Client,
@@ -87,7 +88,7 @@ async fn describe_platform(
         use aws_sdk_lambda::error::ProvideErrorMetadata;
         match error.code() {
             Some("ResourceNotFoundException") => not_deployed(settings).with_source(error),
-            _ => aws::error(&format!("looking at the function {function}"), error),
+            _ => aws::error(&format!("checking the function {function}"), error),
         }
     })?;
     let mut platform = match found.architectures().contains(&Architecture::Arm64) {
@@ -100,8 +101,8 @@ async fn describe_platform(
     platform.limits.timeout =
         platform.limits.timeout.min(settings.timeouts.last().copied().unwrap_or_default());
     let whole = |number: i32| u32::try_from(number).unwrap_or(0);
-    // Who may invoke a function may not always look at these: then the usual limits stand, and launches
-    // above the true ones are slowed down by refusals.
+    // Permission to invoke a function does not include reading these limits. Without them the
+    // default limits apply, and refusals slow down launches above the true ones.
     let account = control.get_account_settings().send().await.ok();
     if let Some(limit) = account.as_ref().and_then(|account| account.account_limit()) {
         let free = limit.unreserved_concurrent_executions();
@@ -139,7 +140,7 @@ async fn check_function(settings: &LambdaSettings, invoker: &Invoker) -> Result<
             Ended::Crashed(error, _) if error.kind() == ErrorKind::Rejected => return Err(error),
             Ended::Crashed(error, _) => {
                 return Err(Error::rejected(format!(
-                    "the function {} does not say what it is: deploy it again, built with this \
+                    "the function {} does not describe itself: deploy it again, built with this \
                      version of siren",
                     settings.function
                 ))
@@ -166,8 +167,8 @@ fn check_description(settings: &LambdaSettings, found: &Description) -> Result<(
     }
     if (found.layout, found.dim) != (settings.layout, settings.dim as u64) {
         return Err(Error::rejected(format!(
-            "the function {function} is built from a workload of {} parameters with layout {:016x}, \
-             the run is of one of {} with {:016x}: deploy the run's workload again",
+            "the function {function} serves a workload of {} parameters with layout {:016x}, \
+             and the run's has {} with layout {:016x}: deploy the run's workload again",
             found.dim, found.layout, settings.dim, settings.layout
         )));
     }

@@ -1,11 +1,11 @@
-//! What became of an invocation that the platform calls a function error: its worker never answered.
+//! Interpreting function errors: the platform reports one when a worker did not answer.
 
 use serde::Deserialize;
 use siren_core::{Error, ErrorKind};
 
 use super::Report;
 
-/// A function that held this share of its memory when it crashed had too little of it.
+/// A function that used this share of its memory when it crashed ran out of memory.
 const FULL: f64 = 0.97;
 
 #[derive(Default, Deserialize)]
@@ -15,7 +15,7 @@ struct FunctionError {
     error_message: String,
 }
 
-/// The failure that a function error stands for.
+/// Converts a function error, with the report of the invocation if there is one.
 pub(super) fn judge(payload: &[u8], report: Option<&Report>) -> Error {
     let FunctionError { error_type, error_message } =
         serde_json::from_slice(payload).unwrap_or_default();

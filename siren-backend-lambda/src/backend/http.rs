@@ -1,4 +1,4 @@
-//! The connections that invocations wait on.
+//! The HTTP client for invocations.
 
 use std::time::Duration;
 
@@ -14,25 +14,25 @@ use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use siren_core::{Error, ErrorKind, Result};
 
-/// How long a connection may take.
+/// The timeout of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An invocation says nothing until it ends, and what translates addresses on the way forgets a
-/// connection that is silent for some minutes: so it is not left silent so long.
+/// The interval of TCP keep-alive probes. A connection is silent until its invocation ends, and NAT
+/// devices drop connections that are silent for some minutes.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// How long a connection is kept for the next epoch.
+/// The time for which an idle connection is kept for the next epoch.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A client for calls that are answered late.
+/// Returns a client for long calls.
 ///
-/// The SDK's own neither keeps silent connections alive nor lets one ask for HTTP/1.1, which is one
-/// connection for each invocation: over HTTP/2 those beyond what one connection takes at once would wait
-/// for the others to end.
+/// The SDK's own client has no keep-alive for silent connections and no setting for HTTP/1.1. With
+/// HTTP/1.1 each invocation has its own connection. With HTTP/2, invocations beyond the stream
+/// limit of a connection would wait for others to end.
 ///
 /// # Errors
 ///
-/// Other when the system has no certificates of authorities.
+/// Returns [`ErrorKind::Other`] when the system's root certificates cannot be read.
 pub(super) fn client() -> Result<SharedHttpClient> {
     let mut tcp = TcpConnector::new();
     tcp.enforce_http(false);
@@ -45,7 +45,7 @@ pub(super) fn client() -> Result<SharedHttpClient> {
     let https = HttpsConnectorBuilder::new()
         .with_provider_and_native_roots(provider)
         .map_err(|error| {
-            let why = "the system's certificates of authorities cannot be read: install them";
+            let why = "the system's root certificates cannot be read: install them";
             Error::new(ErrorKind::Other, why).with_source(error)
         })?
         .https_or_http()
@@ -69,7 +69,7 @@ impl HttpConnector for Connector {
             let request =
                 request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
             let response = client.request(request).await.map_err(|error| {
-                // What never was sent is told apart, because only that is harmless to send again.
+                // Only a request that was not sent may be repeated without risk.
                 match error.is_connect() {
                     true => ConnectorError::io(Box::new(NotSent(error))),
                     false => ConnectorError::io(error.into()),
@@ -83,7 +83,7 @@ impl HttpConnector for Connector {
     }
 }
 
-/// There was no connection, so that nothing was sent.
+/// The connection failed, so nothing was sent.
 #[derive(Debug)]
 pub(super) struct NotSent(hyper_util::client::legacy::Error);
 

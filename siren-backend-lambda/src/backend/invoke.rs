@@ -18,19 +18,20 @@ use super::{Report, crash};
 use crate::aws;
 use crate::payload::{self, Response, Timing};
 
-/// What a start and the way there and back may take beside a function's own timeout.
+/// The time allowed for a start and the network, in addition to a function's own timeout.
 const SLACK: Duration = Duration::from_secs(20);
 
-/// Seconds of an invocation that the function cannot measure itself, at the most in the ordinary.
+/// Seconds of an invocation that the function cannot measure itself: an upper bound in ordinary
+/// cases.
 const UNMEASURED_S: f64 = 0.01;
 
-/// How a launch ended.
+/// The outcome of a launch.
 pub(super) enum Ended {
-    /// The platform did not start it, and may do so later.
+    /// The platform did not start it, but may do so later.
     Refused(Error),
-    /// It never began, and will not.
+    /// It did not start, and a repetition would fail too.
     Rejected(Error),
-    /// It may have run, and nothing is known of it.
+    /// It may have run, and the outcome is unknown.
     Lost(Error),
     /// The function answered.
     Answered(Box<Response>, Option<Report>),
@@ -100,7 +101,7 @@ impl Invoker {
         let code = error.code().unwrap_or_default();
         let status = error.raw_response().map(|response| response.status().as_u16());
         match (code, status) {
-            // Answered before anything runs.
+            // The platform answers these before anything runs.
             (
                 "TooManyRequestsException"
                 | "EC2ThrottledException"
@@ -135,11 +136,11 @@ impl Invoker {
                     let why = format!("{what} failed: {}", DisplayErrorContext(&error));
                     Ended::Rejected(Error::rejected(why))
                 }
-                // Nothing was sent: credentials could not be had, for one.
+                // Nothing was sent: for example, credentials were missing.
                 SdkError::DispatchFailure(failure) if !failure.is_io() && !failure.is_timeout() => {
                     let why = format!(
-                        "{what} failed before anything was sent: see whether the credentials have \
-                         expired, and log in again"
+                        "{what} failed before anything was sent: if the credentials have expired, log \
+                         in again"
                     );
                     let error = SdkError::<InvokeError, HttpResponse>::DispatchFailure(failure);
                     Ended::Rejected(Error::rejected(why).with_source(error))
@@ -152,7 +153,7 @@ impl Invoker {
     }
 }
 
-/// Whether there never was a connection to send anything over.
+/// `true` if no connection was made, so that nothing was sent.
 fn was_not_sent(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -164,26 +165,24 @@ fn was_not_sent(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// The time to bill, as the function measured it.
+/// The billed time, computed from the function's own measurements.
 pub(super) fn computed(platform: &Platform, timing: &Timing) -> Option<Duration> {
-    // What comes before the process counts, and after its answer, is a few milliseconds.
+    // Not measured: the time before the process starts its clock, and the time after its answer.
+    // Both take a few milliseconds.
     let seconds = timing.init_s.unwrap_or(0.0) + timing.handler_s + UNMEASURED_S;
     Some(platform.billed(Duration::try_from_secs_f64(seconds).ok()?))
 }
 
-/// A refused launch is worth waiting for only while the platform may still take it.
+/// The error for an invocation whose launches were refused until patience ended.
 pub(super) fn gave_up(error: Error, refusals: u32, after: Duration) -> Error {
     let kind = error.kind();
     let why = format!("the platform refused an invocation {refusals} times in {after:.0?}");
     Error::new(kind, why).with_source(error)
 }
 
-/// What answers another request than the one that was made.
+/// The error for an answer that does not fit the request.
 pub(super) fn unexpected() -> Result<()> {
-    Err(Error::new(
-        ErrorKind::Corrupt,
-        "the function answers another request than the one that was made",
-    ))
+    Err(Error::new(ErrorKind::Corrupt, "the function's answer does not fit the request"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A server on loopback for tests: it answers each request by what its head says.
+//! A server on loopback for tests. Its answer depends on the head of the request.
 
 use siren_core::{Batch, Layout, Metrics, Result, Seed, Workload};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -6,7 +6,8 @@ use tokio::net::TcpListener;
 
 use crate::payload::{Description, Reply, Response, Timing, VERSION};
 
-/// The address of a server that says `answer(head)` to each request, one for each connection.
+/// Starts a server that sends `answer(head)` for the only request of each connection. Returns its
+/// address.
 pub(super) async fn serve(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -24,7 +25,7 @@ pub(super) async fn serve(answer: impl Fn(&str) -> String + Send + Sync + 'stati
                     break String::new();
                 }
             };
-            // A client that hangs up is no concern of the server's.
+            // A client may hang up before the answer.
             let _ = stream.write_all(answer(&whole).as_bytes()).await;
         }
     });
@@ -37,7 +38,7 @@ fn length(head: &str) -> usize {
     length.and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0)
 }
 
-/// An answer with more of a head, such as `x-amzn-errortype: …`, and a body.
+/// An answer with a header field, such as `x-amzn-errortype: …`, and a body.
 pub(super) fn answer(status: u16, field: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status} Status\r\n{field}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
@@ -82,7 +83,7 @@ impl Workload for Nothing {
     }
 }
 
-/// What a function of that workload says that it is, but for a change.
+/// The answer of a function that describes [`workload`], with a change.
 pub(super) fn described(change: impl Fn(&mut Description)) -> String {
     let layout = workload().layout().hash();
     let version = VERSION.into();

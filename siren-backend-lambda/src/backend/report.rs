@@ -1,31 +1,31 @@
-//! What the platform itself reports of an invocation, at the end of its log.
+//! The platform's own report on an invocation, at the end of its log.
 
 use std::time::Duration;
 
 use base64::Engine;
 use serde::Deserialize;
 
-/// What the platform measured of an invocation.
+/// The platform's measurements of an invocation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Report {
-    /// The time that is billed.
+    /// The billed time.
     pub billed: Duration,
     /// The memory of the function, in MB.
     pub memory_mb: u32,
-    /// The most that was used of it, in MB.
+    /// The largest memory used, in MB.
     pub max_memory_mb: u32,
-    /// How long the environment took to start, if it did so for this invocation.
+    /// The start time of the environment, if this invocation started one.
     pub init: Option<Duration>,
 }
 
 impl Report {
-    /// The report in the base64 of a log's end; none if it is not there.
+    /// The report in a base64-encoded log tail, or `None` if it has none.
     pub(super) fn in_tail(tail: &str) -> Option<Self> {
         let log = base64::engine::general_purpose::STANDARD.decode(tail).ok()?;
         Self::in_log(&String::from_utf8_lossy(&log))
     }
 
-    /// The last report in a log of either of the platform's forms, text and JSON.
+    /// Returns the last report in a log, in either of the platform's formats, text or JSON.
     pub fn in_log(log: &str) -> Option<Self> {
         log.lines().rev().find_map(|line| match line.trim_start().starts_with('{') {
             true => Self::from_json(line),

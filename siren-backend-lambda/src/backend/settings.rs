@@ -1,4 +1,4 @@
-//! What a driver is told.
+//! The settings of the backend.
 
 use std::time::Duration;
 
@@ -6,43 +6,43 @@ use aws_config::SdkConfig;
 use siren_core::{Error, Result, Seed, Workload};
 use siren_hsp::ObjectOptions;
 
-/// The timeouts that versions of a function have, by default.
+/// The default timeouts of the versions of a function.
 const TIMEOUTS: [Duration; 3] =
     [Duration::from_secs(30), Duration::from_secs(120), Duration::from_secs(900)];
 
-/// Which function to invoke, and what its workers work on.
+/// The function to invoke, and its workers' store and data.
 #[derive(Clone, Debug)]
 pub struct LambdaSettings {
-    /// How AWS is reached: see [`Aws::config`](crate::aws::Aws::config).
+    /// The configuration of the AWS clients: see [`Aws::config`](crate::aws::Aws::config).
     pub config: SdkConfig,
     /// The name of the function.
     pub function: String,
     /// The bucket of the parameters and the data.
     pub bucket: String,
-    /// What all keys of the store begin with; the run's name is in it.
+    /// The prefix of all keys of the store. It contains the run's name.
     pub store_prefix: String,
-    /// How the store over objects works.
+    /// Options of the object store.
     pub options: ObjectOptions,
     /// The key of the packed training data.
     pub data_key: String,
     /// The hash of the layout that the function's workload must have.
     pub layout: u64,
-    /// How many parameters it must have.
+    /// The number of parameters that the function's workload must have.
     pub dim: usize,
-    /// The timeouts that versions of the function have, in whole seconds, the shortest first. An
-    /// invocation takes the first that is long enough, and an invocation that cannot be stopped by
-    /// anything else costs that much.
+    /// The timeouts of the versions of the function, in whole seconds, the shortest first. An
+    /// invocation uses the first that is long enough. An invocation that hangs is billed until this
+    /// timeout.
     pub timeouts: Vec<Duration>,
-    /// How long launches that the platform refuses are tried again before an invocation fails.
+    /// The time for which a refused launch is repeated before its invocation fails.
     pub patience: Duration,
-    /// Where the jitter of refused launches comes from.
+    /// The seed of the random delays between repeated launches.
     pub seed: Seed,
-    /// Whether the driver runs in the bucket's region: then what it reads is not paid for.
+    /// `true` if the driver runs in the bucket's region, where its reads cost no data transfer.
     pub in_region: bool,
 }
 
 impl LambdaSettings {
-    /// For a workload; timeouts of 30, 120 and 900 s, and 5 minutes of patience.
+    /// Settings for a workload, with timeouts of 30, 120 and 900 s and a patience of 5 minutes.
     pub fn new(
         config: SdkConfig,
         function: impl Into<String>,

@@ -7,7 +7,7 @@ use super::loopback::{answer, config, described, serve, workload};
 use super::*;
 use crate::payload::Timing;
 
-/// A backend whose function is there, in a version of 128 MB and 30 s, and answers so.
+/// A backend whose function has a version of 128 MB and 30 s, which answers with `answers`.
 async fn backend(answers: &str, patience: Duration) -> LambdaBackend {
     let answers = answers.to_owned();
     let endpoint = serve(move |head| {

@@ -1,11 +1,11 @@
-//! How fast invocations are launched once the platform has refused some.
+//! The rate of launches after refusals of the platform.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use siren_core::Time;
 
-/// The first gap between two launches after a refusal, and the least one.
+/// The gap between two launches after the first refusal, and the smallest gap.
 const MIN_GAP: Duration = Duration::from_millis(10);
 
 /// The largest gap.
@@ -17,25 +17,26 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// The longest delay before a refused launch is tried again.
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
-/// Spaces the launches of all invocations. Nothing is spaced until the platform refuses one; refusals
-/// that come together count once, each doubles the gap, and each answer, which makes room for another
-/// invocation, halves it.
+/// Spaces the launches of all invocations. Launches have no gap until the platform refuses one.
+/// Each refusal doubles the gap; refusals that come together count once. Each answer halves the
+/// gap, since it makes room for another invocation.
 #[derive(Debug, Default)]
 pub(super) struct LaunchThrottle(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     gap: Duration,
-    /// When the next launch may be.
+    /// The earliest time of the next launch.
     next: Time,
-    /// When it was last asked.
+    /// The time of the last request for a launch.
     now: Time,
-    /// When the gap last grew.
+    /// The time at which the gap last grew.
     grown: Option<Time>,
 }
 
 impl LaunchThrottle {
-    /// When the caller may launch; nobody else may at that moment, if there is a gap.
+    /// Returns the time at which the caller may launch. With a gap, no other caller gets the same
+    /// time.
     pub(super) fn next_launch(&self, now: Time) -> Time {
         let state = &mut *self.0.lock();
         state.now = state.now.max(now);
@@ -63,7 +64,7 @@ impl LaunchThrottle {
             gap if gap < MIN_GAP => Duration::ZERO,
             gap => gap,
         };
-        // Turns that were given out at the larger gap lie too far ahead: what follows comes sooner.
+        // Launch times granted at the larger gap are too far ahead: later launches move closer.
         let ahead = state.next.since(state.now);
         let share = state.gap.as_secs_f64() / before.as_secs_f64().max(1e-9);
         if before > Duration::ZERO {
@@ -72,8 +73,8 @@ impl LaunchThrottle {
     }
 }
 
-/// How long a launch waits that was refused so many times: a random share, of `random` in all of 64
-/// bits, of a delay that doubles.
+/// The delay after this number of refusals: between half and all of a delay that doubles. `random`
+/// is uniform over 64 bits.
 pub(super) fn delay(refusals: u32, random: u64) -> Duration {
     let most = FIRST_DELAY.saturating_mul(1 << refusals.saturating_sub(1).min(16)).min(MAX_DELAY);
     let share = random as f64 / u64::MAX as f64;
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_that_go_on_slow_the_launch_down_to_one_a_second() {
+    fn repeated_refusals_slow_launches_down_to_one_a_second() {
         let throttle = LaunchThrottle::default();
         for second in 0..20 {
             throttle.refused(at(second * 2_000));

@@ -1,9 +1,9 @@
-//! Versions of the function, one for each memory size and timeout that is asked for.
+//! Versions of the function, one for each requested memory size and timeout.
 //!
-//! Memory and timeout belong to a version, and cannot be given with an invocation. So each pair is a
-//! version of its own, under an alias such as `m512-t120-1f3c20aa`, published when it is first asked for
-//! and reused. The last part is of the code: a deployment in the middle of a job changes nothing of what
-//! the job invokes.
+//! Memory and timeout belong to a version, and cannot be given with an invocation. So each pair has
+//! its own version, under an alias such as `m512-t120-1f3c20aa`. It is published on the first
+//! request and reused. The last part of the alias is a hash of the code, so that a deployment
+//! during a job does not change the code that the job invokes.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -20,13 +20,14 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::aws;
 
-/// How long a change of the function may take.
+/// The longest wait for a change of the function.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Between two looks at a change.
+/// The time between two polls of a change.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How often a version is published anew that somebody else's change got into.
+/// The number of attempts to publish a version: each fails if another driver changes the function
+/// meanwhile.
 const MAX_TRIES: usize = 5;
 
 pub(super) struct Versions {
@@ -35,13 +36,13 @@ pub(super) struct Versions {
     function: String,
     /// The hash of the code that versions must have.
     code: String,
-    /// Aliases that are known to be right.
+    /// Aliases that point to the right version.
     ready: Mutex<HashSet<String>>,
-    /// One change of the function at a time.
+    /// Allows one change of the function at a time.
     change: tokio::sync::Mutex<()>,
 }
 
-/// What a version has.
+/// The memory and timeout of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Size {
     memory_mb: u32,
@@ -60,7 +61,7 @@ impl Size {
     }
 }
 
-/// Whether a name is one that this module gives to aliases.
+/// `true` if the alias has the form of names that this module gives.
 pub(crate) fn is_ours(alias: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let code = |text: &str| text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -82,7 +83,7 @@ impl Versions {
         }
     }
 
-    /// The alias of the version with this memory and timeout, which is published if there is none.
+    /// Returns the alias of the version with this memory and timeout, and publishes it if needed.
     pub(super) async fn alias(&self, memory_mb: u32, timeout: Duration) -> Result<String> {
         let size = Size { memory_mb, timeout };
         let alias = size.alias(&self.code);
@@ -113,7 +114,8 @@ impl Versions {
                 })
                 .await
             }
-            // It may be there by now: another driver's, which is looked at below, and not waited for.
+            // Another driver may have created it meanwhile. The check below accepts that alias if
+            // it fits.
             None => {
                 let create = self.client.create_alias().function_name(&self.function);
                 let create = create.name(alias).function_version(&version).send().await;
@@ -128,7 +130,7 @@ impl Versions {
         }
     }
 
-    /// Whether a version has this size, and the code that was connected to.
+    /// `true` if a version has this size and this driver's code.
     async fn fits(&self, size: Size, version: Option<&str>) -> Result<bool> {
         let Some(version) = version else { return Ok(false) };
         let version = self.configuration(Some(version)).await?;
@@ -151,12 +153,15 @@ impl Versions {
     async fn configuration(&self, version: Option<&str>) -> Result<GetFunctionConfigurationOutput> {
         let get = self.client.get_function_configuration().function_name(&self.function);
         get.set_qualifier(version.map(str::to_owned)).send().await.map_err(|error| {
-            aws::error(&format!("looking at the function {}", self.function), error)
+            aws::error(
+                &format!("reading the configuration of the function {}", self.function),
+                error,
+            )
         })
     }
 
-    /// A version of this size. Two drivers may change the function at the same time: what was
-    /// published is looked at, and published anew if it is the other's.
+    /// Publishes a version of this size. Two drivers may change the function at the same time: the
+    /// published version is checked, and published again if it has the other driver's size.
     async fn publish(&self, size: Size) -> Result<String> {
         for _ in 0..MAX_TRIES {
             self.change_to(size).await?;
@@ -185,7 +190,7 @@ impl Versions {
         Err(Error::new(
             ErrorKind::Conflict,
             format!(
-                "somebody else changes the function {} again and again: give each driver its own",
+                "another driver keeps changing the function {}: give each driver its own function",
                 self.function
             ),
         ))
@@ -193,7 +198,7 @@ impl Versions {
 
     fn other_code(&self) -> Error {
         Error::rejected(format!(
-            "the function {} was deployed anew since it was connected to: connect again",
+            "the function {} was deployed again since the driver connected: connect again",
             self.function
         ))
     }
@@ -214,7 +219,7 @@ impl Versions {
         .await
     }
 
-    /// Waits until a change of the function, or of a version, is done.
+    /// Waits until a change of the function, or of a version, is complete.
     async fn settled(&self, version: Option<&str>) -> Result<GetFunctionConfigurationOutput> {
         let deadline = self.clock.now() + CHANGE_TIMEOUT;
         loop {
@@ -247,7 +252,7 @@ impl Versions {
         }
     }
 
-    /// Makes a change, again while another one is under way.
+    /// Makes a change, and repeats it while another change is in progress.
     async fn retry_on_conflict<T, F: Future<Output = Result<T>>>(
         &self,
         change: impl Fn() -> F,
@@ -266,14 +271,14 @@ impl Versions {
     }
 }
 
-/// A conflict, which passes, is told apart from other refusals.
+/// Converts a refusal. A conflict gets its own kind, since it passes.
 fn refused<E>(what: &str, error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     match error.code() {
         Some("ResourceConflictException") => {
-            let why = format!("{what} failed, because it is being changed by somebody else");
+            let why = format!("{what} failed, because another change is in progress");
             Error::new(ErrorKind::Conflict, why).with_source(error)
         }
         _ => aws::error(what, error),

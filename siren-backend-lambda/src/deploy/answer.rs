@@ -1,4 +1,4 @@
-//! Answers of AWS where absence is no failure.
+//! Answers of AWS for which a missing resource is not a failure.
 
 use std::error::Error as StdError;
 
@@ -9,12 +9,12 @@ use siren_core::Result;
 
 use crate::aws;
 
-/// The code of a refusal, or nothing.
+/// The error code of a refusal, or an empty string.
 pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> &str {
     error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default()
 }
 
-/// Whether a refusal says that AWS is busy with the same thing: try again.
+/// `true` if AWS is still changing the same resource: try again.
 pub(super) fn is_busy<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     matches!(
         code(error),
@@ -25,7 +25,7 @@ pub(super) fn is_busy<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
     )
 }
 
-/// The answer, or none when it is one of the codes that mean that there is no such thing.
+/// The answer, or `None` when the error code is one of `absent`: the resource does not exist.
 pub(super) fn unless_absent<T, E>(
     answer: Result<T, SdkError<E, HttpResponse>>,
     absent: &[&str],

@@ -1,11 +1,11 @@
-//! What machines functions run on.
+//! The processor architectures of functions.
 
 use std::fmt;
 use std::str::FromStr;
 
 use siren_core::{Error, Result};
 
-/// What machines a function runs on.
+/// The processor architecture that a function runs on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Architecture {
     /// 64-bit ARM, at four fifths of the price of x86.
@@ -16,16 +16,17 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// Refuses a binary that such a machine cannot run, as its ELF header says.
+    /// Checks that a binary is built for this architecture, by its ELF header.
     ///
     /// # Errors
     ///
-    /// Rejected for what is no 64-bit executable of Linux, or one for another architecture.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when the binary is not a
+    /// 64-bit executable for Linux, or is built for another architecture.
     pub fn check(self, binary: &[u8]) -> Result<()> {
         let Some(machine) = machine(binary) else {
             return Err(Error::rejected(
                 "the binary is no 64-bit executable for Linux: build it with `cargo lambda build`, or \
-                 name the file `bootstrap` that it made",
+                 give the path of the `bootstrap` file it made",
             ));
         };
         if machine == self.machine() {
@@ -50,7 +51,7 @@ impl Architecture {
     }
 }
 
-/// The numbers of machines in an ELF header.
+/// The machine numbers in an ELF header.
 const ARM64: u16 = 183;
 const X86_64: u16 = 62;
 
@@ -80,7 +81,7 @@ impl FromStr for Architecture {
             "arm64" | "aarch64" => Ok(Self::Arm64),
             "x86_64" | "x86-64" | "amd64" => Ok(Self::X86_64),
             other => Err(Error::rejected(format!(
-                "there are no functions for `{other}`: give arm64 or x86_64"
+                "Lambda has no architecture `{other}`: give arm64 or x86_64"
             ))),
         }
     }

@@ -1,4 +1,4 @@
-//! What is uploaded as a function's code.
+//! A function's code as a zip file for upload.
 
 use std::fmt;
 use std::io::{Cursor, Write};
@@ -12,14 +12,14 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::Architecture;
 
-/// The largest zip that is uploaded with a request, in bytes. Source: the quotas of Lambda.
+/// The largest zip that can be uploaded in a request, in bytes. Source: the quotas of Lambda.
 const MOST_ZIPPED: usize = 50 * 1024 * 1024;
-/// The most that a zip may hold, in bytes. Source: the quotas of Lambda.
+/// The largest unzipped size, in bytes. Source: the quotas of Lambda.
 const MOST_UNZIPPED: usize = 250 * 1024 * 1024;
 /// The glibc of Amazon Linux 2023.
 const GLIBC: (u32, u32) = (2, 34);
 
-/// A function's code, ready to be uploaded. The same binary gives the same bytes.
+/// A function's code, ready for upload. The same binary gives the same bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Artefact {
     zip: Vec<u8>,
@@ -29,11 +29,12 @@ pub struct Artefact {
 }
 
 impl Artefact {
-    /// Packs an executable under the name that Lambda starts, `bootstrap`.
+    /// Zips an executable under the name that Lambda starts, `bootstrap`.
     ///
     /// # Errors
     ///
-    /// Rejected for what is no executable for this architecture, or too large.
+    /// Returns [`ErrorKind::Rejected`] when the binary is not an executable for this architecture,
+    /// or is too large.
     pub fn package(binary: &[u8], architecture: Architecture) -> Result<Self> {
         architecture.check(binary)?;
         check_size(binary.len(), MOST_UNZIPPED, "")?;
@@ -50,17 +51,17 @@ impl Artefact {
         &self.zip
     }
 
-    /// The SHA-256 of the zip in base 64, as Lambda gives it.
+    /// The SHA-256 of the zip in base 64, as Lambda reports it.
     pub fn code_sha256(&self) -> &str {
         &self.code_sha256
     }
 
-    /// What machines it is for.
+    /// The architecture that the binary is built for.
     pub fn architecture(&self) -> Architecture {
         self.architecture
     }
 
-    /// Why it may not start there: it asks for a newer glibc than functions have.
+    /// A warning if the binary may not start: it needs a newer glibc than functions have.
     pub fn warning(&self) -> Option<String> {
         let (major, minor) = self.glibc.filter(|glibc| *glibc > GLIBC)?;
         Some(format!(
@@ -82,7 +83,7 @@ impl fmt::Debug for Artefact {
 }
 
 fn zip_of(binary: &[u8]) -> zip::result::ZipResult<Vec<u8>> {
-    // A fixed time: the hash of the zip says whether the code changed.
+    // A fixed time, so that the hash of the zip changes only with the code.
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .last_modified_time(DateTime::default())
@@ -106,8 +107,9 @@ fn check_size(bytes: usize, most: usize, when: &str) -> Result<()> {
     )))
 }
 
-/// The newest version of glibc whose symbols the binary names. The names stand in its string table, so
-/// that no more of the format needs to be read; a text in the program that looks alike counts too.
+/// The newest version of glibc that the binary names. The names are in its string table, so a
+/// search of the bytes finds them without parsing the format. A similar text in the program counts
+/// too.
 fn newest_glibc(binary: &[u8]) -> Option<(u32, u32)> {
     const NAME: &[u8] = b"GLIBC_";
     let mut newest = None;

@@ -16,10 +16,10 @@ use super::names::{Names, Place};
 use super::{DeploySettings, RUNS, Step, foreign, policy};
 use crate::aws;
 
-/// After how many days unfinished uploads are thrown away.
+/// The age at which unfinished uploads are deleted, in days.
 const UPLOAD_DAYS: i32 = 2;
 
-/// What is there.
+/// An existing bucket.
 pub(super) struct Bucket {
     pub(super) ours: bool,
     private: bool,
@@ -47,7 +47,7 @@ pub(super) async fn describe(s3: &Client, names: &Names) -> Result<Option<Bucket
     };
     let ours = names.own(tags.iter().map(|tag| (tag.key(), tag.value())));
     if !ours {
-        // Its settings are none of our business.
+        // Another owner's settings need not be read.
         let (private, owned, lifecycle, policy) = Default::default();
         return Ok(Some(Bucket { ours, private, owned, lifecycle, policy }));
     }
@@ -83,7 +83,7 @@ pub(super) fn plan(
     if let Some(bucket) = found
         && !bucket.ours
     {
-        let remedy = "name another one, or remove it if nobody needs it";
+        let remedy = "name another one, or remove it if it is unused";
         return Err(foreign("bucket", &names.bucket, names, remedy));
     }
     if found.is_none() {
@@ -98,7 +98,7 @@ pub(super) fn plan(
     if !found.is_some_and(|bucket| expires(&bucket.lifecycle, days)) {
         steps.push(Step::SetLifecycle { days });
     }
-    // Other endpoints may have no TLS.
+    // Custom endpoints may have no TLS.
     let tls = |bucket: &Bucket| bucket.policy == Some(policy::tls_only(names, place));
     if place.endpoint.is_none() && !found.is_some_and(tls) {
         steps.push(Step::RequireTls);
@@ -150,12 +150,13 @@ async fn create(s3: &Client, names: &Names, place: &Place) -> Result<()> {
     let name = &names.bucket;
     let what = &format!("creating the bucket {name}");
     let mut configuration = CreateBucketConfiguration::builder();
-    // The one region that may not be named.
+    // S3 refuses a location constraint that names us-east-1.
     if place.region != "us-east-1" {
         configuration = configuration
             .location_constraint(BucketLocationConstraint::from(place.region.as_str()));
     }
-    // With its tags from the start: a bucket without them would be nobody's after a crash.
+    // The bucket gets its tags at creation: after a crash, a bucket without tags would not be
+    // recognised as part of the deployment.
     for (key, value) in names.tags() {
         let tag = Tag::builder().key(key).value(value).build();
         configuration = configuration.tags(tag.map_err(|error| incomplete(what, error))?);
@@ -215,7 +216,8 @@ fn lifecycle(days: u32) -> Result<BucketLifecycleConfiguration, BuildError> {
         .build()
 }
 
-/// Whether rules do what ours would; how the server wrote down an empty prefix does not matter.
+/// `true` if the rules are equivalent to those of [`lifecycle`]. Servers write an empty prefix in
+/// different ways, which does not matter.
 fn expires(rules: &[LifecycleRule], days: u32) -> bool {
     let Ok(wanted) = lifecycle(days) else { return false };
     let same = |rule: &LifecycleRule, wanted: &LifecycleRule| {

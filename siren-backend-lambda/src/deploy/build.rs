@@ -8,13 +8,14 @@ use siren_core::{Error, ErrorKind, Result};
 
 use super::Architecture;
 
-/// Builds the only binary of a package of the workspace in this folder with cargo-lambda, as its profile
-/// for releases says and stripped, and returns where it is. Blocks for as long as compiling takes; cargo prints what it does.
+/// Builds the only binary of a package with cargo-lambda and returns its path. The package belongs
+/// to the workspace in the current folder. The build uses the workspace's release profile, and the
+/// binary is stripped. Blocks until the build ends; cargo prints its progress.
 ///
 /// # Errors
 ///
-/// Rejected when cargo-lambda is not installed, or the package is not one with one binary; other when it
-/// does not compile.
+/// Returns [`ErrorKind::Rejected`] when cargo-lambda is not installed, or when the package does not
+/// exist or does not have exactly one binary. Returns [`ErrorKind::Other`] when the build fails.
 pub fn build(package: &str, architecture: Architecture) -> Result<PathBuf> {
     let found = bootstrap(&metadata()?, package)?;
     let quiet = Command::new("cargo")
@@ -31,9 +32,9 @@ pub fn build(package: &str, architecture: Architecture) -> Result<PathBuf> {
     }
     let mut command = Command::new("cargo");
     command.args(["lambda", "build", "--release", "--output-format", "binary"]);
-    // Of its own accord it would have a panic end the process: then nobody could say what the workload
-    // panicked with, and the environment would have to start anew. What else it would do: all but the
-    // link-time optimisation, which takes longer than it is worth.
+    // By default cargo-lambda sets `panic = "abort"`: the panic message would not be reported, and
+    // the environment would have to restart. Of its other optimizations, stripping and the target
+    // CPU are set here; link-time optimization takes longer than it is worth.
     command.arg("--disable-optimizations").env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
     let cpu = match architecture {
         Architecture::Arm64 => "neoverse-n1",
@@ -57,7 +58,7 @@ pub fn build(package: &str, architecture: Architecture) -> Result<PathBuf> {
     Ok(found)
 }
 
-/// What `cargo metadata` says, as far as it matters here.
+/// The part of the output of `cargo metadata` that is used here.
 #[derive(Deserialize)]
 struct Metadata {
     target_directory: PathBuf,
@@ -79,7 +80,7 @@ struct Target {
 fn metadata() -> Result<Metadata> {
     let failed = || {
         Error::rejected(
-            "cargo cannot read a workspace in this folder: run this in that of the function",
+            "cargo cannot read a workspace in this folder: run this in the function's workspace",
         )
     };
     let output = Command::new("cargo")
@@ -93,7 +94,7 @@ fn metadata() -> Result<Metadata> {
     serde_json::from_slice(&output.stdout).map_err(|error| failed().with_source(error))
 }
 
-/// Where cargo-lambda puts the binary of a package.
+/// The path at which cargo-lambda puts the binary of a package.
 fn bootstrap(metadata: &Metadata, package: &str) -> Result<PathBuf> {
     let Some(found) = metadata.packages.iter().find(|found| found.name == package) else {
         return Err(Error::rejected(format!(
@@ -112,7 +113,8 @@ fn bootstrap(metadata: &Metadata, package: &str) -> Result<PathBuf> {
             "the package {package} has no binary: name one that serves a workload"
         ))),
         _ => Err(Error::rejected(format!(
-            "the package {package} has more than one binary: build it yourself and give the path of one"
+            "the package {package} has more than one binary: build it yourself and \
+             give the path of one"
         ))),
     }
 }

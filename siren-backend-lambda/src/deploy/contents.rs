@@ -1,4 +1,4 @@
-//! What is in the bucket.
+//! The contents of the bucket: measuring and removing them.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use super::answer::{is_busy, unless_absent};
 use super::{BucketStatus, Pause};
 use crate::aws;
 
-/// How often removing starts again because something was written meanwhile.
+/// The number of attempts to delete the bucket: each fails if an object was written meanwhile.
 const ATTEMPTS: u32 = 5;
 
-/// Counts all versions of all objects. One LIST for a thousand of them.
+/// Counts all versions of all objects, with one LIST request per thousand versions.
 pub(super) async fn measure(s3: &Client, name: &str, ours: bool) -> Result<BucketStatus> {
     let mut status = BucketStatus { name: name.into(), ours, objects: 0, bytes: 0 };
     if !ours {
@@ -32,8 +32,8 @@ pub(super) async fn measure(s3: &Client, name: &str, ours: bool) -> Result<Bucke
     Ok(status)
 }
 
-/// Removes all versions of all objects, all uploads and the bucket, and returns how many objects that
-/// were.
+/// Removes all versions of all objects, all unfinished uploads and the bucket. Returns the number
+/// of removed object versions.
 pub(super) async fn remove(s3: &Client, name: &str, pause: &Pause) -> Result<u64> {
     let mut objects = 0;
     let what = &format!("removing the bucket {name}");
@@ -44,7 +44,8 @@ pub(super) async fn remove(s3: &Client, name: &str, pause: &Pause) -> Result<u64
             Err(error) if is_busy(&error) && attempt < ATTEMPTS => {}
             Err(error) if is_busy(&error) => {
                 let says = format!(
-                    "{what} failed, since something writes to it: end the training that does, and try again"
+                    "{what} failed, since something writes to it: stop the training run, \
+                     and try again"
                 );
                 return Err(Error::new(ErrorKind::Conflict, says).with_source(error));
             }
@@ -58,7 +59,7 @@ pub(super) async fn remove(s3: &Client, name: &str, pause: &Pause) -> Result<u64
     Ok(objects)
 }
 
-/// Where the next page of a listing begins.
+/// The start of the next page of a listing.
 #[derive(Default)]
 struct Page {
     key: Option<String>,
@@ -91,7 +92,7 @@ async fn empty(s3: &Client, name: &str) -> Result<u64> {
     let what = &format!("deleting the objects of the bucket {name}");
     let mut objects = 0;
     loop {
-        // Always the first page: what came before is gone.
+        // Always the first page: the objects of earlier pages are deleted.
         let listed = list(s3, name, &Page::default()).await?;
         let versions = listed.versions().iter().map(|one| (one.key(), one.version_id()));
         let markers = listed.delete_markers().iter().map(|one| (one.key(), one.version_id()));
@@ -114,7 +115,7 @@ async fn empty(s3: &Client, name: &str) -> Result<u64> {
         if let Some(refused) = answer.errors().first() {
             return Err(Error::rejected(format!(
                 "{what} failed for {} objects, the first by {}: allow s3:DeleteObject and \
-                 s3:DeleteObjectVersion, and remove what retains them",
+                 s3:DeleteObjectVersion, and remove any object lock",
                 answer.errors().len(),
                 refused.code().unwrap_or("no code")
             )));

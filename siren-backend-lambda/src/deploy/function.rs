@@ -1,4 +1,4 @@
-//! The function.
+//! Creating, updating and removing the function.
 
 mod describe;
 mod ready;
@@ -19,10 +19,11 @@ use crate::aws;
 
 const RUNTIME: Runtime = Runtime::Providedal2023;
 const HANDLER: &str = "bootstrap";
-/// How often creating is tried while Lambda does not know the new role; the waits add up to a minute.
+/// The number of attempts to create the function while Lambda does not know the new role yet. The
+/// waits add up to a minute.
 const ATTEMPTS: u32 = 15;
 
-/// What is to be there.
+/// The desired state of the function.
 pub(super) struct Wanted<'a> {
     pub(super) names: &'a Names,
     pub(super) place: &'a Place,
@@ -39,7 +40,7 @@ pub(super) fn plan(
 ) -> Result<Vec<Step>> {
     let Some(function) = found else { return Ok(vec![Step::CreateFunction]) };
     if !function.ours {
-        let remedy = "give the deployment another name, or remove the function if nobody needs it";
+        let remedy = "give the deployment another name, or remove the function if it is unused";
         return Err(foreign("function", &names.function, names, remedy));
     }
     let wanted = Wanted { names, place, settings, artefact };
@@ -71,7 +72,7 @@ impl Wanted<'_> {
     fn environment(&self) -> HashMap<String, String> {
         let endpoint =
             self.place.endpoint.clone().map(|endpoint| ("AWS_ENDPOINT_URL".to_owned(), endpoint));
-        // The function connects to it before its first request.
+        // The function connects to its bucket before the first request.
         let bucket = ("SIREN_BUCKET".to_owned(), self.names.bucket.clone());
         let own = endpoint.into_iter().chain([bucket]);
         own.chain(self.settings.environment.clone()).collect()
@@ -92,7 +93,7 @@ impl Wanted<'_> {
                 ready::active(lambda, name).await?;
             }
             Step::UpdateConfiguration => {
-                // Somebody may be publishing a version.
+                // A driver may be publishing a version.
                 ready::updated(lambda, name).await?;
                 lambda
                     .update_function_configuration()
@@ -153,7 +154,8 @@ impl Wanted<'_> {
                 }
                 Err(error) if ready::is_new_role(&error) => {
                     let says = format!(
-                        "{what} failed, since Lambda cannot take the role {} yet: try again in a minute",
+                        "{what} failed, since Lambda cannot take the role {} yet: try again in a \
+                         minute",
                         self.names.role
                     );
                     return Err(Error::new(ErrorKind::Other, says).with_source(error));
@@ -169,7 +171,7 @@ fn environment(variables: HashMap<String, String>) -> Environment {
     Environment::builder().set_variables(Some(variables)).build()
 }
 
-/// Removes the function, which takes its versions and aliases with it.
+/// Removes the function with its versions and aliases.
 pub(super) async fn remove(lambda: &Client, name: &str) -> Result<()> {
     let answer = lambda.delete_function().function_name(name).send().await;
     unless_absent(answer, &["ResourceNotFoundException"], &format!("removing the function {name}"))

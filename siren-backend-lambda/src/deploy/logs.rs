@@ -12,7 +12,7 @@ use crate::aws;
 
 const ABSENT: &[&str] = &["ResourceNotFoundException"];
 
-/// What is there.
+/// An existing log group.
 pub(super) struct LogGroup {
     pub(super) ours: bool,
     pub(super) bytes: u64,
@@ -27,7 +27,7 @@ pub(super) async fn describe(
     let name = &names.log_group;
     let what = &format!("looking for the log group {name}");
     let answer = logs.describe_log_groups().log_group_name_prefix(name).send().await;
-    // The one whose whole name is the prefix comes first.
+    // The group whose whole name equals the prefix comes first.
     let groups = answer.map_err(|error| aws::error(what, error))?.log_groups.unwrap_or_default();
     let Some(group) = groups.into_iter().find(|group| group.log_group_name() == Some(name)) else {
         return Ok(None);
@@ -55,7 +55,7 @@ pub(super) fn plan(
         None => Ok(vec![Step::CreateLogGroup, retention]),
         Some(group) if !group.ours => {
             let remedy =
-                "give the deployment another name, or remove the log group if nobody needs it";
+                "give the deployment another name, or remove the log group if it is unused";
             Err(foreign("log group", &names.log_group, names, remedy))
         }
         Some(group) if group.retention_days == Some(days) => Ok(Vec::new()),

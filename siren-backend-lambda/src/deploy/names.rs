@@ -1,4 +1,4 @@
-//! What the parts of a deployment are called, and where they are.
+//! The names of the parts of a deployment, and their location.
 
 use aws_config::SdkConfig;
 use siren_core::{Error, ErrorKind, Result};
@@ -6,31 +6,32 @@ use siren_core::{Error, ErrorKind, Result};
 use super::DeploySettings;
 use crate::aws;
 
-/// What keys of runs begin with: the function may read, write and delete them, and they expire.
+/// The prefix of the keys of runs. The function may read, write and delete these objects. They
+/// expire.
 pub const RUNS: &str = "runs/";
-/// What keys of packed data begin with: the function may read them, and they stay.
+/// The prefix of the keys of packed data. The function may read these objects. They do not expire.
 pub const DATA: &str = "data/";
 
 /// The tag that all parts carry, and its value.
 pub(super) const PROJECT: (&str, &str) = ("project", "siren");
 /// The tag with the deployment's name.
 pub(super) const DEPLOYMENT: &str = "siren-deployment";
-/// The tag of the role that names the bucket, so that it need not be given again.
+/// The role's tag with the name of the bucket, so that later commands need no bucket name.
 pub(super) const BUCKET: &str = "siren-bucket";
 
 /// An account and a region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) account: String,
-    /// `aws`, but in China or for governments.
+    /// `aws`, except in the regions of China and of governments.
     pub(super) partition: String,
     pub(super) region: String,
-    /// Another endpoint than AWS's own.
+    /// A custom endpoint instead of AWS's own.
     pub(super) endpoint: Option<String>,
 }
 
 impl Place {
-    /// Asks whose the credentials are.
+    /// Asks AWS for the account of the credentials.
     pub(super) async fn ask(config: &SdkConfig) -> Result<Self> {
         let endpoint = config.endpoint_url().map(str::to_owned);
         let Some(region) = config.region().map(ToString::to_string) else {
@@ -39,7 +40,7 @@ impl Place {
             ));
         };
         check_region(&region)?;
-        let what = "asking AWS whose the credentials are";
+        let what = "asking AWS for the account of the credentials";
         let answer = aws_sdk_sts::Client::new(config).get_caller_identity().send().await;
         let identity = answer.map_err(|error| match aws::error(what, error) {
             error if error.kind() == ErrorKind::Lost => {
@@ -64,7 +65,7 @@ impl Place {
     }
 }
 
-/// Refuses what no region is named like, which would be an address without an answer.
+/// Refuses a text that cannot be the name of a region: its address would not answer.
 fn check_region(region: &str) -> Result<()> {
     let mut parts = region.split('-');
     let small = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
@@ -77,14 +78,14 @@ fn check_region(region: &str) -> Result<()> {
     Err(Error::rejected(format!("there is no region `{region}`: give one such as us-east-1")))
 }
 
-/// What the parts of a deployment are called.
+/// The names of the parts of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     /// The deployment.
     pub deployment: String,
     /// The bucket.
     pub bucket: String,
-    /// The role, whose name no other region's deployment may have.
+    /// The role. Its name is unique in the account, across regions.
     pub role: String,
     /// The log group.
     pub log_group: String,
@@ -105,7 +106,7 @@ impl Names {
         }
     }
 
-    /// Takes the bucket that the deployment was made with.
+    /// Replaces the bucket name by that of the existing deployment.
     pub(super) fn remember(&mut self, bucket: String, asked: Option<&str>) -> Result<()> {
         if let Some(asked) = asked
             && asked != bucket
@@ -125,7 +126,7 @@ impl Names {
         [PROJECT, (DEPLOYMENT, &self.deployment)]
     }
 
-    /// Whether these tags are this deployment's.
+    /// `true` if these tags contain all tags of this deployment.
     pub(super) fn own<'a>(&self, tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> bool {
         let mut missing = self.tags().to_vec();
         for tag in tags {

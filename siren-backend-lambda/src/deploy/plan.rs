@@ -1,4 +1,4 @@
-//! What setting up would do, and what it may cost.
+//! The steps of setting up, and the prices of what they create.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use siren_core::{Platform, Usd};
 
 use super::{Architecture, Names};
 
-/// One change.
+/// One step of setting up a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
@@ -14,9 +14,9 @@ pub enum Step {
     CreateBucket,
     /// Nothing in the bucket can be made public.
     BlockPublicAccess,
-    /// All objects belong to the account, whoever writes them.
+    /// All objects belong to the account, regardless of the writer.
     EnforceOwnership,
-    /// Objects of runs expire, and so do unfinished uploads.
+    /// Objects of runs and unfinished uploads expire.
     SetLifecycle {
         /// The age at which objects of runs expire, in days.
         days: u32,
@@ -25,15 +25,15 @@ pub enum Step {
     RequireTls,
     /// The role is created, with its tags.
     CreateRole,
-    /// Only Lambda can take the role.
+    /// Only Lambda can assume the role.
     SetTrust,
-    /// The role may do what the function needs.
+    /// The role gets the permissions that the function needs.
     SetPermissions,
     /// The log group is created, with its tags.
     CreateLogGroup,
-    /// Lines of the log expire.
+    /// Log lines expire.
     SetRetention {
-        /// Their age then, in days.
+        /// The age at which log lines expire, in days.
         days: u32,
     },
     /// The function is created, with its tags.
@@ -42,9 +42,9 @@ pub enum Step {
     UpdateConfiguration,
     /// The function's code changes.
     UpdateCode {
-        /// The hash of what it is now.
+        /// The hash of the present code.
         from: String,
-        /// The hash of what it will be.
+        /// The hash of the new code.
         to: String,
     },
 }
@@ -58,27 +58,27 @@ impl Step {
     }
 }
 
-/// A price, and what for.
+/// The price of one kind of usage.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Price {
-    /// What is paid for.
+    /// The usage that is paid for.
     pub what: &'static str,
-    /// What one of `per` costs.
+    /// The price of one unit.
     pub usd: Usd,
-    /// The unit.
+    /// The unit, such as `GB-month`.
     pub per: &'static str,
-    /// Whether it is paid for while nothing trains.
+    /// `true` if it is also paid for while no training runs.
     pub idle: bool,
 }
 
-/// What setting up would do, in its order. Displays as text for a person.
+/// The steps of setting up, and the prices of what they create. Displays as readable text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// What the parts are called.
+    /// The names of the deployment's parts.
     pub names: Names,
-    /// The changes; none when all is as it should be.
+    /// The steps, in order. Empty when the deployment is up to date.
     pub steps: Vec<Step>,
-    /// What it may cost.
+    /// The prices of the deployment's resources.
     pub prices: Vec<Price>,
 }
 
@@ -88,7 +88,7 @@ impl Plan {
     }
 }
 
-/// S3 and CloudWatch: price lists of us-east-1, 2026.
+/// Prices of S3 and CloudWatch are from the price lists of us-east-1, 2026.
 fn prices(architecture: Architecture) -> Vec<Price> {
     let lambda = match architecture {
         Architecture::Arm64 => Platform::aws_lambda_arm64(),
@@ -130,7 +130,7 @@ impl fmt::Display for Plan {
     }
 }
 
-/// A price in dollars, without the noise of binary fractions.
+/// A price in dollars, without rounding noise of binary fractions.
 fn figures(usd: Usd) -> String {
     let text = format!("{:.10}", usd.dollars());
     let text = text.trim_end_matches('0');
@@ -140,7 +140,7 @@ fn figures(usd: Usd) -> String {
     }
 }
 
-/// A step with the name of what it changes.
+/// A step with the names of the resources, for display.
 struct Named<'a> {
     step: &'a Step,
     names: &'a Names,
@@ -178,7 +178,7 @@ impl fmt::Display for Named<'_> {
     }
 }
 
-/// Enough of a hash to tell it from others.
+/// The first characters of a hash, enough to tell it from others.
 pub(super) fn short(hash: &str) -> &str {
     hash.get(..8).unwrap_or(hash)
 }

@@ -1,4 +1,4 @@
-//! Who may do what, as documents.
+//! IAM policy documents.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::names::{DATA, Names, Place, RUNS};
 
 const VERSION: &str = "2012-10-17";
 
-/// Who may take the function's role: Lambda alone.
+/// The trust policy of the function's role: only Lambda may assume it.
 pub(super) fn trust() -> Value {
     json!({
         "Version": VERSION,
@@ -18,7 +18,8 @@ pub(super) fn trust() -> Value {
     })
 }
 
-/// What the function may do: read and write runs, read data, write its own log.
+/// The function's permissions: read, write and delete objects of runs, read data, write its own
+/// log.
 pub(super) fn permissions(names: &Names, place: &Place) -> Value {
     let Place { account, partition, region, .. } = place;
     let bucket = format!("arn:{partition}:s3:::{}", names.bucket);
@@ -38,7 +39,7 @@ pub(super) fn permissions(names: &Names, place: &Place) -> Value {
                 "Resource": format!("{bucket}/{DATA}*"),
             },
             {
-                // Without it, reading what is not there is answered by 403 instead of 404.
+                // Without it, reading a missing object returns 403 instead of 404.
                 "Sid": "List",
                 "Effect": "Allow",
                 "Action": "s3:ListBucket",
@@ -60,7 +61,7 @@ pub(super) fn permissions(names: &Names, place: &Place) -> Value {
     })
 }
 
-/// Nobody may reach the bucket but through TLS.
+/// The bucket policy that denies requests without TLS.
 pub(super) fn tls_only(names: &Names, place: &Place) -> Value {
     let bucket = format!("arn:{}:s3:::{}", place.partition, names.bucket);
     json!({
@@ -76,8 +77,8 @@ pub(super) fn tls_only(names: &Names, place: &Place) -> Value {
     })
 }
 
-/// The least that the person must be allowed who deploys and trains, as a document of IAM. It covers
-/// deployments whose names, and buckets whose names, begin with `siren`.
+/// The least permissions that deploying and training need, as an IAM policy document. It covers
+/// deployments and buckets whose names begin with `siren`.
 pub fn operator() -> Value {
     json!({
         "Version": VERSION,
@@ -193,7 +194,7 @@ mod tests {
         );
         let text = document.to_string();
         assert!(!text.contains(r#""*""#) && !text.contains(":*:*"), "{text}");
-        // The size that an inline policy of a role may have.
+        // The size limit of an inline policy of a role.
         assert!(text.len() < 10_240);
     }
 

@@ -1,4 +1,4 @@
-//! What was removed.
+//! The result of removing a deployment.
 
 use std::fmt;
 
@@ -15,16 +15,16 @@ pub enum Resource {
     Role(String),
 }
 
-/// What was removed and what was not. Displays as text for a person.
+/// The resources that were removed and those that were kept. Displays as readable text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removal {
-    /// What is gone.
+    /// Removed resources.
     pub removed: Vec<Resource>,
-    /// What was there, but without this deployment's tags.
+    /// Resources that exist but do not carry this deployment's tags. They were kept.
     pub foreign: Vec<Resource>,
-    /// What was to be kept.
+    /// Resources that were kept on request.
     pub kept: Vec<Resource>,
-    /// How many objects were in the bucket.
+    /// The number of objects removed with the bucket.
     pub objects: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The role that the function has.
+//! The execution role of the function.
 
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::Tag;
@@ -14,7 +14,7 @@ use crate::aws;
 const POLICY: &str = "siren";
 const ABSENT: &[&str] = &["NoSuchEntity"];
 
-/// What is there.
+/// An existing role.
 pub(super) struct Role {
     pub(super) ours: bool,
     /// The bucket that its tag names.
@@ -43,7 +43,7 @@ pub(super) async fn describe(iam: &Client, names: &Names) -> Result<Option<Role>
     Ok(Some(Role { ours, bucket, trust, permissions }))
 }
 
-/// IAM gives documents with percent signs.
+/// Parses a policy document. IAM returns documents percent-encoded.
 fn document(text: &str) -> Option<Value> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -64,7 +64,7 @@ pub(super) fn plan(found: Option<&Role>, names: &Names, place: &Place) -> Result
     match found {
         None => steps.push(Step::CreateRole),
         Some(role) if !role.ours => {
-            let remedy = "give the deployment another name, or remove the role if nobody needs it";
+            let remedy = "give the deployment another name, or remove the role if it is unused";
             return Err(foreign("role", &names.role, names, remedy));
         }
         Some(role) if role.trust.as_ref() != Some(&policy::trust()) => steps.push(Step::SetTrust),
@@ -85,7 +85,7 @@ pub(super) async fn apply(iam: &Client, step: &Step, names: &Names, place: &Plac
             let mut request = iam
                 .create_role()
                 .role_name(name)
-                .description("what a function of Siren may do")
+                .description("permissions of a Siren function")
                 .assume_role_policy_document(policy::trust().to_string());
             let bucket = (BUCKET, names.bucket.as_str());
             for (key, value) in names.tags().into_iter().chain([bucket]) {
@@ -116,7 +116,7 @@ pub(super) async fn apply(iam: &Client, step: &Step, names: &Names, place: &Plac
     }
 }
 
-/// Removes the role with everything that hangs on it.
+/// Removes the role with its inline policies, and detaches its managed policies.
 pub(super) async fn remove(iam: &Client, name: &str) -> Result<()> {
     let what = &format!("removing the role {name}");
     let answer = iam.list_role_policies().role_name(name).send().await;

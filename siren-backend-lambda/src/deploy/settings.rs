@@ -1,4 +1,4 @@
-//! What is deployed.
+//! The settings of a deployment.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use siren_core::{Error, Platform, Result};
 
-/// What is deployed.
+/// The settings of a deployment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeploySettings {
-    /// The deployment's name, and that of its function: `siren` unless there are to be several.
+    /// The name of the deployment and of its function. Only a second deployment needs a name other
+    /// than the default, `siren`.
     pub name: String,
     /// The bucket. By default it is named after the deployment, the account and the region.
     pub bucket: Option<String>,
@@ -17,11 +18,11 @@ pub struct DeploySettings {
     pub memory_mb: u32,
     /// Timeout of a new function.
     pub timeout: Duration,
-    /// After how many days objects of runs expire.
+    /// The age at which objects of runs expire, in days.
     pub expire_days: u32,
-    /// After how many days lines of the log expire: one of the numbers that CloudWatch knows.
+    /// The age at which log lines expire, in days: one of the values that CloudWatch accepts.
     pub log_days: u32,
-    /// More variables of the function's environment. Their values are never printed.
+    /// Additional variables of the function's environment. Their values are never printed.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -54,20 +55,21 @@ impl fmt::Debug for DeploySettings {
     }
 }
 
-/// The days that CloudWatch can keep logs for, up to a year. Source: PutRetentionPolicy.
+/// The retention times of CloudWatch, in days, up to a year. Source: PutRetentionPolicy.
 const LOG_DAYS: [u32; 12] = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365];
 
 impl DeploySettings {
-    /// Refuses what AWS would refuse, before it is asked.
+    /// Refuses settings that AWS would refuse, before any request.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the setting.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected), naming the setting.
     pub fn check(&self) -> Result<()> {
-        // 30 letters leave room for the account and the region in the 63 of a bucket's name.
+        // 30 letters leave room for the account and the region in a bucket's name, which has at
+        // most 63.
         if !is_name(&self.name, 30) {
             return Err(Error::rejected(format!(
-                "the deployment cannot be named `{}`: give 1 to 30 small letters, digits and dashes that \
+                "the deployment cannot be named `{}`: give 1 to 30 lowercase letters, digits and dashes that \
                  begin with a letter and do not end with a dash",
                 self.name
             )));
@@ -76,7 +78,7 @@ impl DeploySettings {
             && (bucket.len() < 3 || !is_bucket(bucket))
         {
             return Err(Error::rejected(format!(
-                "a bucket cannot be named `{bucket}`: give 3 to 63 small letters, digits and dashes that \
+                "a bucket cannot be named `{bucket}`: give 3 to 63 lowercase letters, digits and dashes that \
                  begin and end with a letter or digit"
             )));
         }
@@ -88,7 +90,7 @@ impl DeploySettings {
             || self.timeout.subsec_nanos() != 0
         {
             return Err(Error::rejected(format!(
-                "a timeout of {} s is outside what functions have: give 1 to 900 whole seconds",
+                "functions cannot have a timeout of {} s: give 1 to 900 whole seconds",
                 self.timeout.as_secs_f64()
             )));
         }
@@ -114,7 +116,7 @@ fn is_name(name: &str, most: usize) -> bool {
         && name.starts_with(|first: char| first.is_ascii_lowercase())
 }
 
-/// No dots: they would break the certificate of the bucket's address.
+/// Excludes dots, which the TLS certificate of the bucket's address does not cover.
 fn is_bucket(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && name

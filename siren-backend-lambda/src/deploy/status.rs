@@ -1,4 +1,4 @@
-//! What is there of a deployment, for a person.
+//! The state of a deployment, as readable text.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::plan::short;
 use super::{Architecture, Names};
 
-/// What is there. Displays as text for a person.
+/// The existing parts of a deployment. Displays as readable text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// What the parts are called, whether they are there or not.
+    /// The names of all parts, including those that do not exist.
     pub names: Names,
     /// The bucket.
     pub bucket: Option<BucketStatus>,
-    /// The role's name, and whether it carries the deployment's tags.
+    /// The role's name, and `true` if it carries the deployment's tags.
     pub role: Option<(String, bool)>,
     /// The log group.
     pub logs: Option<LogStatus>,
@@ -26,11 +26,11 @@ pub struct Status {
 pub struct BucketStatus {
     /// Its name.
     pub name: String,
-    /// Whether it carries the deployment's tags. If not, nobody looked what is in it.
+    /// `true` if it carries the deployment's tags. If not, its contents were not measured.
     pub ours: bool,
-    /// How many objects are in it, all versions counted.
+    /// The number of objects in it, counting all versions.
     pub objects: u64,
-    /// Their size in bytes.
+    /// The total size of its objects, in bytes.
     pub bytes: u64,
 }
 
@@ -39,11 +39,11 @@ pub struct BucketStatus {
 pub struct LogStatus {
     /// Its name.
     pub name: String,
-    /// Whether it carries the deployment's tags.
+    /// `true` if it carries the deployment's tags.
     pub ours: bool,
-    /// What is stored, in bytes.
+    /// The stored size, in bytes.
     pub bytes: u64,
-    /// For how many days lines are kept; for ever if there is no number.
+    /// The number of days for which lines are kept. `None` means forever.
     pub retention_days: Option<u32>,
 }
 
@@ -52,19 +52,19 @@ pub struct LogStatus {
 pub struct FunctionStatus {
     /// Its name.
     pub name: String,
-    /// Whether it carries the deployment's tags.
+    /// `true` if it carries the deployment's tags.
     pub ours: bool,
-    /// What machines it runs on, if it is one that is known here.
+    /// Its processor architecture, if it is a supported one.
     pub architecture: Option<Architecture>,
     /// The SHA-256 of its code in base 64.
     pub code_sha256: String,
-    /// Its memory, in MB; that of versions may be another.
+    /// Its memory, in MB. Versions may have other sizes.
     pub memory_mb: u32,
-    /// Its timeout; that of versions may be another.
+    /// Its timeout. Versions may have other timeouts.
     pub timeout: Duration,
     /// Its published versions.
     pub versions: Vec<FunctionVersion>,
-    /// The names of versions.
+    /// The aliases of its versions.
     pub aliases: Vec<FunctionAlias>,
 }
 
@@ -77,21 +77,21 @@ pub struct FunctionVersion {
     pub memory_mb: u32,
     /// Its timeout.
     pub timeout: Duration,
-    /// Whether its code is the function's latest.
+    /// `true` if its code is the function's latest.
     pub current: bool,
 }
 
-/// The name of a version of a function.
+/// An alias of a version of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionAlias {
-    /// The name.
+    /// The name of the alias.
     pub name: String,
     /// The version's number.
     pub version: String,
 }
 
 impl Status {
-    /// Whether nothing of the deployment is there.
+    /// `true` if no part of the deployment exists.
     pub fn is_nothing(&self) -> bool {
         let Self { bucket, role, logs, function, .. } = self;
         bucket.is_none() && role.is_none() && logs.is_none() && function.is_none()

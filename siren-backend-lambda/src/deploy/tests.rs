@@ -1,4 +1,4 @@
-//! What a person reads when AWS refuses, answered by a server on this machine that knows one answer.
+//! Error messages for refusals of AWS, tested against a local server with one fixed answer.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::Credentials;
@@ -19,8 +19,8 @@ async fn config(endpoint: String) -> SdkConfig {
         .await
 }
 
-/// A server that knows who asks when `identity` says so, and answers everything else by `status` and
-/// `code`.
+/// A server that answers each request with `status` and `code`. If `identity` is set, it answers
+/// GetCallerIdentity with an account.
 async fn refusing(status: u16, code: &'static str, identity: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -69,7 +69,7 @@ async fn refusing(status: u16, code: &'static str, identity: bool) -> String {
     format!("http://{address}")
 }
 
-/// Whether a request is there with its body.
+/// `true` if the request has arrived with its whole body.
 fn whole(request: &str) -> bool {
     let Some((head, body)) = request.split_once("\r\n\r\n") else { return false };
     let length =
@@ -139,7 +139,7 @@ async fn a_region_that_does_not_exist_is_refused_before_anything_is_asked() {
     assert!(error.message().contains("there is no region `mars`"), "{error}");
 }
 
-/// The environment of this process may have credentials: look from one that has none.
+/// The environment of this process may have credentials, so the test runs in a process without any.
 #[test]
 fn without_credentials_the_remedy_is_named() {
     let home = tempfile::tempdir().unwrap();
@@ -156,7 +156,7 @@ fn without_credentials_the_remedy_is_named() {
 }
 
 #[tokio::test]
-#[ignore = "run by the test above in a process of its own"]
+#[ignore = "run by the test above in its own process"]
 async fn from_an_empty_environment() {
     let error = crate::aws::Aws::default().config().await.unwrap_err();
     println!("{}", error.message());

@@ -1,4 +1,4 @@
-//! Removing versions that nobody needs any more.
+//! Removing versions that are no longer needed.
 
 use std::collections::HashSet;
 
@@ -9,8 +9,8 @@ use super::answer::unless_absent;
 use crate::aws;
 use crate::backend::versions::is_ours;
 
-/// Deletes the aliases of the driver's making that point to other code than the latest, and the versions
-/// of other code that no alias points to; how many aliases and versions these were.
+/// Deletes the aliases made by drivers that point to earlier code, and the versions of earlier code
+/// without an alias. Returns the numbers of deleted aliases and versions.
 pub(super) async fn prune(client: &Client, function: &str) -> Result<(usize, usize)> {
     let what = format!("pruning the versions of {function}");
     let old = old_versions(client, function, &what).await?;
@@ -43,8 +43,8 @@ pub(super) async fn prune(client: &Client, function: &str) -> Result<(usize, usi
     Ok((aliases.len(), versions.len()))
 }
 
-/// The published versions of other code than the latest, all from one list: code that is deployed
-/// meanwhile is not taken for old.
+/// The published versions with other code than the latest. The latest code and the versions come
+/// from one listing, so that code deployed meanwhile does not count as old.
 async fn old_versions(client: &Client, function: &str, what: &str) -> Result<HashSet<String>> {
     let (mut latest, mut published) = (None, Vec::new());
     let list = client.list_versions_by_function().function_name(function);

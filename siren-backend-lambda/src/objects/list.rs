@@ -7,10 +7,10 @@ use siren_core::{Error, ErrorKind, Result};
 use super::S3Objects;
 use crate::aws;
 
-/// Keys in one page of a listing, and in one request to delete: the most that S3 takes.
+/// The largest number of keys in one page of a listing, and in one delete request. Source: S3.
 const PAGE: usize = 1_000;
 
-/// Bytes that stand around a key in a listing, about.
+/// The approximate number of bytes around a key in a listing.
 const LISTING_BYTES_PER_KEY: usize = 250;
 
 impl S3Objects {

@@ -12,12 +12,12 @@ use tokio::io::AsyncReadExt as _;
 use super::{S3Objects, read};
 use crate::aws;
 
-/// How often a part is tried.
+/// The largest number of attempts for a part.
 const MAX_TRIES: u32 = 5;
 
 impl S3Objects {
-    /// Writes an object that does not exist yet from a file, `length` bytes at a time. Tries again what
-    /// may pass, and counts each part once.
+    /// Writes a file as a new object, in parts of `length` bytes. Retries transient errors, and
+    /// counts each part once.
     pub(crate) async fn put_parts(
         &self,
         key: &str,
@@ -38,11 +38,14 @@ impl S3Objects {
             .await
             .map_err(|error| aws::error(&what(), error))?;
         let Some(id) = begun.upload_id() else {
-            return Err(Error::new(ErrorKind::Other, format!("{} was not begun", what())));
+            return Err(Error::new(
+                ErrorKind::Other,
+                format!("{} did not start: the answer has no upload id", what()),
+            ));
         };
         let written = self.put_all(key, id, file, length).await;
         if !matches!(written, Ok(Written::Done(_))) {
-            // Parts of an upload that is not ended are paid for.
+            // Storage of the parts of an unfinished upload is paid for.
             let abort = self.slow.abort_multipart_upload().bucket(&*self.bucket);
             let _ = abort.key(self.key(key)).upload_id(id).send().await;
         }

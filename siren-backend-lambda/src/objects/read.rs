@@ -1,4 +1,4 @@
-//! Reading objects, whole and in part.
+//! Reading whole objects and ranges of them.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ enum Answer {
     Object(Box<GetObjectOutput>),
     Unchanged,
     Missing,
-    /// The range begins past the end.
+    /// The range begins past the end of the object.
     Beyond,
 }
 
@@ -40,7 +40,7 @@ impl S3Objects {
         // No range can be empty.
         let answer = self.ask(key, known, Some(0..length.clamp(1, MAX_OBJECT_BYTES))).await?;
         if matches!(answer, Answer::Beyond) {
-            // An object without bytes has no range, but a tag.
+            // An empty object has no ranges, but it has a tag.
             return self.read_whole(key, known).await;
         }
         self.fetched(key, answer, usize::try_from(length).unwrap_or(usize::MAX)).await
@@ -56,7 +56,7 @@ impl S3Objects {
                 let whole = object.content_range().is_none();
                 let mut bytes = self.body(key, *object).await?;
                 if whole {
-                    // A server that knows no ranges.
+                    // The server does not support ranges.
                     bytes.drain(
                         ..usize::try_from(range.start).unwrap_or(usize::MAX).min(bytes.len()),
                     );
@@ -103,11 +103,11 @@ impl S3Objects {
         })
     }
 
-    /// The bytes, copied once.
+    /// Reads the body, and copies it only once.
     async fn body(&self, key: &str, object: GetObjectOutput) -> Result<Vec<u8>> {
         let length = object.content_length().and_then(|length| usize::try_from(length).ok());
         let mut bytes = Vec::new();
-        // What a server claims is not to take all memory.
+        // The cap protects memory against a wrong Content-Length.
         bytes.reserve_exact(length.unwrap_or_default().min(1 << 30));
         let mut body = object.body;
         while let Some(chunk) = body.next().await {
@@ -115,7 +115,7 @@ impl S3Objects {
                 let what = self.what("reading", key);
                 Error::new(
                     ErrorKind::Lost,
-                    format!("{what} broke off, or its checksum does not fit"),
+                    format!("{what} broke off, or its checksum does not match"),
                 )
                 .with_source(error)
             })?;
@@ -144,7 +144,7 @@ fn answer(
     }
 }
 
-/// The tag that an answer names.
+/// The tag from an answer's ETag header.
 pub(super) fn tag(tag: Option<&str>, what: impl FnOnce() -> String) -> Result<Tag> {
     tag.map(Tag::new).ok_or_else(|| {
         Error::new(

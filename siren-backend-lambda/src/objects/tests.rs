@@ -1,4 +1,4 @@
-//! What S3 may answer and no other server does.
+//! Answers of S3 that other servers do not give.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,7 @@ use siren_core::{ErrorKind, Requests, Result};
 
 use super::S3Objects;
 
-/// Answers everything with one status, some headers and a body, and keeps what it was asked.
+/// Answers each request with the same status, headers and body, and records the requests.
 #[derive(Clone, Debug)]
 struct Canned {
     status: u16,
@@ -68,7 +68,7 @@ fn tag() -> Tag {
     Tag::new("\"a\"")
 }
 
-/// The next try tells whether there is an object: the write that was in the way may have been a delete.
+/// Only a retry tells if the object exists: the conflicting request may have been a delete.
 #[tokio::test]
 async fn a_new_object_whose_write_met_another_one_has_to_be_written_again() {
     let canned = Canned::error(409, "ConditionalRequestConflict", "conflict");
@@ -78,7 +78,7 @@ async fn a_new_object_whose_write_met_another_one_has_to_be_written_again() {
 }
 
 #[tokio::test]
-async fn whoever_replaces_an_object_that_is_not_as_known_is_refused() {
+async fn replacing_an_object_that_changed_is_refused() {
     for (status, code) in
         [(409, "ConditionalRequestConflict"), (412, "PreconditionFailed"), (404, "NoSuchKey")]
     {
@@ -127,7 +127,7 @@ async fn reads_that_find_nothing_are_no_errors() {
     assert_eq!(traffic.requests, Requests { reads: 3, writes: 0 });
 }
 
-/// A server that answers a range with everything is understood as well.
+/// Some servers answer a range request with the whole object.
 #[tokio::test]
 async fn a_range_is_cut_out_where_the_server_does_not() {
     let canned = Canned::new(200, &[("etag", "\"b\"")], "0123456789");
@@ -197,10 +197,10 @@ async fn an_object_that_cannot_be_deleted_is_an_error() {
     let error = objects.delete(&["key".into(), "other".into()]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected);
     assert!(error.message().contains("s3://bucket/siren/key and 1 others"), "{error}");
-    assert_eq!(objects.traffic().requests, Requests::NONE, "it is free");
+    assert_eq!(objects.traffic().requests, Requests::NONE, "deletes are free");
 }
 
-/// Nothing is asked to delete nothing.
+/// An empty list of keys makes no request.
 #[tokio::test]
 async fn no_keys_are_no_request() {
     let canned = Canned::new(500, &[], "");

@@ -1,25 +1,25 @@
-//! What was asked for and transferred.
+//! Counting requests and transferred bytes.
 
 use std::ops::Sub;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use siren_core::Requests;
 
-/// Requests made and bytes transferred, heads of messages left out.
+/// Requests made and bytes transferred, without headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Requests that are paid for, refused ones included.
+    /// Requests that are paid for, including refused ones.
     pub requests: Requests,
     /// Bytes written.
     pub sent: u64,
-    /// Bytes read; of a listing, as many as its keys and some 250 for each of them. Where the reader is
-    /// not in the bucket's region these are paid for.
+    /// Bytes read. A listing counts its keys and 250 bytes more for each. These bytes are paid for
+    /// if the reader is outside the bucket's region.
     pub received: u64,
 }
 
 impl Sub for Traffic {
     type Output = Self;
-    /// What came since `earlier`.
+    /// The traffic since `earlier`.
     fn sub(self, earlier: Self) -> Self {
         Self {
             requests: self.requests - earlier.requests,
@@ -47,18 +47,18 @@ impl Counter {
         }
     }
 
-    /// A GET.
+    /// Counts a GET.
     pub(super) fn read(&self) {
         self.reads.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A PUT, POST or LIST with a body of so many bytes.
+    /// Counts a PUT, POST or LIST with a body of `bytes`.
     pub(super) fn write(&self, bytes: usize) {
         self.writes.fetch_add(1, Ordering::Relaxed);
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Bytes of an answer.
+    /// Counts bytes of an answer.
     pub(super) fn receive(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! Writing objects, on a condition.
+//! Conditional writes of objects.
 
 use aws_sdk_s3::operation::put_object::PutObjectError;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
@@ -21,10 +21,10 @@ impl S3Objects {
             Ok(put) => Ok(Written::Done(read::tag(put.e_tag(), what)?)),
             Err(error) => match status(&error) {
                 Some(412) => Ok(Written::Refused),
-                // Another request, which may delete or fail, is at the same key: there need not be an
-                // object afterwards. Only the next try tells.
+                // Another request for the same key is in progress. It may be a delete or may fail,
+                // so that the object need not exist afterwards. Only a retry tells.
                 Some(409) if is_conflict(&error) => {
-                    let message = format!("{} met another write at the same time", what());
+                    let message = format!("{} conflicted with another write", what());
                     Err(Error::new(ErrorKind::Throttled, message).with_source(error))
                 }
                 _ => Err(aws::error(&what(), error)),
@@ -39,7 +39,7 @@ impl S3Objects {
             Ok(put) => Ok(Written::Done(read::tag(put.e_tag(), what)?)),
             Err(error) => match (status(&error), code(&error)) {
                 (Some(412), _) => Ok(Written::Refused),
-                // Another one was quicker, or the object is gone.
+                // Another writer was faster, or the object is gone.
                 (Some(409), _) if is_conflict(&error) => Ok(Written::Refused),
                 (Some(404), code) if code != "NoSuchBucket" => Ok(Written::Refused),
                 _ => Err(aws::error(&what(), error)),

@@ -1,9 +1,9 @@
-//! How a server is reached.
+//! The configuration of AWS clients for a test server.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::Credentials;
 
-/// How a server at this address is reached.
+/// Returns the configuration for a server at this address.
 pub(crate) async fn config(address: &str) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))

@@ -19,7 +19,7 @@ fn even() -> MemorySource {
     MemorySource::new((0..60_u8).collect::<Vec<_>>(), 3).unwrap()
 }
 
-/// Packs and uploads.
+/// Packs a source, uploads it, and opens the file and the object.
 async fn uploaded(objects: &S3Objects, source: &dyn DataSource) -> (PackedData, PackedData) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("packed");
@@ -67,7 +67,8 @@ async fn a_large_file_goes_in_parts(server: &'static Server) {
     let bytes: Vec<u8> = (0..36_000_000_u32).map(|i| (i / 7) as u8).collect();
     let source = MemorySource::new(bytes, 9_000).unwrap();
     let (_, object) = uploaded(&objects, &source).await;
-    // A look, the beginning and the end of the upload and three parts, and the opening.
+    // Reads: the check for an existing object, and opening. Writes: start and end of the upload,
+    // and three parts.
     assert_eq!(objects.traffic().requests, Requests { writes: 5, reads: 2 });
     let ends = [0..3, 1_863..1_866, 3_727..3_729, 3_999..4_000];
     for range in ends {

@@ -1,4 +1,4 @@
-//! A function of its own for each test, on the emulator.
+//! A separate function for each test, on the emulator.
 
 use std::collections::HashMap;
 use std::io::{Cursor, Write};
@@ -20,7 +20,7 @@ use crate::problem::{LeastSquares, WIDTH};
 use crate::proxy::Proxy;
 use crate::servers::{self, MINISTACK};
 
-/// The function's program as a zip file, made once.
+/// The function's program as a zip file, packed only once.
 static CODE: LazyLock<Vec<u8>> =
     LazyLock::new(|| zipped(&std::fs::read(env!("CARGO_BIN_EXE_emulated_function")).unwrap()));
 
@@ -33,16 +33,16 @@ fn zipped(program: &[u8]) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-/// The other program of a second deployment: a byte more changes its hash.
+/// The program of a second deployment: an additional byte changes its hash.
 pub(crate) fn other_code() -> Vec<u8> {
     let mut program = std::fs::read(env!("CARGO_BIN_EXE_emulated_function")).unwrap();
     program.push(0);
     zipped(&program)
 }
 
-/// Examples of the problem, and the weights that it was made with.
+/// Examples of the problem, with the weights -3, -2, …, 4.
 pub(crate) fn examples(count: usize) -> Vec<f32> {
-    // From -1 to 1, all alike.
+    // Uniform from -1 to 1.
     let number = |seed: Seed| (seed.get() as f64 / u64::MAX as f64) as f32 * 2.0 - 1.0;
     let mut numbers = Vec::new();
     for example in 0..count {
@@ -71,13 +71,13 @@ pub(crate) struct Deployed {
 }
 
 impl Deployed {
-    /// A function of this name.
+    /// Creates a function whose name begins with `name`.
     pub(crate) async fn new(name: &str) -> Self {
         let config = servers::config(&MINISTACK.address()).await;
         let client = Client::new(&config);
         let folder = tempfile::tempdir().unwrap();
         let budget = folder.path().to_path_buf();
-        // Nothing that an earlier run left is found.
+        // The process id keeps this run apart from earlier runs.
         let name = &format!("{name}-{}", std::process::id());
         let s3 = aws_sdk_s3::Client::new(&config);
         s3.create_bucket().bucket(name).send().await.unwrap();
@@ -110,7 +110,7 @@ impl Deployed {
         deployed
     }
 
-    /// Waits until a change of the function is done.
+    /// Waits until a change of the function is complete.
     pub(crate) async fn settled(&self) {
         let clock = WallClock::new();
         loop {
@@ -145,12 +145,12 @@ impl Deployed {
         settings
     }
 
-    /// A backend for a run of its own, its store filled.
+    /// Connects a backend for a separate run, and writes the initial parameters.
     pub(crate) async fn connect(&self, run: &str) -> Arc<LambdaBackend> {
         self.with_store(self.settings(run)).await
     }
 
-    /// The same, whose driver reaches everything by a proxy.
+    /// As [`connect`](Self::connect), but the driver sends all requests through a proxy.
     pub(crate) async fn connect_through(&self, proxy: &Proxy, run: &str) -> Arc<LambdaBackend> {
         let config = servers::config(&proxy.address()).await;
         self.with_store(LambdaSettings { config, ..self.settings(run) }).await

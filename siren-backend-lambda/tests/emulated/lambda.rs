@@ -1,4 +1,4 @@
-//! The backend, its function, and real epochs between them.
+//! The backend trains real epochs on a function.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +111,7 @@ async fn functions_learn_as_much_as_threads_here() {
     println!("{bills:?} {:?}", lambda.objects().traffic());
     assert_eq!(bills.unknown(), 0);
     assert!(bills.invocations >= 12 && bills.sent > 0 && bills.received > 0, "{bills:?}");
-    // The function that each ran in has the memory that was asked for.
+    // The version that each epoch used has the requested memory.
     for asked in [128, 192, 256] {
         let alias = lambda.publish(asked, Duration::from_secs(4)).await.unwrap();
         let get = deployed.client.get_function_configuration().function_name(&deployed.name);
@@ -139,7 +139,8 @@ async fn each_way_to_fail_is_told_apart() {
         assert!(error.chain().contains(says), "{fault}: {}", error.chain());
         assert!(deployed.faults_left().is_empty(), "{fault} did not fire");
         if fault == "hang" {
-            // Its step still runs: the environment gives itself up, and the next one is a new one.
+            // The hanging step still runs: its environment exits, and a new one serves the next
+            // request.
             let again = lambda.invoke(invocation(0, Duration::from_secs(1))).await;
             assert_eq!(again.result.unwrap_err().kind(), ErrorKind::Worker);
         }
@@ -157,7 +158,7 @@ async fn an_epoch_survives_a_finite_number_of_faults() {
         deployed.add(fault, count);
     }
     let trained = train(&lambda, Box::new(FixedScheduler::new(4, 128)), 2).await;
-    assert_eq!(deployed.faults_left(), [""; 0], "faults that did not fire");
+    assert_eq!(deployed.faults_left(), [""; 0], "some faults did not fire");
     for epoch in &trained.record.epochs {
         assert!(epoch.batches == 64 && epoch.complete, "{epoch:?}");
     }
@@ -192,7 +193,7 @@ async fn an_answer_that_is_lost_costs_what_was_reserved_and_counts_once() {
     }
     assert_eq!((proxy.fired(Fault::LostInvocation), lambda.bills().unknown()), (3, 3));
     let report = lambda.invoke(invocation(2, Duration::from_secs(4))).await.result.unwrap();
-    assert!(report.finished && report.updates == 0, "all of it was counted before: {report:?}");
+    assert!(report.finished && report.updates == 0, "all batches were counted before: {report:?}");
     let sealed = lambda.store().unwrap().seal(0).await.unwrap();
     assert_eq!(sealed.batches(), 16);
     assert_eq!(sealed.version, 4);
@@ -267,7 +268,7 @@ async fn the_same_invocation_twice_counts_once() {
         [0, 16, 0, 0]
     );
     assert_eq!(sealed.version, 4);
-    assert_eq!(first.updates + second.updates, 4, "the others are duplicates");
+    assert_eq!(first.updates + second.updates, 4, "the other updates are duplicates");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -311,7 +312,7 @@ async fn what_is_too_large_for_a_payload_goes_through_the_bucket() {
     let lambda = deployed.connect("large").await;
     let objects = lambda.objects();
     let messages = || async { objects.list("runs/large/message/", None).await.unwrap().keys };
-    // The function refuses it for its layout, which it has to read first.
+    // The function refuses the layout, so it has read the request.
     let long = EpochPlan { run: "long".repeat(2_000_000), layout: 1, ..plan() };
     let request = Invocation { plan: long, ..invocation(0, Duration::from_secs(4)) };
     let error = lambda.invoke(request).await.result.unwrap_err();

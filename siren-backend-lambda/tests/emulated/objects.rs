@@ -1,4 +1,4 @@
-//! Objects as two servers have them.
+//! Objects on two servers.
 
 use siren_backend_lambda::S3Objects;
 use siren_core::conformance::{objects, objects_tests};
@@ -97,7 +97,11 @@ async fn damage_on_the_way_is_noticed(server: &'static Server) {
     let objects = S3Objects::new(&config, &servers::bucket(), &prefix);
 
     let error = objects.put_if_absent("key", b"what was meant").await.unwrap_err();
-    assert_eq!(direct.get("key", None).await.unwrap(), Fetched::Missing, "nothing is kept");
+    assert_eq!(
+        direct.get("key", None).await.unwrap(),
+        Fetched::Missing,
+        "a damaged object is not stored"
+    );
     assert!(error.is_transient(), "{}", error.chain());
     done(objects.put_if_absent("key", b"what was meant").await.unwrap());
     let error = objects.get("key", None).await.unwrap_err();
@@ -107,7 +111,7 @@ async fn damage_on_the_way_is_noticed(server: &'static Server) {
     assert_eq!(proxy.count(), 4);
 }
 
-/// SeaweedFS makes such a bucket by itself.
+/// Only on MiniStack: SeaweedFS creates a missing bucket.
 #[test]
 fn a_bucket_that_does_not_exist_is_named() {
     RUNTIME.block_on(async {
@@ -125,7 +129,7 @@ fn a_bucket_that_does_not_exist_is_named() {
     });
 }
 
-/// Nobody listens at this port.
+/// No server listens on this port.
 #[test]
 fn a_server_that_does_not_answer_may_do_so_later() {
     RUNTIME.block_on(async {

@@ -1,11 +1,11 @@
-//! A small problem: a linear function of eight numbers, to be found by least squares.
+//! A small problem: fitting a linear function of eight inputs by least squares.
 
 use siren_core::{Batch, Layout, Metrics, Result, Seed, Workload};
 
-/// Numbers in an example: the inputs, and what they come to.
+/// The number of values in an example: the inputs and the target.
 pub(crate) const WIDTH: usize = 9;
 
-/// Least squares without a constant.
+/// Least squares without an intercept.
 pub(crate) struct LeastSquares {
     layout: Layout,
 }
@@ -15,7 +15,7 @@ impl LeastSquares {
         Self { layout: Layout::flat("weights", WIDTH - 1).unwrap() }
     }
 
-    /// The loss, and for each example the inputs and the difference.
+    /// Returns the summed loss, and calls `see` with the inputs and the residual of each example.
     fn each(params: &[f32], batch: &Batch<'_>, mut see: impl FnMut(&[f32], f32)) -> Result<f64> {
         let numbers = batch.floats(WIDTH)?;
         let mut loss = 0.0;

@@ -1,5 +1,4 @@
-//! The wire to a server, on which everything is written down, and of which a finite number of requests
-//! meets a fault.
+//! A proxy in front of a server. It records all requests, and injects a finite number of faults.
 
 use std::io;
 use std::sync::Arc;
@@ -12,33 +11,35 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::servers::Server;
 
-/// What happens to a request.
+/// A fault that affects a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It is answered with 503 SlowDown, and goes no further.
+    /// The request is answered with 503 SlowDown, and is not forwarded.
     Busy,
-    /// An invocation of a version of a function is answered with 429 TooManyRequestsException, and goes no further.
+    /// An invocation of a version of a function is answered with 429 TooManyRequestsException, and
+    /// is not forwarded.
     Throttled,
-    /// An invocation of a version of a function has its effect, and the connection breaks instead of the answer.
+    /// An invocation of a version of a function is forwarded, and the connection breaks before the
+    /// answer.
     LostInvocation,
-    /// The connection breaks before it goes further.
+    /// The connection breaks before the request is forwarded.
     Reset,
-    /// It has its effect, and the connection breaks instead of the answer.
+    /// The request is forwarded, and the connection breaks before the answer.
     LostAnswer,
-    /// The last byte of what it brings is another one.
+    /// The last byte of the request body is changed.
     DamagedRequest,
-    /// The last byte of its answer is another one.
+    /// The last byte of the answer is changed.
     DamagedAnswer,
 }
 
 impl Fault {
-    /// Whether only invocations of functions meet it.
+    /// `true` if the fault affects only invocations of functions.
     fn is_of_invocations(self) -> bool {
         matches!(self, Self::Throttled | Self::LostInvocation)
     }
 }
 
-/// Every how many requests a fault happens, and how often it does.
+/// A fault that affects every n-th request, a limited number of times.
 pub(crate) struct Budget {
     fault: Fault,
     every: u64,
@@ -63,7 +64,7 @@ impl Budget {
     }
 }
 
-/// A proxy on loopback, for as long as the runtime lives.
+/// A proxy on loopback. It runs as long as the runtime.
 pub(crate) struct Proxy {
     port: u16,
     wire: Arc<Wire>,
@@ -73,7 +74,7 @@ struct Wire {
     server: String,
     faults: Vec<Budget>,
     count: AtomicU64,
-    /// Method and target of each request.
+    /// The method and target of each request.
     log: Mutex<Vec<(String, String)>>,
 }
 
@@ -88,7 +89,7 @@ impl Proxy {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let wire = Arc::clone(&accepting);
-                // A connection that breaks is what this is for.
+                // Broken connections are expected here.
                 tokio::spawn(async move { wire.pass(client).await.unwrap_or_default() });
             }
         });
@@ -99,23 +100,23 @@ impl Proxy {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// How often a fault happened.
+    /// The number of times that a fault happened.
     pub(crate) fn fired(&self, fault: Fault) -> u64 {
         let of = self.wire.faults.iter().filter(|budget| budget.fault == fault);
         of.map(|budget| budget.fired.load(Ordering::Relaxed)).sum()
     }
 
-    /// Requests so far.
+    /// The number of requests so far.
     pub(crate) fn count(&self) -> u64 {
         self.wire.count.load(Ordering::Relaxed)
     }
 
-    /// Method and target of each request so far.
+    /// The method and target of each request so far.
     pub(crate) fn log(&self) -> Vec<(String, String)> {
         self.wire.log.lock().unwrap().clone()
     }
 
-    /// Requests that are paid for, as S3 tells them apart.
+    /// The number of requests that S3 charges for, by kind.
     pub(crate) fn requests(&self) -> Requests {
         let log = self.log();
         let is_list = |target: &str| target.contains("list-type=2");
@@ -126,7 +127,7 @@ impl Proxy {
 }
 
 impl Wire {
-    /// Passes on one request and its answer, and closes the connection.
+    /// Forwards one request and its answer, and closes the connection.
     async fn pass(&self, mut client: TcpStream) -> io::Result<()> {
         let Some((head, mut body)) = read_request(&mut client).await? else { return Ok(()) };
         let number = 1 + self.count.fetch_add(1, Ordering::Relaxed);
@@ -180,7 +181,7 @@ fn damage(bytes: &mut [u8]) {
     }
 }
 
-/// The head with its empty line, and the body; nothing when the client has hung up.
+/// Returns the head with its empty line and the body, or `None` if the client has hung up.
 async fn read_request(client: &mut TcpStream) -> io::Result<Option<(String, Vec<u8>)>> {
     let mut bytes = Vec::new();
     let end = loop {

@@ -1,4 +1,4 @@
-//! The servers, and a bucket on each.
+//! The servers, with a bucket on each.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,7 +27,7 @@ impl Server {
         Self { variable, objects: OnceCell::const_new() }
     }
 
-    /// Such as `http://127.0.0.1:4566`.
+    /// The address of the server, such as `http://127.0.0.1:4566`.
     pub(crate) fn address(&self) -> String {
         std::env::var(self.variable).unwrap_or_else(|_| {
             panic!(
@@ -37,12 +37,12 @@ impl Server {
         })
     }
 
-    /// Objects below a prefix that nobody else has.
+    /// Objects below a unique prefix.
     pub(crate) async fn objects(&self) -> S3Objects {
         let objects = self.objects.get_or_init(|| async {
             let config = config(&self.address()).await;
             let made = client(&config).create_bucket().bucket(bucket()).send().await;
-            made.expect("the server makes a bucket: is it up?");
+            made.expect("the server creates a bucket: is it running?");
             S3Objects::new(&config, &bucket(), "")
         });
         objects.await.below(&unique_prefix())
@@ -54,19 +54,19 @@ pub(crate) fn bucket() -> String {
     format!("siren-test-{}", std::process::id())
 }
 
-/// A prefix that nobody else has.
+/// Returns a prefix that is unique in this process.
 pub(crate) fn unique_prefix() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A client of its own.
+/// A new client.
 pub(crate) fn client(config: &SdkConfig) -> aws_sdk_s3::Client {
     let settings = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
     aws_sdk_s3::Client::from_conf(settings.build())
 }
 
-/// Makes a test on each server of an asynchronous function that takes one.
+/// Makes a test for each server from an asynchronous function that takes a server.
 macro_rules! on_both {
     ($($fact:ident)*) => {
         mod ministack {

@@ -1,4 +1,4 @@
-//! The parameter store over S3 keeps its contract, and asks for no more than it says.
+//! The parameter store over S3 keeps its contract, and makes no more requests than it declares.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,7 +44,7 @@ fn the_contract_holds_in_parts_on_seaweedfs() {
     every_fact_holds(&SEAWEEDFS, 3);
 }
 
-/// Some facts take thousands of requests of each part: longer than a test of one fact may.
+/// Some facts take thousands of requests per part, longer than the default timeout of a fact.
 fn every_fact_holds(server: &'static Server, parts: u32) {
     const FACT_TIMEOUT: Duration = Duration::from_secs(600);
     let next = AtomicUsize::new(0);
@@ -75,7 +75,7 @@ on_both!(
     jobs_share_a_bucket
 );
 
-/// Bytes of the objects below a key.
+/// The sizes of the objects below a key, in bytes.
 async fn bytes_below(server: &Server, objects: &S3Objects, key: &str) -> Vec<i64> {
     let client = servers::client(&servers::config(&server.address()).await);
     let answer = client.list_objects_v2().bucket(objects.bucket()).prefix(key).send().await;
@@ -107,7 +107,7 @@ async fn an_update_takes_little_more_than_its_numbers(server: &'static Server) {
     }
 }
 
-/// Per push one PUT, and per pull a GET of the state and one of each part.
+/// A push makes one PUT. A pull makes one GET of the state and one of each part.
 async fn requests_are_counted_as_the_server_sees_them(server: &'static Server) {
     const DIM: usize = 600;
     const PARTS: u64 = 3;
@@ -146,9 +146,9 @@ async fn requests_are_counted_as_the_server_sees_them(server: &'static Server) {
         seen = so_far();
         assert_eq!(seen - now, Requests { writes: 0, reads: 1 + PARTS }, "a pull");
         assert_eq!(pulled.copied, 0);
-        assert_eq!(objects.traffic().received, received, "what did not change is not sent");
+        assert_eq!(objects.traffic().received, received, "unchanged parts are not sent");
     }
-    // Deletes are free, and are none of these.
+    // Workers and the driver make no deletes here.
     let sealed = driver.seal(0).await.unwrap();
     assert_eq!(sealed.version, 5);
     assert!(proxy.log().iter().all(|(method, _)| method != "DELETE" && method != "POST"));
@@ -168,7 +168,7 @@ async fn jobs_share_a_bucket(server: &'static Server) {
     }
     one.push(&update(&plan, 0, 0, &[1.0; 4])).await.unwrap();
     one.seal(0).await.unwrap();
-    // What the other one has open is not swept away with it, either by a restore.
+    // Sealing or restoring one run does not delete the updates of the other.
     other.push(&update(&plan, 0, 0, &[2.0; 4])).await.unwrap();
     one.restore(&Snapshot::initial(vec![5.0; 4])).await.unwrap();
     assert_eq!(other.seal(0).await.unwrap().version, 1);

@@ -1,4 +1,4 @@
-//! Many workers and aggregators at one store, each with a handle of its own.
+//! Many workers and aggregators on one store, each with its own handle.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ on_both!(
     the_sum_is_exact_though_requests_fail
 );
 
-/// Plain SGD at a rate that makes sums exact.
+/// A plan of plain SGD with a learning rate that makes sums exact.
 pub(crate) fn plan(shards: u32, each: u64) -> EpochPlan {
     EpochPlan {
         run: "emulated".into(),
@@ -64,13 +64,13 @@ pub(crate) fn update<'a>(
     }
 }
 
-/// Multiples of a quarter, other ones for each update.
+/// A gradient of multiples of a quarter, which differ between updates.
 fn gradient(shard: u32, position: u64) -> Vec<f32> {
     let of = |i: usize| ((i as u64 + 3 * position + 5 * u64::from(shard)) % 7) as f32;
     (0..DIM).map(|i| of(i) * 0.25 - 0.5).collect()
 }
 
-/// The parameters when every update is applied once.
+/// The parameters after each update was applied once.
 fn expected(plan: &EpochPlan) -> Vec<f32> {
     let mut values = initial().values;
     for shard in 0..plan.shards {
@@ -87,7 +87,7 @@ fn initial() -> Snapshot {
     Snapshot::initial((0..DIM).map(|i| i as f32).collect())
 }
 
-/// What all handles share.
+/// The state that all handles share.
 struct Swarm {
     objects: S3Objects,
     clock: WallClock,
@@ -98,7 +98,7 @@ impl Swarm {
         let objects: Arc<dyn Objects> = Arc::new(self.objects.clone());
         let options = ObjectOptions {
             parts: 2,
-            // So that each part has an aggregator.
+            // A low bandwidth, so that each part gets its own aggregator.
             bandwidth: 1,
             poll_interval: Duration::from_millis(50),
             wait_delay: Duration::from_millis(20),
@@ -107,7 +107,7 @@ impl Swarm {
         ObjectStore::new(objects, Arc::new(self.clock), "run", DIM).unwrap().with_options(options)
     }
 
-    /// Calls until it does not fail for a reason that passes.
+    /// Repeats a call while it fails with transient errors.
     async fn retry<T>(&self, call: impl AsyncFn() -> Result<T>) -> T {
         for _ in 0..100 {
             match call().await {
@@ -116,7 +116,7 @@ impl Swarm {
             }
             self.clock.sleep_until(self.clock.now() + Duration::from_millis(20)).await;
         }
-        panic!("it fails for ever");
+        panic!("the call still fails after 100 attempts");
     }
 
     async fn work(&self, plan: &EpochPlan, shard: u32) {
@@ -192,7 +192,7 @@ async fn no_update_of_64_workers_is_lost_or_counted_twice(server: &'static Serve
     exact(&plan, &sealed, &snapshot);
 }
 
-/// A tenth of the requests is refused, another part never arrives, and of some the answer is lost.
+/// Some requests are refused, some are not delivered, and some answers are lost.
 async fn the_sum_is_exact_though_requests_fail(server: &'static Server) {
     let prefix = servers::unique_prefix();
     server.objects().await;
@@ -213,7 +213,7 @@ async fn the_sum_is_exact_though_requests_fail(server: &'static Server) {
     }
 }
 
-/// What an aggregator may touch.
+/// The context of an aggregator.
 struct AggregatorContext<'a> {
     clock: WallClock,
     store: &'a ObjectStore,

@@ -1,7 +1,7 @@
 use super::super::loopback::{answer, config, described, serve, workload};
 use super::*;
 
-/// What connecting comes to where the bucket, the function and its answer are these.
+/// The result of connecting, with these answers for the bucket, the function and its description.
 async fn connected(bucket: &str, function: &str, described: &str) -> Result<Platform> {
     let (bucket, function) = (bucket.to_owned(), function.to_owned());
     let described = described.to_owned();

@@ -13,7 +13,7 @@ fn invoker(endpoint: &str) -> Invoker {
     Invoker { client, clock: WallClock::new(), function: "f".into(), counter: Arc::default() }
 }
 
-/// What an invocation comes to whose server reads the request and says `answer`.
+/// The outcome of an invocation whose server reads the request and sends `answer`.
 async fn answered(answer: &str) -> Ended {
     let answer = answer.to_owned();
     let invoker = invoker(&serve(move |_| answer.clone()).await);
@@ -37,9 +37,9 @@ async fn an_answer_that_breaks_off_is_lost() {
 #[tokio::test]
 async fn where_nothing_was_sent_it_may_be_sent_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = invoker(&format!("http://{}", listener.local_addr().unwrap()));
+    let unreachable = invoker(&format!("http://{}", listener.local_addr().unwrap()));
     drop(listener);
-    let ended = nobody.invoke(None, b"", Duration::from_secs(1)).await;
+    let ended = unreachable.invoke(None, b"", Duration::from_secs(1)).await;
     let Ended::Refused(error) = ended else { panic!("not refused") };
     assert_eq!(error.kind(), ErrorKind::Lost);
 }
@@ -67,7 +67,7 @@ async fn only_refusals_that_pass_are_made_again() {
         assert!(error.message().contains(remedy), "{error}");
     }
     let ended = answered(&refusal(500, "ServiceException")).await;
-    let Ended::Lost(error) = ended else { panic!("an internal error may have run") };
+    let Ended::Lost(error) = ended else { panic!("an internal error is not lost") };
     assert_eq!(error.kind(), ErrorKind::Lost);
 }
 

@@ -1,4 +1,4 @@
-//! What there is of a function.
+//! Reading the state of a function.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::super::names::Names;
 use super::super::{Architecture, FunctionAlias, FunctionStatus, FunctionVersion};
 use crate::aws;
 
-/// What is there.
+/// An existing function.
 pub(in crate::deploy) struct Function {
     pub(in crate::deploy) ours: bool,
     pub(super) role: String,
@@ -51,7 +51,7 @@ pub(in crate::deploy) async fn describe(
     }))
 }
 
-/// The function with its versions and aliases.
+/// Adds the versions and aliases to a function.
 pub(in crate::deploy) async fn status(
     lambda: &Client,
     name: &str,

@@ -1,4 +1,4 @@
-//! When a function is ready.
+//! Waiting until a function is ready.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use siren_core::{Error, ErrorKind, Result};
 
 use super::super::answer::code;
 
-/// How long Lambda may take to make a function ready.
+/// The longest wait for Lambda to make a function ready.
 const WAIT: Duration = Duration::from_secs(180);
 
 /// Waits until a new function can be invoked.
@@ -29,12 +29,13 @@ pub(super) async fn updated(lambda: &Client, name: &str) -> Result<()> {
 
 fn not_ready(name: &str, error: impl StdError + Send + Sync + 'static) -> Error {
     let says = format!(
-        "the function {name} is not ready: look at its state in the console of Lambda, and set up again"
+        "the function {name} is not ready: check its state in the Lambda console, and set up again"
     );
     Error::new(ErrorKind::Other, says).with_source(error)
 }
 
-/// Whether Lambda refuses a role only because it is new: IAM tells all of AWS within seconds.
+/// `true` if Lambda refuses a role only because it is new. IAM propagates a new role within
+/// seconds.
 pub(super) fn is_new_role<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     let message = error.as_service_error().and_then(ProvideErrorMetadata::message);
     says_new_role(code(error), message.unwrap_or_default())

@@ -1,11 +1,11 @@
-//! How the emulator is reached.
+//! Clients of the emulator.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::Credentials;
 use siren_backend_lambda::deploy::{Architecture, Artefact, DeploySettings, Deployment};
 
-/// An account of its own for a test: the emulator takes twelve digits of an access key as one. The process
-/// is in it, so that a second run on the same server begins with nothing.
+/// A separate account for a test. The emulator takes an access key of twelve digits as the account.
+/// It contains the process id, so that a second run on the same server finds an empty account.
 pub(super) struct Account {
     pub(super) config: SdkConfig,
     pub(super) id: String,
@@ -18,8 +18,8 @@ impl Account {
 
     pub(super) async fn in_region(test: u16, region: &'static str) -> Self {
         let server = std::env::var("SIREN_TEST_MINISTACK").expect(
-            "SIREN_TEST_MINISTACK is not set: start the servers with tests/emulators.sh, or give the address \
-             of a MiniStack, such as http://127.0.0.1:4566",
+            "SIREN_TEST_MINISTACK is not set: start the servers with tests/emulators.sh, or set it to the \
+             address of a MiniStack, such as http://127.0.0.1:4566",
         );
         let id = format!("{test:04}{:08}", std::process::id() % 100_000_000);
         let config = aws_config::defaults(BehaviorVersion::latest())
@@ -35,7 +35,7 @@ impl Account {
         Deployment::open(&self.config, settings).await.unwrap()
     }
 
-    /// A deployment of this name.
+    /// Opens a deployment of this name.
     pub(super) async fn named(&self, name: &str) -> Deployment {
         self.open(DeploySettings { name: name.into(), ..DeploySettings::default() }).await
     }
@@ -75,7 +75,7 @@ impl Account {
     }
 }
 
-/// Code of a function, with a last byte that tells it from others.
+/// The code of a function. The last byte distinguishes it from other code.
 pub(super) fn code(last: u8) -> Artefact {
     let mut binary = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\xb7\0".to_vec();
     binary.push(last);

@@ -17,7 +17,7 @@ async fn down_removes_everything() {
             .body(ByteStream::from_static(b"12345"))
             .send()
     };
-    // More than one page of a listing.
+    // The objects fill more than one page of a listing.
     for begin in (0..1_010).step_by(101) {
         let puts = (begin..begin + 101).map(|at| put(format!("runs/{at}")));
         futures::future::try_join_all(puts).await.unwrap();
@@ -35,7 +35,7 @@ async fn down_removes_everything() {
     alias.function_version("1").send().await.unwrap();
 
     let bucket = deployment.status().await.unwrap().bucket.unwrap();
-    // MiniStack gives an object without versions twice where a page ends.
+    // MiniStack lists an unversioned object twice at the end of a page.
     assert!([1_012, 1_013].contains(&bucket.objects), "{bucket:?}");
     assert_eq!(bucket.bytes, 5 * bucket.objects);
     let removal = deployment.down(false).await.unwrap();
@@ -72,7 +72,7 @@ async fn down_takes_what_is_left_of_half_a_deployment() {
 }
 
 #[tokio::test]
-async fn a_policy_that_somebody_attached_to_the_role_is_no_obstacle() {
+async fn an_attached_policy_does_not_prevent_the_removal_of_the_role() {
     let account = Account::new(22).await;
     let deployment = account.named("siren").await;
     let names = deployment.up(&code(1)).await.unwrap().names;
@@ -105,7 +105,7 @@ async fn kept_data_are_found_again() {
     };
     let named = account.open(settings.clone()).await;
     named.up(&code(1)).await.unwrap();
-    // The bucket need not be named again, as long as the role is there.
+    // The bucket need not be named again while the role exists.
     let bucket = account.named("siren").await.status().await.unwrap().bucket.unwrap();
     assert_eq!(Some(&bucket.name), settings.bucket.as_ref());
 

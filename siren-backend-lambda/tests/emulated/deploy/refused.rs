@@ -5,7 +5,8 @@ use siren_core::ErrorKind;
 
 use super::clients::{Account, code};
 
-/// That setting up is refused, changes nothing, and that removing leaves the foreign part alone.
+/// Asserts that setting up is refused and changes nothing, and that removing keeps the foreign
+/// part.
 async fn refused(account: &Account, what: &str, foreign: Resource) {
     let before = account.everything().await;
     assert_eq!(before.len(), 1, "{before:?}");

@@ -73,7 +73,7 @@ async fn versions_of_other_sizes_are_not_undone() {
 }
 
 #[tokio::test]
-async fn versions_of_earlier_code_are_removed_unless_somebody_named_them() {
+async fn versions_of_earlier_code_are_removed_unless_they_have_a_foreign_alias() {
     let account = Account::new(9).await;
     let deployment = account.named("siren").await;
     let refused = deployment.prune().await.unwrap_err();
@@ -123,7 +123,7 @@ async fn the_bucket_is_private_and_runs_expire() {
     assert_eq!(runs.expiration.as_ref().unwrap().days, Some(9));
     assert!(rules.iter().any(|rule| rule.abort_incomplete_multipart_upload.is_some()));
 
-    // What somebody undid is done again, and nothing else.
+    // A setting that was changed from outside is restored, and nothing else changes.
     s3.delete_public_access_block().bucket(&bucket).send().await.unwrap();
     let deployment = account.named("siren").await;
     let done = deployment.up(&code(1)).await.unwrap();
@@ -179,7 +179,7 @@ async fn the_role_may_use_its_prefixes_and_nothing_else() {
     }
 }
 
-/// IAM gives documents with percent signs.
+/// Decodes a policy document. IAM returns documents percent-encoded.
 fn percent(text: &str) -> String {
     let mut plain = text.to_owned();
     for (code, sign) in [
