@@ -12,8 +12,8 @@ use siren::data::MemorySource;
 use siren::{
     Backend, BackendDecorator, Batch, Clock, Completion, ComputeTask, Config, Context, DataSource,
     EpochPlan, Error, ErrorKind, Invocation, Layout, LocalBackend, MemoryStore, Metrics,
-    ParameterStore, Platform, Result, Retry, Scheduler, Seed, ShardWorker, TrainerParts, Usage,
-    Work, Worker, WorkerReport, Workload, async_trait,
+    ParameterStore, Result, Retry, Scheduler, Seed, ShardWorker, TrainerParts, Usage, Work, Worker,
+    WorkerReport, Workload, async_trait,
 };
 use tokio::sync::Mutex;
 
