@@ -86,7 +86,7 @@
 mod builder;
 #[cfg(any(doc, doctest))]
 pub mod guide;
-#[cfg(feature = "lambda")]
+#[cfg(any(feature = "lambda", feature = "function"))]
 pub mod lambda;
 #[cfg(feature = "local")]
 mod local;
