@@ -66,3 +66,50 @@ fn every_link_between_the_documents_leads_somewhere() {
     }
     assert!(links > 30, "{links} links");
 }
+
+/// All source files, as paths from the root.
+fn sources(folder: &Path, root: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            sources(&path, root, found);
+        } else if name.ends_with(".rs") {
+            found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+        }
+    }
+}
+
+/// A reference is `path.rs` or `path.rs:item`; its path may be the end of a longer one.
+#[test]
+fn every_source_that_the_documents_name_exists_and_has_the_items_that_they_name() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    sources(root, root, &mut files);
+    let mut references = 0;
+    for name in ["architecture.md", "design.md", "extending.md"] {
+        let text = std::fs::read_to_string(root.join("docs").join(name)).unwrap();
+        for code in text.split('`').skip(1).step_by(2) {
+            let (path, items) = match code.split_once(".rs:") {
+                Some((path, items)) => (format!("{path}.rs"), items),
+                None if code.ends_with(".rs") && !code.contains(['*', ' ', '{']) => {
+                    (code.to_owned(), "")
+                }
+                None => continue,
+            };
+            let ends = format!("/{path}");
+            let candidates: Vec<&String> =
+                files.iter().filter(|file| **file == path || file.ends_with(&ends)).collect();
+            assert!(!candidates.is_empty(), "docs/{name} names {path}, which is missing");
+            for item in items.split("::").filter(|item| !item.is_empty()) {
+                let item = item.trim();
+                let has = |file: &&String| {
+                    std::fs::read_to_string(root.join(file)).unwrap().contains(item)
+                };
+                assert!(candidates.iter().any(has), "docs/{name} names {code}: no {item} there");
+            }
+            references += 1;
+        }
+    }
+    assert!(references > 40, "{references} references");
+}
