@@ -23,7 +23,9 @@ use aggregation::swarm::{Swarm, on_threads};
 use aggregation::table::{self, Row};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use siren::kernel::{self, TopK};
-use siren::{Clock, Entry, Gradient, Optimizer, Replica, Seed, SparseSlice, SyncMode};
+use siren::backend::{Clock};
+use siren::store::{Entry, Gradient, Replica, SparseSlice};
+use siren::{Optimizer, Seed, SyncMode};
 use siren_backend_local::WallClock;
 
 const LENET: usize = 431_080;

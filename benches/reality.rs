@@ -17,10 +17,12 @@ use aggregation::results::{is_measuring, median, write};
 use cpu_time::ProcessTime;
 use serde::Serialize;
 use siren::data::MemorySource;
-use siren::{
-    Backend, Batch, Config, FixedScheduler, Layout, LocalBackend, Machine, MemoryStore, Metrics,
-    Result, Seed, ShardWorker, StepTime, StopRules, Trainer, TrainerParts, Usd, Workload,
-};
+use siren::backend::{Backend, LocalBackend, ShardWorker};
+use siren::data::{Batch};
+use siren::metrics::{Metrics};
+use siren::platform::{Machine, StepTime};
+use siren::store::{MemoryStore};
+use siren::{Config, FixedScheduler, Layout, Result, Seed, StopRules, Trainer, TrainerParts, Usd, Workload};
 use siren_backend_sim::{Measuring, SimBackend, measure};
 
 /// Linear regression of as many outputs as features, all of them 1: a matrix, in a plain loop.
@@ -116,7 +118,7 @@ struct Repeated {
 }
 
 #[siren::async_trait]
-impl siren::DataSource for Repeated {
+impl siren::data::DataSource for Repeated {
     fn len(&self) -> u64 {
         self.data.len() * self.times
     }
@@ -130,8 +132,8 @@ impl siren::DataSource for Repeated {
 /// A job on a backend.
 fn parts(
     workload: Arc<dyn Workload>,
-    train: Arc<dyn siren::DataSource>,
-    store: Arc<dyn siren::ParameterStore>,
+    train: Arc<dyn siren::data::DataSource>,
+    store: Arc<dyn siren::store::ParameterStore>,
     backend: Arc<dyn Backend>,
     workers: u32,
 ) -> TrainerParts {

@@ -16,10 +16,9 @@ use aggregation::results::{is_measuring, median, write};
 use criterion::{Criterion, SamplingMode};
 use serde::Serialize;
 use siren::data::MemorySource;
-use siren::{
-    Config, FixedScheduler, Layout, MemoryStore, Seed, ShardWorker, StopRules, SyncMode, Trainer,
-    TrainerParts,
-};
+use siren::backend::{ShardWorker};
+use siren::store::{MemoryStore};
+use siren::{Config, FixedScheduler, Layout, Seed, StopRules, SyncMode, Trainer, TrainerParts};
 use siren_backend_sim::{SimBackend, SimStore, Simulation};
 use siren_core::StepTime;
 

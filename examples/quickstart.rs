@@ -1,10 +1,10 @@
 //! Logistic regression by hand, four workers: `cargo run --release --example quickstart`
 use ndarray::{Array1, Array2, ArrayView1, Axis};
 use rand_distr::{Distribution, StandardNormal};
-use siren::{data::MemorySource, *};
+use siren::{data::MemorySource, prelude::*};
 use std::sync::Arc;
 
-const FEATURES: usize = 20; // and a label make an example
+const FEATURES: usize = 20; // an example has these and a label
 /// Predicts the label of an example.
 pub struct Logistic(pub Layout);
 
@@ -53,9 +53,9 @@ async fn main() -> Result<()> {
     }
     let (train, test) = MemorySource::from_floats(&points, FEATURES + 1)?.split(16_000)?;
     let workload = Arc::new(Logistic(Layout::flat("weights", FEATURES)?));
-    let (train, test) = (Arc::new(train), Some(Arc::new(test) as _));
-    let trainer =
-        siren::local(workload, train, test, FixedScheduler::new(4, 1_769), Config::default())?;
+    let trainer = siren::local(workload, Arc::new(train), Some(Arc::new(test)))
+        .scheduler(FixedScheduler::new(4, 1_792))
+        .build()?;
     println!("{:#?}", trainer.run().await?.outcome);
     Ok(())
 }

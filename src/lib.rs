@@ -1,70 +1,119 @@
 //! Train machine-learning models on a swarm of serverless functions.
 //!
-//! This crate is the front door: it re-exports the others, those that need heavy dependencies behind
-//! features.
+//! Many functions compute gradients on parts of the data and share the parameters through a store. Before
+//! each epoch a scheduler chooses how many functions run and how much memory each has, within a time limit
+//! and a budget.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use siren::{data::MemorySource, prelude::*};
+//!
+//! /// Learns the mean of the data.
+//! struct Mean(Layout);
+//!
+//! impl Workload for Mean {
+//!     fn layout(&self) -> &Layout {
+//!         &self.0
+//!     }
+//!     fn init(&self, _: Seed) -> Result<Vec<f32>> {
+//!         Ok(vec![0.0])
+//!     }
+//!     fn gradient(&self, w: &[f32], batch: &Batch<'_>, _: Seed, g: &mut [f32]) -> Result<f64> {
+//!         let errors: Vec<f32> = batch.floats(1)?.iter().map(|x| w[0] - x).collect();
+//!         g[0] = errors.iter().sum::<f32>() / errors.len() as f32;
+//!         Ok(f64::from(errors.iter().map(|e| e * e / 2.0).sum::<f32>()) / errors.len() as f64)
+//!     }
+//!     fn evaluate(&self, w: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
+//!         let loss = batch.floats(1)?.iter().map(|x| f64::from(w[0] - x).powi(2) / 2.0).sum();
+//!         metrics.add_loss(batch.examples as u64, loss);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! let workload = Arc::new(Mean(Layout::flat("mean", 1)?));
+//! let train = Arc::new(MemorySource::from_floats(&[2.0; 1_024], 1)?);
+//! let trainer = siren::local(workload, train, None)
+//!     .scheduler(FixedScheduler::new(4, 1_792)) // four workers of 1,792 MB
+//!     .build()?;
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+//! # runtime.block_on(async {
+//! let result = trainer.run().await?;
+//! println!("{}: loss {}", result.outcome.reason, result.outcome.loss);
+//! # assert!(result.outcome.loss < 1e-3);
+//! # Ok::<(), Error>(())
+//! # })
+//! # }
+//! ```
+//!
+//! # Features
 //!
 //! | feature | adds | default |
 //! | --- | --- | --- |
-//! | `local` | [`LocalBackend`]: workers in this process | yes |
-//! | `burn` | [`burn`]: any burn module as a workload | no |
-//! | `linear` | [`linear`]: logistic regression of dense and sparse features | no |
-//! | `sim` | [`sim`]: workers on simulated AWS Lambda and S3, or on a rented machine | no |
-//! | `planner` | [`drl`]: models of jobs, the planner, the optimum to judge schedulers by | no |
-//! | `drl` | with them the learned scheduler, on burn | no |
-//! | `lambda` | [`lambda`]: workers on AWS Lambda, parameters and data on S3 | no |
-//! | `report` | [`report`]: one self-contained HTML page for a run | no |
+//! | `local` | `siren::local`: workers in this process | yes |
+//! | `sim` | `siren::simulated` and `siren::sim`: workers on simulated AWS Lambda and S3 | no |
+//! | `lambda` | `siren::lambda`: workers on AWS Lambda, parameters and data on S3 | no |
+//! | `function` | `siren::lambda::serve`: the binary that AWS Lambda runs | no |
+//! | `burn` | `siren::burn`: any burn module as a workload | no |
+//! | `linear` | `siren::linear`: logistic regression of dense and sparse features | no |
+//! | `planner` | `siren::drl`: models of jobs, the planner, the optimum to judge schedulers by | no |
+//! | `drl` | the learned scheduler, on burn; includes `planner` | no |
+//! | `report` | `siren::report`: one self-contained HTML page for a run | no |
+//! | `conformance` | `siren::conformance`: test suites for your own implementations | no |
 //!
-//! # Six nouns
+//! The default features compile neither burn nor a cloud SDK.
 //!
-//! A [`Workload`] is what is learned, a [`ParameterStore`] is where the parameters live, a
-//! [`Worker`] is what runs in one function invocation, a [`Backend`] is where workers run, a
-//! [`Scheduler`] says how many of what memory size, and the [`Trainer`] is the loop over epochs that
-//! ties them together.
+//! # Modules
 //!
-//! In an epoch all workers start together and end together; in between each one pulls parameters and
-//! pushes updates on its own, waiting for nobody. That is Hybrid Synchronous Parallel SGD, from the
-//! paper "Distributed Machine Learning with a Serverless Architecture" (Wang, Niu, Li, INFOCOM 2019),
-//! which calls its system SIREN.
+//! | module | contains |
+//! | --- | --- |
+//! | [`prelude`] | the names that most programs need |
+//! | [`data`] | data sources and readers |
+//! | [`metrics`] | sums that measure a model, and what they come to |
+//! | [`store`] | the parameter store, its implementations, and the objects below it |
+//! | [`backend`] | where workers run |
+//! | [`scheduler`] | schedulers, and what they see |
+//! | [`platform`] | limits, prices and timings of platforms |
+//! | [`preview`] | time and cost of a job before it runs |
+#![cfg_attr(doc, doc = "| [`guide`] | the documents of the repository |")]
 //!
-//! What workers wait for in between is a value, [`SyncMode`]: nothing, one another in every round
-//! (bulk), or who is too many rounds behind (stale). [`Compression`] leaves out what is small.
-//!
-//! # Example
-//!
-//! See `quickstart` and `custom_workload` among the repository's examples: a workload of one's own
-//! in one file. In short, with a workload and two data sources at hand:
-//!
-//! ```no_run
-//! use std::sync::Arc;
-//! use siren::{Config, DataSource, FixedScheduler, Result, Workload};
-//!
-//! # async fn example(workload: Arc<dyn Workload>, train: Arc<dyn DataSource>,
-//! # test: Arc<dyn DataSource>) -> Result<()> {
-//! let scheduler = FixedScheduler::new(4, 1_769); // four workers of 1,769 MB
-//! let trainer = siren::local(workload, train, Some(test), scheduler, Config::default())?;
-//! let trained = trainer.run().await?;
-//! println!("{}: loss {}", trained.outcome.reason, trained.outcome.loss);
-//! # Ok(())
-//! # }
-//! ```
+//! An epoch is Hybrid Synchronous Parallel SGD: all workers start together and end together; in between
+//! each pulls parameters and pushes updates without waiting. It follows the system SIREN of the paper
+//! "Distributed Machine Learning with a Serverless Architecture" (Wang, Niu, Li, INFOCOM 2019).
+//! [`SyncMode`] offers bulk and stale modes to compare with.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
-/// For implementations of the traits that wait: they are `async` traits, and this attribute stands
-/// before each `impl`.
+mod builder;
+#[cfg(any(doc, doctest))]
+pub mod guide;
+#[cfg(any(feature = "lambda", feature = "function"))]
+pub mod lambda;
+#[cfg(feature = "local")]
+mod local;
+#[cfg(feature = "sim")]
+mod simulated;
+
+/// Needed before each `impl` of an async trait, such as [`store::ParameterStore`] or
+/// [`backend::Backend`].
 pub use async_trait::async_trait;
-pub use siren_core::*;
-pub use siren_data as data;
+pub use builder::TrainerBuilder;
+#[cfg(feature = "local")]
+pub use local::{Local, local};
+#[cfg(feature = "sim")]
+pub use simulated::{SimTrainer, Simulated, simulated};
+#[cfg(feature = "conformance")]
+pub use siren_core::conformance;
+pub use siren_core::{
+    Compression, Error, ErrorKind, Layout, Optimizer, Outcome, Result, Seed, StopReason, Stream,
+    SyncMode, TensorSpec, Usd, Workload,
+};
 pub use siren_hsp::{
-    Checkpoint, Config, EpochRecord, Evaluation, Event, FixedScheduler, HistoryEvent, LearningRate,
-    Ledger, LrDecay, MemoryObjects, MemoryStore, ObjectOptions, ObjectStore, Observer,
-    OutcomeRecord, PhasedScheduler, Reservation, Retry, RunInfo, RunRecord, SCHEMA, ShardWorker,
-    StopHandle, StopRules, Trainer, TrainerParts, TrainingResult, evaluate, kernel, preview,
+    Checkpoint, Config, EpochRecord, Event, FixedScheduler, HistoryEvent, LearningRate, Ledger,
+    LrDecay, Observer, OutcomeRecord, PhasedScheduler, Reservation, Retry, RunInfo, RunRecord,
+    SCHEMA, StopHandle, StopRules, Trainer, TrainerParts, TrainingResult, evaluate, preview,
     read_history,
 };
 
-#[cfg(feature = "lambda")]
-pub use siren_backend_lambda as lambda;
-#[cfg(feature = "local")]
-pub use siren_backend_local::LocalBackend;
 #[cfg(feature = "sim")]
 pub use siren_backend_sim as sim;
 #[cfg(feature = "burn")]
@@ -76,12 +125,67 @@ pub use siren_linear as linear;
 #[cfg(feature = "report")]
 pub use siren_report as report;
 
-#[cfg(feature = "local")]
-mod local;
-#[cfg(feature = "local")]
-pub use local::local;
+/// The names that most programs need. None of them clashes with `burn::prelude`.
+///
+/// ```
+/// use siren::prelude::*;
+/// let stop = StopRules { epochs: 3, budget: Some(Usd::new(0.5)), ..StopRules::default() };
+/// assert_eq!(stop.epochs, 3);
+/// ```
+pub mod prelude {
+    pub use crate::data::DataSource;
+    pub use crate::metrics::{Evaluation, Metrics};
+    pub use crate::{
+        Error, FixedScheduler, Layout, Optimizer, Result, Seed, StopRules, SyncMode, Trainer,
+        TrainingResult, Usd, Workload,
+    };
+    pub use siren_core::Batch;
+}
 
-/// The README's examples, compiled and run by the tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+/// Data sources and readers.
+pub mod data {
+    pub use siren_core::{Batch, DataSource};
+    pub use siren_data::*;
+}
+
+/// Sums that measure a model, and what they come to.
+pub mod metrics {
+    pub use siren_core::{Better, Evaluation, Metrics};
+}
+
+/// The parameter store, its implementations, and the objects below it.
+pub mod store {
+    pub use siren_core::objects::{Fetched, Listed, Objects, ObjectsDecorator, Tag, Written};
+    pub use siren_core::{
+        Aggregation, Entry, EpochPlan, EpochSummary, Gradient, ParameterStore, PullOutcome,
+        PushOutcome, Replica, RequestCosts, Requests, Snapshot, SparseGradient, SparseSlice,
+        Staleness, Status, StoreDecorator, Update, UpdateId, Watermark, wire,
+    };
+    pub use siren_hsp::{MemoryObjects, MemoryStore, ObjectOptions, ObjectStore};
+}
+
+/// Where workers run.
+pub mod backend {
+    #[cfg(feature = "local")]
+    pub use siren_backend_local::{LocalBackend, WallClock};
+    pub use siren_core::{
+        Backend, BackendDecorator, Clock, Completion, ComputeTask, Context, DriverUsage,
+        Invocation, Role, Time, Usage, Work, Worker, WorkerReport, compute,
+    };
+    pub use siren_hsp::ShardWorker;
+}
+
+/// Schedulers, and what they see.
+pub mod scheduler {
+    pub use siren_core::{
+        Allocation, Job, Observation, Outcome, Phases, Scheduler, SchedulerDecorator, StopReason,
+        Utilisation,
+    };
+    pub use siren_hsp::{FixedScheduler, PhasedScheduler};
+}
+
+/// Limits, prices and timings of platforms.
+pub mod platform {
+    pub use siren_core::platform::*;
+    pub use siren_core::{Requests, Usd};
+}

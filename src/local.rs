@@ -1,27 +1,91 @@
+use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use crate::{
-    Config, DataSource, LocalBackend, MemoryStore, Result, Scheduler, ShardWorker, Trainer,
-    TrainerParts, Workload,
-};
+use siren_backend_local::LocalBackend;
+use siren_core::{DataSource, ParameterStore, Platform, Result, Workload};
+use siren_hsp::{MemoryStore, ShardWorker, Trainer};
 
-/// A trainer on this machine: a store in memory with the workload's initial parameters, a thread for
-/// every core, and as many workers on them as `scheduler` asks for.
+use crate::builder::{BackendParts, TrainerBuilder};
+
+/// Starts a builder for training in this process: parameters in memory, one thread for each core, and by
+/// default one worker for each thread.
 ///
-/// # Errors
+/// `train` is the training data. `held_out` is the data that the model is measured on at every barrier;
+/// without it the mean training loss stands in.
 ///
-/// As [`Trainer::new`]; also what the workload answers when its parameters are made.
+/// See [`TrainerBuilder`] for an example.
 pub fn local(
     workload: Arc<dyn Workload>,
     train: Arc<dyn DataSource>,
     held_out: Option<Arc<dyn DataSource>>,
-    scheduler: impl Scheduler + 'static,
-    config: Config,
-) -> Result<Trainer> {
-    let store = Arc::new(MemoryStore::initialised(&*workload, config.seed)?);
-    let worker = Arc::new(ShardWorker::new(Arc::clone(&workload)));
-    let backend = Arc::new(LocalBackend::new(worker, store.clone(), Arc::clone(&train))?);
-    let parts =
-        TrainerParts { workload, train, held_out, store, backend, scheduler: Box::new(scheduler) };
-    Trainer::new(parts, config)
+) -> TrainerBuilder<Local> {
+    TrainerBuilder::new(workload, train, held_out, Local::default())
+}
+
+/// Settings of [`local`] training.
+#[derive(Default)]
+pub struct Local {
+    threads: Option<usize>,
+    platform: Option<Platform>,
+    store: Option<Arc<dyn ParameterStore>>,
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local")
+            .field("threads", &self.threads)
+            .field("platform", &self.platform)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TrainerBuilder<Local> {
+    /// Sets the number of threads that workers compute on. Default: one for each core.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.backend.threads = Some(threads);
+        self
+    }
+
+    /// Estimates the bill with the limits and prices of another platform. Default:
+    /// [`Platform::local`], which has AWS Lambda's prices.
+    pub fn platform(mut self, platform: Platform) -> Self {
+        self.backend.platform = Some(platform);
+        self
+    }
+
+    /// Keeps the parameters in `store`, which must already hold the initial ones. Default: a
+    /// [`MemoryStore`] with the workload's initial parameters.
+    pub fn store(mut self, store: Arc<dyn ParameterStore>) -> Self {
+        self.backend.store = Some(store);
+        self
+    }
+
+    /// Builds the trainer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trainer::new`] and [`Trainer::resume`]; rejected for 0 threads; also the errors of
+    /// [`Workload::init`].
+    pub fn build(mut self) -> Result<Trainer> {
+        let Local { threads, platform, store } = std::mem::take(&mut self.backend);
+        let store = match store {
+            Some(store) => store,
+            None => Arc::new(MemoryStore::initialised(
+                &*self.workload,
+                self.effective_config().seed,
+            )?) as Arc<dyn ParameterStore>,
+        };
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let threads = threads.unwrap_or_else(cores);
+        let worker = Arc::new(ShardWorker::new(Arc::clone(&self.workload)));
+        let train = Arc::clone(&self.train);
+        let mut backend =
+            LocalBackend::with_threads(worker, Arc::clone(&store), Arc::clone(&train), threads)?;
+        if let Some(platform) = platform {
+            backend = backend.with_platform(platform);
+        }
+        let workers = u32::try_from(threads).unwrap_or(u32::MAX);
+        self.finish(BackendParts { train, store, backend: Arc::new(backend), workers })
+    }
 }

@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use siren::objects::{Objects, ObjectsDecorator};
-use siren::{
-    Backend, BackendDecorator, Completion, Config, Error, ErrorKind, FixedScheduler, Invocation,
-    LocalBackend, MemoryObjects, MemoryStore, ObjectOptions, ObjectStore, Platform, Result, Role,
-    Scheduler, ShardWorker, StopReason, StopRules, SyncMode, Trainer, TrainerParts, Usd,
-    async_trait,
-};
+use siren::backend::{Backend, BackendDecorator, Completion, Invocation, LocalBackend, Role, ShardWorker};
+use siren::platform::{Platform};
+use siren::scheduler::{Scheduler};
+use siren::store::{MemoryObjects, MemoryStore, ObjectOptions, ObjectStore};
+use siren::{Config, Error, ErrorKind, FixedScheduler, Result, StopReason, StopRules, SyncMode, Trainer, TrainerParts, Usd, async_trait};
 use siren_backend_local::WallClock;
 use support::{FEATURES, Linear, quick, rows};
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
-use siren::{
-    Batch, Config, Context, ErrorKind, Event, FixedScheduler, Invocation, Layout, LocalBackend,
-    MemoryStore, Metrics, Observer, Result, Seed, ShardWorker, StopReason, StopRules, SyncMode,
-    Trainer, TrainerParts, Worker, WorkerReport, Workload, async_trait,
-};
+use siren::backend::{Context, Invocation, LocalBackend, ShardWorker, Worker, WorkerReport};
+use siren::data::{Batch};
+use siren::metrics::{Metrics};
+use siren::store::{MemoryStore};
+use siren::{Config, ErrorKind, Event, FixedScheduler, Layout, Observer, Result, Seed, StopReason, StopRules, SyncMode, Trainer, TrainerParts, Workload, async_trait};
 use support::{Fault, Linear, Short, parts, parts_on, quick, rows};
 
 /// A run with this worker.
@@ -156,7 +156,7 @@ async fn a_gradient_that_is_not_finite_ends_the_run_and_spares_the_checkpoint() 
     let checkpoint = siren::Checkpoint::load(folder.path()).unwrap();
     assert_eq!(checkpoint.epochs().len(), 2);
     assert_eq!(checkpoint.values(), trained.values);
-    let status = siren::ParameterStore::status(&*store).await.unwrap();
+    let status = siren::store::ParameterStore::status(&*store).await.unwrap();
     assert_eq!((status.open, status.sealed_epochs), (None, 2), "the store is at the checkpoint");
 }
 
@@ -189,7 +189,7 @@ async fn a_request_to_stop_settles_the_money_and_keeps_the_last_checkpoint() {
     let checkpoint = siren::Checkpoint::load(folder.path()).unwrap();
     assert_eq!(checkpoint.epochs().len(), 1);
     // A store that lives on is where the checkpoint is, not half an epoch further.
-    let snapshot = siren::ParameterStore::snapshot(&*store).await.unwrap();
+    let snapshot = siren::store::ParameterStore::snapshot(&*store).await.unwrap();
     assert_eq!((snapshot.sealed_epochs, &snapshot.values[..]), (1, checkpoint.values()));
 }
 

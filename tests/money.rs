@@ -5,10 +5,10 @@ mod support;
 use std::sync::Arc;
 
 use rand_distr::{Distribution, Uniform};
-use siren::{
-    Config, FixedScheduler, LocalBackend, MemoryStore, Platform, Seed, ShardWorker, StopReason,
-    StopRules, Trainer, TrainerParts, Usd,
-};
+use siren::backend::{LocalBackend, ShardWorker};
+use siren::platform::{Platform};
+use siren::store::{MemoryStore};
+use siren::{Config, FixedScheduler, Seed, StopReason, StopRules, Trainer, TrainerParts, Usd};
 use support::{Fault, Linear, parts, quick, rows};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

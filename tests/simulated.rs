@@ -8,11 +8,11 @@ use std::time::Duration;
 use rand_distr::{Distribution as _, Uniform};
 use siren::data::MemorySource;
 use siren::platform::{Distribution, Profile};
-use siren::{
-    Allocation, Backend, Config, FixedScheduler, Job, Machine, MemoryStore, Observation, Outcome,
-    Requests, Result, Retry, Scheduler, Seed, ShardWorker, StepTime, StopReason, StopRules,
-    SyncMode, Trainer, TrainerParts, TrainingResult, Usd,
-};
+use siren::backend::{Backend, ShardWorker};
+use siren::platform::{Machine, StepTime};
+use siren::scheduler::{Allocation, Job, Observation, Scheduler};
+use siren::store::{MemoryStore, Requests};
+use siren::{Config, FixedScheduler, Outcome, Result, Retry, Seed, StopReason, StopRules, SyncMode, Trainer, TrainerParts, TrainingResult, Usd};
 use siren_backend_sim::{Bill, Fault, Faults, SimBackend, SimStore, Simulation};
 use support::{Linear, rows};
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use siren::data::MemorySource;
 use siren::objects::Objects;
-use siren::{
-    Batch, Clock, Config, FixedScheduler, Layout, MemoryObjects, Metrics, ObjectOptions,
-    ObjectStore, Result, Retry, Seed, ShardWorker, Snapshot, StepTime, StopReason, StopRules,
-    SyncMode, Trainer, TrainerParts, TrainingResult, Workload,
-};
+use siren::backend::{Clock, ShardWorker};
+use siren::data::{Batch};
+use siren::metrics::{Metrics};
+use siren::platform::{StepTime};
+use siren::store::{MemoryObjects, ObjectOptions, ObjectStore, Snapshot};
+use siren::{Config, FixedScheduler, Layout, Result, Retry, Seed, StopReason, StopRules, SyncMode, Trainer, TrainerParts, TrainingResult, Workload};
 use siren_backend_sim::{Bill, Fault, Faults, OpenStore, SimBackend, SimStore, Simulation};
 use siren_hsp::yardstick::CasStore;
 use support::{Linear, rows};

@@ -1,6 +1,8 @@
 //! A workload with nothing to learn.
 
-use siren::{Batch, Layout, Metrics, Result, Seed, Workload};
+use siren::data::{Batch};
+use siren::metrics::{Metrics};
+use siren::{Layout, Result, Seed, Workload};
 
 /// A workload of one parameter that computes nothing.
 pub(crate) struct Empty(pub(crate) Layout);

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use rand_distr::{Distribution, StandardNormal};
 use siren::data::MemorySource;
-use siren::{
-    Backend, BackendDecorator, Batch, Clock, Completion, ComputeTask, Config, Context, DataSource,
-    EpochPlan, Error, ErrorKind, Invocation, Layout, LocalBackend, MemoryStore, Metrics,
-    ParameterStore, Result, Retry, Scheduler, Seed, ShardWorker, TrainerParts, Usage, Work, Worker,
-    WorkerReport, Workload, async_trait,
-};
+use siren::backend::{Backend, BackendDecorator, Clock, Completion, ComputeTask, Context, Invocation, LocalBackend, ShardWorker, Usage, Work, Worker, WorkerReport};
+use siren::data::{Batch, DataSource};
+use siren::metrics::{Metrics};
+use siren::scheduler::{Scheduler};
+use siren::store::{EpochPlan, MemoryStore, ParameterStore};
+use siren::{Config, Error, ErrorKind, Layout, Result, Retry, Seed, TrainerParts, Workload, async_trait};
 use tokio::sync::Mutex;
 
 pub const FEATURES: usize = 5;

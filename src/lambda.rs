@@ -1,0 +1,8 @@
+//! Workers on AWS Lambda, parameters and data on S3.
+
+#[cfg(feature = "lambda")]
+mod trainer;
+
+pub use siren_backend_lambda::*;
+#[cfg(feature = "lambda")]
+pub use trainer::{LambdaTrainer, OnLambda, trainer};
