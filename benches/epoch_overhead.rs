@@ -51,8 +51,9 @@ fn epochs(
     };
     runtime.block_on(async {
         let scheduler = FixedScheduler::new(workers, 1_769);
-        let trainer = siren::local(workload, Arc::new(train), None, scheduler, config).unwrap();
-        let record = trainer.run().await.unwrap().record;
+        let trainer =
+            siren::local(workload, Arc::new(train), None).scheduler(scheduler).config(config);
+        let record = trainer.build().unwrap().run().await.unwrap().record;
         assert!(record.epochs.iter().all(|epoch| epoch.complete && epoch.workers == workers));
         record.epochs.iter().map(|epoch| epoch.elapsed_s).collect()
     })

@@ -22,11 +22,11 @@ use aggregation::results::{is_measuring, median, write};
 use aggregation::swarm::{Swarm, on_threads};
 use aggregation::table::{self, Row};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
-use siren::kernel::{self, TopK};
-use siren::backend::{Clock};
+use siren::backend::Clock;
 use siren::store::{Entry, Gradient, Replica, SparseSlice};
 use siren::{Optimizer, Seed, SyncMode};
 use siren_backend_local::WallClock;
+use siren_hsp::kernel::{self, TopK};
 
 const LENET: usize = 431_080;
 const TEN_MILLION: usize = 10_000_000;

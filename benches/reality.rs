@@ -16,13 +16,15 @@ use std::time::Duration;
 use aggregation::results::{is_measuring, median, write};
 use cpu_time::ProcessTime;
 use serde::Serialize;
-use siren::data::MemorySource;
 use siren::backend::{Backend, LocalBackend, ShardWorker};
-use siren::data::{Batch};
-use siren::metrics::{Metrics};
+use siren::data::Batch;
+use siren::data::MemorySource;
+use siren::metrics::Metrics;
 use siren::platform::{Machine, StepTime};
-use siren::store::{MemoryStore};
-use siren::{Config, FixedScheduler, Layout, Result, Seed, StopRules, Trainer, TrainerParts, Usd, Workload};
+use siren::store::MemoryStore;
+use siren::{
+    Config, FixedScheduler, Layout, Result, Seed, StopRules, Trainer, TrainerParts, Usd, Workload,
+};
 use siren_backend_sim::{Measuring, SimBackend, measure};
 
 /// Linear regression of as many outputs as features, all of them 1: a matrix, in a plain loop.

@@ -11,9 +11,12 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rand_distr::{Distribution, Normal};
 use siren::backend::{LocalBackend, ShardWorker};
 use siren::data::{Batch, DataSource};
-use siren::metrics::{Metrics};
+use siren::metrics::Metrics;
 use siren::store::{MemoryStore, ParameterStore};
-use siren::{Config, Error, Event, Layout, Observer, Optimizer, PhasedScheduler, Result, Seed, StopRules, Stream, TensorSpec, Trainer, TrainerParts, Workload};
+use siren::{
+    Config, Error, Event, Layout, Observer, Optimizer, PhasedScheduler, Result, Seed, StopRules,
+    Stream, TensorSpec, Trainer, TrainerParts, Workload,
+};
 
 /// Points on two spirals with a little noise: x, y, and which spiral, as three `f32`.
 pub struct Spirals {

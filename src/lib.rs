@@ -134,7 +134,7 @@ pub use siren_report as report;
 /// ```
 pub mod prelude {
     pub use crate::data::DataSource;
-    pub use crate::metrics::{Evaluation, Metrics};
+    pub use crate::metrics::Metrics;
     pub use crate::{
         Error, FixedScheduler, Layout, Optimizer, Result, Seed, StopRules, SyncMode, Trainer,
         TrainingResult, Usd, Workload,
@@ -150,7 +150,7 @@ pub mod data {
 
 /// Sums that measure a model, and what they come to.
 pub mod metrics {
-    pub use siren_core::{Better, Evaluation, Metrics};
+    pub use siren_core::Metrics;
 }
 
 /// The parameter store, its implementations, and the objects below it.

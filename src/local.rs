@@ -71,10 +71,10 @@ impl TrainerBuilder<Local> {
         let Local { threads, platform, store } = std::mem::take(&mut self.backend);
         let store = match store {
             Some(store) => store,
-            None => Arc::new(MemoryStore::initialised(
-                &*self.workload,
-                self.effective_config().seed,
-            )?) as Arc<dyn ParameterStore>,
+            None => {
+                Arc::new(MemoryStore::initialised(&*self.workload, self.effective_config().seed)?)
+                    as Arc<dyn ParameterStore>
+            }
         };
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let threads = threads.unwrap_or_else(cores);

@@ -6,12 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use siren::objects::{Objects, ObjectsDecorator};
-use siren::backend::{Backend, BackendDecorator, Completion, Invocation, LocalBackend, Role, ShardWorker};
-use siren::platform::{Platform};
-use siren::scheduler::{Scheduler};
+use siren::backend::{
+    Backend, BackendDecorator, Completion, Invocation, LocalBackend, Role, ShardWorker,
+};
+use siren::platform::Platform;
+use siren::scheduler::Scheduler;
 use siren::store::{MemoryObjects, MemoryStore, ObjectOptions, ObjectStore};
-use siren::{Config, Error, ErrorKind, FixedScheduler, Result, StopReason, StopRules, SyncMode, Trainer, TrainerParts, Usd, async_trait};
+use siren::store::{Objects, ObjectsDecorator};
+use siren::{
+    Config, Error, ErrorKind, FixedScheduler, Result, StopReason, StopRules, SyncMode, Trainer,
+    TrainerParts, Usd, async_trait,
+};
 use siren_backend_local::WallClock;
 use support::{FEATURES, Linear, quick, rows};
 

@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use siren::backend::{Context, Invocation, LocalBackend, ShardWorker, Worker, WorkerReport};
-use siren::data::{Batch};
-use siren::metrics::{Metrics};
-use siren::store::{MemoryStore};
-use siren::{Config, ErrorKind, Event, FixedScheduler, Layout, Observer, Result, Seed, StopReason, StopRules, SyncMode, Trainer, TrainerParts, Workload, async_trait};
+use siren::data::Batch;
+use siren::metrics::Metrics;
+use siren::store::MemoryStore;
+use siren::{
+    Config, ErrorKind, Event, FixedScheduler, Layout, Observer, Result, Seed, StopReason,
+    StopRules, SyncMode, Trainer, TrainerParts, Workload, async_trait,
+};
 use support::{Fault, Linear, Short, parts, parts_on, quick, rows};
 
 /// A run with this worker.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use rand_distr::{Distribution, Uniform};
 use siren::backend::{LocalBackend, ShardWorker};
-use siren::platform::{Platform};
-use siren::store::{MemoryStore};
+use siren::platform::Platform;
+use siren::store::MemoryStore;
 use siren::{Config, FixedScheduler, Seed, StopReason, StopRules, Trainer, TrainerParts, Usd};
 use support::{Fault, Linear, parts, quick, rows};
 

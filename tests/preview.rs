@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use siren::backend::ShardWorker;
+use siren::data::Batch;
 use siren::data::MemorySource;
+use siren::metrics::Metrics;
+use siren::platform::StepTime;
 use siren::preview::{Preview, PreviewInput};
-use siren::backend::{ShardWorker};
-use siren::data::{Batch};
-use siren::metrics::{Metrics};
-use siren::platform::{StepTime};
-use siren::store::{MemoryStore};
-use siren::{Config, FixedScheduler, Layout, Result, RunRecord, Seed, StopReason, StopRules, SyncMode, Trainer, TrainerParts, Usd, Workload};
+use siren::store::MemoryStore;
+use siren::{
+    Config, FixedScheduler, Layout, Result, RunRecord, Seed, StopReason, StopRules, SyncMode,
+    Trainer, TrainerParts, Usd, Workload,
+};
 use siren_backend_sim::{SimBackend, SimStore, Simulation};
 use siren_core::platform::Tail;
 

@@ -5,9 +5,12 @@ mod support;
 use std::path::Path;
 use std::sync::Arc;
 
-use siren::metrics::{Metrics};
-use siren::store::{MemoryStore};
-use siren::{Checkpoint, Config, ErrorKind, FixedScheduler, HistoryEvent, Layout, Optimizer, Result, Seed, StopReason, StopRules, Trainer, TrainingResult, Usd, Workload, read_history};
+use siren::metrics::Metrics;
+use siren::store::MemoryStore;
+use siren::{
+    Checkpoint, Config, ErrorKind, FixedScheduler, HistoryEvent, Layout, Optimizer, Result, Seed,
+    StopReason, StopRules, Trainer, TrainingResult, Usd, Workload, read_history,
+};
 use support::{FEATURES, parts, parts_on, quick, rows};
 
 fn config(folder: &Path, epochs: u64) -> Config {
@@ -78,7 +81,13 @@ async fn a_checkpoint_of_another_model_or_rule_is_refused() {
         fn init(&self, _: Seed) -> Result<Vec<f32>> {
             Ok(vec![0.0; self.dim()])
         }
-        fn gradient(&self, _: &[f32], _: &siren::data::Batch<'_>, _: Seed, _: &mut [f32]) -> Result<f64> {
+        fn gradient(
+            &self,
+            _: &[f32],
+            _: &siren::data::Batch<'_>,
+            _: Seed,
+            _: &mut [f32],
+        ) -> Result<f64> {
             Ok(0.0)
         }
         fn evaluate(&self, _: &[f32], _: &siren::data::Batch<'_>, _: &mut Metrics) -> Result<()> {

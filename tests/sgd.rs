@@ -3,7 +3,10 @@
 mod support;
 
 use siren::data::{Batch, DataSource};
-use siren::{Config, FixedScheduler, LearningRate, LrDecay, Optimizer, Seed, StopRules, Stream, Trainer, Workload};
+use siren::{
+    Config, FixedScheduler, LearningRate, LrDecay, Optimizer, Seed, StopRules, Stream, Trainer,
+    Workload,
+};
 use support::{Linear, parts, plan, quick, rows};
 
 async fn trained(config: Config) -> Vec<f32> {

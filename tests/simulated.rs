@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand_distr::{Distribution as _, Uniform};
+use siren::backend::{Backend, ShardWorker};
 use siren::data::MemorySource;
 use siren::platform::{Distribution, Profile};
-use siren::backend::{Backend, ShardWorker};
 use siren::platform::{Machine, StepTime};
 use siren::scheduler::{Allocation, Job, Observation, Scheduler};
 use siren::store::{MemoryStore, Requests};
-use siren::{Config, FixedScheduler, Outcome, Result, Retry, Seed, StopReason, StopRules, SyncMode, Trainer, TrainerParts, TrainingResult, Usd};
+use siren::{
+    Config, FixedScheduler, Outcome, Result, Retry, Seed, StopReason, StopRules, SyncMode, Trainer,
+    TrainerParts, TrainingResult, Usd,
+};
 use siren_backend_sim::{Bill, Fault, Faults, SimBackend, SimStore, Simulation};
 use support::{Linear, rows};
 
@@ -121,8 +124,8 @@ fn one_simulated_worker_learns_the_same_as_a_local_one_to_the_last_bit() {
             let (workload, train) = (Linear::new(), rows(1_003));
             let scheduler = FixedScheduler::new(1, 1_769);
             let trainer =
-                siren::local(workload, train, Some(rows(100)), scheduler, config).unwrap();
-            trainer.run().await.unwrap()
+                siren::local(workload, train, Some(rows(100))).scheduler(scheduler).config(config);
+            trainer.build().unwrap().run().await.unwrap()
         });
         assert_eq!(simulated.values, local.values);
         assert_eq!(simulated.outcome.loss, local.outcome.loss);

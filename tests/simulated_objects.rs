@@ -6,14 +6,17 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use siren::data::MemorySource;
-use siren::objects::Objects;
 use siren::backend::{Clock, ShardWorker};
-use siren::data::{Batch};
-use siren::metrics::{Metrics};
-use siren::platform::{StepTime};
+use siren::data::Batch;
+use siren::data::MemorySource;
+use siren::metrics::Metrics;
+use siren::platform::StepTime;
+use siren::store::Objects;
 use siren::store::{MemoryObjects, ObjectOptions, ObjectStore, Snapshot};
-use siren::{Config, FixedScheduler, Layout, Result, Retry, Seed, StopReason, StopRules, SyncMode, Trainer, TrainerParts, TrainingResult, Workload};
+use siren::{
+    Config, FixedScheduler, Layout, Result, Retry, Seed, StopReason, StopRules, SyncMode, Trainer,
+    TrainerParts, TrainingResult, Workload,
+};
 use siren_backend_sim::{Bill, Fault, Faults, OpenStore, SimBackend, SimStore, Simulation};
 use siren_hsp::yardstick::CasStore;
 use support::{Linear, rows};
@@ -117,9 +120,10 @@ fn faults_of_storage_and_of_aggregators_change_nothing_that_is_learned() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let scheduler = FixedScheduler::new(4, 1_769);
-            let trainer =
-                siren::local(workload.clone(), rows(1_003), None, scheduler, config.clone());
-            trainer.unwrap().run().await.unwrap()
+            let trainer = siren::local(workload.clone(), rows(1_003), None)
+                .scheduler(scheduler)
+                .config(config.clone());
+            trainer.build().unwrap().run().await.unwrap()
         })
     };
     assert_eq!(plain.values, ideal.values);

@@ -4,10 +4,13 @@ mod support;
 
 use std::sync::Arc;
 
-use siren::data::{Batch};
-use siren::metrics::{Metrics};
+use siren::data::Batch;
+use siren::metrics::Metrics;
 use siren::store::{MemoryStore, SparseGradient};
-use siren::{Compression, Config, FixedScheduler, Layout, Optimizer, Result, Seed, StopRules, SyncMode, Trainer, Workload};
+use siren::{
+    Compression, Config, FixedScheduler, Layout, Optimizer, Result, Seed, StopRules, SyncMode,
+    Trainer, Workload,
+};
 use siren_core::conformance::{workload, workload_tests};
 use support::{Linear, parts, parts_on, quick, rows};
 

@@ -8,11 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use siren::backend::{Backend, BackendDecorator, Completion, DriverUsage, Invocation, LocalBackend, ShardWorker};
-use siren::platform::{Platform};
+use siren::backend::{
+    Backend, BackendDecorator, Completion, DriverUsage, Invocation, LocalBackend, ShardWorker,
+};
+use siren::platform::Platform;
 use siren::scheduler::{Allocation, Scheduler};
 use siren::store::{EpochPlan, MemoryStore, Requests};
-use siren::{Config, Error, ErrorKind, FixedScheduler, HistoryEvent, PhasedScheduler, StopReason, StopRules, Trainer, TrainerParts, TrainingResult, Usd, async_trait, read_history};
+use siren::{
+    Config, Error, ErrorKind, FixedScheduler, HistoryEvent, PhasedScheduler, StopReason, StopRules,
+    Trainer, TrainerParts, TrainingResult, Usd, async_trait, read_history,
+};
 use support::{Linear, quick, rows};
 
 /// What a barrier moves out of the region.

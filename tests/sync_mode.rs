@@ -5,10 +5,15 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use siren::backend::{Backend, BackendDecorator, Completion, Invocation, LocalBackend, ShardWorker};
+use siren::backend::{
+    Backend, BackendDecorator, Completion, Invocation, LocalBackend, ShardWorker,
+};
 use siren::data::{Batch, DataSource};
 use siren::store::{MemoryStore, ParameterStore, PushOutcome, StoreDecorator, Update};
-use siren::{Config, Error, ErrorKind, Event, FixedScheduler, Observer, Result, Retry, Seed, StopReason, StopRules, Stream, SyncMode, Trainer, TrainerParts, Usd, Workload, async_trait};
+use siren::{
+    Config, Error, ErrorKind, Event, FixedScheduler, Observer, Result, Retry, Seed, StopReason,
+    StopRules, Stream, SyncMode, Trainer, TrainerParts, Usd, Workload, async_trait,
+};
 use support::{Fault, Linear, parts, parts_on, quick, rows};
 
 /// A run that takes longer hangs.

@@ -1,7 +1,7 @@
 //! A workload with nothing to learn.
 
-use siren::data::{Batch};
-use siren::metrics::{Metrics};
+use siren::data::Batch;
+use siren::metrics::Metrics;
 use siren::{Layout, Result, Seed, Workload};
 
 /// A workload of one parameter that computes nothing.

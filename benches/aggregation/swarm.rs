@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::executor::block_on;
-use siren::backend::{Clock};
-use siren::store::{EpochPlan, Gradient, MemoryStore, ParameterStore, PushOutcome, Replica, Update, UpdateId};
+use siren::backend::Clock;
+use siren::store::{
+    EpochPlan, Gradient, MemoryStore, ParameterStore, PushOutcome, Replica, Update, UpdateId,
+};
 use siren::{Compression, Optimizer, Seed, SyncMode};
 use siren_backend_local::WallClock;
 

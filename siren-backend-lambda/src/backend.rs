@@ -245,7 +245,7 @@ impl Backend for LambdaBackend {
         workers
     }
 
-    /// Two reads and a write, as S3 and a function's network are on the average.
+    /// The time of two reads and a write, with average figures of S3 and of a function's network.
     fn expected_exchange_time(&self) -> Duration {
         let Profile { storage, network, .. } = Profile::default();
         let ms = 2.0 * storage.get_ms.mean() + storage.put_ms.mean() + 3.0 * storage.tail_ms.mean();

@@ -1,9 +1,10 @@
 //! Siren workers on AWS Lambda, with parameters and data on S3.
 //!
-//! The crate has two sides. The *driver* (feature `driver`, the default) is where the trainer runs: it
-//! invokes functions, and reads and writes the parameters at barriers. The *function* (feature
-//! `function`) is what AWS runs: a binary that serves one workload. `deploy` sets both up. The part of a
-//! function that does not depend on AWS is in [`siren_function`].
+//! The crate has two sides. The *driver* (feature `driver`, the default) is where the trainer runs:
+//! it invokes functions, and reads and writes the parameters at barriers. The *function* (feature
+//! `function`) is a binary that AWS runs and that serves one workload. The module `deploy` sets up
+//! the AWS resources that both need. The part of a function that does not depend on AWS is in
+//! [`siren_function`].
 
 pub mod aws;
 #[cfg(feature = "driver")]

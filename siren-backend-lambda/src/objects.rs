@@ -4,7 +4,7 @@
 //!
 //! | key | object | written by |
 //! | --- | --- | --- |
-//! | `<prefix>/<run>/state`, `…/part/…`, `…/update/…` | what a run keeps | [`ObjectStore`](siren_hsp::ObjectStore) |
+//! | `<prefix>/<run>/state`, `…/part/…`, `…/update/…` | the state of a run | [`ObjectStore`](siren_hsp::ObjectStore) |
 //! | `<prefix>/data/<name>-<hash>` | packed examples | [`S3Objects::upload_data`] |
 //!
 //! All keys of a run contain its name. So runs can share a bucket at the same time, and none lists

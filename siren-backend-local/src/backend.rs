@@ -106,7 +106,7 @@ impl Backend for LocalBackend {
     async fn prepare(&self, _: u32, _: Duration) {}
 
     async fn compute(&self, _: Work, task: ComputeTask) -> Result<Duration> {
-        // Not on the pool, whose threads are the workers': an evaluation starts more threads itself.
+        // Not on the pool, which is for workers: an evaluation starts its own threads.
         run_on_thread(self.machine.clock, task).await
     }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use siren_core::{Clock, Time};
 
-/// The machine's monotonic clock, counted from when this was made. Sleeping needs a tokio runtime
-/// with time enabled.
+/// The machine's monotonic clock, counted from its creation. Sleeping needs a tokio runtime with
+/// time enabled.
 #[derive(Clone, Copy, Debug)]
 pub struct WallClock {
     origin: Instant,
@@ -25,8 +25,8 @@ impl WallClock {
         Self { origin: Instant::now() }
     }
 
-    /// The moment that lies `ms` milliseconds after the beginning of 1970, such as a deadline that a
-    /// platform gives; now, if that has passed.
+    /// The moment that lies `ms` milliseconds after the beginning of 1970, such as a deadline that
+    /// a platform gives; now, if that has passed.
     pub fn at_unix_ms(self, ms: u64) -> Time {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.now() + Duration::from_millis(ms).saturating_sub(since)

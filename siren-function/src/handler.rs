@@ -26,11 +26,11 @@ use crate::payload::{
 };
 use crate::{WallClock, stored};
 
-/// How long a request waits for the last step of an earlier one.
+/// The longest wait of a request for the last step of an earlier one.
 const STEP_GRACE: Duration = Duration::from_secs(1);
 
-/// The time before the platform's deadline at which a worker is stopped, so that the answer still gets
-/// out.
+/// The time before the platform's deadline at which a worker is stopped, so that the answer still
+/// gets out.
 const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 
 /// The object storage of a provider, as a function uses it.
@@ -44,7 +44,8 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Rejected when there is no such data, corrupt when it cannot be read; transient ones.
+    /// Returns [`ErrorKind::Rejected`] when there is no such data, [`ErrorKind::Corrupt`] when it
+    /// cannot be read, and transient errors of the storage.
     async fn open_data(&self, bucket: &str, key: &str) -> Result<OpenedData>;
 }
 
@@ -59,8 +60,8 @@ pub struct OpenedData {
 
 /// Answers the requests of a function, one at a time.
 ///
-/// Between requests it keeps the training data open. It writes a line for each request to the standard
-/// output, which platforms collect as the function's log.
+/// Between requests it keeps the training data open. It writes a line for each request to the
+/// standard output, which platforms collect as the function's log.
 pub struct Handler {
     worker: Arc<dyn Worker>,
     description: Description,
@@ -80,8 +81,8 @@ struct OpenData {
 }
 
 impl Handler {
-    /// A handler that trains `workload`. The origin of `clock` is the start of the process. Answers of
-    /// more than `max_payload_bytes` go through the bucket.
+    /// A handler that trains `workload`. The origin of `clock` is the start of the process. Answers
+    /// of more than `max_payload_bytes` go through the bucket.
     pub fn new(
         workload: Arc<dyn Workload>,
         storage: impl Storage + 'static,
@@ -127,14 +128,14 @@ impl Handler {
         *self.init.lock() = Some(self.machine.clock.now().since_origin());
     }
 
-    /// Answers a request, a [`Request`] as JSON, with a [`Response`] as JSON. A failure of the request or
-    /// its worker is an answer too.
+    /// Answers a request, a [`Request`] as JSON, with a [`Response`] as JSON. A failure of the
+    /// request or its worker is an answer too.
     ///
     /// `id` is the platform's unique name of the request. The platform ends the invocation at
     /// `deadline`, by the handler's clock; the worker is stopped half a second before.
     ///
-    /// Ends the process when a step of an earlier request is still running one second after this one
-    /// arrived, because a step cannot be stopped: the platform then starts a new process.
+    /// Ends the process when a step of an earlier request is still running one second after this
+    /// one arrived, because a step cannot be stopped: the platform then starts a new process.
     ///
     /// # Errors
     ///
@@ -172,7 +173,8 @@ impl Handler {
         match request.kind {
             RequestKind::Describe { bucket, store_prefix } => {
                 log.name = "describe".into();
-                // A function that may not list or read there fails here, before anything is paid for.
+                // A function that may not list or read there fails here, before anything is paid
+                // for.
                 let objects = self.storage.objects(&bucket);
                 objects.list(&format!("{store_prefix}/"), None).await?;
                 objects.get_range(&format!("{store_prefix}/state"), 0..1).await?;
@@ -200,7 +202,8 @@ impl Handler {
     ) -> Result<WorkerReport> {
         let give_up_at = self.machine.clock.now() + STEP_GRACE;
         while self.machine.is_busy() && self.machine.clock.now() < give_up_at {
-            // A platform freezes the process between requests, so that a late step needs a moment more.
+            // A platform freezes the process between requests, so that a late step needs a moment
+            // more.
             self.machine.clock.sleep_until(self.machine.clock.now() + STEP_GRACE / 20).await;
         }
         if self.machine.is_busy() {

@@ -26,7 +26,7 @@ impl Machine {
         self.turn.available_permits() == 0
     }
 
-    /// Runs a task, and returns how long it ran.
+    /// Runs a task, and returns its running time.
     pub(crate) async fn run(&self, task: ComputeTask) -> Result<Duration> {
         let turn = Arc::clone(&self.turn).acquire_owned().await;
         let clock = self.clock;
@@ -43,14 +43,14 @@ impl Machine {
     }
 }
 
-/// The largest memory that this process has held, in bytes; zero where the system does not say.
+/// The peak resident memory of this process, in bytes. Zero if the system does not report it.
 pub(crate) fn peak_memory_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     peak_in(&status).unwrap_or(0)
 }
 
-/// Begins to measure the peak anew, where the system lets a process do so: an environment that is used
-/// again would otherwise report what an earlier invocation needed.
+/// Begins to measure the peak anew, where the system lets a process do so: an environment that is
+/// used again would otherwise report what an earlier invocation needed.
 pub(crate) fn forget_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }

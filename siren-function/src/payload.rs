@@ -1,7 +1,7 @@
 //! The messages between driver and function.
 //!
-//! Each is JSON with a format number. A function answers a failure of its worker as a value, so that the
-//! error's kind survives. What a platform calls a function error is a crash.
+//! Each is JSON with a format number. A function answers a failure of its worker as a value, so
+//! that the error's kind survives. What a platform calls a function error is a crash.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -131,11 +131,11 @@ pub struct Response {
 /// The times that a function measured during one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
-    /// Seconds from the start of the process until it asked for its first request: the billed part of a
-    /// start, without the wait for that request. Only in the answer to the first request.
+    /// Seconds from the start of the process until it asked for its first request: the billed part
+    /// of a start, without the wait for that request. Only in the answer to the first request.
     pub init_s: Option<f64>,
-    /// Seconds from the request until the worker began: reading the request, opening the data and the
-    /// store.
+    /// Seconds from the request until the worker began: reading the request, opening the data and
+    /// the store.
     pub start_s: f64,
     /// Seconds from the request to the reply.
     pub handler_s: f64,
@@ -154,7 +154,8 @@ impl Response {
 ///
 /// # Errors
 ///
-/// Rejected for another format, corrupt if `bytes` are not a message.
+/// Returns [`ErrorKind::Rejected`] for another format, and [`ErrorKind::Corrupt`] if `bytes` are
+/// not a message.
 pub fn read<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
     parse(serde_json::from_slice(bytes).map_err(|error| corrupt(error, what))?, what)
 }
@@ -185,7 +186,7 @@ pub fn parse<T: DeserializeOwned>(message: Value, what: &str) -> Result<T> {
 ///
 /// # Errors
 ///
-/// Corrupt when it cannot be written as JSON.
+/// Returns [`ErrorKind::Corrupt`] when it cannot be written as JSON.
 pub fn write<T: Serialize>(message: &T, what: &str) -> Result<Vec<u8>> {
     serde_json::to_vec(message).map_err(|error| {
         Error::new(ErrorKind::Corrupt, format!("{what} cannot be written")).with_source(error)

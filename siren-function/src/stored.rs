@@ -23,7 +23,7 @@ pub async fn put(objects: &dyn Objects, key: &str, bytes: &[u8]) -> Result<()> {
 ///
 /// # Errors
 ///
-/// Lost when the object is gone; as [`Objects::get`].
+/// Returns [`ErrorKind::Lost`] when the object is gone; otherwise as [`Objects::get`].
 pub async fn get(objects: &dyn Objects, key: &str) -> Result<Vec<u8>> {
     match objects.get(key, None).await? {
         Fetched::Changed { bytes, .. } => Ok(bytes),

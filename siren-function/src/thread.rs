@@ -1,4 +1,4 @@
-//! Mathematics of the driver's own.
+//! Computations of the driver.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use tokio::sync::oneshot;
 
 use crate::WallClock;
 
-/// Runs a task on a new thread, and returns how long it ran: what
-/// [`Backend::compute`](siren_core::Backend::compute) does where the driver runs in real time.
+/// Runs a task on a new thread, and returns its running time. Backends in real time implement
+/// [`Backend::compute`](siren_core::Backend::compute) with it.
 ///
 /// # Errors
 ///
-/// Worker when the task panics.
+/// Returns [`ErrorKind::Worker`] when the task panics.
 ///
 /// # Cancellation
 ///

@@ -50,7 +50,9 @@ pub struct OnLambda {
 
 impl fmt::Debug for OnLambda {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OnLambda").field("function", &self.settings.function).finish_non_exhaustive()
+        f.debug_struct("OnLambda")
+            .field("function", &self.settings.function)
+            .finish_non_exhaustive()
     }
 }
 

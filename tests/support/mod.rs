@@ -8,13 +8,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand_distr::{Distribution, StandardNormal};
+use siren::backend::{
+    Backend, BackendDecorator, Clock, Completion, ComputeTask, Context, Invocation, LocalBackend,
+    ShardWorker, Usage, Work, Worker, WorkerReport,
+};
 use siren::data::MemorySource;
-use siren::backend::{Backend, BackendDecorator, Clock, Completion, ComputeTask, Context, Invocation, LocalBackend, ShardWorker, Usage, Work, Worker, WorkerReport};
 use siren::data::{Batch, DataSource};
-use siren::metrics::{Metrics};
-use siren::scheduler::{Scheduler};
+use siren::metrics::Metrics;
+use siren::scheduler::Scheduler;
 use siren::store::{EpochPlan, MemoryStore, ParameterStore};
-use siren::{Config, Error, ErrorKind, Layout, Result, Retry, Seed, TrainerParts, Workload, async_trait};
+use siren::{
+    Config, Error, ErrorKind, Layout, Result, Retry, Seed, TrainerParts, Workload, async_trait,
+};
 use tokio::sync::Mutex;
 
 pub const FEATURES: usize = 5;

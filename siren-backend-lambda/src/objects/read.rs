@@ -13,10 +13,10 @@ use siren_core::{Error, ErrorKind, Result};
 use super::S3Objects;
 use crate::aws;
 
-/// More than any object has, and few enough for every server's numbers.
+/// A length above that of any object, and within the number range of every server.
 const MAX_OBJECT_BYTES: u64 = 1 << 50;
 
-/// What S3 has to say, errors of which nobody can help left out.
+/// An answer of S3, including those errors that are expected.
 enum Answer {
     Object(Box<GetObjectOutput>),
     Unchanged,
@@ -37,7 +37,7 @@ impl S3Objects {
         known: Option<&Tag>,
         length: u64,
     ) -> Result<Fetched> {
-        // No range can be empty.
+        // A range in HTTP cannot be empty.
         let answer = self.ask(key, known, Some(0..length.clamp(1, MAX_OBJECT_BYTES))).await?;
         if matches!(answer, Answer::Beyond) {
             // An empty object has no ranges, but it has a tag.

@@ -15,20 +15,21 @@ const PART_BYTES: u64 = 16 << 20;
 const MAX_PARTS: u64 = 10_000;
 
 impl S3Objects {
-    /// Uploads a file that [`pack`](siren_data::pack) has written as the data set `name`, and returns
-    /// its [key](PackedData::key). If the same content is there already, nothing is uploaded.
+    /// Uploads a file that [`pack`](siren_data::pack) has written as the data set `name`, and
+    /// returns its [key](PackedData::key). If the same content is there already, nothing is
+    /// uploaded.
     ///
     /// A file above 16 MiB goes in parts, each of which the SDK tries up to five times.
     ///
     /// # Errors
     ///
-    /// As [`PackedData::open`] and [`PackedData::key`]; conflict if there is another object under this
-    /// key; whatever S3 answers.
+    /// As [`PackedData::open`] and [`PackedData::key`]. Returns [`ErrorKind::Conflict`] if there is
+    /// another object under this key. Errors of S3 are passed on.
     ///
     /// # Cancellation
     ///
-    /// Nothing becomes visible. Parts that were uploaded stay until the bucket's rule for incomplete
-    /// uploads removes them.
+    /// Nothing becomes visible. Parts that were uploaded stay until the bucket's rule for
+    /// incomplete uploads removes them.
     pub async fn upload_data(&self, path: impl AsRef<Path>, name: &str) -> Result<String> {
         let path = path.as_ref();
         let data = PackedData::open(path).await?;

@@ -6,7 +6,7 @@ use siren_core::{Requests, Role, Time};
 
 use crate::payload::{Reply, RunRequest, Timing};
 
-/// Facts about a request, beside its answer.
+/// Facts about a request, in addition to its answer.
 pub(super) struct RequestLog {
     pub(super) arrived: Time,
     /// Its task, for the log.

@@ -1,5 +1,6 @@
 //! A clock, a context and faulty objects for the tests.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
