@@ -1,5 +1,6 @@
 //! A clock, a context and faulty objects for the tests.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +12,6 @@ use siren_core::{
     Optimizer, ParameterStore, Replica, Requests, Result, Role, Seed, Snapshot, SyncMode, Time,
     Update, UpdateId, Usage, Work, WorkerReport,
 };
-use siren_data::MemorySource;
 
 use super::super::{ObjectOptions, ObjectStore};
 use crate::MemoryObjects;
@@ -154,7 +154,7 @@ impl World {
     /// Runs an aggregator with a handle of its own.
     pub(super) async fn aggregate(&self, plan: &EpochPlan, number: u32) -> Result<WorkerReport> {
         let handle = self.handle();
-        let context = TestContext { clock: self.clock.clone(), store: &handle, data: no_data() };
+        let context = TestContext { clock: self.clock.clone(), store: &handle };
         let most = Requests { writes: u64::MAX, reads: u64::MAX };
         handle.aggregate(&invocation(plan, number, most), &context).await
     }
@@ -256,20 +256,29 @@ pub(super) fn invocation(plan: &EpochPlan, number: u32, request_cap: Requests) -
     }
 }
 
-fn no_data() -> MemorySource {
-    MemorySource::from_floats(&[0.0; 30], 1).unwrap()
+/// 30 examples, each the number 0 as an `f32`. Aggregators do not read them.
+struct Zeros;
+
+#[async_trait]
+impl DataSource for Zeros {
+    fn len(&self) -> u64 {
+        30
+    }
+
+    async fn fetch(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        Ok(range.flat_map(|_| 0.0_f32.to_le_bytes()).collect())
+    }
 }
 
-/// What an aggregator may touch.
+/// The context of an aggregator or worker.
 pub(super) struct TestContext<'a> {
     pub(super) clock: Arc<InstantClock>,
     pub(super) store: &'a ObjectStore,
-    data: MemorySource,
 }
 
 impl<'a> TestContext<'a> {
     pub(super) fn new(world: &World, store: &'a ObjectStore) -> Self {
-        Self { clock: world.clock.clone(), store, data: no_data() }
+        Self { clock: world.clock.clone(), store }
     }
 }
 
@@ -284,7 +293,7 @@ impl Context for TestContext<'_> {
     }
 
     fn data(&self) -> &dyn DataSource {
-        &self.data
+        &Zeros
     }
 
     fn time_left(&self) -> Duration {
