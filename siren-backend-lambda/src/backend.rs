@@ -1,6 +1,8 @@
 //! The backend.
 
 mod bills;
+#[cfg(test)]
+mod conformance;
 mod connect;
 mod crash;
 mod http;

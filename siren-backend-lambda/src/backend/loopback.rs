@@ -1,34 +1,56 @@
 //! A server on loopback for tests: it answers each request by what its head says.
 
-use siren_core::{Batch, Layout, Metrics, Result, Seed, Workload};
+use std::sync::Arc;
+
+use siren_core::{
+    Batch, Compression, EpochPlan, Layout, Metrics, Optimizer, Result, Seed, SyncMode, Workload,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::payload::{Description, Reply, Response, Timing, VERSION};
 
 /// The address of a server that says `answer(head)` to each request, one for each connection.
 pub(super) async fn serve(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
+    serve_bodies(move |head, _| std::future::ready(answer(&head))).await
+}
+
+/// The address of a server that says `answer(head, body)` to each request, also when its client hangs up
+/// meanwhile.
+pub(super) async fn serve_bodies<F: Future<Output = String> + Send>(
+    answer: impl Fn(String, String) -> F + Send + Sync + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
+    let answer = Arc::new(answer);
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = Vec::new();
-            let whole = loop {
-                let text = String::from_utf8_lossy(&request);
-                if let Some((head, body)) = text.split_once("\r\n\r\n")
-                    && body.len() >= length(head)
-                {
-                    break head.to_owned();
-                }
-                if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
-                    break String::new();
-                }
-            };
-            // A client that hangs up is no concern of the server's.
-            let _ = stream.write_all(answer(&whole).as_bytes()).await;
+            let answer = Arc::clone(&answer);
+            tokio::spawn(async move {
+                let (head, body) = request(&mut stream).await;
+                let answer = answer(head, body).await;
+                // The client may have hung up.
+                let _ = stream.write_all(answer.as_bytes()).await;
+            });
         }
     });
     address
+}
+
+/// The head and the body of a request; nothing if the client hangs up before its end.
+async fn request(stream: &mut TcpStream) -> (String, String) {
+    let mut request = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&request);
+        if let Some((head, body)) = text.split_once("\r\n\r\n")
+            && body.len() >= length(head)
+        {
+            return (head.to_owned(), body.to_owned());
+        }
+        if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+            return Default::default();
+        }
+    }
 }
 
 fn length(head: &str) -> usize {
@@ -82,7 +104,27 @@ impl Workload for Nothing {
     }
 }
 
-/// What a function of that workload says that it is, but for a change.
+/// A plan of that workload.
+pub(super) fn plan() -> EpochPlan {
+    EpochPlan {
+        run: "test".into(),
+        epoch: 0,
+        seed: Seed::new(1),
+        layout: workload().layout().hash(),
+        examples: 10,
+        batch_size: 1,
+        shards: 1,
+        local_steps: 1,
+        optimizer: Optimizer::Sgd,
+        learning_rate: 0.1,
+        weight_decay: 0.0,
+        clip_norm: None,
+        sync_mode: SyncMode::Hybrid,
+        compression: Compression::None,
+    }
+}
+
+/// The description of a function of that workload, but for a change.
 pub(super) fn described(change: impl Fn(&mut Description)) -> String {
     let layout = workload().layout().hash();
     let version = VERSION.into();
