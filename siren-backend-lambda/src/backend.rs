@@ -1,6 +1,8 @@
 //! The backend that runs workers on AWS Lambda.
 
 mod bills;
+#[cfg(test)]
+mod conformance;
 mod connect;
 mod crash;
 mod http;

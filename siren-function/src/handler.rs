@@ -117,6 +117,11 @@ impl Handler {
         }
     }
 
+    /// The clock of the handler.
+    pub fn clock(&self) -> WallClock {
+        self.machine.clock
+    }
+
     /// Opens a connection to a bucket, so that the first request finds it open.
     pub async fn connect(&self, bucket: &str) {
         // The connection is open whatever the answer is, a refusal included.

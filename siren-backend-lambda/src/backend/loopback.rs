@@ -1,35 +1,57 @@
 //! A server on loopback for tests. Its answer depends on the head of the request.
 
-use siren_core::{Batch, Layout, Metrics, Result, Seed, Workload};
+use std::sync::Arc;
+
+use siren_core::{
+    Batch, Compression, EpochPlan, Layout, Metrics, Optimizer, Result, Seed, SyncMode, Workload,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::payload::{Description, Reply, Response, Timing, VERSION};
 
 /// Starts a server that sends `answer(head)` for the only request of each connection. Returns its
 /// address.
 pub(super) async fn serve(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
+    serve_bodies(move |head, _| std::future::ready(answer(&head))).await
+}
+
+/// Starts a server that sends `answer(head, body)` for each request, even if its client hangs up
+/// meanwhile.
+pub(super) async fn serve_bodies<F: Future<Output = String> + Send>(
+    answer: impl Fn(String, String) -> F + Send + Sync + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
+    let answer = Arc::new(answer);
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = Vec::new();
-            let whole = loop {
-                let text = String::from_utf8_lossy(&request);
-                if let Some((head, body)) = text.split_once("\r\n\r\n")
-                    && body.len() >= length(head)
-                {
-                    break head.to_owned();
-                }
-                if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
-                    break String::new();
-                }
-            };
-            // A client may hang up before the answer.
-            let _ = stream.write_all(answer(&whole).as_bytes()).await;
+            let answer = Arc::clone(&answer);
+            tokio::spawn(async move {
+                let (head, body) = request(&mut stream).await;
+                let answer = answer(head, body).await;
+                // The client may have hung up.
+                let _ = stream.write_all(answer.as_bytes()).await;
+            });
         }
     });
     address
+}
+
+/// The head and the body of a request; nothing if the client hangs up before its end.
+async fn request(stream: &mut TcpStream) -> (String, String) {
+    let mut request = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&request);
+        if let Some((head, body)) = text.split_once("\r\n\r\n")
+            && body.len() >= length(head)
+        {
+            return (head.to_owned(), body.to_owned());
+        }
+        if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+            return Default::default();
+        }
+    }
 }
 
 fn length(head: &str) -> usize {
@@ -80,6 +102,26 @@ impl Workload for Nothing {
 
     fn evaluate(&self, _: &[f32], _: &Batch<'_>, _: &mut Metrics) -> Result<()> {
         Ok(())
+    }
+}
+
+/// A plan of that workload.
+pub(super) fn plan() -> EpochPlan {
+    EpochPlan {
+        run: "test".into(),
+        epoch: 0,
+        seed: Seed::new(1),
+        layout: workload().layout().hash(),
+        examples: 10,
+        batch_size: 1,
+        shards: 1,
+        local_steps: 1,
+        optimizer: Optimizer::Sgd,
+        learning_rate: 0.1,
+        weight_decay: 0.0,
+        clip_norm: None,
+        sync_mode: SyncMode::Hybrid,
+        compression: Compression::None,
     }
 }
 

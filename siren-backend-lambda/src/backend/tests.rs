@@ -1,9 +1,7 @@
 use base64::Engine;
-use siren_core::{
-    Compression, EpochPlan, ErrorKind, Optimizer, Requests, Seed, SyncMode, WorkerReport, Workload,
-};
+use siren_core::{ErrorKind, Requests, WorkerReport};
 
-use super::loopback::{answer, config, described, serve, workload};
+use super::loopback::{answer, config, described, plan, serve, workload};
 use super::*;
 use crate::payload::Timing;
 
@@ -32,22 +30,7 @@ async fn backend(answers: &str, patience: Duration) -> LambdaBackend {
 
 fn invocation() -> Invocation {
     Invocation {
-        plan: EpochPlan {
-            run: "test".into(),
-            epoch: 0,
-            seed: Seed::new(1),
-            layout: workload().layout().hash(),
-            examples: 10,
-            batch_size: 1,
-            shards: 1,
-            local_steps: 1,
-            optimizer: Optimizer::Sgd,
-            learning_rate: 0.1,
-            weight_decay: 0.0,
-            clip_norm: None,
-            sync_mode: SyncMode::Hybrid,
-            compression: Compression::None,
-        },
+        plan: plan(),
         role: Role::Shard,
         shard: 0,
         position: 0,
