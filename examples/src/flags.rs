@@ -41,14 +41,14 @@ pub struct Flags {
     /// Examples in a mini-batch
     #[arg(long, value_name = "N", help_heading = TRAINING)]
     pub batch_size: Option<u64>,
-    /// Learning rate of the first epoch; falls along half a cosine to a tenth in the last epoch
+    /// Learning rate at the start; it falls along half a cosine to a tenth
     #[arg(long, alias = "lr", value_name = "RATE", help_heading = TRAINING)]
     #[arg(allow_negative_numbers = true)]
     pub learning_rate: Option<f32>,
     /// How updates are applied
     #[arg(long, value_name = "OPTIMIZER", help_heading = TRAINING)]
     pub optimizer: Option<OptimizerName>,
-    /// Momentum of the optimizer momentum; 0 is plain SGD
+    /// Momentum of SGD; Adam ignores it
     #[arg(long, value_name = "M", help_heading = TRAINING, allow_negative_numbers = true)]
     pub momentum: Option<f32>,
     /// Longer gradients are scaled down to this Euclidean norm
@@ -60,15 +60,15 @@ pub struct Flags {
     /// Batches that a worker computes before each push
     #[arg(long, value_name = "N", help_heading = TRAINING)]
     pub local_steps: Option<u64>,
-    /// Which other workers a worker waits for within an epoch
+    /// What workers wait for within an epoch: hybrid, bulk or stale=N
     ///
-    /// hybrid:   none
-    /// bulk:     all, in every round (BSP)
-    /// stale=N:  those that are more than N rounds behind (SSP)
+    /// hybrid:   nothing
+    /// bulk:     all other workers, in every round (BSP)
+    /// stale=N:  workers that are more than N rounds behind (SSP)
     #[arg(long, value_name = "MODE", help_heading = TRAINING, value_parser = sync_mode)]
     #[arg(verbatim_doc_comment)]
     pub sync_mode: Option<SyncMode>,
-    /// Share of a gradient's entries that is pushed, the largest ones; the rest is added to later pushes
+    /// Push only this share of a gradient's entries, the largest; later pushes carry the rest
     #[arg(long, value_name = "SHARE", help_heading = TRAINING, allow_negative_numbers = true)]
     pub top_k: Option<f64>,
     /// Stop when the test loss is at most this
@@ -78,13 +78,13 @@ pub struct Flags {
     #[arg(long, value_name = "SEED", help_heading = TRAINING)]
     pub seed: Option<u64>,
 
-    /// Workers that train at the same time; the most that a planner or an agent may choose
+    /// Workers that train at the same time, or the most that a planner or an agent chooses
     #[arg(long, value_name = "N", help_heading = SCHEDULE)]
     pub workers: Option<u32>,
     /// Memory of each worker in MB, which sets its price and its share of vCPUs
     #[arg(long, value_name = "MB", help_heading = SCHEDULE)]
     pub memory_mb: Option<u32>,
-    /// How the workers and the memory of each epoch are chosen
+    /// How workers and memory are chosen: fixed, schedule, planner or agent:FILE
     ///
     /// fixed:       the same in every epoch
     /// schedule:    as --schedule says

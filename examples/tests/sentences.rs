@@ -113,20 +113,3 @@ fn files_that_are_no_reviews_are_named_with_line_and_remedy() {
     refused(&["--fold", "5"], &["5 is not in 0..5"]);
     refused(&["--folds", "--fold", "1"], &["cannot be used with"]);
 }
-
-#[test]
-fn help_shows_the_defaults_of_each_example() {
-    let help = |name: &str| said(&example(name).arg("--help").output().unwrap());
-    let of = |text: &str, flag: &str| {
-        let (_, after) = text.split_once(&format!("--{flag} <")).unwrap();
-        let (_, after) = after.split_once("[default: ").unwrap();
-        after.split_once(']').unwrap().0.replace('\n', " ")
-    };
-    let (lenet, sentences) = (help("lenet_mnist"), help("sentence_cnn"));
-    assert_eq!(of(&lenet, "epochs"), "3");
-    assert!(of(&lenet, "optimizer").starts_with("momentum, or adam"));
-    assert_eq!(of(&sentences, "epochs"), "4");
-    assert_eq!(of(&sentences, "optimizer"), "adam");
-    assert_eq!(of(&sentences, "weight-decay"), "0.0001");
-    assert_eq!(of(&sentences, "seed"), "1");
-}
