@@ -118,7 +118,9 @@ impl Compared {
     fn new(cell: Cell, run: Run, target: f64) -> Self {
         let epochs = &run.record.epochs;
         // Once is luck, while the rate is large: it has to stay there.
-        let above = epochs.iter().rposition(|epoch| epoch.loss.is_nan() || epoch.loss > target);
+        let above = epochs
+            .iter()
+            .rposition(|epoch| epoch.evaluation.loss.is_nan() || epoch.evaluation.loss > target);
         let at = Some(above.map_or(0, |above| above + 1)).filter(|&at| at < epochs.len());
         let until = |points: Vec<(f64, f64)>| Some(points.get(at? + 1)?.0);
         let mut row = Row::new("logistic regression, census-kdd", &name(cell.synchrony), &run);

@@ -157,6 +157,10 @@ async fn top_k_learns_with_many_workers() {
         };
         let (parts, _, _) = parts(rows(2_000), FixedScheduler::new(4, 1_769), []);
         let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
-        assert!(trained.outcome.loss < 0.02, "{sync_mode:?} ends at {}", trained.outcome.loss);
+        assert!(
+            trained.outcome.evaluation.loss < 0.02,
+            "{sync_mode:?} ends at {}",
+            trained.outcome.evaluation.loss
+        );
     }
 }

@@ -42,7 +42,7 @@ impl Whole {
         }
         match (&pieces[..], bytes) {
             ([state, part, kept @ ..], []) => Ok(Self {
-                state: State::decode(state, dim)?,
+                state: State::decode(state, dim, "the run's object")?,
                 part: PartObject::decode(part, dim)?,
                 kept: kept.iter().map(|piece| piece.to_vec()).collect(),
             }),
