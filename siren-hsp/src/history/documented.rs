@@ -72,7 +72,7 @@ fn the_document_of_the_files_names_nothing_that_does_not_exist() {
     for event in events(&record) {
         collect(&serde_json::to_value(&event).unwrap(), &mut known);
     }
-    for optimizer in [Optimizer::Sgd, Optimizer::Momentum { momentum: 0.9 }, Optimizer::ADAM] {
+    for optimizer in Optimizer::samples() {
         collect(&serde_json::to_value(optimizer).unwrap(), &mut known);
     }
     let stale = SyncMode::Stale { bound: 1 };

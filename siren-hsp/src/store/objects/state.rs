@@ -130,7 +130,7 @@ impl State {
 impl Open {
     /// What of `pushed`, the batches of each shard that were pushed, is to be applied now.
     pub(super) fn ready(&self, pushed: &[u64]) -> Vec<u64> {
-        if self.plan.sync_mode != siren_core::SyncMode::Bulk {
+        if !self.plan.sync_mode.merges_rounds() {
             return pushed.to_vec();
         }
         let whole = floor(&self.plan, pushed.iter().copied()).saturating_mul(self.plan.local_steps);

@@ -2,8 +2,7 @@
 
 use siren_core::wire::{self, Decoder};
 use siren_core::{
-    EpochPlan, EpochSummary, Error, ErrorKind, Gradient, PushOutcome, Result, SyncMode, Update,
-    Watermark,
+    EpochPlan, EpochSummary, Error, ErrorKind, Gradient, PushOutcome, Result, Update, Watermark,
 };
 
 use super::super::part_object::PartObject;
@@ -75,7 +74,7 @@ impl Whole {
             return Ok((PushOutcome::Duplicate, false));
         }
         let floor = |marks: &[Watermark]| floor(&plan, marks.iter().map(|mark| mark.batches));
-        let bulk = plan.sync_mode == SyncMode::Bulk;
+        let bulk = plan.sync_mode.merges_rounds();
         let round = plan.updates(id.position);
         if id.position > counted || (bulk && round > floor(&pushed)) {
             return Err(Error::new(
