@@ -39,9 +39,9 @@ const ADAM: Optimizer = Optimizer::ADAM;
 
 fn name(optimizer: Optimizer) -> &'static str {
     match optimizer {
+        Optimizer::Sgd => "sgd",
         Optimizer::Momentum { .. } => "momentum",
         Optimizer::Adam { .. } => "adam",
-        _ => "sgd",
     }
 }
 

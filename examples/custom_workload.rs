@@ -11,7 +11,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rand_distr::{Distribution, Normal};
 use siren::backend::{LocalBackend, ShardWorker};
 use siren::data::{Batch, DataSource};
-use siren::metrics::Metrics;
+use siren::metrics::{Better, Evaluation, Metrics};
 use siren::store::{MemoryStore, ParameterStore};
 use siren::{
     Config, Error, Event, Layout, Observer, Optimizer, PhasedScheduler, Result, Seed, StopRules,
@@ -52,6 +52,9 @@ impl DataSource for Spirals {
 }
 
 const HIDDEN: usize = 64;
+
+/// The mean squared error of the predicted probabilities, a metric that only this workload has.
+const BRIER: &str = "brier score";
 
 /// Two inputs, a hidden layer of ReLUs, one output: the log-odds of the second spiral.
 pub struct Network {
@@ -147,7 +150,17 @@ impl Workload for Network {
         metrics.add_loss(batch.examples as u64, pass.loss);
         let right = pass.errors.iter().filter(|error| error.abs() < 0.5).count();
         metrics.add_answers(batch.examples as u64, right as u64);
+        let squares = pass.errors.iter().map(|&error| f64::from(error * error)).sum();
+        metrics.add(BRIER, &[batch.examples as f64, squares]);
         Ok(())
+    }
+
+    fn finish(&self, metrics: &Metrics) -> Evaluation {
+        metrics.evaluation().with(BRIER, metrics.mean(BRIER))
+    }
+
+    fn better(&self, metric: &str) -> Better {
+        if metric == BRIER { Better::Lower } else { Better::Higher }
     }
 }
 
@@ -157,13 +170,10 @@ struct Lines;
 impl Observer for Lines {
     fn event(&mut self, event: &Event<'_>) {
         if let Event::EpochFinished(epoch) = event {
-            println!(
-                "epoch {:2}: {:2} workers  loss {:.4}  accuracy {:.1} %",
-                epoch.epoch,
-                epoch.workers,
-                epoch.loss,
-                epoch.accuracy.unwrap_or(0.0) * 100.0
-            );
+            let Evaluation { loss, metrics } = &epoch.evaluation;
+            print!("epoch {:2}: {:2} workers  loss {loss:.4}", epoch.epoch, epoch.workers);
+            metrics.iter().for_each(|(name, value)| print!("  {name} {value:.4}"));
+            println!();
         }
     }
 }
@@ -198,7 +208,7 @@ async fn main() -> Result<()> {
         outcome.reason,
         outcome.epochs,
         outcome.elapsed.as_secs_f64(),
-        outcome.loss,
+        outcome.evaluation.loss,
         outcome.cost
     );
     Ok(())

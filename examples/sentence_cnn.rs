@@ -127,7 +127,7 @@ async fn cross_validate(reviews: Vec<Review>, flags: &Flags) -> Result<ExitCode>
         let out = flags.out.as_ref().map(|folder| folder.join(&name));
         let flags = Flags { out, ..flags.clone() };
         let outcome = one(&name, reviews.clone(), HeldOut::Fold(fold), &flags).await?.outcome;
-        let accuracy = outcome.accuracy.unwrap_or(f64::NAN);
+        let accuracy = outcome.evaluation.accuracy().unwrap_or(f64::NAN);
         print_line!(
             "fold {fold}    {:.2} % in {:.1} s ({})",
             accuracy * 100.0,

@@ -118,7 +118,9 @@ impl Compared {
     fn new(cell: Cell, run: Run, target: f64) -> Self {
         let epochs = &run.record.epochs;
         // Once is luck, while the rate is large: it has to stay there.
-        let above = epochs.iter().rposition(|epoch| epoch.loss.is_nan() || epoch.loss > target);
+        let above = epochs
+            .iter()
+            .rposition(|epoch| epoch.evaluation.loss.is_nan() || epoch.evaluation.loss > target);
         let at = Some(above.map_or(0, |above| above + 1)).filter(|&at| at < epochs.len());
         let until = |points: Vec<(f64, f64)>| Some(points.get(at? + 1)?.0);
         let mut row = Row::new("logistic regression, census-kdd", &name(cell.synchrony), &run);
@@ -179,17 +181,13 @@ fn name(synchrony: SyncMode) -> String {
         SyncMode::Hybrid => "hybrid".into(),
         SyncMode::Bulk => "bulk".into(),
         SyncMode::Stale { bound } => format!("stale, bound {bound}"),
-        other => format!("{other:?}"),
     }
 }
 
 /// The rates to try, each twice as large as the one before, or four times when it is to be quick. Bulk
 /// applies the mean of n gradients and the others their sum, so that its rate may be n times as large.
 fn rates(workers: u32, synchrony: SyncMode, quick: bool) -> Vec<f32> {
-    let (least, most) = match synchrony {
-        SyncMode::Bulk if workers > 1 => (-3, 4),
-        _ => (-9, -2),
-    };
+    let (least, most) = if synchrony.merges_rounds() && workers > 1 { (-3, 4) } else { (-9, -2) };
     (least..=most).step_by(if quick { 2 } else { 1 }).map(|power| 2_f32.powi(power)).collect()
 }
 

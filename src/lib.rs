@@ -39,8 +39,8 @@
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 //! # runtime.block_on(async {
 //! let result = trainer.run().await?;
-//! println!("{}: loss {}", result.outcome.reason, result.outcome.loss);
-//! # assert!(result.outcome.loss < 1e-3);
+//! println!("{}: loss {}", result.outcome.reason, result.outcome.evaluation.loss);
+//! # assert!(result.outcome.evaluation.loss < 1e-3);
 //! # Ok::<(), Error>(())
 //! # })
 //! # }
@@ -150,7 +150,7 @@ pub mod data {
 
 /// Sums that measure a model, and what they come to.
 pub mod metrics {
-    pub use siren_core::Metrics;
+    pub use siren_core::{Better, Evaluation, Metrics};
 }
 
 /// The parameter store, its implementations, and the objects below it.

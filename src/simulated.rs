@@ -36,7 +36,7 @@ use crate::builder::{BackendParts, TrainerBuilder};
 ///     .scheduler(FixedScheduler::new(50, 512))
 ///     .build()?;
 /// let result = trainer.run()?;
-/// println!("{} in {:?} for {}", result.outcome.loss, result.outcome.elapsed, result.outcome.cost);
+/// println!("{} in {:?} for {}", result.outcome.evaluation.loss, result.outcome.elapsed, result.outcome.cost);
 /// # assert!(result.outcome.cost.dollars() > 0.0);
 /// # Ok(())
 /// # }

@@ -234,7 +234,7 @@ async fn a_time_limit_cuts_the_epoch_short_and_keeps_what_was_done() {
     assert_eq!(trained.outcome.reason, StopReason::TimeLimit);
     let epoch = &trained.record.epochs[0];
     assert!(!epoch.complete && epoch.batches > 0 && epoch.batches < 2_000, "{}", epoch.batches);
-    assert!(epoch.loss < trained.record.initial.loss);
+    assert!(epoch.evaluation.loss < trained.record.initial.loss);
     // What the workers did is known, although the seal came before their end.
     assert!(epoch.compute_s > 0.1 && epoch.cpu_utilisation > 0.0, "{epoch:?}");
 }

@@ -131,6 +131,16 @@ async fn a_damaged_checkpoint_is_refused_wherever_the_damage_is() {
         refused(&good[..length], &format!("cut to {length} bytes"));
     }
     refused(&[&good[..], &[0]].concat(), "a byte too many");
+    let mut older = good.clone();
+    older[8] = 1;
+    std::fs::write(&path, &older).unwrap();
+    let error = Checkpoint::load(folder.path()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    let line = error.chain();
+    let name = path.to_str().unwrap();
+    for part in [name, "version 1,", "reads version 2", "start again without resuming"] {
+        assert!(line.contains(part) && !line.contains('\n'), "{part} is missing: {line}");
+    }
     std::fs::write(&path, &good).unwrap();
     Checkpoint::load(folder.path()).unwrap();
     std::fs::remove_file(&path).unwrap();

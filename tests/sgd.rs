@@ -64,7 +64,7 @@ async fn every_rule_learns_with_many_workers() {
                 Config { optimizer, learning_rate: rate.into(), clip_norm: Some(50.0), ..quick() };
             let (parts, _, _) = parts(rows(2_000), FixedScheduler::new(workers, 1_769), []);
             let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
-            let loss = trained.outcome.loss;
+            let loss = trained.outcome.evaluation.loss;
             assert!(loss < 0.02, "{optimizer:?} with {workers} workers ends at {loss}");
             let epoch = &trained.record.epochs[9];
             assert_eq!((epoch.updates, epoch.batches, epoch.complete), (63, 63, true));

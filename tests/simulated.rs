@@ -128,7 +128,7 @@ fn one_simulated_worker_learns_the_same_as_a_local_one_to_the_last_bit() {
             trainer.build().unwrap().run().await.unwrap()
         });
         assert_eq!(simulated.values, local.values);
-        assert_eq!(simulated.outcome.loss, local.outcome.loss);
+        assert_eq!(simulated.outcome.evaluation.loss, local.outcome.evaluation.loss);
     }
 }
 

@@ -42,19 +42,20 @@ impl Bare {
         let arch = Arch::new();
         let values = &mut self.values[range.clone()];
         let gradient = &gradient[range.clone()];
-        match (self.optimizer, self.slots.as_mut_slice()) {
-            (Optimizer::Sgd, []) => arch.dispatch(|| sgd(values, gradient)),
-            (Optimizer::Momentum { momentum }, [velocity]) => {
-                let velocity = &mut velocity[range];
+        let mut slots = self.slots.iter_mut().map(|slot| &mut slot[range.clone()]);
+        let mut slot = || slots.next().expect("a vector for each that the optimizer keeps");
+        match self.optimizer {
+            Optimizer::Sgd => arch.dispatch(|| sgd(values, gradient)),
+            Optimizer::Momentum { momentum } => {
+                let velocity = slot();
                 arch.dispatch(|| heavy_ball(values, velocity, gradient, momentum));
             }
-            (Optimizer::Adam { beta1, beta2, epsilon }, [first, second]) => {
-                let (first, second) = (&mut first[range.clone()], &mut second[range]);
+            Optimizer::Adam { beta1, beta2, epsilon } => {
+                let (first, second) = (slot(), slot());
                 // Rate and root are corrections of the bias, after very many updates.
                 let numbers = black_box([beta1, beta2, epsilon, RATE, 1.0]);
                 arch.dispatch(|| adam(values, first, second, gradient, numbers));
             }
-            (optimizer, _) => unreachable!("{optimizer:?} has no bare loop"),
         }
     }
 

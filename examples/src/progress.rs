@@ -4,7 +4,15 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use siren_core::Evaluation;
 use siren_hsp::{EpochRecord, Event, Observer};
+use siren_report::metric::{label, text};
+
+/// The metrics of an evaluation on one line, each after two spaces.
+pub fn metrics(evaluation: &Evaluation) -> String {
+    let metrics = evaluation.metrics.iter();
+    metrics.map(|(name, &value)| format!("  {} {}", label(name), text(name, value))).collect()
+}
 
 use crate::print_note;
 
@@ -41,18 +49,16 @@ impl Progress {
     }
 
     fn sealed(&self, record: &EpochRecord) -> String {
-        let accuracy = record
-            .accuracy
-            .map_or(String::new(), |accuracy| format!("  accuracy {:.2} %", accuracy * 100.0));
         format!(
-            "epoch {}/{}: {:.1} s  {:.0} examples/s  loss {:.4} (training {:.4}){accuracy}  {}{}",
+            "epoch {}/{}: {:.1} s  {:.0} examples/s  loss {:.4} (training {:.4}){}  {}{}",
             record.epoch + 1,
             self.epochs,
             record.elapsed_s,
             // In proportion, if the epoch was cut short.
             self.examples as f64 * record.batches as f64 / self.batches as f64 / record.elapsed_s,
-            record.loss,
+            record.evaluation.loss,
             record.train_loss,
+            metrics(&record.evaluation),
             siren_core::Usd::new(record.cost_usd),
             if record.complete { "" } else { "  (cut short)" },
         )

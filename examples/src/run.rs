@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use siren_backend_local::LocalBackend;
 use siren_backend_sim::{SimBackend, SimStore, Simulation};
-use siren_core::{DataSource, Error, Result, Seed, StepTime, StopReason, Workload};
+use siren_core::{DataSource, Error, Evaluation, Result, Seed, StepTime, StopReason, Workload};
 use siren_hsp::{
     Checkpoint, Config, MemoryStore, ShardWorker, StopHandle, Trainer, TrainerParts, TrainingResult,
 };
+use siren_report::metric;
 
 use crate::progress::Progress;
 use crate::{Flags, print_line, print_note, schedulers};
@@ -111,6 +112,18 @@ async fn stop_on_interrupt(stop: StopHandle) {
     }
 }
 
+/// The last evaluation of a run and the first one, on a line for the loss and one for each metric.
+pub fn evaluated(last: &Evaluation, initial: &Evaluation) -> String {
+    let mut lines = format!("  loss      {:.4} (before: {:.4})", last.loss, initial.loss);
+    for (name, &value) in &last.metrics {
+        lines += &format!("\n  {:<9} {}", metric::label(name), metric::text(name, value));
+        if let Some(before) = initial.metric(name) {
+            lines += &format!(" (before: {})", metric::text(name, before));
+        }
+    }
+    lines
+}
+
 /// Writes the report of a run and prints its summary. `command` is the command line that resumes it.
 ///
 /// # Errors
@@ -135,14 +148,10 @@ pub fn summarise(trained: &TrainingResult, folder: &Path, command: &str) -> Resu
             None => String::new(),
         }
     );
-    let percent = |share: f64| format!("{:.2} %", share * 100.0);
     let estimate =
         if record.info.platform.estimated { " at AWS Lambda's prices, an estimate" } else { "" };
     print_line!("  epochs    {}", outcome.epochs);
-    print_line!("  loss      {:.4} (before: {:.4})", outcome.loss, record.initial.loss);
-    if let Some(accuracy) = outcome.accuracy {
-        print_line!("  accuracy  {}", percent(accuracy));
-    }
+    print_line!("{}", evaluated(&outcome.evaluation, &record.initial));
     // Seconds of the platform's clock: virtual ones where it is simulated.
     print_line!("  time      {:.1} s", outcome.elapsed.as_secs_f64());
     print_line!("  cost      {}{estimate}", outcome.cost);

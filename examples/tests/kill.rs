@@ -74,8 +74,7 @@ fn a_run_killed_at_random_moments_ends_as_if_it_had_not_been() {
     let resumed = record(folder.path());
     let numbers: Vec<u64> = resumed.epochs.iter().map(|epoch| epoch.epoch).collect();
     assert_eq!(numbers, (0..EPOCHS as u64).collect::<Vec<_>>(), "no epoch is repeated or skipped");
-    assert_eq!(resumed.outcome.accuracy, whole_record.outcome.accuracy);
-    assert_eq!(resumed.outcome.loss, whole_record.outcome.loss);
+    assert_eq!(resumed.outcome.evaluation, whole_record.outcome.evaluation);
     assert!(resumed.outcome.cost_usd >= whole_record.outcome.cost_usd * 0.5);
     let files = ["model.safetensors", "report.html", "run.json", "history.jsonl"];
     for file in files {
@@ -92,7 +91,10 @@ fn a_run_killed_at_random_moments_ends_as_if_it_had_not_been() {
         assert!(folder.path().join(file).exists(), "{file} is missing after another resume");
     }
     let again = record(folder.path());
-    assert_eq!((again.epochs, again.outcome.loss), (resumed.epochs, resumed.outcome.loss));
+    assert_eq!(
+        (again.epochs, again.outcome.evaluation.loss),
+        (resumed.epochs, resumed.outcome.evaluation.loss)
+    );
 }
 
 /// Sends the signal of Ctrl-C.

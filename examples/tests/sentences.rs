@@ -33,7 +33,7 @@ fn record(folder: &Path) -> RunRecord {
 fn a_few_passes_tell_positive_sentences_from_negative_ones() {
     let folder = tempfile::tempdir().unwrap();
     run(&["--workers", "2", "--epochs", "3", "--quiet"], folder.path());
-    let accuracy = record(folder.path()).outcome.accuracy.unwrap();
+    let accuracy = record(folder.path()).outcome.evaluation.accuracy().unwrap();
     assert!(accuracy > 0.64, "{accuracy} of 400 held-out sentences; chance is 0.5");
     for file in ["model.safetensors", "vocabulary.txt", "report.html"] {
         assert!(folder.path().join(file).exists(), "{file} is missing");
@@ -49,7 +49,10 @@ fn one_worker_repeats_itself_to_the_last_bit() {
     let folders = [0, 1].map(|_| tempfile::tempdir().unwrap());
     let [first, second] = folders.each_ref().map(|folder| {
         run(&flags, folder.path());
-        (record(folder.path()).outcome.loss, std::fs::read(folder.path().join("model.safetensors")))
+        (
+            record(folder.path()).outcome.evaluation.loss,
+            std::fs::read(folder.path().join("model.safetensors")),
+        )
     });
     assert_eq!(first.0.to_bits(), second.0.to_bits());
     assert!(first.1.unwrap() == second.1.unwrap(), "the models differ");

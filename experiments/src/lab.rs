@@ -190,7 +190,7 @@ impl Run {
         let mut sum = 0.0;
         let barriers = self.record.epochs.iter().map(|epoch| {
             sum += of(epoch);
-            (sum, epoch.loss)
+            (sum, epoch.evaluation.loss)
         });
         std::iter::once((0.0, self.record.initial.loss)).chain(barriers).collect()
     }

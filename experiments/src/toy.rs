@@ -259,7 +259,7 @@ impl Story {
         let worth = |Held { held, .. }: &Held| match (held.succeeded(), held.run.is_done()) {
             (true, _) => (0, held.run.time_s),
             (false, true) => (1, held.run.cost.dollars()),
-            (false, false) => (2, held.run.record.outcome.loss),
+            (false, false) => (2, held.run.record.outcome.evaluation.loss),
         };
         let best = all.iter().min_by(|a, b| worth(a).partial_cmp(&worth(b)).unwrap_or(Less));
         let Some(Held { setting, held }) = best else { return };
@@ -303,7 +303,7 @@ impl Story {
             job.over_objects(scheduler.clone(), &toy.simulation, workers, CYCLE)
         })?;
         let worth = |run: &&Run| {
-            let missed = if run.is_done() { 0.0 } else { run.record.outcome.loss };
+            let missed = if run.is_done() { 0.0 } else { run.record.outcome.evaluation.loss };
             (missed, run.time_s * run.cost.dollars())
         };
         let best = runs.iter().min_by(|a, b| worth(a).partial_cmp(&worth(b)).unwrap_or(Less));

@@ -45,7 +45,7 @@
 //!     scheduler: Box::new(FixedScheduler::new(50, 512)),
 //! };
 //! let trained = sim.run(Trainer::new(parts, Config::default())?.run())??;
-//! println!("{} for {}", trained.outcome.loss, trained.outcome.cost);
+//! println!("{} for {}", trained.outcome.evaluation.loss, trained.outcome.cost);
 //! # assert!(trained.outcome.cost.dollars() > 0.0);
 //! # Ok::<(), siren_core::Error>(())
 //! ```

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use siren_core::{Batch, Result, Seed};
+use siren_core::{Batch, Better, Evaluation, Metrics, Result, Seed};
 
 use crate::Measure;
 
@@ -41,5 +41,17 @@ pub trait Learner: Send + Sync {
     /// the tensors record no graph.
     fn evaluate(&self, module: &Self::Module, batch: Self::Batch, measure: &mut Measure<'_>) {
         measure.mean_loss(self.loss(module, batch));
+    }
+
+    /// Turns the sums over a whole data set into the loss and the metrics, as
+    /// [`Workload::finish`](siren_core::Workload::finish) does.
+    fn finish(&self, metrics: &Metrics) -> Evaluation {
+        metrics.evaluation()
+    }
+
+    /// The direction in which a metric improves: higher by default.
+    fn better(&self, metric: &str) -> Better {
+        let _ = metric;
+        Better::Higher
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use burn::module::Module;
 use burn::tensor::Device;
-use siren_core::{Batch, Error, Layout, Metrics, Result, Seed, Workload};
+use siren_core::{Batch, Better, Error, Evaluation, Layout, Metrics, Result, Seed, Workload};
 
 use crate::{Learner, Measure, flat, weights};
 
@@ -153,6 +153,14 @@ impl<L: Learner> Workload for BurnWorkload<L> {
         let mut measure = Measure::new(metrics, batch.examples as u64);
         self.learner.evaluate(&module, tensors, &mut measure);
         Ok(())
+    }
+
+    fn finish(&self, metrics: &Metrics) -> Evaluation {
+        self.learner.finish(metrics)
+    }
+
+    fn better(&self, metric: &str) -> Better {
+        self.learner.better(metric)
     }
 }
 

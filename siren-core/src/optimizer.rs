@@ -11,7 +11,6 @@ use crate::{Error, Result};
 /// in all this.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Optimizer {
     /// `p -= rate * g`.
     Sgd,
@@ -34,6 +33,17 @@ pub enum Optimizer {
 impl Optimizer {
     /// Adam with the usual constants.
     pub const ADAM: Self = Self::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+
+    /// One or more values of each variant, for tests that hold for every optimizer.
+    pub fn samples() -> impl Iterator<Item = Self> {
+        // A new variant does not compile until it is listed.
+        std::iter::successors(Some(Self::Sgd), |last| match last {
+            Self::Sgd => Some(Self::Momentum { momentum: 0.5 }),
+            Self::Momentum { momentum: 0.5 } => Some(Self::Momentum { momentum: 0.9 }),
+            Self::Momentum { .. } => Some(Self::ADAM),
+            Self::Adam { .. } => None,
+        })
+    }
 
     /// How many vectors of the parameters' length the optimizer keeps beside them.
     pub fn state_vectors(&self) -> usize {
@@ -75,7 +85,6 @@ impl Optimizer {
 /// What a worker leaves out of an update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Compression {
     /// Nothing.
     #[default]
@@ -93,12 +102,89 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// The entries of a push for a model of `dim` parameters whose gradient has no zeros. The last push
+    /// of a shard, which leaves nothing out, has all of them.
+    pub fn entries(&self, dim: u64) -> u64 {
+        match *self {
+            Self::None => dim,
+            Self::TopK { share } => ((share * dim as f64).round() as u64).max(1).min(dim),
+        }
+    }
+
+    /// The bytes of these entries: 4 for each, and 4 for its index where only some are pushed.
+    pub fn payload_bytes(&self, dim: u64) -> u64 {
+        let entry = match self {
+            Self::None => 4,
+            Self::TopK { .. } => 8,
+        };
+        entry * self.entries(dim)
+    }
+
+    /// `true` if a worker clips the gradient of each batch before it leaves entries out. The store then
+    /// does not clip. Otherwise the store clips the whole update.
+    pub fn clips_in_worker(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::TopK { .. } => true,
+        }
+    }
+
+    /// The memory that a worker needs in addition, for what it left out of earlier pushes.
+    pub fn extra_memory_bytes(&self, dim: u64) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::TopK { .. } => 4 * dim,
+        }
+    }
+
+    /// Refuses a model that has more parameters than a push can name.
+    ///
+    /// # Errors
+    ///
+    /// Rejected, naming the number of parameters.
+    pub fn check_dim(&self, dim: usize) -> Result<()> {
+        match self {
+            Self::TopK { .. } if u32::try_from(dim).is_err() => Err(Error::rejected(format!(
+                "top-k with {dim} parameters: it names each by 32 bits, so push dense gradients instead"
+            ))),
+            Self::TopK { .. } | Self::None => Ok(()),
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         match *self {
             Self::TopK { share } if !(share > 0.0 && share <= 1.0) => Err(Error::rejected(
                 format!("the top-k share is {share}: give a number above 0, at most 1"),
             )),
-            _ => Ok(()),
+            Self::TopK { .. } | Self::None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compression_says_what_it_leaves() {
+        let (none, top) = (Compression::None, Compression::TopK { share: 0.01 });
+        assert_eq!((none.entries(61_706), none.payload_bytes(61_706)), (61_706, 246_824));
+        assert_eq!((top.entries(61_706), top.payload_bytes(61_706)), (617, 4_936));
+        assert_eq!((top.entries(10), top.entries(0)), (1, 0));
+        assert_eq!((none.extra_memory_bytes(10), top.extra_memory_bytes(10)), (0, 40));
+        assert_eq!((none.clips_in_worker(), top.clips_in_worker()), (false, true));
+        let many = u32::MAX as usize + 1;
+        assert!(none.check_dim(many).is_ok() && top.check_dim(many - 1).is_ok());
+        assert!(top.check_dim(many).unwrap_err().message().contains("32 bits"));
+    }
+
+    #[test]
+    fn every_variant_has_a_sample_that_is_sound() {
+        let samples: Vec<_> = Optimizer::samples().collect();
+        for sample in &samples {
+            sample.check().unwrap();
+        }
+        let state: Vec<_> = samples.iter().map(Optimizer::state_vectors).collect();
+        assert_eq!(state, [0, 1, 1, 2]);
     }
 }

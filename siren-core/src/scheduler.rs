@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, Platform, Result, Usd};
+use crate::{Error, Evaluation, Platform, Result, Usd};
 
 /// What a scheduler is told of a job, once.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -129,10 +129,9 @@ pub struct Outcome {
     pub reason: StopReason,
     /// Epochs sealed, those before a resume included.
     pub epochs: u64,
-    /// The last held-out loss, or the mean training loss where none is held out.
-    pub loss: f64,
-    /// The last accuracy, where the workload measures one.
-    pub accuracy: Option<f64>,
+    /// The last evaluation.
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
     /// Time from the first launch to the end, evaluation included.
     pub elapsed: Duration,
     /// Money spent.

@@ -4,7 +4,6 @@
 /// one push.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum SyncMode {
     /// Nothing: every worker pulls and pushes on its own. Hybrid Synchronous Parallel, HSP (Wang, Niu,
     /// Li, INFOCOM 2019).
@@ -33,9 +32,28 @@ impl SyncMode {
         }
     }
 
-    /// Whether workers ever wait for one another, so that one that fails holds up the others.
+    /// `true` if workers ever wait for one another, so that one that fails holds up the others.
     pub fn waits(self) -> bool {
-        self != Self::Hybrid
+        match self {
+            Self::Hybrid => false,
+            Self::Bulk | Self::Stale { .. } => true,
+        }
+    }
+
+    /// `true` if the updates of a round are applied as one, their mean weighted by examples.
+    pub fn merges_rounds(self) -> bool {
+        match self {
+            Self::Bulk => true,
+            Self::Hybrid | Self::Stale { .. } => false,
+        }
+    }
+
+    /// `true` if no worker starts a round before all have finished the one before.
+    pub fn runs_in_step(self) -> bool {
+        match self {
+            Self::Bulk | Self::Stale { bound: 0 } => true,
+            Self::Hybrid | Self::Stale { .. } => false,
+        }
     }
 }
 
@@ -50,6 +68,9 @@ mod tests {
         assert_eq!(progress(Bulk), [0, 1, 5]);
         assert_eq!(progress(Stale { bound: 0 }), [0, 1, 5]);
         assert_eq!(progress(Stale { bound: 3 }), [0, 0, 2]);
-        assert_eq!([Hybrid, Bulk, Stale { bound: 9 }].map(|s| s.waits()), [false, true, true]);
+        let modes = [Hybrid, Bulk, Stale { bound: 0 }, Stale { bound: 9 }];
+        assert_eq!(modes.map(|mode| mode.waits()), [false, true, true, true]);
+        assert_eq!(modes.map(|mode| mode.merges_rounds()), [false, true, false, false]);
+        assert_eq!(modes.map(|mode| mode.runs_in_step()), [false, true, true, false]);
     }
 }

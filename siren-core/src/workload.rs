@@ -1,6 +1,6 @@
 //! What is learned.
 
-use crate::{Batch, Layout, Metrics, Result, Seed, SparseGradient};
+use crate::{Batch, Better, Evaluation, Layout, Metrics, Result, Seed, SparseGradient};
 
 /// A differentiable loss over mini-batches. Pure and synchronous: no input, output, clock or random
 /// generator of its own, and no threads, so that a worker can run it anywhere and get the same bits.
@@ -57,10 +57,26 @@ pub trait Workload: Send + Sync {
         Ok(None)
     }
 
-    /// Adds the batch's loss, and whatever else it measures, to `metrics`.
+    /// Adds the batch's loss, and the sums of all other metrics, to `metrics`. A data set is measured in
+    /// parts of any size, and their sums are [merged](Metrics::merge).
     ///
     /// # Errors
     ///
     /// As [`gradient`](Workload::gradient).
     fn evaluate(&self, params: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()>;
+
+    /// Turns the sums over a whole data set into its loss and metrics. The default is
+    /// [`Metrics::evaluation`]: the mean loss and, where they were measured, `accuracy` and `auc`.
+    ///
+    /// Leave out a metric that is not defined for these sums. The trainer leaves out one that is not
+    /// finite.
+    fn finish(&self, metrics: &Metrics) -> Evaluation {
+        metrics.evaluation()
+    }
+
+    /// The direction in which a metric of [`finish`](Workload::finish) improves: higher by default.
+    fn better(&self, metric: &str) -> Better {
+        let _ = metric;
+        Better::Higher
+    }
 }

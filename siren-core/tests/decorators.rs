@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use siren_core::{
     Allocation, Backend, BackendDecorator, Clock, Completion, Compression, ComputeTask,
-    DriverUsage, EpochPlan, Error, ErrorKind, Invocation, Job, Observation, Optimizer, Outcome,
-    Platform, Requests, Result, Role, Scheduler, SchedulerDecorator, Seed, StopReason, SyncMode,
-    Time, Usd, Work,
+    DriverUsage, EpochPlan, Error, ErrorKind, Evaluation, Invocation, Job, Observation, Optimizer,
+    Outcome, Platform, Requests, Result, Role, Scheduler, SchedulerDecorator, Seed, StopReason,
+    SyncMode, Time, Usd, Work,
 };
 
 /// A backend whose answers are found nowhere else, and which keeps its calls.
@@ -197,8 +197,7 @@ fn a_scheduler_in_a_decorator_or_a_box_is_the_same_scheduler() {
     let outcome = Outcome {
         reason: StopReason::Epochs,
         epochs: 5,
-        loss: 0.5,
-        accuracy: None,
+        evaluation: Evaluation::new(0.5).with("accuracy", 0.75),
         elapsed: Duration::from_secs(1),
         cost: Usd::new(0.25),
         detail: None,

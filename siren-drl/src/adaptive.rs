@@ -207,7 +207,7 @@ fn record(observation: &Observation, cost_usd: f64) -> Option<EpochRecord> {
     observation.phases?;
     let record = observed(observation, cost_usd)?;
     // An observation does not say whether memory is shared; `true` keeps the predicted memory.
-    (record.elapsed_s > 0.0 && record.loss.is_finite())
+    (record.elapsed_s > 0.0 && record.evaluation.loss.is_finite())
         .then_some(EpochRecord { memory_shared: true, ..record })
 }
 

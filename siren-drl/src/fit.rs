@@ -113,10 +113,11 @@ fn prior(history: &RunHistory) -> JobModel {
     prior.fees.call_usd = prices.invocation.dollars();
     let update = Requests { reads: 1, writes: 1 };
     prior.fees.update_usd = prior.platform.requests_cost(update).dollars();
-    let lowest = epochs().map(|epoch| epoch.loss).fold(f64::INFINITY, f64::min);
+    let lowest = epochs().map(|epoch| epoch.evaluation.loss).fold(f64::INFINITY, f64::min);
     let target = config.and_then(|config| config.stop.target_loss).unwrap_or(lowest);
     let initial = history.runs.iter().find_map(|run| run.initial);
-    let initial = initial.unwrap_or_else(|| epochs().map(|e| e.loss).fold(f64::MIN, f64::max));
+    let initial =
+        initial.unwrap_or_else(|| epochs().map(|e| e.evaluation.loss).fold(f64::MIN, f64::max));
     prior.with_target(initial, target, epochs().count().max(10) as f64)
 }
 

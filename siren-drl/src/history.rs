@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use siren_core::{Error, ErrorKind, Observation, Platform, Result, Usd};
+use siren_core::{Error, ErrorKind, Evaluation, Observation, Platform, Result, Usd};
 use siren_hsp::{Checkpoint, Config, EpochRecord, HistoryEvent, RunRecord, read_history};
 
 use crate::state::State;
@@ -68,7 +68,7 @@ impl RunHistory {
             !lines.is_empty() && !matches!(lines.last(), Some(HistoryEvent::Finished(_)));
         // Beside the history of an unfinished run, `run.json` belongs to an earlier run.
         if whole.exists() && !under_way {
-            return record(&whole).map(Self::from);
+            return RunRecord::load(&whole).map(Self::from);
         }
         // A run that was killed between an epoch's line and its checkpoint ran that epoch again.
         let mut epochs = BTreeMap::new();
@@ -129,7 +129,7 @@ impl RunHistory {
         for epoch in self.runs.iter().flat_map(|run| &run.epochs) {
             let times = epoch.fetch_s + epoch.compute_s + epoch.update_s + epoch.wait_s;
             for (name, value, least) in [
-                ("loss", epoch.loss, f64::NEG_INFINITY),
+                ("loss", epoch.evaluation.loss, f64::NEG_INFINITY),
                 ("elapsed_s", epoch.elapsed_s, f64::MIN_POSITIVE),
                 ("cost_usd", epoch.cost_usd, 0.0),
                 ("time of fetch, compute, update and wait", times, 0.0),
@@ -160,15 +160,6 @@ impl RunHistory {
     }
 }
 
-fn record(path: &Path) -> Result<RunRecord> {
-    let text = std::fs::read(path).map_err(|error| {
-        Error::new(ErrorKind::Other, format!("cannot read {}", path.display())).with_source(error)
-    })?;
-    serde_json::from_slice(&text).map_err(|error| {
-        Error::new(ErrorKind::Corrupt, format!("{} is not the record of a run", path.display()))
-            .with_source(error)
-    })
-}
 /// The record of the epoch before an observation, with this cost. `None` if there was no epoch.
 pub(crate) fn observed(after: &Observation, cost_usd: f64) -> Option<EpochRecord> {
     let State { epoch, loss, elapsed_s, fetch_s, compute_s, update_s, memory, cpu, .. } =
@@ -180,9 +171,7 @@ pub(crate) fn observed(after: &Observation, cost_usd: f64) -> Option<EpochRecord
         workers_asked: allocation.workers,
         memory_mb: allocation.memory_mb,
         learning_rate: 0.0,
-        loss,
-        accuracy: None,
-        auc: None,
+        evaluation: Evaluation::new(loss),
         train_loss: loss,
         elapsed_s,
         evaluate_s: 0.0,

@@ -129,7 +129,7 @@ fn errors(model: &JobModel, before: &EpochRecord, epochs: &[EpochRecord]) -> [f6
     let mut sums = [0.0; 3];
     let mut at = At {
         epoch: 0,
-        progress: model.progress_at(before.loss),
+        progress: model.progress_at(before.evaluation.loss),
         memory_mb: Some(before.memory_mb),
     };
     for record in epochs {
@@ -141,7 +141,7 @@ fn errors(model: &JobModel, before: &EpochRecord, epochs: &[EpochRecord]) -> [f6
         let pairs = [
             (epoch.elapsed_s, record.elapsed_s),
             (epoch.cost_usd, record.cost_usd),
-            (model.loss(at.progress), record.loss),
+            (model.loss(at.progress), record.evaluation.loss),
         ];
         for (sum, (found, known)) in sums.iter_mut().zip(pairs) {
             *sum += (found / known - 1.0).abs() / epochs.len() as f64;
@@ -234,7 +234,7 @@ fn whose_model_was_wrong_threefold_overspends_nothing() {
                  {workers:?}",
                 outcome.cost.dollars() / budget * 100.0,
                 outcome.reason,
-                outcome.loss
+                outcome.evaluation.loss
             );
             assert!(outcome.cost.dollars() <= budget, "{name}, {by}: {outcome:?}");
             assert!(bill.cost <= outcome.cost + Usd::new(1e-12), "{name}, {by}: {bill:?}");

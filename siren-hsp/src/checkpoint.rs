@@ -1,6 +1,6 @@
 //! The state of a run at a barrier, as one file.
 //!
-//! Format, version 1, all numbers little-endian: the magic `SIRENCKP`, the version (u32), the length
+//! Format, version 2, all numbers little-endian: the magic `SIRENCKP`, the version (u32), the length
 //! of the header (u64), the header (JSON), then the vectors the header counts, each of `dim` f32:
 //! the parameters, and the optimizer's slots; last, the XXH3 (64 bits) of everything before it.
 
@@ -8,11 +8,11 @@ use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use siren_core::{Error, ErrorKind, Result, Snapshot, Usd, file};
+use siren_core::{Error, ErrorKind, Evaluation, Result, Snapshot, Usd, file};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::forecast::Forecast;
-use crate::{Config, EpochRecord, Evaluation};
+use crate::{Config, EpochRecord};
 
 const MAGIC: &[u8; 8] = b"SIRENCKP";
 const VERSION: u32 = 2;
@@ -73,8 +73,8 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// Other when there is none or it cannot be read; corrupt when its checksum or format is wrong,
-    /// or it was written by a newer version.
+    /// Other when there is none or it cannot be read; rejected when it has another version; corrupt when
+    /// its checksum or format is wrong.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
         let path = folder.as_ref().join("checkpoint");
         let bytes = std::fs::read(&path).map_err(|error| {
@@ -87,12 +87,21 @@ impl Checkpoint {
             )
             .with_source(error)
         })?;
+        let name = path.display();
+        let version = bytes.strip_prefix(MAGIC).and_then(|rest| rest.first_chunk::<4>());
+        if let Some(version) = version.map(|bytes| u32::from_le_bytes(*bytes))
+            && version != VERSION
+        {
+            return Err(Error::rejected(format!(
+                "{name} has version {version}, and this version of Siren reads version {VERSION}: resume \
+                 with the version of Siren that wrote it, or start again without resuming"
+            )));
+        }
         Self::decode(&bytes).map_err(|why| {
             Error::new(
                 ErrorKind::Corrupt,
                 format!(
-                    "{} cannot be used: {why}; start again without resuming, or restore the file",
-                    path.display()
+                    "{name} cannot be used: {why}; start again without resuming, or restore the file"
                 ),
             )
         })
@@ -104,8 +113,8 @@ impl Checkpoint {
     }
 
     /// How the model was before the first epoch.
-    pub fn initial(&self) -> Evaluation {
-        self.header.initial
+    pub fn initial(&self) -> &Evaluation {
+        &self.header.initial
     }
 
     /// The epochs sealed so far.
@@ -149,13 +158,7 @@ impl Checkpoint {
         let Some(rest) = bytes.strip_prefix(MAGIC) else {
             return Err("it is not a checkpoint of Siren".into());
         };
-        let (version, rest) = rest.split_first_chunk::<4>().ok_or("it is truncated")?;
-        let version = u32::from_le_bytes(*version);
-        if version != VERSION {
-            return Err(format!(
-                "its format is version {version}, and this library reads {VERSION}"
-            ));
-        }
+        let (_version, rest) = rest.split_first_chunk::<4>().ok_or("it is truncated")?;
         let (body, digest) = bytes.split_last_chunk::<8>().ok_or("it is truncated")?;
         if xxhash_rust::xxh3::xxh3_64(body) != u64::from_le_bytes(*digest) {
             return Err("its checksum is wrong, so it is truncated or damaged".into());

@@ -62,17 +62,20 @@ pub(crate) async fn evaluate_by<F: Future<Output = Result<()>>>(
             start = end;
         }
         let (workload, params) = (Arc::clone(&workload), Arc::clone(&params));
-        let parts = Arc::new(Mutex::new(None));
-        let into = Arc::clone(&parts);
+        let merged = Arc::new(Mutex::new(None));
+        let into = Arc::clone(&merged);
+        let mut so_far = std::mem::take(&mut whole);
         let task = Box::new(move || {
-            let measured = on_threads(&*workload, &params, &chunks, threads);
+            let measured = on_threads(&*workload, &params, &chunks, threads).map(|parts| {
+                // Here, because a workload may have made parts that cannot be merged.
+                parts.iter().for_each(|part| so_far.merge(part));
+                so_far
+            });
             *into.lock().unwrap_or_else(PoisonError::into_inner) = Some(measured);
         });
         run(Work::Evaluation { examples: start - first }, task).await?;
-        let parts = parts.lock().unwrap_or_else(PoisonError::into_inner).take();
-        for part in &parts.ok_or_else(panicked)?? {
-            whole.merge(part);
-        }
+        let merged = merged.lock().unwrap_or_else(PoisonError::into_inner).take();
+        whole = merged.ok_or_else(panicked)??;
     }
     Ok(whole)
 }

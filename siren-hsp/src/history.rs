@@ -1,21 +1,23 @@
 //! What a run leaves behind: `history.jsonl` while it goes on, `run.json` at its end.
 
+#[cfg(test)]
+mod documented;
 mod record;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-pub use record::{
-    EpochRecord, Evaluation, HistoryEvent, OutcomeRecord, RunInfo, RunRecord, SCHEMA,
-};
+use record::check_schema;
+pub use record::{EpochRecord, HistoryEvent, OutcomeRecord, RunInfo, RunRecord, SCHEMA};
 use siren_core::{Error, ErrorKind, Result, Usd};
 
 /// The lines of a `history.jsonl`. A last line that was cut off by a crash is left out.
 ///
 /// # Errors
 ///
-/// Other when the file cannot be read, corrupt when a line in the middle is not a known event.
+/// Other when the file cannot be read; rejected when a part of it has another schema than [`SCHEMA`];
+/// corrupt when a line in the middle is not a known event.
 pub fn read_history(path: impl AsRef<Path>) -> Result<Vec<HistoryEvent>> {
     let path = path.as_ref();
     let text = std::fs::read(path).map_err(|error| {
@@ -28,6 +30,12 @@ pub fn read_history(path: impl AsRef<Path>) -> Result<Vec<HistoryEvent>> {
         .filter(|line| !line.is_empty())
         .zip(1..)
         .map(|(line, number)| {
+            // An event of another schema need not be one that is known here.
+            if let Ok(Start { event, schema }) = serde_json::from_slice(line)
+                && event == "started"
+            {
+                check_schema(&path.display().to_string(), schema)?;
+            }
             serde_json::from_slice(line).map_err(|error| {
                 Error::new(
                     ErrorKind::Corrupt,
@@ -37,6 +45,19 @@ pub fn read_history(path: impl AsRef<Path>) -> Result<Vec<HistoryEvent>> {
             })
         })
         .collect()
+}
+
+/// The head of an event that may be a start.
+#[derive(serde::Deserialize)]
+struct Start<'a> {
+    event: &'a str,
+    /// Missing in schema 1.
+    #[serde(default = "first_schema")]
+    schema: u32,
+}
+
+fn first_schema() -> u32 {
+    1
 }
 
 /// The money that a history accounts for: what was settled, and what was reserved and never
@@ -150,8 +171,7 @@ mod tests {
             Usd::new(4.5)
         );
         // A driver dies, the next one settles its own money and is stopped before a barrier.
-        let (started, again) =
-            (HistoryEvent::Started { epoch: 0 }, HistoryEvent::Started { epoch: 0 });
+        let (started, again) = (HistoryEvent::started(0), HistoryEvent::started(0));
         let lines = [started, reserved(3.0), again, reserved(2.0), settled(1.0)];
         assert_eq!(spent(&lines), Usd::new(4.0));
     }
@@ -176,9 +196,54 @@ mod tests {
     fn a_broken_line_in_the_middle_is_corrupt_and_numbered() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.jsonl");
-        std::fs::write(&path, "{\"event\":\"started\",\"epoch\":0}\nnonsense\n").unwrap();
+        let started = r#"{"event":"started","schema":2,"epoch":0}"#;
+        std::fs::write(&path, format!("{started}\nnonsense\n")).unwrap();
         let error = read_history(&path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert!(error.message().contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn another_schema_is_refused_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.jsonl");
+        let ours = r#"{"event":"started","schema":2,"epoch":0}"#;
+        let first = r#"{"event":"started","epoch":0}"#;
+        let newer = r#"{"event":"started","schema":3,"epoch":4,"why":"resumed"}"#;
+        for (lines, schema) in [(first.to_owned(), 1), (format!("{ours}\n{newer}"), 3)] {
+            std::fs::write(&path, format!("{lines}\n{{\"event\":\"unknown\"}}\n")).unwrap();
+            let error = read_history(&path).unwrap_err();
+            refused(&error, &path, schema);
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_schema_is_refused_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.json");
+        for schema in [1, 3] {
+            let text = format!("{{\"schema\": {schema}, \"setting\": {{}}}}");
+            std::fs::write(&path, &text).unwrap();
+            refused(&RunRecord::load(&path).unwrap_err(), &path, schema);
+            let error = RunRecord::from_json(text.as_bytes()).unwrap_err();
+            assert!(error.message().contains(&format!("has schema {schema}")), "{error}");
+        }
+        let error = RunRecord::from_json(b"{\"schema\": 2}").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let error = RunRecord::load(folder.path().join("missing.json")).unwrap_err();
+        assert!(error.message().contains("missing.json"), "{error}");
+    }
+
+    /// The line names the file, its schema, ours and the remedy.
+    fn refused(error: &Error, path: &Path, schema: u32) {
+        assert_eq!(error.kind(), ErrorKind::Rejected);
+        let line = error.chain();
+        assert!(!line.contains('\n'), "{line}");
+        let name = path.display().to_string();
+        for part in
+            [&name, &format!("schema {schema},"), "reads schema 2", "run the training again"]
+        {
+            assert!(line.contains(part), "{part} is missing: {line}");
+        }
     }
 }

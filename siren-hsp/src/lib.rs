@@ -33,7 +33,7 @@ pub use checkpoint::Checkpoint;
 pub use config::{Config, StopRules};
 pub use evaluate::evaluate;
 pub use history::{
-    EpochRecord, Evaluation, HistoryEvent, OutcomeRecord, RunInfo, RunRecord, SCHEMA, read_history,
+    EpochRecord, HistoryEvent, OutcomeRecord, RunInfo, RunRecord, SCHEMA, read_history,
 };
 pub use learning_rate::{LearningRate, LrDecay};
 pub use ledger::{Ledger, Reservation};

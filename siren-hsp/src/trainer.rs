@@ -14,14 +14,15 @@ use std::time::Duration;
 
 pub use event::{Event, Observer, StopHandle};
 use siren_core::{
-    Allocation, Backend, DataSource, DriverUsage, Error, ErrorKind, Job, Outcome, ParameterStore,
-    Platform, Result, Scheduler, Seed, Snapshot, StopReason, Stream, Time, Usd, Workload,
+    Allocation, Backend, DataSource, DriverUsage, Error, ErrorKind, Evaluation, Job, Outcome,
+    ParameterStore, Platform, Result, Scheduler, Seed, Snapshot, StopReason, Stream, Time, Usd,
+    Workload,
 };
 
 use crate::checkpoint::{Checkpoint, Header};
 use crate::forecast::Forecast;
 use crate::history::{self, History};
-use crate::{Config, EpochRecord, Evaluation, HistoryEvent, Ledger, RunRecord, read_history};
+use crate::{Config, EpochRecord, HistoryEvent, Ledger, RunRecord, read_history};
 pub use epoch::MAX_PROGRESS_POLLS;
 use epoch::{EpochRun, SealedEpoch};
 use forecast::LaunchPlan;
@@ -235,15 +236,15 @@ impl Trainer {
         self.started = self.now();
         self.check_driver_budget()?;
         let mut snapshot = self.align_store().await?;
-        let initial = match self.initial {
+        let initial = match self.initial.take() {
             Some(initial) => initial,
             None => self.measure(&snapshot.values, None).await?,
         };
-        self.initial = Some(initial);
+        self.initial = Some(initial.clone());
         if self.forecast.is_empty() {
             self.forecast = self.probe(&snapshot.values).await;
         }
-        let mut loss = self.epochs.last().map_or(initial.loss, |last| last.loss);
+        let mut loss = self.epochs.last().map_or(initial.loss, |last| last.evaluation.loss);
         let mut end = self.reason_to_stop(snapshot.sealed_epochs, loss);
         while end.is_none() {
             let launch_plan = match self.prepare(snapshot.sealed_epochs, loss)? {
@@ -276,7 +277,7 @@ impl Trainer {
     fn begin(&mut self, snapshot: &Snapshot, initial: &Evaluation) -> Result<()> {
         // In this order: a crash in between leaves a checkpoint that can be resumed.
         self.save(snapshot)?;
-        self.history.begin(&HistoryEvent::Started { epoch: snapshot.sealed_epochs })?;
+        self.history.begin(&HistoryEvent::started(snapshot.sealed_epochs))?;
         let job = self.job.clone();
         self.notify(&Event::Started { job: &job, initial, epoch: snapshot.sealed_epochs });
         Ok(())
@@ -317,21 +318,20 @@ impl Trainer {
         let before = self.now();
         let training = Some(record.train_loss);
         let measured = self.measure(&sealed.values, training).await?;
-        if !measured.loss.is_finite() && record.batches > 0 {
-            let why = format!("the loss after epoch {epoch} is {}", measured.loss);
+        let measured_loss = measured.loss;
+        if !measured_loss.is_finite() && record.batches > 0 {
+            let why = format!("the loss after epoch {epoch} is {measured_loss}");
             self.restore(snapshot).await?;
             return Ok(Some((StopReason::Diverged, Some(why))));
         }
         record.evaluate_s = (self.now() - before).as_secs_f64();
         record.workers_asked = asked;
-        record.loss = measured.loss;
-        record.accuracy = measured.accuracy;
-        record.auc = measured.auc;
+        record.evaluation = measured;
         record.budget_left_usd = self.ledger.left().map(Usd::dollars);
         *snapshot = sealed;
         self.forecast = forecast;
         if record.batches > 0 {
-            *loss = measured.loss;
+            *loss = measured_loss;
             self.history.write(&HistoryEvent::Epoch(Box::new(record.clone())))?;
             self.epochs.push(record.clone());
             self.save(snapshot)?;

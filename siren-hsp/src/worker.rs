@@ -9,11 +9,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use siren_core::{
-    Compression, Context, EpochPlan, Error, ErrorKind, Invocation, PullOutcome, PushOutcome,
-    Replica, Requests, Result, Role, Seed, Time, Update, UpdateId, Work, Worker, WorkerReport,
-    Workload, compute,
+    Context, EpochPlan, Error, ErrorKind, Invocation, PullOutcome, PushOutcome, Replica, Requests,
+    Result, Role, Seed, Time, Update, UpdateId, Work, Worker, WorkerReport, Workload, compute,
 };
-use step::{BatchStep, Buffers, check_dim};
+use step::{BatchStep, Buffers};
 
 use crate::Retry;
 
@@ -87,9 +86,7 @@ impl Worker for ShardWorker {
                 invocation.shard, plan.shards
             )));
         }
-        if plan.compression != Compression::None {
-            check_dim(self.workload.dim())?;
-        }
+        plan.compression.check_dim(self.workload.dim())?;
         Run {
             worker: self,
             invocation,

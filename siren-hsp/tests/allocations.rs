@@ -30,7 +30,7 @@ fn pushes_and_pulls_allocate_nothing_once_warm() {
     let entries: Vec<Entry> =
         (0..DIM as u32).step_by(9).map(|index| Entry { index, value: 0.5 }).collect();
     let sparse = Gradient::Sparse(SparseSlice::new(DIM, &entries).unwrap());
-    let rules = [Optimizer::Sgd, Optimizer::Momentum { momentum: 0.5 }, Optimizer::ADAM];
+    let rules: Vec<_> = Optimizer::samples().collect();
     let synchronies = [SyncMode::Hybrid, SyncMode::Stale { bound: 1 }, SyncMode::Bulk];
     for (optimizer, sync_mode) in
         rules.into_iter().flat_map(|optimizer| synchronies.map(|s| (optimizer, s)))

@@ -6,7 +6,7 @@ use siren_hsp::{EpochRecord, RunRecord};
 
 use crate::chart::{Axis, Chart, Series};
 use crate::number;
-pub use progress::{loss_by_cost, loss_by_time, progress, quality_by_cost, quality_by_time};
+pub use progress::{loss_by_cost, loss_by_time, metrics_by_cost, metrics_by_time, progress};
 
 /// More epochs than this share bars in [`phases`], so that each bar can be seen.
 const BARS: usize = 60;

@@ -1,8 +1,8 @@
 //! One self-contained HTML page for a Siren run.
 //!
 //! [`write()`] turns the record of a run, a [`RunRecord`], into `report.html`: the end of the run,
-//! its cost, loss and accuracy against time and money, the scheduler's allocations, the time of
-//! each epoch by phase, and every number of every epoch. The page loads nothing: it can be opened
+//! its cost, the loss and every metric against time and money, the scheduler's allocations, the time
+//! of each epoch by phase, and every number of every epoch. The page loads nothing: it can be opened
 //! from a disk, sent by mail or kept for years.
 //!
 //! The charts are also available as SVG: [`figure`] has those of one run, [`chart`] draws any
@@ -10,6 +10,7 @@
 
 pub mod chart;
 pub mod figure;
+pub mod metric;
 mod number;
 mod page;
 mod sheet;

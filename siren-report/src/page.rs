@@ -5,7 +5,7 @@ use siren_core::{Error, ErrorKind, Result, StopReason};
 use siren_hsp::{OutcomeRecord, RunRecord};
 
 use crate::chart::Chart;
-use crate::{figure, number};
+use crate::{figure, metric, number};
 
 mod tables;
 
@@ -59,7 +59,6 @@ fn headline(record: &RunRecord) -> Markup {
     let updates: u64 = record.epochs.iter().map(|epoch| epoch.updates).fold(0, u64::saturating_add);
     let partial = record.epochs.iter().filter(|epoch| !epoch.complete).count();
     let budget = record.epochs.last().and_then(|epoch| epoch.budget_left_usd);
-    let auc = record.epochs.last().map_or(record.initial.auc, |epoch| epoch.auc);
     html! {
         header {
             p .kind { "Siren run" }
@@ -77,17 +76,13 @@ fn headline(record: &RunRecord) -> Markup {
             }
             dl .tiles {
                 @let kind = if setting.held_out > 0 { "Held-out loss" } else { "Training loss" };
-                (tile(kind, &number::short(outcome.loss), html! {
+                (tile(kind, &number::short(outcome.evaluation.loss), html! {
                     (before(record, Some(number::short(record.initial.loss))))
                 }))
-                @if let Some(accuracy) = outcome.accuracy {
-                    (tile("Accuracy", &number::percent(accuracy), html! {
-                        (before(record, record.initial.accuracy.map(number::percent)))
-                        @if let Some(auc) = auc { " · AUC " (number::percent(auc)) }
-                    }))
-                } @else if let Some(auc) = auc {
-                    (tile("AUC", &number::percent(auc), html! {
-                        (before(record, record.initial.auc.map(number::percent)))
+                @for (name, value) in &outcome.evaluation.metrics {
+                    @let initial = record.initial.metric(name).map(|value| metric::text(name, value));
+                    (tile(&metric::heading(name), &metric::text(name, *value), html! {
+                        (before(record, initial))
                     }))
                 }
                 (tile("Time", &number::duration(outcome.elapsed_s), html! {
@@ -171,17 +166,17 @@ fn charts(record: &RunRecord) -> Result<Markup> {
             h2 { "Progress" }
             p .note { (kept) }
             div .charts {
-                (drawn(Some(figure::loss_by_time(record)))?)
-                (drawn(figure::quality_by_time(record))?)
-                (drawn(Some(figure::loss_by_cost(record)))?)
-                (drawn(figure::quality_by_cost(record))?)
+                (drawn(&figure::loss_by_time(record))?)
+                @for chart in figure::metrics_by_time(record) { (drawn(&chart)?) }
+                (drawn(&figure::loss_by_cost(record))?)
+                @for chart in figure::metrics_by_cost(record) { (drawn(&chart)?) }
             }
         }
         section {
             h2 { "Allocation of each epoch" }
             div .charts {
-                (drawn(Some(figure::workers(record)))?)
-                (drawn(Some(figure::memory(record)))?)
+                (drawn(&figure::workers(record))?)
+                (drawn(&figure::memory(record))?)
             }
         }
         section {
@@ -194,18 +189,15 @@ fn charts(record: &RunRecord) -> Result<Markup> {
                 @if shared { " Memory is the peak of one process with all workers." }
             }
             div .charts {
-                (drawn(Some(figure::phases(record)))?)
-                (drawn(Some(figure::utilisation(record)))?)
+                (drawn(&figure::phases(record))?)
+                (drawn(&figure::utilisation(record))?)
             }
         }
     })
 }
 
-fn drawn(chart: Option<Chart>) -> Result<Markup> {
-    Ok(match chart {
-        Some(chart) => html! { figure { (PreEscaped(chart.to_svg()?)) } },
-        None => html! {},
-    })
+fn drawn(chart: &Chart) -> Result<Markup> {
+    Ok(html! { figure { (PreEscaped(chart.to_svg()?)) } })
 }
 
 /// The trainer's settings, as JSON.

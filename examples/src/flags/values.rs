@@ -64,8 +64,9 @@ impl Values {
             (
                 "sync_mode",
                 match self.sync_mode {
+                    SyncMode::Hybrid => "hybrid".into(),
+                    SyncMode::Bulk => "bulk".into(),
                     SyncMode::Stale { bound } => format!("stale={bound}"),
-                    other => format!("{other:?}").to_lowercase(),
                 },
             ),
             ("seed", self.seed.to_string()),
@@ -168,10 +169,8 @@ impl Flags {
     /// Workers whose updates are computed without those of the others: all except in bulk mode, where a
     /// round is one update.
     fn asynchronous(&self) -> u32 {
-        match self.sync_mode.unwrap_or_default() {
-            SyncMode::Bulk => 1,
-            _ => self.most_workers().max(1),
-        }
+        let mode = self.sync_mode.unwrap_or_default();
+        if mode.merges_rounds() { 1 } else { self.most_workers().max(1) }
     }
 
     /// `true` if more than 10 workers train asynchronously. With usual settings their updates are too stale to

@@ -53,7 +53,8 @@ impl Row {
         let differ = workers.windows(2).any(|pair| pair[0] != pair[1]);
         let last = epochs.last();
         let initial = &run.record.initial;
-        let quality = last.map_or(initial.auc.or(initial.accuracy), |e| e.auc.or(e.accuracy));
+        let last_evaluation = last.map_or(initial, |epoch| &epoch.evaluation);
+        let quality = last_evaluation.auc().or(last_evaluation.accuracy());
         Self {
             workload: workload.into(),
             platform: platform.into(),
@@ -62,7 +63,7 @@ impl Row {
             memory_mb: last.map_or(0, |epoch| epoch.memory_mb),
             epochs: epochs.len() as u64,
             reached: run.is_done(),
-            loss: run.record.outcome.loss,
+            loss: run.record.outcome.evaluation.loss,
             quality: quality.unwrap_or(f64::NAN),
             time_s: run.time_s,
             cost_usd: run.cost.dollars(),

@@ -95,7 +95,7 @@ async fn functions_learn_as_much_as_threads_here() {
     let (first, between, last) = (memory(128), memory(192), memory(256));
     let trained = train(&lambda, Box::new(PhasedScheduler { first, between, last }), 3).await;
     let here = train_locally(3).await;
-    let loss = |trained: &TrainingResult| trained.record.epochs.last().unwrap().loss;
+    let loss = |trained: &TrainingResult| trained.record.epochs.last().unwrap().evaluation.loss;
     println!("loss on functions {}, here {}", loss(&trained), loss(&here));
     assert!(trained.record.epochs.iter().all(|epoch| epoch.batches == 64 && epoch.complete));
     for epoch in &trained.record.epochs {

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use rand::Rng;
 use siren_core::platform::{Cpu, Profile};
 use siren_core::{
-    Clock, Completion, Compression, DataSource, Error, ErrorKind, Invocation, ParameterStore,
-    Requests, Result, Role, Seed, Stream, Time,
+    Clock, Completion, DataSource, Error, ErrorKind, Invocation, ParameterStore, Requests, Result,
+    Role, Seed, Stream, Time,
 };
 
 use super::{Shared, SimStore};
@@ -231,14 +231,9 @@ impl Functions {
     fn memory(&self, shared: &Shared, invocation: &Invocation) -> Result<u64> {
         let plan = &invocation.plan;
         // The replica and the sum of gradients; with local steps a copy and one batch's gradient too.
-        let mut vectors = 2;
-        if plan.local_steps > 1 {
-            vectors += 2;
-        }
-        if plan.compression != Compression::None {
-            vectors += 1;
-        }
-        let needs = self.profile.cpu.memory_mb(shared.parameters, vectors, 0);
+        let vectors = if plan.local_steps > 1 { 4 } else { 2 };
+        let extra = plan.compression.extra_memory_bytes(shared.parameters);
+        let needs = self.profile.cpu.memory_mb(shared.parameters, vectors, extra);
         if invocation.role == Role::Shard && needs > f64::from(invocation.memory_mb) {
             return Err(Error::rejected(format!(
                 "a function of {} MB, while its worker needs about {needs:.0} MB: give it more memory",

@@ -10,7 +10,7 @@ use worker_times::WorkerTimes;
 use super::delay_distribution::DelayDistribution;
 use super::profile::Profile;
 use super::step::StepTime;
-use crate::{Allocation, Compression, EpochPlan, Requests, SyncMode, Usd, wire};
+use crate::{Allocation, EpochPlan, Requests, SyncMode, Usd, wire};
 
 /// What there is to do in an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,20 +39,16 @@ pub struct EpochShape {
 
 impl EpochShape {
     /// The shape of a plan's epochs for a dense model of `parameters`, one object to pull and one to
-    /// push, with training data of `data_bytes` that workers fetch; 0 where it is at hand. With top-k
-    /// compression a push has its share of the entries, at 8 bytes each.
+    /// push, with training data of `data_bytes` that workers fetch; 0 where it is at hand. A push
+    /// has the bytes that the compression leaves.
     pub fn dense(plan: &EpochPlan, parameters: u64, data_bytes: u64) -> Self {
-        let push_bytes = match plan.compression {
-            Compression::TopK { share } => (share * parameters as f64).ceil() as u64 * 8,
-            Compression::None => parameters * 4,
-        };
         Self {
             batches: plan.batches(),
             batch_size: plan.batch_size,
             local_steps: plan.local_steps,
             example_bytes: data_bytes as f64 / plan.examples.max(1) as f64,
             pull_bytes: parameters * 4,
-            push_bytes: push_bytes + wire::FRAME as u64,
+            push_bytes: plan.compression.payload_bytes(parameters) + wire::FRAME as u64,
             pull: Requests { reads: 1, writes: 0 },
             push: Requests { reads: 0, writes: 1 },
             sync_mode: plan.sync_mode,
@@ -155,10 +151,7 @@ impl Profile {
             .plus(&DelayDistribution::uniform(dispatch));
         let (long_n, short_n) =
             if longer > 0 { (longer as f64, n - longer as f64) } else { (n, 0.0) };
-        let rounds = match shape.sync_mode {
-            SyncMode::Bulk | SyncMode::Stale { bound: 0 } => workers > 1,
-            _ => false,
-        };
+        let rounds = shape.sync_mode.runs_in_step() && workers > 1;
         let work = times.handler_time(long_updates, long as f64, 1.0);
         let mut longest = work.expected_max(long_n, short_n, less);
         let mut slowest = begin.plus(&work).expected_max(long_n, short_n, less);

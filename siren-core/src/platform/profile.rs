@@ -257,7 +257,7 @@ impl Cpu {
         (1.0 + self.deviation * normal).clamp(0.5, 2.0)
     }
 
-    /// The memory that a function needs, in MB: the base, and `vectors` of the parameters' length.
+    /// The memory that a function needs, in MB: the base, `vectors` of the parameters' length, and `data_bytes`.
     pub fn memory_mb(&self, parameters: u64, vectors: u32, data_bytes: u64) -> f64 {
         let bytes = parameters as f64 * 4.0 * f64::from(vectors) + data_bytes as f64;
         self.base_memory_mb + bytes / (1024.0 * 1024.0)

@@ -73,7 +73,7 @@ impl Scheduler for Wanderer {
 
     fn finish(&mut self, outcome: &Outcome) {
         if self.has(Fault::CannotBearABadEnd) {
-            assert!(outcome.loss.is_finite(), "the loss is not finite");
+            assert!(outcome.evaluation.loss.is_finite(), "the loss is not finite");
         }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use siren_core::conformance::workload::{self, Subject};
 use siren_core::conformance::workload_tests;
 use siren_core::{
-    Batch, Error, Layout, Metrics, Result, Seed, SparseGradient, Stream, TensorSpec, Workload,
+    Batch, Better, Error, Evaluation, Layout, Metrics, Result, Seed, SparseGradient, Stream,
+    TensorSpec, Workload,
 };
 
 use super::bite::faults;
@@ -16,6 +17,7 @@ workload_tests!(logistic_regression, subject(None));
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
     AddsToTheBuffer,
+    AveragesBatches,
     CountsCalls,
     EvaluatesTheSum,
     ForgetsTheSeed,
@@ -33,6 +35,9 @@ enum Fault {
 }
 
 const FEATURES: usize = 3;
+
+/// The mean squared error of the probabilities.
+const BRIER: &str = "brier score";
 
 /// Logistic regression: records of three features and a label, each an `f32`.
 struct Logistic {
@@ -160,14 +165,28 @@ impl Workload for Logistic {
             true => records.len() as f64,
             false => 1.0,
         };
+        if self.has(Fault::AveragesBatches) {
+            let squares = records.iter().map(|record| Self::loss(params, record).1.powi(2));
+            metrics.add("mean of means", &[1.0, squares.sum::<f64>() / records.len() as f64]);
+        }
         for record in records {
             let (loss, slope) = Self::loss(params, &record);
             metrics.add_loss(1, share * loss);
             metrics.add_answers(1, u64::from(slope.abs() < 0.5));
             let positive = record[FEATURES] > 0.5;
             metrics.add_score((slope + f64::from(record[FEATURES])) as f32, positive);
+            metrics.add(BRIER, &[1.0, slope * slope]);
         }
         Ok(())
+    }
+
+    fn finish(&self, metrics: &Metrics) -> Evaluation {
+        let means = metrics.mean("mean of means");
+        metrics.evaluation().with(BRIER, means.or(metrics.mean(BRIER)))
+    }
+
+    fn better(&self, metric: &str) -> Better {
+        if metric == BRIER { Better::Lower } else { Better::Higher }
     }
 }
 
@@ -211,6 +230,8 @@ faults! { workload::FACTS, with_fault;
     a_workload_that_panics_on_few_bytes: PanicsOnFewBytes =>
         bytes_that_are_no_examples_are_rejected;
     a_workload_that_reads_any_bytes: ReadsAnyBytes => bytes_that_are_no_examples_are_rejected;
+    a_metric_that_averages_over_batches: AveragesBatches =>
+        metrics_of_parts_merge_into_those_of_the_whole;
     an_evaluation_of_the_sum: EvaluatesTheSum =>
         an_evaluation_agrees_with_the_gradient metrics_of_parts_merge_into_those_of_the_whole;
 }

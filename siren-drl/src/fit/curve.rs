@@ -30,7 +30,7 @@ pub(super) fn fit(model: &mut JobModel, history: &RunHistory) {
                     true => 1.0,
                     false => epoch.batches as f64 / batches as f64,
                 },
-                loss: epoch.loss,
+                loss: epoch.evaluation.loss,
             });
             (run.initial.filter(|initial| initial.is_finite()), steps.collect())
         })

@@ -62,7 +62,7 @@ pub(super) fn of(history: &RunHistory, model: &JobModel) -> Vec<Sample> {
                 allocation,
                 share,
                 whole,
-                loss: epoch.loss,
+                loss: epoch.evaluation.loss,
                 elapsed_s: epoch.elapsed_s,
                 fetch_s: epoch.fetch_s,
                 compute_s: epoch.compute_s,

@@ -1,5 +1,5 @@
 use rand_distr::{Distribution, StandardNormal};
-use siren_core::{Allocation, Seed};
+use siren_core::{Allocation, Evaluation, Seed};
 use siren_hsp::EpochRecord;
 
 use super::*;
@@ -24,9 +24,7 @@ fn recorded(model: &JobModel, at: At, to: Allocation, epoch: &Epoch) -> EpochRec
         workers_asked: to.workers,
         memory_mb: to.memory_mb,
         learning_rate: 0.1,
-        loss: model.loss(at.progress + epoch.progress),
-        accuracy: None,
-        auc: None,
+        evaluation: Evaluation::new(model.loss(at.progress + epoch.progress)),
         train_loss: 1.0,
         elapsed_s: epoch.elapsed_s,
         evaluate_s: 0.0,
@@ -77,7 +75,7 @@ fn ran(model: &JobModel, turns: &[(u32, u32)], epochs: u64, seed: u64) -> RunHis
             ..went
         };
         let mut record = recorded(model, at, to, &measured);
-        record.loss = noisy(record.loss, 0.01);
+        record.evaluation.loss = noisy(record.evaluation.loss, 0.01);
         records.push(record);
         at = At { progress: at.progress + went.progress, memory_mb: Some(memory_mb), ..at };
     }
@@ -229,7 +227,7 @@ fn a_loss_that_rises_or_stays_breaks_nothing() {
     ] {
         let mut history = good.clone();
         for (number, epoch) in (0..).zip(&mut history.runs[0].epochs) {
-            epoch.loss = change(number, epoch.loss);
+            epoch.evaluation.loss = change(number, epoch.evaluation.loss);
         }
         for fit in [JobModel::fit(&history), JobModel::fit_from(&truth, &history)] {
             let FittedModel { model, quality } = fit.unwrap();
@@ -250,7 +248,8 @@ fn what_is_missing_is_named() {
     assert!(JobModel::fit(&RunHistory::default()).unwrap_err().message().contains("no epoch"));
     assert!(refused(|h| h.runs[0].epochs.clear()).contains("no epoch"));
     assert!(
-        refused(|h| h.runs[0].epochs[2].loss = f64::NAN).contains("the loss of epoch 2 is NaN")
+        refused(|h| h.runs[0].epochs[2].evaluation.loss = f64::NAN)
+            .contains("the loss of epoch 2 is NaN")
     );
     assert!(refused(|h| h.runs[0].epochs[1].elapsed_s = 0.0).contains("the elapsed_s of epoch 1"));
     assert!(refused(|h| h.runs[0].epochs[1].workers = 0).contains("0 workers"));

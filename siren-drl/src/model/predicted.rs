@@ -1,7 +1,7 @@
 //! The model of a workload on a platform, before anything ran.
 
 use siren_core::platform::{EpochShape, Profile};
-use siren_core::{Allocation, Requests, StepTime, SyncMode, Work};
+use siren_core::{Allocation, Requests, StepTime, Work};
 
 use super::{At, Chance, Compute, Dynamics, Fees, Fetch, JobModel, Loss, Noise};
 use super::{Shards, Staleness, Start, Update};
@@ -128,10 +128,7 @@ impl JobModel {
     /// the additional time of new environments with one allocation.
     fn spread_as(&mut self, profile: &Profile, shape: &EpochShape, step: &StepTime) {
         let limits = &profile.platform.limits;
-        self.noise.billed = match shape.sync_mode {
-            SyncMode::Bulk | SyncMode::Stale { bound: 0 } => 1.0,
-            _ => 0.0,
-        };
+        self.noise.billed = if shape.sync_mode.runs_in_step() { 1.0 } else { 0.0 };
         let most = f64::from(limits.concurrency).min(self.shards.batches);
         let (small, large) = (f64::from(limits.memory_min_mb), f64::from(limits.memory_max_mb));
         let vcpu = limits.memory_per_vcpu_mb.clamp(small, large);

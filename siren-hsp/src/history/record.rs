@@ -1,7 +1,10 @@
 //! What a run leaves behind, as plain data: the schema of `run.json`.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
-use siren_core::{Platform, StopReason};
+use siren_core::{Better, Error, ErrorKind, Evaluation, Platform, Result, StopReason};
 
 use crate::Config;
 
@@ -27,6 +30,57 @@ pub struct RunRecord {
     pub epochs: Vec<EpochRecord>,
 }
 
+impl RunRecord {
+    /// Reads a `run.json`.
+    ///
+    /// # Errors
+    ///
+    /// Other when the file cannot be read; otherwise as [`from_json`](Self::from_json).
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read(path).map_err(|error| {
+            Error::new(ErrorKind::Other, format!("cannot read {}", path.display()))
+                .with_source(error)
+        })?;
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// Reads the content of a `run.json`.
+    ///
+    /// # Errors
+    ///
+    /// Rejected when it has another schema than [`SCHEMA`]; corrupt when it is not the record of a run.
+    pub fn from_json(text: &[u8]) -> Result<Self> {
+        Self::parse("the record of the run", text)
+    }
+
+    fn parse(name: &str, text: &[u8]) -> Result<Self> {
+        /// The schema alone, which every version of the record has.
+        #[derive(Deserialize)]
+        struct Head {
+            schema: u32,
+        }
+        let corrupt = |error| {
+            Error::new(ErrorKind::Corrupt, format!("{name} is not the record of a run"))
+                .with_source(error)
+        };
+        let head: Head = serde_json::from_slice(text).map_err(corrupt)?;
+        check_schema(name, head.schema)?;
+        serde_json::from_slice(text).map_err(corrupt)
+    }
+}
+
+/// Refuses a file of another schema.
+pub(super) fn check_schema(name: &str, schema: u32) -> Result<()> {
+    if schema == SCHEMA {
+        return Ok(());
+    }
+    Err(Error::rejected(format!(
+        "{name} has schema {schema}, and this version of Siren reads schema {SCHEMA}: use the version of \
+         Siren that wrote it, or run the training again"
+    )))
+}
+
 /// What was trained, on what, and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
@@ -38,19 +92,10 @@ pub struct RunInfo {
     pub held_out: u64,
     /// The hash of the model's layout, in hexadecimal.
     pub layout: String,
+    /// The metrics that the run measured, and the direction in which each improves.
+    pub metrics: BTreeMap<String, Better>,
     /// Limits and prices; `estimated` says that costs are only what the same work would cost there.
     pub platform: Platform,
-}
-
-/// What an evaluation measured.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Evaluation {
-    /// The mean loss: held-out, or of training where nothing is held out.
-    pub loss: f64,
-    /// The share of right answers, where the workload measures it.
-    pub accuracy: Option<f64>,
-    /// The area under the ROC curve, where the workload measures it.
-    pub auc: Option<f64>,
 }
 
 /// How a run ended.
@@ -60,10 +105,9 @@ pub struct OutcomeRecord {
     pub reason: StopReason,
     /// More about the reason, where there is more to say.
     pub detail: Option<String>,
-    /// The last loss.
-    pub loss: f64,
-    /// The last accuracy, where the workload measures it.
-    pub accuracy: Option<f64>,
+    /// The last evaluation.
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
     /// From the first launch to the end, evaluation included; a resumed run's parts added up.
     pub elapsed_s: f64,
     /// Money spent.
@@ -84,12 +128,9 @@ pub struct EpochRecord {
     pub memory_mb: u32,
     /// The learning rate.
     pub learning_rate: f32,
-    /// The mean loss after the epoch: held-out, or of training where nothing is held out.
-    pub loss: f64,
-    /// The share of right answers, where the workload measures it.
-    pub accuracy: Option<f64>,
-    /// The area under the ROC curve, where the workload measures it.
-    pub auc: Option<f64>,
+    /// The evaluation after the epoch.
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
     /// The mean training loss during the epoch.
     pub train_loss: f64,
     /// From launch to seal, without the evaluation: P_t.
@@ -160,6 +201,8 @@ pub struct EpochRecord {
 pub enum HistoryEvent {
     /// A run started or was resumed at this epoch.
     Started {
+        /// The version of the schema of all events up to the next start, [`SCHEMA`].
+        schema: u32,
         /// The next epoch.
         epoch: u64,
     },
@@ -203,4 +246,11 @@ pub enum HistoryEvent {
     Epoch(Box<EpochRecord>),
     /// The run ended.
     Finished(OutcomeRecord),
+}
+
+impl HistoryEvent {
+    /// The first event of a run, or of a part of it that was resumed.
+    pub(crate) fn started(epoch: u64) -> Self {
+        Self::Started { schema: SCHEMA, epoch }
+    }
 }

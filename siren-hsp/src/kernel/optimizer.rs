@@ -81,7 +81,6 @@ impl Step {
                     arch.dispatch(|| fade(first));
                 }
             }
-            other => unreachable!("the optimizer {other:?} has no kernel"),
         }
     }
 
@@ -142,7 +141,11 @@ impl Step {
 
     /// Whether the optimizer leaves parameters alone whose gradient is zero.
     pub(crate) fn keeps_zeros(&self) -> bool {
-        self.optimizer == Optimizer::Sgd && self.decay == 0.0
+        let plain = match self.optimizer {
+            Optimizer::Sgd => true,
+            Optimizer::Momentum { .. } | Optimizer::Adam { .. } => false,
+        };
+        plain && self.decay == 0.0
     }
 }
 

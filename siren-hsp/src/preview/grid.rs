@@ -1,7 +1,7 @@
 //! Which allocations are looked at.
 
 use siren_core::platform::Profile;
-use siren_core::{Allocation, Compression, Error, Result, StepTime};
+use siren_core::{Allocation, Error, Result, StepTime};
 
 use super::PreviewInput;
 use crate::Config;
@@ -54,14 +54,9 @@ fn memory(
     let platform = &profile.platform;
     let limits = &platform.limits;
     // The replica and the sum of gradients; with local steps a copy and one batch's gradient too.
-    let mut vectors = 2;
-    if config.local_steps > 1 {
-        vectors += 2;
-    }
-    if config.compression != Compression::None {
-        vectors += 1;
-    }
-    let needs = profile.cpu.memory_mb(subject.parameters, vectors, 0);
+    let vectors = if config.local_steps > 1 { 4 } else { 2 };
+    let extra = config.compression.extra_memory_bytes(subject.parameters);
+    let needs = profile.cpu.memory_mb(subject.parameters, vectors, extra);
     let mut sizes = subject.memory_mb.clone();
     if sizes.is_empty() {
         let full = limits.memory_per_vcpu_mb;

@@ -23,7 +23,7 @@ use run::{Open, Run, Shard, fenced};
 use siren_core::{
     Aggregation, Context, EpochPlan, EpochSummary, Error, ErrorKind, Invocation, ParameterStore,
     PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result, Seed, Snapshot, Staleness,
-    Status, Stream, SyncMode, Update, WorkerReport, Workload,
+    Status, Stream, Update, WorkerReport, Workload,
 };
 use tokio::sync::Notify;
 use walk::Walks;
@@ -180,7 +180,7 @@ impl ParameterStore for MemoryStore {
             ));
         }
         // What no round of this epoch can need is given back.
-        let bulk = plan.sync_mode == SyncMode::Bulk;
+        let bulk = plan.sync_mode.merges_rounds();
         self.spare.lock().truncate(if bulk { plan.shards as usize } else { 0 });
         let version = self.version.load(Ordering::Acquire);
         for block in &self.blocks {
@@ -229,7 +229,7 @@ impl ParameterStore for MemoryStore {
             let round = plan.updates(update.id.position);
             let before;
             let mut kept = None;
-            if plan.sync_mode == SyncMode::Bulk {
+            if plan.sync_mode.merges_rounds() {
                 let floor = open.rounds.floor();
                 if round != floor {
                     return Err(Error::new(

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use siren_core::{Compression, Entry, EpochPlan, Error, ErrorKind, Result, Update};
+use siren_core::{Entry, EpochPlan, Error, ErrorKind, Result, Update};
 
 use crate::kernel::{self, Step, clip_scale};
 
@@ -102,7 +102,7 @@ pub(super) fn check(plan: &EpochPlan, dim: usize, update: &Update<'_>) -> Result
         return diverged("the gradient's squared norm", update.squared_norm);
     }
     // Workers that leave entries out have clipped each batch's gradient before.
-    let limit = plan.clip_norm.filter(|_| plan.compression == Compression::None);
+    let limit = plan.clip_norm.filter(|_| !plan.compression.clips_in_worker());
     let scale = clip_scale(limit, update.batches, update.squared_norm);
     let length = f64::from(plan.learning_rate) * f64::from(scale) * update.squared_norm.sqrt();
     if length > f64::from(f32::MAX) {

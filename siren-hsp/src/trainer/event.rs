@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use siren_core::{Allocation, Error, Job, Outcome, Usd};
+use siren_core::{Allocation, Error, Evaluation, Job, Outcome, Usd};
 use tokio::sync::Notify;
 
-use crate::{EpochRecord, Evaluation};
+use crate::EpochRecord;
 
 /// Something that happened in a run.
 #[derive(Debug)]

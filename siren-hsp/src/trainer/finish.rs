@@ -2,22 +2,22 @@
 
 use std::path::Path;
 
-use siren_core::{Outcome, Result, Snapshot, Usd, file};
+use siren_core::{Evaluation, Outcome, Result, Snapshot, Usd, file};
 
 use super::{End, Event, Trainer, TrainingResult};
 use crate::checkpoint::{Checkpoint, Header};
-use crate::{Evaluation, HistoryEvent, OutcomeRecord, RunInfo, RunRecord, SCHEMA};
+use crate::{HistoryEvent, OutcomeRecord, RunInfo, RunRecord, SCHEMA};
 
 impl Trainer {
     /// Writes the checkpoint of a barrier.
     pub(super) fn save(&self, snapshot: &Snapshot) -> Result<()> {
-        let (Some(folder), Some(initial)) = (&self.config.out, self.initial) else {
+        let (Some(folder), Some(initial)) = (&self.config.out, &self.initial) else {
             return Ok(());
         };
         let header = Header::new(
             &self.config,
             self.layout,
-            initial,
+            initial.clone(),
             &self.epochs,
             self.elapsed().as_secs_f64(),
             self.ledger.spent(),
@@ -32,10 +32,9 @@ impl Trainer {
         let (reason, detail) = end;
         if self.history.is_resumed() && !self.history.has_begun() {
             // There is nothing left to do, but the driver may have been killed before it wrote that down.
-            self.history.begin(&HistoryEvent::Started { epoch: snapshot.sealed_epochs })?;
+            self.history.begin(&HistoryEvent::started(snapshot.sealed_epochs))?;
         }
-        let initial =
-            self.initial.unwrap_or(Evaluation { loss: f64::NAN, accuracy: None, auc: None });
+        let initial = self.initial.take().unwrap_or_else(|| Evaluation::new(f64::NAN));
         // What the driver has done since the last barrier: there is nothing left to hold it back for.
         let tally = self.unsettled_driver_usage();
         let usd = self.platform.tally_cost(tally);
@@ -48,12 +47,14 @@ impl Trainer {
         let outcome = Outcome {
             reason,
             epochs: snapshot.sealed_epochs,
-            loss: last.map_or(initial.loss, |last| last.loss),
-            accuracy: last.map_or(initial.accuracy, |last| last.accuracy),
+            evaluation: last.map_or(&initial, |last| &last.evaluation).clone(),
             elapsed: self.elapsed(),
             cost: self.ledger.spent(),
             detail,
         };
+        let evaluations = self.epochs.iter().map(|epoch| &epoch.evaluation).chain([&initial]);
+        let names = evaluations.flat_map(|evaluation| evaluation.metrics.keys());
+        let metrics = names.map(|name| (name.clone(), self.parts.workload.better(name))).collect();
         let record = RunRecord {
             schema: SCHEMA,
             run: self.config.run.clone(),
@@ -62,6 +63,7 @@ impl Trainer {
                 examples: self.parts.train.len(),
                 held_out: self.parts.held_out.as_ref().map_or(0, |data| data.len()),
                 layout: format!("{:016x}", self.layout),
+                metrics,
                 platform: self.platform.clone(),
             },
             config: self.config.clone(),
@@ -69,8 +71,7 @@ impl Trainer {
             outcome: OutcomeRecord {
                 reason,
                 detail: outcome.detail.clone(),
-                loss: outcome.loss,
-                accuracy: outcome.accuracy,
+                evaluation: outcome.evaluation.clone(),
                 elapsed_s: outcome.elapsed.as_secs_f64(),
                 cost_usd: outcome.cost.dollars(),
             },

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use siren_core::{
-    Allocation, Batch, Error, ErrorKind, Observation, Phases, Result, Seed, Utilisation, Work,
+    Allocation, Batch, Error, ErrorKind, Evaluation, Observation, Phases, Result, Seed,
+    Utilisation, Work,
 };
 
 use super::Trainer;
-use crate::Evaluation;
 use crate::evaluate::evaluate_by;
 use crate::forecast::Forecast;
 
@@ -59,16 +59,17 @@ impl Trainer {
                 )
                 .await?
             }
-            (None, Some(loss)) => {
-                return Ok(Evaluation { loss, accuracy: None, auc: None });
-            }
+            (None, Some(loss)) => return Ok(Evaluation::new(loss)),
             (None, None) => {
                 // The training loss of the first batch: nothing better is known before the first epoch.
                 let (loss, _) = self.first_gradient(values).await?;
-                return Ok(Evaluation { loss, accuracy: None, auc: None });
+                return Ok(Evaluation::new(loss));
             }
         };
-        Ok(Evaluation { loss: metrics.loss(), accuracy: metrics.accuracy(), auc: metrics.auc() })
+        let mut evaluation = self.parts.workload.finish(&metrics);
+        // JSON has no number for the others, and a chart no place.
+        evaluation.metrics.retain(|_, value| value.is_finite());
+        Ok(evaluation)
     }
 
     /// Times one gradient in the driver, to forecast the first epoch with. With a workload that fails

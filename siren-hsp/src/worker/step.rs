@@ -1,8 +1,7 @@
 //! One batch of a worker's shard, and what it leaves to push.
 
 use siren_core::{
-    Batch, Compression, Error, Gradient, Replica, Result, Seed, SparseGradient, SparseSlice,
-    Workload,
+    Batch, Compression, Gradient, Replica, Result, Seed, SparseGradient, SparseSlice, Workload,
 };
 
 use crate::kernel::{self, TopK};
@@ -83,8 +82,8 @@ impl BatchStep {
         let dim = buffers.replica.values.len();
         let last = self.index + 1 == self.steps;
         let top_k = match self.compression {
+            Compression::None => None,
             Compression::TopK { share } => Some(share),
-            _ => None,
         };
         let Buffers { replica, bytes, local, gradient, sum, sparse, sparse_sum, .. } = buffers;
         sum.resize(dim, 0.0);
@@ -151,18 +150,4 @@ impl BatchStep {
     fn scale(&self, squared_norm: f64) -> f32 {
         kernel::clip_scale(self.clip_norm, 1, squared_norm)
     }
-}
-
-/// Sparse gradients that name parameters by 32 bits are of models with no more than that.
-///
-/// # Errors
-///
-/// Rejected when the model has more parameters.
-pub(super) fn check_dim(dim: usize) -> Result<()> {
-    if u32::try_from(dim).is_ok() {
-        return Ok(());
-    }
-    Err(Error::rejected(format!(
-        "top-k with {dim} parameters: it names each by 32 bits, so push dense gradients instead"
-    )))
 }

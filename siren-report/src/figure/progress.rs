@@ -1,26 +1,25 @@
-//! The progress of a run: loss and quality against time and money.
+//! The progress of a run: the loss and every metric against time and money.
 
-use siren_core::Result;
+use siren_core::{Evaluation, Result};
 use siren_hsp::{EpochRecord, RunRecord};
 
 use super::time_unit;
 use crate::chart::{self, Axis, Chart, Series};
-use crate::number;
+use crate::{metric, number};
 
 /// A loss that falls by more than this factor is shown on a logarithmic axis.
 const WIDE: f64 = 100.0;
 /// A run of fewer epochs always shows the value before training.
 const FEW: usize = 8;
 
-/// Loss and, if it is measured, accuracy against time, side by side as one SVG: the run in one
-/// picture.
+/// The loss and every metric against time, side by side as one SVG: the run in one picture.
 ///
 /// # Errors
 ///
 /// [`Other`](siren_core::ErrorKind::Other) if the plotting library fails.
 pub fn progress(record: &RunRecord) -> Result<String> {
     let charts: Vec<Chart> =
-        [Some(loss_by_time(record)), quality_by_time(record)].into_iter().flatten().collect();
+        std::iter::once(loss_by_time(record)).chain(metrics_by_time(record)).collect();
     chart::row(&charts)
 }
 
@@ -34,15 +33,14 @@ pub fn loss_by_cost(record: &RunRecord) -> Chart {
     loss(record, "Loss over cost", &Path::cost(record))
 }
 
-/// Accuracy and area under the ROC curve against the time since the first launch; `None` if neither
-/// is measured.
-pub fn quality_by_time(record: &RunRecord) -> Option<Chart> {
-    quality(record, "over time", &Path::time(record))
+/// Each metric against the time since the first launch: one chart for each, by name.
+pub fn metrics_by_time(record: &RunRecord) -> Vec<Chart> {
+    metrics(record, "over time", &Path::time(record))
 }
 
-/// Accuracy and area under the ROC curve against the money spent; `None` if neither is measured.
-pub fn quality_by_cost(record: &RunRecord) -> Option<Chart> {
-    quality(record, "over cost", &Path::cost(record))
+/// Each metric against the money spent: one chart for each, by name.
+pub fn metrics_by_cost(record: &RunRecord) -> Vec<Chart> {
+    metrics(record, "over cost", &Path::cost(record))
 }
 
 /// Time or money: a position for the start and for the end of each epoch, and its axis.
@@ -86,7 +84,7 @@ impl Path {
         label: &str,
         initial: Option<f64>,
         of: impl Fn(&EpochRecord) -> Option<f64>,
-        show: fn(f64) -> String,
+        show: impl Fn(f64) -> String,
     ) -> Series {
         let before = initial.map(|value| ("before training".to_owned(), 0, value));
         let after =
@@ -112,10 +110,10 @@ fn loss(record: &RunRecord, title: &str, path: &Path) -> Chart {
     } else {
         ("training, after the epoch", "training, mean of the epoch")
     };
-    let later = record.epochs.iter().flat_map(|epoch| [epoch.loss, epoch.train_loss]);
+    let later = record.epochs.iter().flat_map(|epoch| [epoch.evaluation.loss, epoch.train_loss]);
     let before = before(record, Some(record.initial.loss), later.clone());
-    let after =
-        path.series(record, Series::line, after, before, |epoch| Some(epoch.loss), number::short);
+    let measured = |epoch: &EpochRecord| Some(epoch.evaluation.loss);
+    let after = path.series(record, Series::line, after, before, measured, number::short);
     let during = path.series(
         record,
         Series::dashed,
@@ -136,31 +134,24 @@ fn loss(record: &RunRecord, title: &str, path: &Path) -> Chart {
     Chart::new(title, path.axis.clone(), axis).series(after).series(during)
 }
 
-fn quality(record: &RunRecord, title: &str, path: &Path) -> Option<Chart> {
-    let accuracy = record.epochs.iter().any(|epoch| epoch.accuracy.is_some());
-    let auc = record.epochs.iter().any(|epoch| epoch.auc.is_some());
-    let (name, axis) = match (accuracy, auc) {
-        (false, false) => return None,
-        (true, false) => ("Accuracy", Axis::new("accuracy", "%")),
-        (false, true) => ("AUC", Axis::new("area under the ROC curve", "%")),
-        (true, true) => ("Accuracy and AUC", Axis::new("accuracy, AUC", "%")),
-    };
-    let mut chart = Chart::new(format!("{name} {title}"), path.axis.clone(), axis);
-    let mut add = |label, colour, initial: Option<f64>, of: fn(&EpochRecord) -> Option<f64>| {
-        let percent = |epoch: &EpochRecord| of(epoch).map(|share| share * 100.0);
-        let initial = initial.map(|share| share * 100.0);
-        let before = before(record, initial, record.epochs.iter().filter_map(percent));
-        let show = |percent: f64| number::percent(percent / 100.0);
-        let series = path.series(record, Series::line, label, before, percent, show);
-        chart = chart.clone().series(series.colour(colour));
-    };
-    if accuracy {
-        add("accuracy", 0, record.initial.accuracy, |epoch| epoch.accuracy);
-    }
-    if auc {
-        add("AUC", 2, record.initial.auc, |epoch| epoch.auc);
-    }
-    Some(chart)
+/// One chart for each metric, each with its own scale.
+fn metrics(record: &RunRecord, title: &str, path: &Path) -> Vec<Chart> {
+    metric::names(record).into_iter().map(|name| one_metric(record, name, title, path)).collect()
+}
+
+fn one_metric(record: &RunRecord, name: &str, title: &str, path: &Path) -> Chart {
+    // A share is drawn in percent.
+    let (unit, size) = if metric::is_share(name) { ("%", 0.01) } else { ("", 1.0) };
+    let of = |evaluation: &Evaluation| evaluation.metric(name).map(|value| value / size);
+    let later = record.epochs.iter().filter_map(|epoch| of(&epoch.evaluation));
+    let before = before(record, of(&record.initial), later);
+    let show = |value: f64| metric::text(name, value * size);
+    let label = metric::label(name);
+    let series =
+        path.series(record, Series::line, label, before, |epoch| of(&epoch.evaluation), show);
+    let axis = Axis::new(format!("{label} ({})", metric::direction(record, name)), unit);
+    let title = format!("{} {title}", metric::heading(name));
+    Chart::new(title, path.axis.clone(), axis).series(series.colour(2))
 }
 
 /// The value before training, unless it would squeeze those of the epochs into a flat line.

@@ -4,24 +4,28 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 use serde_json::Value;
-use siren_core::Platform;
+use siren_core::{Evaluation, Platform};
 use siren_hsp::{EpochRecord, RunRecord};
 
+use crate::metric;
 use crate::number::{count, dollars_exactly, duration, percent, short};
 
 /// A column: its name, the meaning of the name, and its cell.
 type Column = (&'static str, &'static str, fn(&EpochRecord) -> String);
 
-const COLUMNS: [Column; 26] = [
+/// The columns before those of the metrics.
+const BEFORE: [Column; 7] = [
     ("epoch", "number of the epoch", |e| count(e.epoch)),
     ("workers", "workers that ran", |e| count(e.workers.into())),
     ("asked", "workers that the scheduler asked for", |e| count(e.workers_asked.into())),
     ("memory, MB", "memory of each worker", |e| count(e.memory_mb.into())),
     ("rate", "learning rate", |e| e.learning_rate.to_string()),
-    ("loss", "mean loss after the epoch", |e| short(e.loss)),
+    ("loss", "mean loss after the epoch", |e| short(e.evaluation.loss)),
     ("training loss", "mean training loss during the epoch", |e| short(e.train_loss)),
-    ("accuracy", "share of right answers", |e| maybe(e.accuracy, percent)),
-    ("AUC", "area under the ROC curve", |e| maybe(e.auc, percent)),
+];
+
+/// The columns after those of the metrics.
+const AFTER: [Column; 17] = [
     ("time, s", "from launch to seal, without the evaluation", |e| short(e.elapsed_s)),
     ("fetch, s", "waiting for data, mean over the workers", |e| short(e.fetch_s)),
     ("compute, s", "computing, mean over the workers", |e| short(e.compute_s)),
@@ -46,23 +50,49 @@ const COLUMNS: [Column; 26] = [
     ("budget left", "money left afterwards", |e| maybe(e.budget_left_usd, dollars_exactly)),
 ];
 
+/// A column that is shown.
+struct Shown<'a> {
+    name: &'a str,
+    meaning: String,
+    cell: Box<dyn Fn(&EpochRecord) -> String + 'a>,
+}
+
 pub(super) fn epochs(record: &RunRecord) -> Markup {
     // A column without a single value is left out.
-    let columns: Vec<&Column> = COLUMNS
-        .iter()
-        .filter(|(_, _, cell)| record.epochs.iter().any(|epoch| !cell(epoch).is_empty()))
-        .collect();
+    let shown = |columns: &'static [Column]| {
+        columns
+            .iter()
+            .filter(|(_, _, cell)| record.epochs.iter().any(|epoch| !cell(epoch).is_empty()))
+            .map(|&(name, meaning, cell)| Shown {
+                name,
+                meaning: meaning.into(),
+                cell: Box::new(cell),
+            })
+    };
+    let metrics = metric::names(record).into_iter().map(|name| Shown {
+        name: metric::label(name),
+        meaning: match name {
+            Evaluation::ACCURACY => "share of right answers".into(),
+            Evaluation::AUC => "area under the ROC curve".into(),
+            _ => format!("{name}; {}", metric::direction(record, name)),
+        },
+        cell: Box::new(move |epoch| {
+            let value = epoch.evaluation.metric(name);
+            value.map_or_else(String::new, |value| metric::text(name, value))
+        }),
+    });
+    let columns: Vec<Shown<'_>> = shown(&BEFORE).chain(metrics).chain(shown(&AFTER)).collect();
     html! {
         div .scroll tabindex="0" role="region" aria-label="All epochs" {
             table .epochs {
                 thead { tr {
-                    @for (name, meaning, _) in &columns { th scope="col" title=(meaning) { (name) } }
+                    @for column in &columns { th scope="col" title=(column.meaning) { (column.name) } }
                 } }
                 tbody {
                     @for epoch in &record.epochs { tr {
-                        @for (n, (_, _, cell)) in columns.iter().enumerate() {
-                            @if n == 0 { th scope="row" { (cell(epoch)) } }
-                            @else { td { (cell(epoch)) } }
+                        @for (n, column) in columns.iter().enumerate() {
+                            @if n == 0 { th scope="row" { ((column.cell)(epoch)) } }
+                            @else { td { ((column.cell)(epoch)) } }
                         }
                     } }
                 }

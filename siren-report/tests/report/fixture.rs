@@ -1,7 +1,7 @@
 //! Records of plausible runs.
 
-use siren_core::{Platform, StopReason};
-use siren_hsp::{Config, EpochRecord, Evaluation, OutcomeRecord, RunInfo, RunRecord, SCHEMA};
+use siren_core::{Better, Evaluation, Platform, StopReason};
+use siren_hsp::{Config, EpochRecord, OutcomeRecord, RunInfo, RunRecord, SCHEMA};
 
 /// LeNet on one machine: constant workers and memory, and a loss that falls in every epoch.
 pub(crate) fn lenet(epochs: u64) -> RunRecord {
@@ -13,9 +13,8 @@ pub(crate) fn lenet(epochs: u64) -> RunRecord {
             workers_asked: 4,
             memory_mb: 1_769,
             learning_rate: 0.01,
-            loss: 0.21 / progress + 0.031_25,
-            accuracy: Some(0.990_1 - 0.05 / progress),
-            auc: None,
+            evaluation: Evaluation::new(0.21 / progress + 0.031_25)
+                .with("accuracy", 0.990_1 - 0.05 / progress),
             train_loss: 0.52 / progress + 0.02,
             elapsed_s: 7.25 + 0.31 * (epoch as f64).sin(),
             evaluate_s: 0.875,
@@ -52,15 +51,15 @@ pub(crate) fn lenet(epochs: u64) -> RunRecord {
             examples: 60_000,
             held_out: 10_000,
             layout: "9f86d081884c7d65".into(),
+            metrics: [("accuracy".to_owned(), Better::Higher)].into(),
             platform: Platform::local(),
         },
         config: Config::default(),
-        initial: Evaluation { loss: 2.305_1, accuracy: Some(0.098), auc: None },
+        initial: Evaluation::new(2.305_1).with("accuracy", 0.098),
         outcome: OutcomeRecord {
             reason: StopReason::Epochs,
             detail: None,
-            loss: 0.0,
-            accuracy: None,
+            evaluation: Evaluation::new(0.0),
             elapsed_s: 0.0,
             cost_usd: 0.0,
         },
@@ -73,7 +72,8 @@ pub(crate) fn scheduled(epochs: u64) -> RunRecord {
     let mut record = lenet(epochs);
     record.run = "siren-drl · click-through".into();
     record.info.platform = Platform::aws_lambda();
-    record.initial.auc = Some(0.5);
+    record.initial = record.initial.with("auc", 0.5);
+    record.info.metrics.insert("auc".into(), Better::Higher);
     let mut left = 25.0;
     for epoch in &mut record.epochs {
         let wave = (epoch.epoch as f64 * 0.7).sin();
@@ -95,10 +95,10 @@ pub(crate) fn scheduled(epochs: u64) -> RunRecord {
         epoch.evaluate_s = 4.2 + wave;
         epoch.memory_utilisation = 240.0 / f64::from(epoch.memory_mb);
         epoch.cpu_utilisation = epoch.compute_s / epoch.elapsed_s;
-        epoch.auc = Some(0.78 - 0.2 / (epoch.epoch as f64 + 2.0));
-        epoch.loss = 0.39 + 0.28 / (epoch.epoch as f64 + 1.5);
-        epoch.train_loss = epoch.loss + 0.02 * wave;
-        epoch.accuracy = Some(0.83 - 0.1 / (epoch.epoch as f64 + 1.0));
+        epoch.evaluation = Evaluation::new(0.39 + 0.28 / (epoch.epoch as f64 + 1.5))
+            .with("accuracy", 0.83 - 0.1 / (epoch.epoch as f64 + 1.0))
+            .with("auc", 0.78 - 0.2 / (epoch.epoch as f64 + 2.0));
+        epoch.train_loss = epoch.evaluation.loss + 0.02 * wave;
         epoch.cost_usd =
             16.67e-6 * f64::from(epoch.workers) * epoch.elapsed_s * f64::from(epoch.memory_mb)
                 / 1_024.0;
@@ -122,8 +122,7 @@ pub(crate) fn nothing() -> RunRecord {
 /// An outcome that agrees with the epochs.
 fn finish(mut record: RunRecord) -> RunRecord {
     let last = record.epochs.last();
-    record.outcome.loss = last.map_or(record.initial.loss, |epoch| epoch.loss);
-    record.outcome.accuracy = last.map_or(record.initial.accuracy, |epoch| epoch.accuracy);
+    record.outcome.evaluation = last.map_or(&record.initial, |epoch| &epoch.evaluation).clone();
     record.outcome.cost_usd = record.epochs.iter().map(|epoch| epoch.cost_usd).sum();
     record.outcome.elapsed_s =
         record.epochs.iter().map(|epoch| epoch.elapsed_s + epoch.evaluate_s).sum();

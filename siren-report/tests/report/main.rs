@@ -2,7 +2,7 @@
 
 mod fixture;
 
-use siren_core::StopReason;
+use siren_core::{Better, Evaluation, StopReason};
 use siren_hsp::RunRecord;
 use siren_report::{figure, render, write};
 
@@ -21,10 +21,10 @@ fn row(page: &str, epoch: u64) -> Vec<String> {
 #[test]
 fn every_kind_of_run_has_a_page() {
     for epochs in [0, 1, 2, 3, 40, 61, 300] {
-        for record in [fixture::lenet(epochs), fixture::scheduled(epochs)] {
+        for (record, all) in [(fixture::lenet(epochs), 8), (fixture::scheduled(epochs), 10)] {
             let page = page(&record);
             assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"), "{epochs}");
-            let charts = if epochs == 0 { 0 } else { 8 };
+            let charts = if epochs == 0 { 0 } else { all };
             assert_eq!(page.matches("<svg").count(), charts, "{epochs}");
             assert!(!page.contains("NaN") && !page.contains("inf<"), "{epochs}");
         }
@@ -57,10 +57,10 @@ fn the_numbers_of_the_page_are_those_of_the_record() {
         same(2, f64::from(record.workers_asked));
         same(3, f64::from(record.memory_mb));
         same(4, f64::from(record.learning_rate));
-        same(5, record.loss);
+        same(5, record.evaluation.loss);
         same(6, record.train_loss);
-        same(7, record.accuracy.unwrap() * 100.0);
-        same(8, record.auc.unwrap() * 100.0);
+        same(7, record.evaluation.accuracy().unwrap() * 100.0);
+        same(8, record.evaluation.auc().unwrap() * 100.0);
         same(9, record.elapsed_s);
         same(10, record.fetch_s);
         same(11, record.compute_s);
@@ -84,8 +84,7 @@ fn the_numbers_of_the_page_are_those_of_the_record() {
 #[test]
 fn the_headline_tells_the_outcome() {
     let mut record = fixture::lenet(3);
-    record.outcome.loss = 0.012_345_6;
-    record.outcome.accuracy = Some(0.987_65);
+    record.outcome.evaluation = Evaluation::new(0.012_345_6).with("accuracy", 0.987_65);
     record.outcome.elapsed_s = 134.2;
     record.outcome.cost_usd = 0.012_345;
     let local = page(&record);
@@ -108,12 +107,15 @@ fn hostile_text_is_escaped() {
     record.run = hostile.into();
     record.outcome.detail = Some(hostile.into());
     record.info.platform.name = hostile.into();
+    for epoch in &mut record.epochs {
+        epoch.evaluation.metrics.insert(hostile.into(), 1.0);
+    }
     let page = page(&record);
     assert!(!page.contains("<script") && !page.contains("<img"));
     assert_eq!(
         page.matches("&lt;script&gt;").count(),
-        5,
-        "title, heading, detail, twice the platform"
+        5 + 2 + 2 * 5,
+        "title, heading, detail, twice the platform; twice the metric's column; both its charts"
     );
 }
 
@@ -132,16 +134,38 @@ fn the_page_loads_nothing() {
 #[test]
 fn a_workload_without_accuracy_has_no_chart_of_it() {
     let mut record = fixture::lenet(5);
-    record.initial.accuracy = None;
-    record.outcome.accuracy = None;
+    record.initial.metrics.clear();
+    record.outcome.evaluation.metrics.clear();
     for epoch in &mut record.epochs {
-        epoch.accuracy = None;
+        epoch.evaluation.metrics.clear();
     }
     let page = page(&record);
     assert!(!page.contains("ccuracy") && !page.contains("AUC"));
     assert_eq!(page.matches("<svg").count(), 6);
-    assert!(figure::quality_by_time(&record).is_none());
+    assert!(figure::metrics_by_time(&record).is_empty());
     assert_eq!(figure::progress(&record).unwrap().matches("<svg").count(), 1);
+}
+
+#[test]
+fn every_metric_has_a_tile_a_column_and_charts_with_its_own_scale() {
+    let mut record = fixture::lenet(5);
+    record.info.metrics.insert("mean error".into(), Better::Lower);
+    record.initial = record.initial.with("mean error", 2_345.6);
+    for epoch in &mut record.epochs {
+        let error = 1_234.5 - epoch.epoch as f64;
+        epoch.evaluation.metrics.insert("mean error".into(), error);
+    }
+    record.outcome.evaluation = record.epochs[4].evaluation.clone();
+    let page = page(&record);
+    assert_eq!(page.matches("<svg").count(), 10);
+    assert!(page.contains("<dt>Mean error</dt><dd class=\"value\">1230"), "the last value");
+    assert!(page.contains("from 2346 before training"));
+    assert!(page.contains("title=\"mean error; lower is better\">mean error</th>"));
+    for text in ["Mean error over time", "Mean error over cost", "accuracy (higher is better), %"] {
+        assert!(page.contains(text), "{text}");
+    }
+    assert_eq!(page.matches("mean error (lower is better)").count(), 2, "the axes");
+    assert!(page.contains("epoch 3, mean error: 1232 after"), "the hover text of a point");
 }
 
 #[test]
@@ -156,11 +180,12 @@ fn no_number_is_too_odd_for_a_page() {
     for odd in [0.0, 5e-324, 1e-9, 1e12, 1e300, f64::MAX, -1.0, f64::NAN, f64::INFINITY] {
         let mut record = fixture::lenet(4);
         record.initial.loss = odd;
-        record.outcome.loss = odd;
+        record.outcome.evaluation = Evaluation::new(odd).with("accuracy", odd).with("f1", odd);
         record.outcome.cost_usd = odd;
         record.outcome.elapsed_s = odd;
         let last = &mut record.epochs[3];
-        (last.loss, last.train_loss, last.accuracy, last.auc) = (odd, odd, Some(odd), Some(odd));
+        last.train_loss = odd;
+        last.evaluation = Evaluation::new(odd).with("accuracy", odd).with("f1", odd);
         (last.elapsed_s, last.evaluate_s, last.fetch_s, last.wait_s) = (odd, odd, odd, odd);
         (last.cost_usd, last.budget_left_usd, last.cpu_utilisation) = (odd, Some(odd), odd);
         (last.epoch, last.updates, last.workers, last.memory_mb) =

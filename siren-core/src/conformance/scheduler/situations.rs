@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    Allocation, Job, Observation, Outcome, Phases, Platform, StopReason, Usd, Utilisation,
+    Allocation, Evaluation, Job, Observation, Outcome, Phases, Platform, StopReason, Usd,
+    Utilisation,
 };
 
 /// A small job on AWS Lambda.
@@ -116,8 +117,7 @@ pub(super) fn outcomes() -> [Outcome; 2] {
     let good = Outcome {
         reason: StopReason::TargetLoss,
         epochs: 12,
-        loss: 0.09,
-        accuracy: Some(0.97),
+        evaluation: Evaluation::new(0.09).with("accuracy", 0.97),
         elapsed: Duration::from_secs(100),
         cost: Usd::new(0.3),
         detail: None,
@@ -125,8 +125,7 @@ pub(super) fn outcomes() -> [Outcome; 2] {
     let bad = Outcome {
         reason: StopReason::Diverged,
         epochs: 0,
-        loss: f64::NAN,
-        accuracy: None,
+        evaluation: Evaluation::new(f64::NAN),
         elapsed: Duration::MAX,
         cost: Usd::new(f64::INFINITY),
         detail: Some("an entry is not finite".into()),

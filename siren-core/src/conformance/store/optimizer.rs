@@ -78,7 +78,7 @@ pub fn adam_corrects_its_bias(subject: &Subject) {
 
 /// Velocity, moments and the number of updates go on from epoch to epoch.
 pub fn a_rule_carries_its_state_into_the_next_epoch(subject: &Subject) {
-    for optimizer in [Optimizer::Momentum { momentum: 0.5 }, Optimizer::ADAM] {
+    for optimizer in Optimizer::samples() {
         let plan = EpochPlan { optimizer, learning_rate: 0.125, ..plan(0, 2, 2) };
         let (reached, expected) = train(subject, &plan, 3, gradient);
         assert_eq!(reached.optimizer_state.len(), optimizer.state_vectors(), "{optimizer:?}");

@@ -97,8 +97,7 @@ pub fn bulk_clips_each_update(subject: &Subject) {
 /// A round advances velocity, moments, decay and version once: as one worker does that pushes the
 /// mean.
 pub fn a_round_of_bulk_is_one_update_of_the_rule(subject: &Subject) {
-    let optimizers = [Optimizer::Sgd, Optimizer::Momentum { momentum: 0.5 }, Optimizer::ADAM];
-    for optimizer in optimizers {
+    for optimizer in Optimizer::samples() {
         let of = |epoch: Epoch| {
             Epoch::of(EpochPlan {
                 optimizer,

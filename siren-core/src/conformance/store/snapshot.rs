@@ -6,8 +6,7 @@ use crate::{EpochPlan, ErrorKind, Optimizer, ParameterStore, PushOutcome, Snapsh
 /// A snapshot that is restored, into another store or the same one, is that store's snapshot, and
 /// training goes on from it to the same bits.
 pub fn snapshot_and_restore_round_trip(subject: &Subject) {
-    let optimizers = [Optimizer::Sgd, Optimizer::Momentum { momentum: 0.9 }, Optimizer::ADAM];
-    for optimizer in optimizers {
+    for optimizer in Optimizer::samples() {
         subject.run(async {
             let store = subject.store().await;
             train(subject, &*store, optimizer, 0).await;

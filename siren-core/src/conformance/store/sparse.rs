@@ -8,10 +8,9 @@ use crate::{
 /// A sparse update does what the dense one does whose other entries are zero, to the bit: by every
 /// optimizer, decay and clipping included, alone and in the mean of a round.
 pub fn a_sparse_update_is_the_dense_one_with_zeros(subject: &Subject) {
-    let optimizers = [Optimizer::Sgd, Optimizer::Momentum { momentum: 0.5 }, Optimizer::ADAM];
     for sync_mode in [SyncMode::Hybrid, SyncMode::Bulk] {
         for (optimizer, weight_decay) in
-            optimizers.into_iter().flat_map(|optimizer| [(optimizer, 0.0), (optimizer, 0.25)])
+            Optimizer::samples().flat_map(|optimizer| [(optimizer, 0.0), (optimizer, 0.25)])
         {
             let epoch = Epoch::of(EpochPlan {
                 optimizer,

@@ -18,26 +18,55 @@ pub fn an_evaluation_agrees_with_the_gradient(subject: &Subject) {
     assert!(close(metrics.loss(), loss), "evaluation says {}, the gradient {loss}", metrics.loss());
 }
 
-/// Evaluating parts, into one sum or into several that are merged, gives the metrics of the whole.
+/// Every partition of a data set gives the evaluation of the whole, but for rounding: whether its parts
+/// are evaluated into one sum, or into several that are merged.
 pub fn metrics_of_parts_merge_into_those_of_the_whole(subject: &Subject) {
-    let whole = evaluate(subject, &subject.records);
-    let (left, right) = subject.records.split_at(subject.records.len() / 3);
-    let mut merged = evaluate(subject, left);
-    merged.merge(&evaluate(subject, right));
-    let mut summed = Metrics::new();
-    for part in [left, right] {
-        add(subject, part, &mut summed);
+    let records = &subject.records;
+    let whole = evaluate(subject, records);
+    for (name, parts) in partitions(records) {
+        let (mut merged, mut summed) = (Metrics::new(), Metrics::new());
+        for part in &parts {
+            merged.merge(&evaluate(subject, part));
+            add(subject, part, &mut summed);
+        }
+        // A thread may have had no part.
+        merged.merge(&Metrics::new());
+        for (how, metrics) in [("merged", &merged), ("summed", &summed)] {
+            assert_eq!(metrics.examples(), whole.examples(), "{name}, {how}");
+            same(subject, metrics, &whole, &format!("{name}, {how}"));
+        }
     }
-    for parts in [merged, summed] {
-        assert_eq!(parts.examples(), whole.examples());
+}
+
+/// Partitions of the records into parts that are neither empty nor all of equal size.
+fn partitions(records: &[Vec<u8>]) -> [(&'static str, Vec<Vec<Vec<u8>>>); 4] {
+    let (left, right) = records.split_at(records.len() / 3);
+    let every_other = |first| records.iter().skip(first).step_by(2).cloned().collect();
+    [
+        ("a third and the rest", vec![left.to_vec(), right.to_vec()]),
+        ("the rest and a third", vec![right.to_vec(), left.to_vec()]),
+        ("one by one", records.iter().map(|record| vec![record.clone()]).collect()),
+        ("every other one", vec![every_other(1), every_other(0)]),
+    ]
+}
+
+/// Demands two evaluations that differ by rounding alone.
+fn same(subject: &Subject, parts: &Metrics, whole: &Metrics, how: &str) {
+    let finish = |metrics| subject.workload.finish(metrics);
+    let (parts, whole) = (finish(parts), finish(whole));
+    assert!(
+        close(parts.loss, whole.loss),
+        "{how}: the parts' loss is {}, the whole's {}",
+        parts.loss,
+        whole.loss
+    );
+    assert!(parts.metrics.keys().eq(whole.metrics.keys()), "{how}: {parts:?} of {whole:?}");
+    for (name, &value) in &parts.metrics {
+        let expected = whole.metrics[name];
         assert!(
-            close(parts.loss(), whole.loss()),
-            "the parts' loss is {}, the whole's {}",
-            parts.loss(),
-            whole.loss()
+            close(value, expected) || value.is_nan() && expected.is_nan(),
+            "{how}: {name} of the parts is {value}, of the whole {expected}"
         );
-        assert_eq!(parts.accuracy(), whole.accuracy());
-        assert_eq!(parts.auc().is_some(), whole.auc().is_some());
     }
 }
 

@@ -1,6 +1,6 @@
 //! The optimizers, entry by entry.
 
-use siren_core::{Compression, EpochPlan, Gradient, Optimizer, Snapshot, Update};
+use siren_core::{EpochPlan, Gradient, Optimizer, Snapshot, Update};
 
 use super::Fault;
 
@@ -40,7 +40,7 @@ fn scale(plan: &EpochPlan, update: &Update<'_>, has: impl Fn(Fault) -> bool) -> 
         false => update.batches as f64,
     };
     let norm = update.squared_norm.sqrt();
-    let clips = plan.compression == Compression::None || has(Fault::ClipsTopK);
+    let clips = !plan.compression.clips_in_worker() || has(Fault::ClipsTopK);
     plan.clip_norm.filter(|_| clips).map_or(1.0, |limit| {
         let scale = f64::from(limit) * batches / norm;
         let scale_up = has(Fault::ClipScalesUp);
@@ -110,7 +110,6 @@ pub(crate) fn descend(
                 let v = f64::from(*v) / (1.0 - f64::from(beta2).powi(t));
                 *p -= (f64::from(plan.learning_rate) * m / (v.sqrt() + f64::from(epsilon))) as f32;
             }
-            _ => unreachable!("a optimizer that the reference does not know"),
         }
     }
 }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use siren_core::{
     Aggregation, Context, EpochPlan, EpochSummary, ErrorKind, Invocation, ParameterStore,
     PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot, Staleness, Status,
-    SyncMode, Update, Watermark, WorkerReport,
+    Update, Watermark, WorkerReport,
 };
 
 use super::optimizer::{apply, clipped};
@@ -90,7 +90,7 @@ impl Reference {
         if id.position < watermark && !self.has(Fault::DuplicatesCountTwice) {
             return Ok(PushOutcome::Duplicate);
         }
-        let early = plan.sync_mode == SyncMode::Bulk && plan.updates(watermark) > open.rounds();
+        let early = plan.sync_mode.merges_rounds() && plan.updates(watermark) > open.rounds();
         if early && !self.has(Fault::BulkTakesLaterRounds) {
             return error(ErrorKind::Conflict);
         }
@@ -223,7 +223,7 @@ impl ParameterStore for Reference {
                 true => snapshot.version + 1 - update.version,
                 false => snapshot.version.saturating_sub(update.version),
             });
-            let bulk = open.plan.sync_mode == SyncMode::Bulk;
+            let bulk = open.plan.sync_mode.merges_rounds();
             if bulk && !self.has(Fault::BulkAppliesAtOnce) {
                 let gradient = clipped(&open.plan, update, |fault| self.has(fault));
                 open.kept.push((update.id.shard, update.examples, gradient));

@@ -1,3 +1,4 @@
+use siren_core::SyncMode;
 use siren_core::platform::Storage;
 
 use super::*;
@@ -72,8 +73,7 @@ fn expected_epochs_take_and_cost_what_the_platform_says() {
         });
         println!("{name}: % of time {time:?}, of cost {cost:?}");
         // The model does not treat the rounds of few batches one by one.
-        let (mean, worst) =
-            if shape.sync_mode == SyncMode::Bulk { (8.0, 25.0) } else { (6.0, 20.0) };
+        let (mean, worst) = if shape.sync_mode.merges_rounds() { (8.0, 25.0) } else { (6.0, 20.0) };
         assert!(time.0 < mean && time.1 < worst, "{name}: time {time:?}");
         assert!(cost.0 < mean && cost.1 < worst, "{name}: cost {cost:?}");
     }

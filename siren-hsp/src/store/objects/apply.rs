@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use siren_core::wire::Decoder;
-use siren_core::{EpochPlan, Error, ErrorKind, Result, SyncMode, Update, UpdateId, Watermark};
+use siren_core::{EpochPlan, Error, ErrorKind, Result, Update, UpdateId, Watermark};
 
 use super::keys::Cuts;
 use super::part_object::PartObject;
@@ -117,7 +117,7 @@ impl PartObject {
     ) -> Result<()> {
         let Range { start, .. } = cuts.range(part);
         let mut scratch = Vec::new();
-        if plan.sync_mode == SyncMode::Bulk {
+        if plan.sync_mode.merges_rounds() {
             let mut decoders = vec![Decoder::new(); fetched.len()];
             let updates = decoders
                 .iter_mut()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use siren_core::{Aggregation, Compression, EpochPlan, RequestCosts, Requests, SyncMode};
+use siren_core::{Aggregation, EpochPlan, RequestCosts, Requests};
 
 use super::keys::Cuts;
 
@@ -95,24 +95,19 @@ impl ObjectOptions {
         if self.inline {
             return Aggregation::NONE;
         }
-        let entries = match plan.compression {
-            Compression::TopK { share } => 2.0 * share.min(0.5) * cuts.dim as f64,
-            _ => cuts.dim as f64,
-        };
         let workers = f64::from(plan.shards);
-        let aggregators =
-            streams(4.0 * entries * workers, self.cycle, self.bandwidth).min(cuts.parts as u32);
+        let bytes = plan.compression.payload_bytes(cuts.dim as u64) as f64 * workers;
+        let aggregators = streams(bytes, self.cycle, self.bandwidth).min(cuts.parts as u32);
         let parts = cuts.parts.div_ceil(aggregators as usize) as u64;
         let part = 4 * cuts.dim.div_ceil(cuts.parts) as u64;
         // The part and what is kept of it, in use and in bytes; what is read at a time, also decoded.
-        let round =
-            if plan.sync_mode == SyncMode::Bulk { part * u64::from(plan.shards) } else { 0 };
+        let round = if plan.sync_mode.merges_rounds() { part * u64::from(plan.shards) } else { 0 };
         let optimizer_state = plan.optimizer.state_vectors() as u64;
         let bytes = parts * (part * (3 + 2 * optimizer_state) + 2 * round.max(64 << 20).max(part));
         let memory = u32::try_from(bytes.div_ceil(1 << 20) + 128).unwrap_or(u32::MAX);
         let polls = (1.0 / self.poll_interval.as_secs_f64().max(1e-2)).ceil() as u64;
         let mut pushes = (workers / self.cycle.as_secs_f64().max(1e-3)).ceil() as u64;
-        if plan.sync_mode == SyncMode::Bulk {
+        if plan.sync_mode.merges_rounds() {
             // They come all at once, and a round is read as a whole.
             pushes = pushes.max(u64::from(plan.shards));
         }
@@ -136,7 +131,7 @@ fn streams(bytes: f64, cycle: Duration, bandwidth: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use siren_core::Optimizer;
+    use siren_core::{Compression, Optimizer, SyncMode};
 
     use super::super::tests::plan;
     use super::*;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use siren_core::{Context, EpochPlan, Error, ErrorKind, Result, SyncMode, UpdateId, Work, compute};
+use siren_core::{Context, EpochPlan, Error, ErrorKind, Result, UpdateId, Work, compute};
 
 use super::client::Client;
 use super::keys::{Cuts, Keys};
@@ -171,7 +171,7 @@ impl Part {
         let held = (MAX_HELD_BYTES / bytes).max(1);
         // A sparse one may have to be read twice.
         let allowed = usize::try_from(reads / 2).unwrap_or(usize::MAX);
-        if open.plan.sync_mode != SyncMode::Bulk {
+        if !open.plan.sync_mode.merges_rounds() {
             return pending.len().min(held).min(allowed);
         }
         let mut chunk_len = 0;
@@ -240,7 +240,7 @@ fn rounds<'a>(
     plan: &EpochPlan,
     fetched: &'a [(UpdateId, FetchedUpdate)],
 ) -> Vec<&'a [(UpdateId, FetchedUpdate)]> {
-    if plan.sync_mode != SyncMode::Bulk {
+    if !plan.sync_mode.merges_rounds() {
         return vec![fetched];
     }
     fetched.chunk_by(|(one, _), (next, _)| one.position == next.position).collect()

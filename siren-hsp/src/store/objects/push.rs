@@ -1,6 +1,6 @@
 //! Pushing: one object for each update.
 
-use siren_core::{Error, ErrorKind, PushOutcome, Result, SyncMode, Update};
+use siren_core::{Error, ErrorKind, PushOutcome, Result, Update};
 
 use super::session::Session;
 use super::state::{floor, not_open};
@@ -16,7 +16,7 @@ impl ObjectStore {
         update::check(plan, self.dim, update)?;
         let counted = &mut *session.shards[id.shard as usize].lock().await;
         let round = plan.updates(id.position);
-        let bulk = plan.sync_mode == SyncMode::Bulk;
+        let bulk = plan.sync_mode.merges_rounds();
         if id.position > *counted || (bulk && id.position == *counted && round > session.floor()) {
             let pushed = self.count_pushed(&session).await?;
             session.note_pushed(&pushed);

@@ -80,7 +80,7 @@ impl ObjectStore {
                 Ok(None)
             }
             Fetched::Changed { bytes, tag } => {
-                let state = Arc::new(State::decode(&bytes, self.dim)?);
+                let state = Arc::new(State::decode(&bytes, self.dim, &self.keys.state())?);
                 Ok(Some(self.remember(View { state, tag })))
             }
         }

@@ -69,8 +69,8 @@ impl State {
         })
     }
 
-    /// Reads a state and refuses that of another model.
-    pub(super) fn decode(bytes: &[u8], dim: usize) -> Result<Self> {
+    /// Reads the state that is in the object `name`. Refuses another format and the state of another model.
+    pub(super) fn decode(bytes: &[u8], dim: usize, name: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Format {
             format: u32,
@@ -80,10 +80,10 @@ impl State {
         };
         let Format { format } = serde_json::from_slice(bytes).map_err(corrupt)?;
         if format != FORMAT {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                format!("the run's objects are in format {format}, this library reads {FORMAT}"),
-            ));
+            return Err(Error::rejected(format!(
+                "{name} has format {format}, and this version of Siren reads format {FORMAT}: use the \
+                 version of Siren that wrote it, or give another run name"
+            )));
         }
         let state: Self = serde_json::from_slice(bytes).map_err(corrupt)?;
         if state.dim != dim as u64 {
@@ -130,7 +130,7 @@ impl State {
 impl Open {
     /// What of `pushed`, the batches of each shard that were pushed, is to be applied now.
     pub(super) fn ready(&self, pushed: &[u64]) -> Vec<u64> {
-        if self.plan.sync_mode != siren_core::SyncMode::Bulk {
+        if !self.plan.sync_mode.merges_rounds() {
             return pushed.to_vec();
         }
         let whole = floor(&self.plan, pushed.iter().copied()).saturating_mul(self.plan.local_steps);
@@ -154,4 +154,23 @@ pub(super) fn fenced(epoch: u64) -> Error {
 
 pub(super) fn not_open(epoch: u64) -> Error {
     Error::new(ErrorKind::Conflict, format!("epoch {epoch} is not open"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_of_another_format_is_refused_in_one_line() {
+        let cuts = Cuts { dim: 3, parts: 1 };
+        let written = State { format: FORMAT + 1, ..State::new(cuts) };
+        let error = State::decode(&written.encode().unwrap(), 3, "runs/one/state").unwrap_err();
+        let line = error.chain();
+        for part in ["runs/one/state has format 3,", "reads format 2", "give another run name"] {
+            assert!(line.contains(part), "{part} is missing: {line}");
+        }
+        assert!(!line.contains('\n'), "{line}");
+        let ours = State::new(cuts);
+        assert_eq!(State::decode(&ours.encode().unwrap(), 3, "runs/one/state").unwrap(), ours);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use siren_core::{EpochSummary, WorkerReport};
+use siren_core::{EpochSummary, Evaluation, WorkerReport};
 
 use super::EpochRun;
 use crate::EpochRecord;
@@ -46,9 +46,7 @@ impl EpochRun<'_> {
             workers_asked: self.plan.shards,
             memory_mb: self.allocation.memory_mb,
             learning_rate: self.plan.learning_rate,
-            loss: f64::NAN,
-            accuracy: None,
-            auc: None,
+            evaluation: Evaluation::new(f64::NAN),
             train_loss: sealed.mean_loss(),
             elapsed_s: elapsed.as_secs_f64(),
             evaluate_s: 0.0,

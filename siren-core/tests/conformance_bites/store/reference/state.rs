@@ -2,9 +2,7 @@
 
 use std::task::Waker;
 
-use siren_core::{
-    EpochPlan, EpochSummary, Error, ErrorKind, Result, Snapshot, SyncMode, Update, Watermark,
-};
+use siren_core::{EpochPlan, EpochSummary, Error, ErrorKind, Result, Snapshot, Update, Watermark};
 
 use super::super::Fault;
 use super::super::optimizer::descend;
@@ -57,7 +55,7 @@ impl State {
     /// Moves the watermark over an update that was applied.
     pub(super) fn count(&mut self, update: &Update<'_>) -> Result<()> {
         let (open, snapshot) = self.open(update.id.epoch)?;
-        snapshot.version += u64::from(open.plan.sync_mode != SyncMode::Bulk);
+        snapshot.version += u64::from(!open.plan.sync_mode.merges_rounds());
         let watermark = &mut open.watermarks[update.id.shard as usize];
         watermark.batches += update.batches;
         watermark.examples += update.examples;

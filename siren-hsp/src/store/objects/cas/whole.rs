@@ -2,8 +2,7 @@
 
 use siren_core::wire::{self, Decoder};
 use siren_core::{
-    EpochPlan, EpochSummary, Error, ErrorKind, Gradient, PushOutcome, Result, SyncMode, Update,
-    Watermark,
+    EpochPlan, EpochSummary, Error, ErrorKind, Gradient, PushOutcome, Result, Update, Watermark,
 };
 
 use super::super::part_object::PartObject;
@@ -42,7 +41,7 @@ impl Whole {
         }
         match (&pieces[..], bytes) {
             ([state, part, kept @ ..], []) => Ok(Self {
-                state: State::decode(state, dim)?,
+                state: State::decode(state, dim, "the run's object")?,
                 part: PartObject::decode(part, dim)?,
                 kept: kept.iter().map(|piece| piece.to_vec()).collect(),
             }),
@@ -75,7 +74,7 @@ impl Whole {
             return Ok((PushOutcome::Duplicate, false));
         }
         let floor = |marks: &[Watermark]| floor(&plan, marks.iter().map(|mark| mark.batches));
-        let bulk = plan.sync_mode == SyncMode::Bulk;
+        let bulk = plan.sync_mode.merges_rounds();
         let round = plan.updates(id.position);
         if id.position > counted || (bulk && round > floor(&pushed)) {
             return Err(Error::new(
