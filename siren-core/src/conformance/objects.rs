@@ -37,6 +37,7 @@ pub struct Subject {
     driver: Driver,
     threads: usize,
     writes: u32,
+    slashes_first: bool,
 }
 
 impl Subject {
@@ -54,6 +55,7 @@ impl Subject {
             driver: Driver::default(),
             threads: 4,
             writes: 50,
+            slashes_first: false,
         }
     }
 
@@ -76,6 +78,14 @@ impl Subject {
     #[must_use]
     pub fn writes(mut self, writes: u32) -> Self {
         self.writes = writes.max(1);
+        self
+    }
+
+    /// The storage keeps keys in directories: it lists slashes before all other bytes, which the contract
+    /// does not allow, and everything else as it should.
+    #[must_use]
+    pub fn slashes_first(mut self) -> Self {
+        self.slashes_first = true;
         self
     }
 

@@ -42,6 +42,7 @@ pub(crate) enum Fault {
     KnownIsIgnored,
     KnownIsTrusted,
     ListsByLength,
+    ListsDirectoriesFirst,
     ListsDeleted,
     ListsLate,
     ListsOnePage,
@@ -109,6 +110,8 @@ faults! { every objects::FACTS, with_fault;
 
     listings_that_are_one_write_late: ListsLate => a_listing_sees_every_write;
     listings_with_short_keys_first: ListsByLength => a_listing_is_in_the_order_of_bytes;
+    listings_with_directories_first: ListsDirectoriesFirst =>
+        a_listing_is_in_the_order_of_bytes;
     prefixes_that_are_directories: PrefixIsADirectory => a_listing_has_the_keys_with_the_prefix;
     listings_from_a_key_on: AfterIsIncluded =>
         a_listing_starts_after_a_key many_keys_are_listed_in_pages;

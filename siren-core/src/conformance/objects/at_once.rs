@@ -68,23 +68,50 @@ pub fn a_read_among_writes_sees_one_state(subject: &Subject) {
         let (states, objects) = (&states, &objects);
         async move {
             for _ in 0..subject.writes {
-                if writer % 2 == 0 {
+                // Each thread has some of both.
+                if writer < WRITERS / 2 {
                     let (bytes, tag) = objects.read("key").await;
-                    states.check(&bytes, &tag);
+                    states.check_tag(whole(&bytes), &tag);
                     states.write(objects, Some(&tag)).await;
                 } else {
-                    let start = objects.get_start("key", None, 16 * States::WIDTH).await;
+                    let start = objects.get_start("key", None, START as u64).await;
                     let (bytes, tag) = changed("key", start);
-                    states.check(&bytes, &tag);
+                    states.check_tag(beginning(&bytes), &tag);
                     let range = objects.get_range("key", 0, 1 << 20).await;
-                    States::number(&range.expect("the object exists"));
+                    whole(&range.expect("the object exists"));
+                    let (bytes, tag) = objects.read("key").await;
+                    states.check_tag(whole(&bytes), &tag);
                 }
             }
         }
     });
 }
 
-/// States of an object, each a number that is repeated, more often in some than in others.
+/// Bytes of the start that is read: every state has more.
+const START: usize = 128;
+
+/// The bytes of a state: its number, which is repeated more often in some than in others.
+fn state(number: u64) -> Vec<u8> {
+    number.to_le_bytes().repeat(20 + number as usize % 7)
+}
+
+/// The number of the state that has these bytes.
+fn whole(bytes: &[u8]) -> u64 {
+    let first = bytes.first_chunk().expect("no state is empty");
+    let number = u64::from_le_bytes(*first);
+    assert!(bytes == state(number), "these are not the bytes of one state: {bytes:?}");
+    number
+}
+
+/// The number of the state that begins with these bytes.
+fn beginning(bytes: &[u8]) -> u64 {
+    let first = bytes.first_chunk().expect("no start is empty");
+    let number = u64::from_le_bytes(*first);
+    assert!(bytes == &state(number)[..START], "this is not the start of one state: {bytes:?}");
+    number
+}
+
+/// The states of an object that several writers replace.
 #[derive(Default)]
 struct States {
     next: AtomicU64,
@@ -93,35 +120,23 @@ struct States {
 }
 
 impl States {
-    /// Bytes of a number.
-    const WIDTH: u64 = 8;
-
     /// Writes another state, unless it is refused.
     async fn write(&self, objects: &Storage, known: Option<&Tag>) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let bytes = number.to_le_bytes().repeat(20 + number as usize % 7);
+        let bytes = state(number);
         let written = match known {
             Some(known) => objects.put_if_unchanged("key", known, &bytes).await,
             None => objects.put_if_absent("key", &bytes).await,
         };
         if let Written::Done(tag) = written {
-            self.check(&bytes, &tag);
+            self.check_tag(number, &tag);
         }
     }
 
-    /// Checks that the bytes are of one state, and that this is the state of the tag.
-    fn check(&self, bytes: &[u8], tag: &Tag) {
-        let number = Self::number(bytes);
+    /// Checks that the tag has not stood for another state.
+    fn check_tag(&self, number: u64, tag: &Tag) {
         let mut known = self.known.lock().expect("no other check failed");
         let before = *known.entry(tag.clone()).or_insert(number);
         assert_eq!(before, number, "two states have the tag {tag}");
-    }
-
-    /// The number of the state that the bytes are of.
-    fn number(bytes: &[u8]) -> u64 {
-        let (numbers, rest) = bytes.as_chunks::<{ Self::WIDTH as usize }>();
-        assert!(rest.is_empty() && !numbers.is_empty(), "{} bytes", bytes.len());
-        assert!(numbers.iter().all(|number| number == &numbers[0]), "bytes of two states");
-        u64::from_le_bytes(numbers[0])
     }
 }

@@ -23,19 +23,24 @@ pub fn a_listing_sees_every_write(subject: &Subject) {
     });
 }
 
-/// Keys are listed in the order of their bytes, whatever the order of their writes: dashes before dots,
-/// digits before capitals, those before underscores and small letters, and shorter keys before longer ones
-/// that begin like them.
+/// Keys are listed in the order of their bytes, whatever the order of their writes: dashes, dots,
+/// slashes, digits, capitals, underscores, small letters. Shorter keys come before longer ones that begin
+/// like them.
 pub fn a_listing_is_in_the_order_of_bytes(subject: &Subject) {
-    let sorted =
-        ["-", ".x", "0", "00", "10", "9", "A", "Z", "_", "a", "a-", "a.", "a0", "aA", "a_", "aa"];
-    let written = [9, 3, 15, 0, 12, 6, 1, 14, 4, 10, 7, 2, 13, 5, 11, 8];
+    let sorted = [
+        "-", ".x", "/x", "0", "00", "10", "9", "A", "Z", "_", "a", "a-", "a.", "a0", "aA", "a_",
+        "aa",
+    ];
+    let written = [9, 3, 15, 0, 12, 6, 1, 16, 14, 4, 10, 7, 2, 13, 5, 11, 8];
     subject.run(async {
         let objects = subject.make().await;
         for index in written {
             objects.create(&format!("key{}", sorted[index]), b"").await;
         }
-        let keys = sorted.map(|key| format!("key{key}"));
+        let mut keys = sorted.map(|key| format!("key{key}"));
+        if subject.slashes_first {
+            keys.sort_by_key(|key| key.replace('/', "\0"));
+        }
         objects.expect_keys("", None, &keys).await;
     });
 }

@@ -223,6 +223,9 @@ impl Objects for Reference {
         if self.has(Fault::ListsByLength) {
             keys.sort_by_key(|key| key.len());
         }
+        if self.has(Fault::ListsDirectoriesFirst) {
+            keys.sort_by_key(|key| key.replace('/', "\0"));
+        }
         let page = if self.has(Fault::ListsTooMany) { usize::MAX } else { PAGE };
         let more = match self.fault {
             Some(Fault::ListsOnePage) => false,
