@@ -45,9 +45,11 @@ impl Terms {
     }
 }
 
+type Make = dyn Fn(Arc<dyn ParameterStore>) -> Box<dyn ParameterStore> + Send + Sync;
+
 /// How to make the decorator under test.
 pub struct Subject {
-    make: Box<dyn Fn(Arc<dyn ParameterStore>) -> Box<dyn ParameterStore> + Send + Sync>,
+    make: Box<Make>,
     expected: Box<dyn Fn(Terms) -> Terms + Send + Sync>,
     driver: Driver,
 }
