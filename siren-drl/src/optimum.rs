@@ -42,8 +42,8 @@ impl Optimum {
 /// within the task's bounds. Numbers of functions are tried 10 % apart, and 1 % apart near the best
 /// ones.
 ///
-/// Epochs after the first may differ by their progress, but not by their number. The cost of
-/// changing the memory must not depend on the earlier memory size.
+/// In the task's model, epochs after the first may differ by their progress, but not by their
+/// number. The cost of changing the memory must not depend on the earlier memory size.
 ///
 /// # Errors
 ///
