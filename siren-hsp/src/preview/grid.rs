@@ -1,4 +1,4 @@
-//! Which allocations are looked at.
+//! The allocations that a preview compares.
 
 use siren_core::platform::Profile;
 use siren_core::{Allocation, Compression, Error, Result, StepTime};
@@ -6,7 +6,7 @@ use siren_core::{Allocation, Compression, Error, Result, StepTime};
 use super::PreviewInput;
 use crate::Config;
 
-/// Workers of a grid, at the most.
+/// The largest number of workers in a grid.
 const MAX_WORKERS: u32 = 1_000;
 
 /// All pairs of the numbers of workers and the memory sizes, without repetitions.
@@ -53,7 +53,7 @@ fn memory(
 ) -> Result<Vec<u32>> {
     let platform = &profile.platform;
     let limits = &platform.limits;
-    // The replica and the sum of gradients; with local steps a copy and one batch's gradient too.
+    // The replica and the sum of gradients. Local steps also need a copy and one batch's gradient.
     let mut vectors = 2;
     if config.local_steps > 1 {
         vectors += 2;
