@@ -1,4 +1,5 @@
-//! What an epoch, an invocation and a step cost when there is nothing to learn, on the local backend.
+//! The cost of an epoch, an invocation and a step of a workload that learns nothing, on the local
+//! backend.
 //!
 //! `cargo bench --bench epoch_overhead` prints a table, and writes it to
 //! `target/siren/bench/epoch_overhead.json`.
@@ -95,7 +96,7 @@ fn main() {
             });
         });
         group.finish();
-        // Left out by the filter.
+        // Excluded by the filter.
         if !times.is_empty() {
             let us = 1e6 * median(times);
             rows.push(Row {
@@ -110,7 +111,7 @@ fn main() {
         }
     }
     criterion.final_summary();
-    // As a test each cell runs once, which measures nothing.
+    // As a test each cell runs only once.
     if rows.is_empty() || !is_measuring() {
         return;
     }

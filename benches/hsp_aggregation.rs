@@ -1,10 +1,11 @@
-//! How fast the store in memory aggregates, beside the machine's own limit.
+//! The speed of aggregation in the store in memory, relative to the machine's limit.
 //!
-//! Each cell runs the work and what it is compared with in turn, and the ratio is the median over
-//! these pairs: on a machine that others use too, a pair sees the same weather. `cargo bench --bench
-//! hsp_aggregation` runs 25 cells in a few minutes, with a filter only some; `SIREN_BENCH=all` runs all
-//! sizes with all numbers of workers, and 10^8 parameters (needs 3 GB). The table is printed at the
-//! end and written to `target/siren/bench/aggregation.json`.
+//! Each cell runs the work and its reference in turn. The ratio is the median over these pairs: on
+//! a
+//! shared machine, other load affects both runs of a pair alike. `cargo bench --bench
+//! hsp_aggregation` runs 25 cells in a few minutes; a filter selects some of them.
+//! `SIREN_BENCH=all` runs all sizes with all numbers of workers, and 10^8 parameters (needs 3 GB).
+//! The table is printed at the end and written to `target/siren/bench/aggregation.json`.
 
 mod aggregation {
     pub(crate) mod bare;
@@ -47,7 +48,7 @@ fn name(optimizer: Optimizer) -> &'static str {
 
 /// Bytes that a push must read and write, for each parameter.
 fn push_bytes(optimizer: Optimizer) -> usize {
-    // The gradient is read; parameters and slots are read and written.
+    // The gradient is read; parameters and optimizer state are read and written.
     4 + 8 * (1 + optimizer.state_vectors())
 }
 
@@ -68,7 +69,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Measures `work` and `limit`, which each go so many times over the parameters.
+    /// Measures `work` and `limit`, which each run over the parameters `passes` times.
     fn cell(
         &mut self,
         cell: &Cell<'_>,
@@ -85,7 +86,7 @@ impl Bench {
             bencher.iter_custom(|iterations| {
                 let mut total = Duration::ZERO;
                 for _ in 0..iterations {
-                    // Each once untimed, to find the caches as it leaves them, and neither always first.
+                    // Each runs once untimed, to fill the caches its own way. The order alternates.
                     let mut worked = || {
                         work(passes);
                         work(passes)
@@ -108,7 +109,7 @@ impl Bench {
             });
         });
         group.finish();
-        // Left out by the filter.
+        // Excluded by the filter.
         if pairs.is_empty() {
             return;
         }
@@ -177,7 +178,7 @@ impl Bench {
         );
     }
 
-    /// Workers that pull, everything being new.
+    /// Workers that pull. All values are new in each pull.
     fn pull(&mut self, parameters: usize, workers: usize) {
         let swarm = Swarm::new(SGD, SyncMode::Hybrid, parameters, workers);
         let threads = workers.min(THREADS);
@@ -321,7 +322,8 @@ impl Bench {
         );
     }
 
-    /// A push of one entry in a hundred, in random places, against a dense push. With `pulled`, a pull
+    /// A push of one entry in a hundred, in random places, against a dense push. With `pulled`, a
+    /// pull
     /// follows each.
     fn sparse(&mut self, parameters: usize, pulled: bool) {
         let gradient = numbers(parameters);
@@ -333,7 +335,7 @@ impl Bench {
         );
         let mut replicas = [Replica::new(), Replica::new()];
         let [one, two] = &mut replicas;
-        // Pulls come in between in any case, as in a worker's cycle.
+        // Pulls come between pushes in any case, as in a worker's cycle.
         let run = |swarm: &Swarm, gradient, passes, replica: &mut Replica| {
             let mut total = Duration::ZERO;
             for _ in 0..passes {
@@ -350,7 +352,7 @@ impl Bench {
             optimizer: "sgd",
             parameters,
             workers: 1,
-            // What a dense one would move, so that rates compare.
+            // The bytes of a dense update, so that rates compare.
             bytes: push_bytes(SGD) + if pulled { 8 } else { 0 },
             against: if pulled { "dense push and pull" } else { "dense push" },
         };
@@ -388,8 +390,9 @@ impl Bench {
         );
     }
 
-    /// What of a push is not the pass over the parameters: a push to a model of one. The ratio is how
-    /// many such fit into a push.
+    /// The part of a push that is not the pass over the parameters: a push to a model of one
+    /// parameter.
+    /// The ratio is the number of such pushes that take as long as a full push.
     fn bookkeeping(&mut self, parameters: usize) {
         let gradient = numbers(parameters);
         let swarm = Swarm::new(SGD, SyncMode::Hybrid, parameters, 1);
@@ -399,7 +402,7 @@ impl Bench {
             optimizer: "sgd",
             parameters,
             workers: 1,
-            // What the whole push moves, so that rates compare.
+            // The bytes of the full push, so that rates compare.
             bytes: push_bytes(SGD),
             against: "a push",
         };
@@ -424,12 +427,13 @@ impl Bench {
     }
 }
 
-/// How often a run goes over the parameters: for some milliseconds, every worker as often.
+/// The number of passes of a run over the parameters: it takes some milliseconds, and every worker
+/// makes equally many.
 fn passes(parameters: usize, workers: usize) -> usize {
     (6 * TEN_MILLION / parameters).div_ceil(workers).max(1) * workers
 }
 
-/// The time that a piece of work takes on this thread.
+/// The time that `work` takes on this thread.
 fn timed(work: impl FnOnce()) -> Duration {
     let clock = WallClock::new();
     let started = clock.now();
@@ -448,20 +452,20 @@ fn push_all(swarm: &Swarm, gradient: &[f32], workers: usize, passes: usize) -> D
     })
 }
 
-/// Numbers whose sizes differ.
+/// Numbers of different sizes.
 fn numbers(count: usize) -> Vec<f32> {
     let seed = Seed::new(1);
     (0..count as u64).map(|i| (seed.child(i).get() >> 40) as f32 / (1 << 24) as f32 - 0.5).collect()
 }
 
-/// Entries in a hundredth of all places, at random.
+/// Entries at a random hundredth of all positions.
 fn one_in_a_hundred(parameters: usize) -> Vec<Entry> {
     let seed = Seed::new(2);
     let chosen = (0..parameters as u64).filter(|&i| seed.child(i).get().is_multiple_of(100));
     chosen.map(|i| Entry { index: i as u32, value: 0.25 }).collect()
 }
 
-/// What the machine does without us.
+/// Prints the machine's own limits: memcpy and the STREAM triad.
 fn orientation() {
     println!("machine, GB/s of reads and writes (memcpy counts both):");
     for parameters in [LENET, TEN_MILLION] {
@@ -492,7 +496,7 @@ fn orientation() {
     }
 }
 
-/// What runs without being asked for.
+/// The cells that run by default.
 fn usual(bench: &mut Bench) {
     for workers in [1, 2] {
         for parameters in SIZES {
@@ -556,7 +560,7 @@ fn main() {
         usual(&mut bench)
     }
     bench.criterion.final_summary();
-    // As a test each cell runs once, which measures nothing.
+    // As a test each cell runs only once.
     if !bench.rows.is_empty() && is_measuring() {
         orientation();
         table::print(&bench.rows);

@@ -1,10 +1,13 @@
-//! The simulator against reality: predicted times of the local backend's epochs, against measured ones.
+//! The simulator against reality: predicted times of the local backend's epochs, against measured
+//! ones.
 //!
 //! `cargo bench --bench reality` prints a table, and writes it to
-//! `target/siren/bench/reality.json`. Each round measures the step for as many workers on as many threads,
-//! runs the job, measures the step again, and simulates the job on a machine with as many vCPUs, at the
-//! mean of both steps. What is compared is the time, and, since machines are shared and noisy, the
-//! CPU time of the whole process over the threads: what the job would take if nothing else ran.
+//! `target/siren/bench/reality.json`.
+//! Each round measures the step with the job's workers and threads, runs the job and measures the
+//! step again. It then simulates the job on a machine with one vCPU per thread, with the mean of
+//! both steps. The simulated time is compared with the measured time. Since machines are shared and
+//! noisy, it is also compared with the CPU time of the whole process divided by the threads: the
+//! time that the job would take on an idle machine.
 
 mod aggregation {
     pub(crate) mod results;
@@ -27,7 +30,8 @@ use siren::{
 };
 use siren_backend_sim::{Measuring, SimBackend, measure};
 
-/// Linear regression of as many outputs as features, all of them 1: a matrix, in a plain loop.
+/// Linear regression with as many outputs as features. All targets are 1. The weights are a matrix,
+/// multiplied in a plain loop.
 struct Dense {
     layout: Layout,
     features: usize,
@@ -77,7 +81,7 @@ impl Workload for Dense {
     }
 }
 
-/// What is trained: about a millisecond for a batch.
+/// A training job whose batches take about a millisecond each.
 #[derive(Clone, Copy)]
 struct Job {
     what: &'static str,
@@ -90,7 +94,7 @@ const JOBS: [Job; 2] = [
     Job { what: "large model", features: 512, batch_size: 8 },
 ];
 
-/// Workers, and threads that they share.
+/// Numbers of workers, and of threads that they share.
 const PLACES: [(u32, u32); 3] = [(1, 1), (2, 2), (8, 2)];
 
 impl Job {
@@ -101,7 +105,7 @@ impl Job {
         Arc::new(MemorySource::from_floats(&numbers, self.features).unwrap())
     }
 
-    /// An epoch visits the data many times over, so that data is small and epochs are not.
+    /// An epoch repeats the data many times: the data stays small, and the epoch is long.
     fn config(self) -> Config {
         Config {
             batch_size: self.batch_size,
@@ -113,7 +117,7 @@ impl Job {
     }
 }
 
-/// The same examples again and again.
+/// The same examples, repeated.
 struct Repeated {
     data: Arc<MemorySource>,
     times: u64,
@@ -180,7 +184,7 @@ async fn measured(job: Job, data: &Arc<Repeated>, workers: u32, threads: u32) ->
     (elapsed, cpu.elapsed().as_secs_f64() / f64::from(threads))
 }
 
-/// The step in the middle of two.
+/// The mean of two steps.
 fn between(a: StepTime, b: StepTime) -> StepTime {
     let mean = |of: fn(&StepTime) -> f64| (of(&a) + of(&b)) / 2.0;
     StepTime {
@@ -215,7 +219,7 @@ struct Row {
 fn main() {
     let (rounds, batches, block) = match is_measuring() {
         true => (9, 160, Duration::from_millis(6)),
-        // As a test it runs once, which measures nothing.
+        // As a test it runs once, for correctness only.
         false => (1, 16, Duration::from_micros(100)),
     };
     let runtime =

@@ -1,5 +1,5 @@
-//! How fast schedulers learn and decide: environment steps, whole iterations of PPO at the settings whose
-//! results are reported, one decision of a policy and of the planner. One core each.
+//! The speed of schedulers: environment steps, whole PPO iterations with the settings of the
+//! reported results, and one decision of a policy and of the planner. Each uses one core.
 //!
 //! `cargo bench --package siren-drl`
 
@@ -11,7 +11,7 @@ use siren_core::{Allocation, Scheduler, Seed};
 use siren_drl::agent::{Training, TrainingSettings};
 use siren_drl::{Environment, JobModel, Planner, SchedulingTask, Step, VectorEnvironment};
 
-/// burn allocates tensors in every step, and this allocator keeps them at hand.
+/// burn allocates tensors in every step, and this allocator caches freed memory.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -53,7 +53,7 @@ fn learning(c: &mut Criterion) {
             });
             training.steps() - before
         };
-        // Episodes are all about as long.
+        // All episodes are about equally long.
         let count = part();
         group.throughput(Throughput::Elements(count));
         group.bench_function(name, |b| b.iter(&mut part));
@@ -83,7 +83,7 @@ fn decisions(c: &mut Criterion) {
     }
     let mut group = c.benchmark_group("decision");
     for (name, scheduler) in &mut schedulers {
-        // Whatever is tabulated for a job is tabulated now.
+        // The tables for a job are built now, outside the measurement.
         scheduler.allocate(&job, &observations[0]).expect("an allocation");
         let mut at = 0;
         group.bench_function(*name, |b| {

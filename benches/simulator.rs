@@ -1,4 +1,4 @@
-//! What the simulator itself costs: an epoch of 1,000 functions that compute nothing.
+//! The cost of the simulator itself: an epoch of 1,000 functions that compute nothing.
 //!
 //! `cargo bench --bench simulator` prints a table, and writes it to
 //! `target/siren/bench/simulator.json`.
@@ -35,7 +35,7 @@ struct Row {
 /// Events of a push: the pull's GET, the data's, the gradient, the PUT.
 const EVENTS: f64 = 4.0;
 
-/// Runs one epoch; what it leaves is looked at.
+/// Runs one epoch and checks its record.
 fn epoch(workers: u32, pushes: u64, synchrony: SyncMode) {
     let workload = Arc::new(Empty(Layout::flat("nothing", 1).unwrap()));
     let store = Arc::new(MemoryStore::initialised(&*workload, 1).unwrap());

@@ -1,5 +1,5 @@
-//! The limit: loops over plain slices that read and write what a push reads and writes, compiled for
-//! the vectors of the machine, without blocks, locks or bookkeeping.
+//! The limit: loops over plain slices that read and write the same bytes as a push, compiled for
+//! the machine's vectors, without blocks, locks or bookkeeping.
 
 use std::hint::black_box;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use siren::Optimizer;
 
 pub(crate) const RATE: f32 = 1e-6;
 
-/// Parameters and what a optimizer keeps beside them, as whole vectors.
+/// Parameters and the optimizer's state, as whole vectors.
 pub(crate) struct Bare {
     optimizer: Optimizer,
     values: Vec<f32>,
@@ -18,7 +18,7 @@ pub(crate) struct Bare {
 
 impl Bare {
     pub(crate) fn new(optimizer: Optimizer, parameters: usize) -> Self {
-        // Written to, so that the pages are there.
+        // Written to, so that the pages are mapped.
         let vector = || vec![1.0; parameters];
         Self {
             optimizer,
@@ -52,7 +52,7 @@ impl Bare {
             }
             Optimizer::Adam { beta1, beta2, epsilon } => {
                 let (first, second) = (slot(), slot());
-                // Rate and root are corrections of the bias, after very many updates.
+                // The bias corrections of rate and root, after very many updates.
                 let numbers = black_box([beta1, beta2, epsilon, RATE, 1.0]);
                 arch.dispatch(|| adam(values, first, second, gradient, numbers));
             }
@@ -95,7 +95,7 @@ fn adam(
     }
 }
 
-/// The mean of 16 vectors, every entry of them all at once.
+/// The mean of 16 vectors, one entry of all vectors at a time.
 pub(crate) fn mean_by_entry(out: &mut [f32], vectors: &[Vec<f32>; 16]) {
     let vectors = vectors.each_ref().map(|vector| &vector[..out.len()]);
     Arch::new().dispatch(|| {

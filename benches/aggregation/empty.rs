@@ -1,4 +1,4 @@
-//! A workload with nothing to learn.
+//! A workload that learns nothing.
 
 use siren::data::Batch;
 use siren::metrics::Metrics;

@@ -19,13 +19,13 @@ pub(crate) fn write<T: Serialize>(rows: &[T], name: &str) {
     println!("written to {}", file.display());
 }
 
-/// The middle of some numbers.
+/// The median.
 pub(crate) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Whether this is `cargo bench`, and not a test of the bench.
+/// `true` under `cargo bench`, `false` when the bench runs as a test.
 pub(crate) fn is_measuring() -> bool {
     std::env::args().any(|argument| argument == "--bench")
 }

@@ -1,4 +1,4 @@
-//! Workers of an open epoch that push and pull, without anything to learn.
+//! Workers of an open epoch that push and pull but learn nothing.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use siren_backend_local::WallClock;
 
 use super::bare::RATE;
 
-/// A store with an epoch that does not end, and its workers' places in it.
+/// A store with an epoch that does not end, and the workers' positions in it.
 pub(crate) struct Swarm {
     store: MemoryStore,
     positions: Vec<AtomicU64>,
@@ -72,8 +72,8 @@ impl Swarm {
     }
 }
 
-/// Runs `body` on threads of its own, given the number of each, and returns the time from the first
-/// start to the last end. One thread is the caller's.
+/// Runs `body` on several threads, passing the number of each, and returns the time from the first
+/// start to the last end. The caller's thread is one of them.
 pub(crate) fn on_threads(threads: usize, body: impl Fn(usize) + Sync) -> Duration {
     let clock = WallClock::new();
     let start = Barrier::new(threads);

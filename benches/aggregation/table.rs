@@ -1,4 +1,4 @@
-//! What was measured, as a table.
+//! The measurements as a table.
 
 use serde::Serialize;
 
@@ -9,18 +9,17 @@ pub(crate) struct Row {
     pub(crate) rule: &'static str,
     pub(crate) parameters: usize,
     pub(crate) workers: usize,
-    /// Bytes that the work must read and write, over the time that it took, 10^9 a second.
+    /// Bytes that the work must read and write, divided by its time, in 10^9 bytes per second.
     pub(crate) gb_per_s: f64,
-    /// The same for what it is compared with.
+    /// The same for the reference.
     pub(crate) limit_gb_per_s: f64,
-    /// How many times as fast it is as what it is compared with: the median over pairs of runs, one
-    /// after the other.
+    /// The speed relative to the reference: the median over pairs of runs, one after the other.
     pub(crate) ratio: f64,
-    /// What it is compared with.
+    /// The name of the reference.
     pub(crate) against: &'static str,
 }
 
-/// Prints rows for a person.
+/// Prints rows as text.
 pub(crate) fn print(rows: &[Row]) {
     println!(
         "\n{:<22} {:<9} {:>11} {:>8} {:>8} {:>8} {:>8}  against",

@@ -1,4 +1,4 @@
-//! What a trainer is told.
+//! The settings of a trainer.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,68 +9,75 @@ use siren_core::{Compression, EpochPlan, Error, Optimizer, Result, SyncMode, Usd
 
 use crate::{LearningRate, Retry};
 
-/// How to train. Every field has a default, so that `..Config::default()` completes a literal.
+/// The settings of a run. Every field has a default, so that `..Config::default()` completes a
+/// literal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The name of the run.
     pub run: String,
-    /// Where all randomness comes from.
+    /// The seed of all randomness.
     pub seed: u64,
-    /// Examples in a batch.
+    /// The number of examples in a batch.
     pub batch_size: u64,
-    /// Batches that one push covers: a worker takes so many plain SGD steps on its own copy.
+    /// The number of batches per push. A worker takes this many plain SGD steps on its own copy of
+    /// the
+    /// parameters between two pushes.
     pub local_steps: u64,
-    /// How updates are applied.
+    /// The optimizer that applies updates.
     pub optimizer: Optimizer,
     /// The learning rate.
     pub learning_rate: LearningRate,
-    /// Weight decay: this times the parameters is added to the gradient.
+    /// Weight decay: this factor times the parameters is added to the gradient.
     pub weight_decay: f32,
-    /// Longer gradients are scaled down to this Euclidean norm.
+    /// The largest Euclidean norm of a gradient; longer ones are scaled down to it. `None` for no
+    /// limit.
     pub clip_norm: Option<f32>,
-    /// What workers wait for between the barriers.
+    /// The synchronisation of workers between the barriers.
     pub sync_mode: SyncMode,
-    /// What workers leave out of an update.
+    /// The compression of updates.
     #[serde(default)]
     pub compression: Compression,
-    /// When to stop.
+    /// The conditions that end the run.
     pub stop: StopRules,
-    /// How failed invocations are tried again.
+    /// The rules for repeating failed invocations.
     pub retry: Retry,
-    /// Whatever the program wants to find again in the checkpoint and the record.
+    /// Labels that the program stores in the checkpoint and the record.
     pub labels: BTreeMap<String, String>,
-    /// The folder for `checkpoint`, `history.jsonl` and `run.json`; nothing is written without one.
+    /// The folder for `checkpoint`, `history.jsonl` and `run.json`; if `None`, no files are
+    /// written.
     #[serde(skip)]
     pub out: Option<PathBuf>,
-    /// Threads for the evaluation at the barrier; all cores if none is given.
+    /// The number of threads for the evaluation at the barrier; all cores if `None`.
     #[serde(skip)]
     pub evaluate_threads: Option<usize>,
 }
 
-/// When a run ends: at the first of these.
+/// The conditions that end a run; the first one that holds ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StopRules {
-    /// After this many epochs, those before a resume included.
+    /// The run ends after this many epochs, including those before a resume.
     pub epochs: u64,
-    /// When the held-out loss is at most this (the training loss, where nothing is held out).
+    /// The run ends when the held-out loss is at most this (the training loss, if there is no
+    /// held-out
+    /// data).
     pub target_loss: Option<f64>,
-    /// When this much time has passed since the first launch, evaluation included. An epoch that is
-    /// under way is cut short.
+    /// The run ends when this much time has passed since the first launch, evaluation included. The
+    /// running epoch is cut short.
     #[serde(with = "siren_core::seconds::optional")]
     pub time_limit: Option<Duration>,
-    /// Before more than this would be spent.
+    /// The run ends before it would spend more than this.
     pub budget: Option<Usd>,
 }
 
 impl Default for StopRules {
-    /// After ten epochs.
+    /// Ten epochs, and no other limit.
     fn default() -> Self {
         Self { epochs: 10, target_loss: None, time_limit: None, budget: None }
     }
 }
 
 impl Default for Config {
-    /// Plain SGD at a rate of 0.1 in batches of 32, ten epochs, nothing written.
+    /// Plain SGD with a learning rate of 0.1, batches of 32, ten epochs and no files.
     fn default() -> Self {
         Self {
             run: "run".into(),
@@ -93,11 +100,12 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Refuses settings that cannot train `examples` examples.
+    /// Checks that these settings can train on `examples` examples.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the setting and the remedy.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected), naming the setting and the
+    /// remedy.
     pub fn check(&self, examples: u64) -> Result<()> {
         self.learning_rate.check()?;
         self.plan(0, 0, examples, 1).check()?;
@@ -119,8 +127,9 @@ impl Config {
         Ok(())
     }
 
-    /// The plan of an epoch of a run with this config: `layout` is the hash of the model's layout, and
-    /// `examples`, the training examples, are divided into `shards`.
+    /// The plan of an epoch of a run with these settings. `layout` is the hash of the model's
+    /// layout. The
+    /// `examples` training examples are divided into `shards`.
     pub fn plan(&self, epoch: u64, layout: u64, examples: u64, shards: u32) -> EpochPlan {
         EpochPlan {
             run: self.run.clone(),

@@ -1,24 +1,26 @@
-//! The speed of a worker, which forecasts are made from.
+//! The speed of a worker, from which forecasts are made.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use siren_core::Platform;
 
-/// What is known of a worker's speed, at one full vCPU.
+/// The known speed of a worker, at one full vCPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Forecast {
     /// Billed seconds for one batch.
     batch_s: Option<f64>,
     /// The longest cycle of pull, gradients and push, in billed seconds.
     cycle_s: Option<f64>,
-    /// Seconds of a cycle that no CPU shortens, where they are not part of the others.
+    /// The part of a cycle, in seconds, that does not depend on the CPU and is not contained in the
+    /// other
+    /// fields.
     #[serde(default)]
     exchange_s: f64,
 }
 
 impl Forecast {
-    /// From one gradient that took `batch`, and what is expected of a pull and a push.
+    /// A forecast from one gradient that took `batch`, and the expected time of a pull and a push.
     pub(crate) fn probed(batch: Duration, exchange: Duration, local_steps: u64) -> Self {
         if batch.is_zero() {
             return Self::default();
@@ -31,7 +33,7 @@ impl Forecast {
         }
     }
 
-    /// From an epoch in which `batches` batches were billed for `billed` in all.
+    /// A forecast from an epoch in which `batches` batches took `billed` billed time in all.
     pub(crate) fn measured(
         platform: &Platform,
         memory_mb: u32,
@@ -51,7 +53,7 @@ impl Forecast {
         self.batch_s.is_none()
     }
 
-    /// Billed time of one worker for `batches` batches.
+    /// The billed time of one worker for `batches` batches.
     pub(crate) fn batches(
         &self,
         platform: &Platform,
@@ -64,14 +66,14 @@ impl Forecast {
         Duration::try_from_secs_f64(seconds).ok()
     }
 
-    /// Billed time of one cycle.
+    /// The billed time of one cycle.
     pub(crate) fn cycle(&self, platform: &Platform, memory_mb: u32) -> Option<Duration> {
         let seconds = self.cycle_s? / speed(platform, memory_mb) + self.exchange_s;
         Duration::try_from_secs_f64(seconds).ok()
     }
 }
 
-/// The share of a vCPU that a worker's one thread gets.
+/// The share of a vCPU that a worker's single thread gets.
 fn speed(platform: &Platform, memory_mb: u32) -> f64 {
     platform.vcpus(memory_mb).clamp(1e-6, 1.0)
 }

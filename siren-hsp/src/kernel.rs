@@ -1,9 +1,9 @@
-//! What is done to vectors: optimizers, sums and norms, in one pass each over plain slices.
+//! Vector operations: optimizers, sums and norms, each in one pass over plain slices.
 //!
-//! The loops are plain; `pulp` compiles each of them for the widest vectors that it knows, and runs
-//! the one that this machine has. Nothing is fused (a multiplication and an addition stay two roundings)
-//! and no sum is reordered, so that every instruction set gives the same bits. Memory bounds the loops
-//! anyway.
+//! The loops are plain Rust. `pulp` compiles each loop for several instruction sets and selects the
+//! widest that the machine supports. No multiply-add is fused (multiplication and addition round
+//! separately) and no sum is reordered, so that every instruction set gives the same bits. Memory
+//! bandwidth bounds these loops in any case.
 
 mod optimizer;
 mod top_k;
@@ -14,7 +14,7 @@ use pulp::Arch;
 pub use top_k::TopK;
 pub use vector::{add, descend, squared_norm, squared_norm_of, weighted_sum};
 
-/// Runs a loop over slices, compiled for this machine's vectors.
+/// Runs a loop compiled for this machine's vectors.
 #[inline(always)]
 fn vectorised<R>(body: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(body)

@@ -9,28 +9,29 @@ use siren_core::{Error, Result};
 pub struct LearningRate {
     /// The largest rate.
     pub base: f32,
-    /// How it falls.
+    /// The rule by which the rate falls.
     pub decay: LrDecay,
-    /// Epochs over which it first rises to the base in equal steps: with w of them, epoch e has
-    /// (e + 1) / (w + 1) of it. Zero for none.
+    /// The number of warm-up epochs, in which the rate rises to `base` in equal steps: with `w` of
+    /// them,
+    /// the rate of epoch `e` is `base * (e + 1) / (w + 1)`. Zero for no warm-up.
     pub warmup: u64,
 }
 
-/// How a learning rate falls after the warm-up; `e` counts epochs from its end.
+/// The fall of a learning rate after the warm-up; `e` counts epochs from the end of the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LrDecay {
-    /// It stays.
+    /// The rate stays constant.
     Constant,
     /// `base * factor^e`.
     Exponential {
-        /// The share that is kept from epoch to epoch, above 0 and at most 1.
+        /// The factor per epoch, above 0 and at most 1.
         factor: f32,
     },
-    /// `base * factor^(e / every)`, rounded down.
+    /// `base * factor^(e / every)`, with the quotient rounded down.
     Step {
-        /// The share that is kept at each step, above 0 and at most 1.
+        /// The factor per step, above 0 and at most 1.
         factor: f32,
         /// Epochs between two steps.
         every: u64,
@@ -57,7 +58,8 @@ impl LearningRate {
     ///
     /// ```
     /// use siren_hsp::{LrDecay, LearningRate};
-    /// let rate = LearningRate { base: 0.1, decay: LrDecay::Step { factor: 0.5, every: 2 }, warmup: 1 };
+    /// let rate = LearningRate { base: 0.1, decay: LrDecay::Step { factor: 0.5, every: 2 }, warmup:
+    /// 1 };
     /// let rates: Vec<f32> = (0..6).map(|epoch| rate.at(epoch)).collect();
     /// assert_eq!(rates, [0.05, 0.1, 0.1, 0.05, 0.05, 0.025]);
     /// ```
@@ -78,7 +80,7 @@ impl LearningRate {
         self.base * share
     }
 
-    /// Refuses rates that are negative or not finite, naming the setting.
+    /// Returns an error for rates that are negative or not finite, naming the setting.
     pub(crate) fn check(&self) -> Result<()> {
         let share = |name: &str, value: f32, least: bool| {
             if value <= 1.0 && (value > 0.0 || (least && value == 0.0)) {

@@ -2,7 +2,7 @@
 
 use siren_core::{Error, ErrorKind, Result, Usd};
 
-/// Keeps a run within its budget: what is spent and what is reserved never exceed it together.
+/// Keeps a run within its budget: spent and reserved money together never exceed it.
 #[derive(Debug)]
 pub struct Ledger {
     budget: Option<Usd>,
@@ -10,7 +10,7 @@ pub struct Ledger {
     reserved: Usd,
 }
 
-/// Money set aside. Hand it back by [`Ledger::settle`]; one that is dropped stays set aside.
+/// Reserved money. Return it by [`Ledger::settle`]; a dropped reservation stays reserved.
 #[derive(Debug)]
 #[must_use = "a reservation that is not settled stays reserved"]
 pub struct Reservation {
@@ -18,34 +18,34 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// How much is set aside.
+    /// The reserved amount.
     pub fn amount(&self) -> Usd {
         self.amount
     }
 }
 
 impl Ledger {
-    /// A ledger with a budget, if money is limited, of which `spent` is gone already.
+    /// A ledger with a budget (`None` if money is unlimited), of which `spent` is already spent.
     pub fn new(budget: Option<Usd>, spent: Usd) -> Self {
         Self { budget, spent, reserved: Usd::ZERO }
     }
 
-    /// Money spent.
+    /// The money spent.
     pub fn spent(&self) -> Usd {
         self.spent
     }
 
-    /// Money neither spent nor reserved; none when it is not limited.
+    /// The money neither spent nor reserved; `None` if money is unlimited.
     pub fn left(&self) -> Option<Usd> {
         let left = |budget: Usd| (budget - self.spent - self.reserved).max(Usd::ZERO);
         self.budget.map(left)
     }
 
-    /// Sets money aside.
+    /// Reserves money.
     ///
     /// # Errors
     ///
-    /// Budget when less is left; nothing is set aside then.
+    /// Returns [`ErrorKind::Budget`] when less than `amount` is left; then it reserves nothing.
     pub fn reserve(&mut self, amount: Usd) -> Result<Reservation> {
         if let Some(left) = self.left()
             && amount > left
@@ -59,8 +59,9 @@ impl Ledger {
         Ok(Reservation { amount })
     }
 
-    /// Spends `actual` of what was reserved and frees the rest. None means that nobody knows what was
-    /// spent: then all of it was.
+    /// Spends `actual` of the reservation and releases the rest. `None` means that the actual cost
+    /// is
+    /// unknown; then the whole reservation is spent. Returns the amount spent.
     pub fn settle(&mut self, reservation: Reservation, actual: Option<Usd>) -> Usd {
         let spent = actual.unwrap_or(reservation.amount);
         self.reserved = self.reserved - reservation.amount;
@@ -68,13 +69,14 @@ impl Ledger {
         spent
     }
 
-    /// Counts what was spent without a reservation.
+    /// Adds a cost that had no reservation.
     pub fn spend(&mut self, amount: Usd) {
         self.spent += amount;
     }
 
-    /// Counts all that is still reserved as spent: for reservations that are dropped, because nobody
-    /// will know what became of their invocations.
+    /// Counts all reserved money as spent: for dropped reservations, whose invocations' costs will
+    /// never be
+    /// known. Returns that amount.
     pub fn write_off(&mut self) -> Usd {
         let lost = std::mem::replace(&mut self.reserved, Usd::ZERO).max(Usd::ZERO);
         self.spent += lost;

@@ -2,8 +2,10 @@
 //!
 //! All workers of an epoch start together and end together; in between each one pulls parameters
 //! and pushes updates on its own, waiting for nobody. This crate holds both loops, the
-//! [`ShardWorker`]'s and the [`Trainer`]'s, the [store in memory](MemoryStore) and the one over shared
-//! [objects](siren_core::objects) ([`ObjectStore`]) that updates are applied in, and what a run needs
+//! [`ShardWorker`]'s and the [`Trainer`]'s, the [store in memory](MemoryStore) and the one over
+//! shared
+//! [objects](siren_core::objects) ([`ObjectStore`]) that updates are applied in, and what a run
+//! needs
 //! around them: the [`Ledger`], the
 //! [`Checkpoint`] and the [history](RunRecord).
 

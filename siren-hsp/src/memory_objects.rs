@@ -45,7 +45,7 @@ impl Object {
 }
 
 impl MemoryObjects {
-    /// No objects.
+    /// An empty store.
     pub fn new() -> Self {
         Self::default()
     }
@@ -55,7 +55,7 @@ impl MemoryObjects {
         self.0.lock().objects.len()
     }
 
-    /// `true` if there are none.
+    /// `true` if there are no objects.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,8 +1,8 @@
-//! What a job will cost and take, before it runs.
+//! A forecast of a job's time and cost, made before the job runs.
 //!
-//! [`Preview::new`] asks [`Profile::epoch`](siren_core::platform::Profile::epoch) for a number of
-//! allocations, and says which of them finishes the job at the least cost, which one finishes it first
-//! within the budget, and whether the budget can suffice at all:
+//! [`Preview::new`] calls [`Profile::epoch`](siren_core::platform::Profile::epoch) for several
+//! allocations. It reports the allocation that finishes the job at the least cost, the one that
+//! finishes it first within the budget, and whether the budget suffices at all:
 //!
 //! ```
 //! use siren_core::{Profile, StepTime, Usd};
@@ -26,17 +26,17 @@
 //! # Ok::<(), siren_core::Error>(())
 //! ```
 //!
-//! What it assumes:
+//! The assumptions:
 //!
-//! - All epochs are run with the same allocation: the first one in new environments, the others in warm
-//!   ones. Neither target loss nor time limit ends the job sooner.
-//! - No invocation fails, and the evaluation at the barrier, which the driver does, takes no time and costs
-//!   nothing.
+//! - All epochs run with the same allocation: the first one in new environments, the others in warm
+//!   ones. Neither a target loss nor a time limit ends the job earlier.
+//! - No invocation fails. The driver's evaluation at the barrier takes no time and costs nothing.
 //! - Times are means over many runs; a single epoch waits for its own stragglers.
-//! - Under bulk mode, and under stale mode with bound 0, each round takes as long as the
-//!   slowest worker does, and waits are paid for. Under stale mode with a larger bound nobody is
-//!   taken to wait, as under hybrid mode: a lower bound of time and cost.
-//! - Aggregators run, and are paid for, from the launch of an epoch to its end.
+//! - Under bulk mode, and under stale mode with bound 0, each round takes as long as the slowest
+//!   worker, and waits are billed. Under stale mode with a larger bound, as under hybrid mode,
+//! workers
+//!   are assumed not to wait: time and cost are then lower bounds.
+//! - Aggregators run, and are billed, from the launch of an epoch to its end.
 
 mod grid;
 mod table;
@@ -53,39 +53,44 @@ use siren_core::{
 
 use crate::Config;
 
-/// Which aggregators an epoch needs, as
-/// [`ParameterStore::aggregation`](siren_core::ParameterStore::aggregation) says.
+/// A function that returns the aggregators of an epoch, as
+/// [`ParameterStore::aggregation`](siren_core::ParameterStore::aggregation) does.
 pub type Aggregators = Arc<dyn Fn(&EpochPlan) -> Aggregation + Send + Sync>;
 
-/// What is trained and on what, and which allocations are looked at.
+/// The job of a preview, and the allocations to compare.
 #[derive(Clone)]
 pub struct PreviewInput {
     /// The number of parameters.
     pub parameters: u64,
     /// The number of training examples.
     pub examples: u64,
-    /// The bytes of all training examples, which workers fetch from shared storage; 0 if every function
-    /// has them at hand.
+    /// The size of all training examples in bytes, which workers fetch from shared storage. 0 if
+    /// every
+    /// function has the data locally.
     pub data_bytes: u64,
-    /// Numbers of workers to look at; more than there are batches counts as one for each. With none
-    /// given, 1, 2, 5, 10, 20, … up to what the platform runs at once.
+    /// Numbers of workers to compare. A number above the number of batches counts as one worker per
+    /// batch. If empty: 1, 2, 5, 10, 20, … up to the platform's concurrency limit.
     pub workers: Vec<u32>,
-    /// Memory sizes to look at, in MB. With none given, those that double from the platform's smallest
-    /// one up to one vCPU, one vCPU itself, and as many vCPUs as the step has use for; without those that
-    /// a worker does not fit into.
+    /// Memory sizes to compare, in MB. If empty: sizes that double from the platform's smallest one
+    /// up
+    /// to one vCPU, one vCPU itself, and as many vCPUs as the step can use. Sizes too small for a
+    /// worker
+    /// are left out.
     pub memory_mb: Vec<u32>,
-    /// Requests of one pull and one push.
+    /// The requests of one pull and of one push.
     pub store: RequestCosts,
     /// The aggregators that each epoch needs; none by default.
     pub aggregators: Aggregators,
-    /// What the driver's own part adds to each epoch: see
-    /// [`Backend::max_driver_usage`](siren_core::Backend::max_driver_usage).
+    /// The driver's own requests and traffic in each epoch: see
     pub driver: DriverUsage,
 }
 
 impl PreviewInput {
-    /// Training of so many parameters on so many examples, of `data_bytes` in all, over a store that
-    /// needs a GET for each pull, a PUT for each push, and no aggregators.
+    /// A job with this number of parameters, this number of training examples, and `data_bytes`
+    /// bytes of
+    /// training examples in all. The store needs one GET for each pull, one PUT for each push, and
+    /// no
+    /// aggregators.
     pub fn new(parameters: u64, examples: u64, data_bytes: u64) -> Self {
         Self {
             parameters,
@@ -103,32 +108,32 @@ impl PreviewInput {
         }
     }
 
-    /// Looks at these numbers of workers.
+    /// Sets the numbers of workers to compare.
     #[must_use]
     pub fn with_workers(self, workers: impl Into<Vec<u32>>) -> Self {
         Self { workers: workers.into(), ..self }
     }
 
-    /// Looks at these memory sizes, in MB.
+    /// Sets the memory sizes to compare, in MB.
     #[must_use]
     pub fn with_memory(self, memory_mb: impl Into<Vec<u32>>) -> Self {
         Self { memory_mb: memory_mb.into(), ..self }
     }
 
-    /// Counts the requests of this store, and the aggregators that it needs.
+    /// Counts this store's requests and aggregators.
     #[must_use]
     pub fn with_store(self, store: Arc<dyn siren_core::ParameterStore>) -> Self {
         let costs = store.request_costs();
         Self { store: costs, aggregators: Arc::new(move |plan| store.aggregation(plan)), ..self }
     }
 
-    /// Counts the driver's own part in each epoch: its requests, and the bytes that leave the region.
+    /// Counts the driver's own requests, and the bytes that leave the region for it, in each epoch.
     #[must_use]
     pub fn with_driver(self, driver: DriverUsage) -> Self {
         Self { driver, ..self }
     }
 
-    /// Refuses what cannot be trained.
+    /// Returns an error for a job without parameters or examples.
     fn check(&self) -> Result<()> {
         if self.parameters == 0 {
             return Err(Error::rejected("the number of parameters is 0: give at least 1"));
@@ -140,64 +145,69 @@ impl PreviewInput {
     }
 }
 
-/// What a job is expected to take and to cost, for a number of allocations. Plain data; as text it is a
+/// The expected time and cost of a job, for several allocations. Plain data; `Display` prints a
 /// table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preview {
     /// The name of the platform.
     pub platform: String,
-    /// Epochs of the job.
+    /// The number of epochs of the job.
     pub epochs: u64,
-    /// Batches of an epoch.
+    /// The number of batches of an epoch.
     pub batches: u64,
-    /// The money that the job may cost, if that is limited.
+    /// The budget of the job, if it is limited.
     pub budget: Option<Usd>,
-    /// A row for each allocation, by workers and then by memory; at least one.
+    /// One row per allocation, sorted by workers and then by memory; at least one.
     pub rows: Vec<Row>,
     /// The index of the row whose job costs least.
     pub cheapest: usize,
-    /// The index of the row whose job ends first among those that the budget suffices for.
+    /// The index of the row whose job ends first among those that the budget suffices for. `None`
+    /// if the
+    /// budget suffices for no row.
     pub fastest: Option<usize>,
-    /// Whether the budget suffices for any row.
+    /// `true` if the budget suffices for at least one row.
     pub sufficient: bool,
-    /// The least budget that suffices for any row.
+    /// The smallest budget that suffices for at least one row.
     pub least: Usd,
 }
 
-/// What the job takes and costs with one allocation.
+/// The time and cost of the job with one allocation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// How many workers of what memory size.
+    /// The number of workers, and their memory.
     pub allocation: Allocation,
     /// An epoch in warm environments, without aggregators.
     pub epoch: EpochEstimate,
-    /// The time of such an epoch, in seconds, from launch to barrier.
+    /// The time of this epoch, in seconds, from launch to barrier.
     pub epoch_seconds: f64,
     /// Its cost, aggregators included.
     pub epoch_cost: Usd,
     /// Its cost without the fees for requests to storage.
     pub epoch_cost_without_requests: Usd,
-    /// Aggregators beside the workers.
+    /// The number of aggregators beside the workers.
     pub aggregators: u32,
     /// The time of all epochs, in seconds, the first one in new environments.
     pub seconds: f64,
-    /// Their cost.
+    /// The cost of all epochs.
     pub cost: Usd,
-    /// The budget that suffices: the cost, and what has to be set aside beyond it while the last epoch
-    /// runs, since the trainer reserves for each invocation the longest start that the platform bills, and
-    /// twice the requests.
+    /// The budget that suffices: the cost, and the reservation beyond it while the last epoch runs.
+    /// The
+    /// trainer reserves, for each invocation, the longest billed start and twice the requests.
     pub needs: Usd,
 }
 
 impl Preview {
-    /// Looks at the allocations that `subject` names, for a job as `config` says (epochs, batch size, local
-    /// steps, synchrony, compression, budget), on a platform that behaves as `profile` says and computes
-    /// as `step` says.
+    /// Compares the allocations of `subject` for a job with the epochs, batch size, local steps,
+    /// synchronisation mode, compression and budget of `config`. `profile` describes the platform,
+    /// and
+    /// `step` the time of a training step.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the field: a setting that cannot train, a profile or a step that cannot be, an
-    /// allocation that the platform does not have or a worker does not fit into.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected), naming the field, when a
+    /// setting
+    /// cannot train, a value of the profile or the step is not valid, the platform does not have an
+    /// allocation, or a worker does not fit into it.
     pub fn new(
         config: &Config,
         subject: &PreviewInput,
@@ -241,7 +251,7 @@ impl Preview {
         self.rows.get(self.cheapest)
     }
 
-    /// The row whose job ends first within the budget.
+    /// The row whose job ends first within the budget, if there is one.
     pub fn fastest(&self) -> Option<&Row> {
         self.rows.get(self.fastest?)
     }
@@ -273,7 +283,7 @@ fn row(
     let cost = first.cost() + first_extra.0 + first_extra.1 + driver + epoch_cost * later;
     let last = if later > 0.0 { &warm } else { &first };
     let seconds = first.elapsed_s + warm.elapsed_s * later;
-    // The driver holds its own part back once more, for what it does after the last barrier.
+    // The driver reserves its own part once more, for its work after the last barrier.
     let spare = reserve(profile, &shape, allocation, last, &aggregation) + driver;
     Row {
         allocation,
@@ -288,7 +298,7 @@ fn row(
     }
 }
 
-/// What an epoch's aggregators cost: their time, and their requests at the most.
+/// The cost of an epoch's aggregators: their time, and an upper bound of their requests.
 fn aggregation_cost(
     profile: &Profile,
     aggregation: &Aggregation,
@@ -301,9 +311,11 @@ fn aggregation_cost(
     ((platform.prices.invocation + time) * n, requests * n)
 }
 
-/// What the trainer sets aside for an epoch beyond its cost: each invocation's longest start, the rest of
-/// what it reserves for requests (twice those that it needs, and 8 more of each kind), and how much
-/// longer than the mean worker the longest one may run.
+/// The trainer's reservation for an epoch beyond its cost: each invocation's longest start, the
+/// rest
+/// of its reservation for requests (twice the requests needed, and 8 more of each kind), and the
+/// time
+/// by which the longest worker may exceed the mean one.
 fn reserve(
     profile: &Profile,
     shape: &EpochShape,
@@ -317,14 +329,14 @@ fn reserve(
     let fetch = Requests { reads: u64::from(shape.example_bytes > 0.0), writes: 0 };
     let updates = longest.div_ceil(shape.local_steps.max(1));
     let cap = (shape.pull + shape.push) * (updates * 2 + 8) + fetch * (longest * 2 + 8);
-    // A worker hands back its shard when less than a quarter more than a cycle is left.
+    // A worker stops early when the time left is less than 1.25 cycles.
     let time = epoch.longest_s + 1.25 * epoch.cycle_s;
     let enforced = platform.enforced(Duration::try_from_secs_f64(time).unwrap_or(Duration::MAX));
     let time = (enforced.saturating_add(platform.limits.init)).as_secs_f64();
     let one = platform.prices.invocation
         + platform.requests_cost(cap)
         + platform.second_cost(allocation.memory_mb) * time;
-    // An aggregator outlasts the workers by a quarter, and is reserved for as long as it may run.
+    // An aggregator may run a quarter longer than the workers; the reservation covers that.
     let aggregator_time =
         Duration::try_from_secs_f64(epoch.elapsed_s * 1.25).unwrap_or(Duration::MAX);
     let aggregator_time =

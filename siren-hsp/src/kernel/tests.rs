@@ -53,7 +53,7 @@ fn every_instruction_set_gives_the_same_bits_as_one_entry_at_a_time() {
             let run = |mut apply: Apply| {
                 let mut values = start.clone();
                 let mut optimizer_state = vec![vec![0.0; length]; optimizer.state_vectors()];
-                // One of the counts lets fade what has faded.
+                // At one of these counts faded entries are set to zero.
                 for (count, gradient) in (15..).zip(&gradients) {
                     apply(count, &mut values, &mut optimizer_state, gradient);
                 }
@@ -132,7 +132,7 @@ fn add_and_descend_are_what_they_say() {
     assert_eq!(bits(&y), bits(&expected));
 }
 
-/// Not among the subnormal numbers, where it would stay and slow every update down.
+/// Subnormal numbers would stay and slow down every update.
 #[test]
 fn what_gets_no_gradient_any_more_fades_to_zero() {
     for optimizer in Optimizer::samples().filter(|optimizer| optimizer.state_vectors() > 0) {

@@ -2,7 +2,7 @@
 
 use siren_core::Entry;
 
-/// Takes the largest entries out of vectors, again and again. Allocates nothing once warm.
+/// Moves the largest entries out of vectors. Allocates nothing after the first call.
 #[derive(Clone, Debug, Default)]
 pub struct TopK {
     entries: Vec<Entry>,
@@ -10,21 +10,23 @@ pub struct TopK {
 }
 
 impl TopK {
-    /// What was taken last, by rising index.
+    /// The entries of the last [`take`](Self::take), by rising index.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Takes the entries with the largest absolute values, a share of all, rounded, at least one, and
-    /// leaves zeros in their places. Of equal ones the first; zeros are not taken, and what is not a
-    /// number is taken as larger than everything.
+    /// Takes the entries with the largest absolute values and leaves zeros in their places. Their
+    /// number
+    /// is `share` times the length, rounded, and at least one. Among equal values the first are
+    /// taken.
+    /// Zeros are never taken. NaN counts as larger than every number.
     pub fn take(&mut self, share: f64, values: &mut [f32]) {
         self.entries.clear();
         if values.is_empty() {
             return;
         }
         let count = ((share * values.len() as f64).round() as usize).clamp(1, values.len());
-        // The bits of an absolute value are ordered as the values are.
+        // The bits of absolute values have the same order as the values.
         let magnitude = |value: f32| value.abs().to_bits();
         self.magnitudes.clear();
         self.magnitudes.extend(values.iter().map(|&value| magnitude(value)));
@@ -50,7 +52,7 @@ mod tests {
 
     fn taken(share: f64, values: &mut [f32]) -> Vec<(u32, f32)> {
         let mut top_k = TopK::default();
-        // What was there before does not matter.
+        // Entries of an earlier call must not matter.
         top_k.take(1.0, &mut [7.0; 9]);
         top_k.take(share, values);
         top_k.entries().iter().map(|entry| (entry.index, entry.value)).collect()
@@ -78,7 +80,7 @@ mod tests {
         assert!(entries.len() == 1 && entries[0].0 == 1 && entries[0].1.is_nan());
     }
 
-    /// Also where a third of all values are alike.
+    /// Also when a third of all values are equal.
     #[test]
     fn what_is_taken_is_what_a_sort_would_take() {
         let values: Vec<f32> = (0..1_000_u32)

@@ -5,8 +5,9 @@ use siren_core::Entry;
 
 use super::vectorised;
 
-/// Entries that a sum over several vectors works on at a time: 8 KB, which stay in the first cache
-/// while one vector after the other is added.
+/// The block length of a sum over several vectors: 8 KB, which stay in the L1 cache while the
+/// vectors
+/// are added.
 const BLOCK: usize = 2_048;
 
 /// `y += scale * x`.
@@ -23,13 +24,13 @@ pub fn descend(y: &mut [f32], rate: f32, x: &[f32]) {
     });
 }
 
-/// The squared Euclidean norm, added up in 64 bits. Eight running sums, so that the result does not
-/// depend on the instruction set and the additions do not wait for one another.
+/// The squared Euclidean norm, summed in 64 bits. There are eight running sums, so that the result
+/// does not depend on the instruction set and the additions are independent of one another.
 pub fn squared_norm(x: &[f32]) -> f64 {
     squared_norm_on(Arch::new(), x)
 }
 
-/// The squared Euclidean norm of a sparse vector, zero for none.
+/// The squared Euclidean norm of a sparse vector; zero if it has no entries.
 pub fn squared_norm_of(entries: &[Entry]) -> f64 {
     entries.iter().fold(0.0, |sum, entry| sum + f64::from(entry.value).powi(2))
 }
@@ -53,8 +54,8 @@ fn norm(x: &[f32]) -> f64 {
     sums.iter().sum()
 }
 
-/// `out = w0 * x0 + w1 * x1 + …`, added up in this order; zero where there is nothing to add. A mean
-/// is the sum with weights that add up to one.
+/// `out = w0 * x0 + w1 * x1 + …`, summed in this order; zeros if there are no vectors. For a mean,
+/// pass weights that add up to one.
 ///
 /// # Panics
 ///
@@ -76,7 +77,8 @@ where
         let length = out.len();
         let mut vectors = vectors.clone().map(|(weight, x)| (weight, &x[from..from + length]));
         out.fill(0.0);
-        // Four at a time: as many streams as a core reads well, and a quarter of the passes over `out`.
+        // Four at a time: a core reads four streams well, and `out` is passed over a quarter as
+        // often.
         while let Some(one) = vectors.next() {
             match (vectors.next(), vectors.next(), vectors.next()) {
                 (Some(two), Some(three), Some(four)) => {

@@ -1,4 +1,4 @@
-//! Which allocations are looked at.
+//! The allocations that a preview compares.
 
 use siren_core::platform::Profile;
 use siren_core::{Allocation, Error, Result, StepTime};
@@ -6,7 +6,7 @@ use siren_core::{Allocation, Error, Result, StepTime};
 use super::PreviewInput;
 use crate::Config;
 
-/// Workers of a grid, at the most.
+/// The largest number of workers in a grid.
 const MAX_WORKERS: u32 = 1_000;
 
 /// All pairs of the numbers of workers and the memory sizes, without repetitions.
@@ -53,7 +53,7 @@ fn memory(
 ) -> Result<Vec<u32>> {
     let platform = &profile.platform;
     let limits = &platform.limits;
-    // The replica and the sum of gradients; with local steps a copy and one batch's gradient too.
+    // The replica and the sum of gradients. Local steps also need a copy and one batch's gradient.
     let vectors = if config.local_steps > 1 { 4 } else { 2 };
     let extra = config.compression.extra_memory_bytes(subject.parameters);
     let needs = profile.cpu.memory_mb(subject.parameters, vectors, extra);

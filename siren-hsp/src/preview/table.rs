@@ -5,8 +5,9 @@ use std::fmt;
 use super::{Preview, Row};
 
 impl fmt::Display for Preview {
-    /// A table of all rows, with a mark at the cheapest (`$`) and at the fastest within the budget (`>`),
-    /// and a line on each and on the budget below.
+    /// Prints a table of all rows, with a mark at the cheapest (`$`) and at the fastest within the
+    /// budget
+    /// (`>`). Below it, one line describes each of the two, and one the budget.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let epochs = plural(self.epochs, "epoch");
         writeln!(f, "{epochs} of {} on {}:", plural(self.batches, "batch"), self.platform)?;
@@ -58,7 +59,7 @@ impl fmt::Display for Preview {
     }
 }
 
-/// A row in a sentence.
+/// Formats a row as a phrase.
 struct Named<'a>(&'a Row);
 
 impl fmt::Display for Named<'_> {
@@ -79,12 +80,12 @@ fn plural(number: u64, what: &str) -> String {
         (_, true) => "es",
         (_, false) => "s",
     };
-    // "epoch" is spoken with a k.
+    // "epoch" ends in a k sound and takes a plain "s".
     let ending = if what == "epoch" && number != 1 { "s" } else { ending };
     format!("{number} {what}{ending}")
 }
 
-/// A number with three significant digits, or none after the point where it has more before it.
+/// Formats a number with three significant digits, and without decimals from 100 on.
 fn digits(number: f64) -> String {
     let size = number.abs();
     if size == 0.0 || size >= 99.95 {
