@@ -134,7 +134,7 @@ pub use siren_report as report;
 /// ```
 pub mod prelude {
     pub use crate::data::DataSource;
-    pub use crate::metrics::Metrics;
+    pub use crate::metrics::{Evaluation, Metrics};
     pub use crate::{
         Error, FixedScheduler, Layout, Optimizer, Result, Seed, StopRules, SyncMode, Trainer,
         TrainingResult, Usd, Workload,
