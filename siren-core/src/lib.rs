@@ -12,8 +12,9 @@
 //! | scheduler | [`Scheduler`] | how many workers of what memory size in the next epoch |
 //! | trainer | `siren_hsp::Trainer` | the loop over epochs |
 //!
-//! Around them: [`objects`] are what a parameter store in shared storage lives on, a [`DataSource`] feeds a worker, a [`Clock`] is the only source of time, a
-//! [`Platform`] knows limits and prices, and a [`Seed`] is the only source of randomness.
+//! Around them: a parameter store in shared storage needs [`objects`], a [`DataSource`] feeds a worker,
+//! a [`Clock`] is the only source of time, a [`Platform`] knows limits and prices, and a [`Seed`] is the
+//! only source of randomness.
 //!
 //! Every trait can be used as a trait object; backend, store and scheduler are chosen at run time.
 //! [`StoreDecorator`], [`BackendDecorator`] and [`SchedulerDecorator`] are for those that wrap another
