@@ -9,9 +9,9 @@ use crate::builder::{BackendParts, TrainerBuilder};
 
 /// Starts a builder for training on AWS Lambda, by default with four workers.
 ///
-/// `train` is the training data, the same that was uploaded under
-/// [`LambdaSettings::data_key`]. `held_out` is the data that the driver measures the model on at every
-/// barrier; without it the mean training loss stands in. `settings` name the function and the bucket.
+/// `train` is the training data, the same that was uploaded under [`LambdaSettings::data_key`].
+/// `held_out` is the data for the evaluation at every barrier; without it, the mean training loss
+/// is used. `settings` name the function and the bucket.
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -62,7 +62,7 @@ impl TrainerBuilder<OnLambda> {
     ///
     /// # Errors
     ///
-    /// As [`LambdaBackend::connect`], [`Trainer::new`] and [`Trainer::resume`]; also the errors of
+    /// Returns the errors of [`LambdaBackend::connect`], [`Trainer::new`], [`Trainer::resume`] and
     /// [`Workload::init`].
     pub async fn build(self) -> Result<LambdaTrainer> {
         let lambda = Arc::new(LambdaBackend::connect(self.backend.settings.clone()).await?);
@@ -95,7 +95,7 @@ impl LambdaTrainer {
         &self.lambda
     }
 
-    /// A handle that asks the run to stop.
+    /// A handle that requests the run to stop.
     pub fn stop_handle(&self) -> StopHandle {
         self.trainer.stop_handle()
     }
@@ -104,7 +104,7 @@ impl LambdaTrainer {
     ///
     /// # Errors
     ///
-    /// As [`Trainer::run`].
+    /// Returns the errors of [`Trainer::run`].
     pub async fn run(self) -> Result<TrainingResult> {
         self.trainer.run().await
     }
