@@ -9,8 +9,9 @@ use siren_hsp::{Checkpoint, Config, Observer, Trainer, TrainerParts};
 /// Builds a [`Trainer`] for the backend `B`.
 ///
 /// The functions [`siren::local`](crate::local), `siren::simulated` (feature `sim`) and
-/// `siren::lambda::trainer` (feature `lambda`) start one. The methods here are common to all of them;
-/// those that depend on the backend, and `build`, are on `TrainerBuilder<Local>` and its siblings.
+/// `siren::lambda::trainer` (feature `lambda`) return one. All of them have the methods on this
+/// page. The methods that depend on the backend, and `build`, are on `TrainerBuilder<Local>` and
+/// its siblings.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Train machine-learning models on a swarm of serverless functions.
 //!
-//! Many functions compute gradients on parts of the data and share the parameters through a store. Before
-//! each epoch a scheduler chooses how many functions run and how much memory each has, within a time limit
-//! and a budget.
+//! Many functions compute gradients on parts of the data and share the parameters through a store.
+//! Before each epoch a scheduler chooses the number of functions and their memory, within a time
+//! limit and a budget.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -56,7 +56,7 @@
 //! | `function` | `siren::lambda::serve`: the binary that AWS Lambda runs | no |
 //! | `burn` | `siren::burn`: any burn module as a workload | no |
 //! | `linear` | `siren::linear`: logistic regression of dense and sparse features | no |
-//! | `planner` | `siren::drl`: models of jobs, the planner, and the optimum as a reference for schedulers | no |
+//! | `planner` | `siren::drl`: models of jobs, the planner, the optimum as a reference | no |
 //! | `drl` | the learned scheduler, on burn; includes `planner` | no |
 //! | `report` | `siren::report`: one self-contained HTML page for a run | no |
 //! | `conformance` | `siren::conformance`: test suites for your own implementations | no |

@@ -7,8 +7,8 @@ use siren_hsp::{MemoryStore, ShardWorker, StopHandle, Trainer, TrainingResult};
 
 use crate::builder::{BackendParts, TrainerBuilder};
 
-/// Starts a builder for training on simulated functions: real gradients, modelled time and money, and by
-/// default four workers.
+/// Starts a builder for training on simulated functions, with real gradients and with modelled time
+/// and money. The default is four workers.
 ///
 /// `train` is the training data. `held_out` is the data for the evaluation at every barrier;
 /// without it, the mean training loss is used.
@@ -77,8 +77,8 @@ impl TrainerBuilder<Simulated> {
         self
     }
 
-    /// Sets the platform, step times and faults. Default: AWS Lambda and S3, where computing takes no
-    /// time ([`Simulation::default`]).
+    /// Sets the platform, step times and faults. Default: AWS Lambda and S3, with computations that
+    /// take no time ([`Simulation::default`]).
     pub fn simulation(mut self, simulation: Simulation) -> Self {
         self.backend.simulation = Some(simulation);
         self

@@ -44,8 +44,9 @@ pub struct TrainerParts {
     pub scheduler: Box<dyn Scheduler>,
 }
 
-/// Trains by Hybrid Synchronous Parallel SGD. For every epoch: allocate, reserve money, open, launch
-/// all workers, collect, seal, settle, evaluate, observe, checkpoint.
+/// Trains by Hybrid Synchronous Parallel SGD. In every epoch the trainer allocates workers,
+/// reserves money, opens the epoch, launches and collects the workers, seals, settles, evaluates,
+/// informs the observer, and writes a checkpoint.
 pub struct Trainer {
     parts: TrainerParts,
     config: Config,

@@ -57,8 +57,9 @@ impl fmt::Debug for OnLambda {
 }
 
 impl TrainerBuilder<OnLambda> {
-    /// Connects to the function and the bucket, writes the workload's initial parameters to the store
-    /// (unless a run is resumed), and builds the trainer. Makes requests, but starts no worker.
+    /// Connects to the function and the bucket, writes the workload's initial parameters to the
+    /// store (unless a run is resumed), and builds the trainer. It makes requests, but starts no
+    /// worker.
     ///
     /// # Errors
     ///
