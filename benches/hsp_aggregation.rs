@@ -1,8 +1,7 @@
 //! The speed of aggregation in the store in memory, relative to the machine's limit.
 //!
 //! Each cell runs the work and its reference in turn. The ratio is the median over these pairs: on
-//! a
-//! shared machine, other load affects both runs of a pair alike. `cargo bench --bench
+//! a shared machine, other load affects both runs of a pair alike. `cargo bench --bench
 //! hsp_aggregation` runs 25 cells in a few minutes; a filter selects some of them.
 //! `SIREN_BENCH=all` runs all sizes with all numbers of workers, and 10^8 parameters (needs 3 GB).
 //! The table is printed at the end and written to `target/siren/bench/aggregation.json`.
@@ -323,8 +322,7 @@ impl Bench {
     }
 
     /// A push of one entry in a hundred, in random places, against a dense push. With `pulled`, a
-    /// pull
-    /// follows each.
+    /// pull follows each.
     fn sparse(&mut self, parameters: usize, pulled: bool) {
         let gradient = numbers(parameters);
         let entries = one_in_a_hundred(parameters);
@@ -391,8 +389,7 @@ impl Bench {
     }
 
     /// The part of a push that is not the pass over the parameters: a push to a model of one
-    /// parameter.
-    /// The ratio is the number of such pushes that take as long as a full push.
+    /// parameter. The ratio is the number of such pushes that take as long as a full push.
     fn bookkeeping(&mut self, parameters: usize) {
         let gradient = numbers(parameters);
         let swarm = Swarm::new(SGD, SyncMode::Hybrid, parameters, 1);

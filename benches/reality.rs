@@ -2,12 +2,11 @@
 //! ones.
 //!
 //! `cargo bench --bench reality` prints a table, and writes it to
-//! `target/siren/bench/reality.json`.
-//! Each round measures the step with the job's workers and threads, runs the job and measures the
-//! step again. It then simulates the job on a machine with one vCPU per thread, with the mean of
-//! both steps. The simulated time is compared with the measured time. Since machines are shared and
-//! noisy, it is also compared with the CPU time of the whole process divided by the threads: the
-//! time that the job would take on an idle machine.
+//! `target/siren/bench/reality.json`. Each round measures the step with the job's workers and
+//! threads, runs the job and measures the step again. It then simulates the job on a machine with
+//! one vCPU per thread, with the mean of both steps. The simulated time is compared with the
+//! measured time. Since machines are shared and noisy, it is also compared with the CPU time of the
+//! whole process divided by the threads: the time that the job would take on an idle machine.
 
 mod aggregation {
     pub(crate) mod results;

@@ -9,8 +9,9 @@ use siren_hsp::{Checkpoint, Config, Observer, Trainer, TrainerParts};
 /// Builds a [`Trainer`] for the backend `B`.
 ///
 /// The functions [`siren::local`](crate::local), `siren::simulated` (feature `sim`) and
-/// `siren::lambda::trainer` (feature `lambda`) start one. The methods here are common to all of them;
-/// those that depend on the backend, and `build`, are on `TrainerBuilder<Local>` and its siblings.
+/// `siren::lambda::trainer` (feature `lambda`) return one. All of them have the methods on this
+/// page. The methods that depend on the backend, and `build`, are on `TrainerBuilder<Local>` and
+/// its siblings.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -92,14 +93,14 @@ impl<B> TrainerBuilder<B> {
         Self { observer: Some(Box::new(observer)), ..self }
     }
 
-    /// Continues the run of a checkpoint, with its parameters, epochs and bill. Without
-    /// [`config`](Self::config) the run keeps the checkpoint's settings; with it, stop rules and the out
-    /// folder may differ from them.
+    /// Continues the run of a checkpoint, with its parameters, epochs and costs. Without
+    /// [`config`](Self::config) the run keeps the checkpoint's settings; with it, the stop rules
+    /// and the output folder may differ.
     pub fn resume(self, checkpoint: Checkpoint) -> Self {
         Self { checkpoint: Some(checkpoint), ..self }
     }
 
-    /// The settings that the run will have.
+    /// The settings of the run.
     pub(crate) fn effective_config(&self) -> Config {
         let resumed = || self.checkpoint.as_ref().map(|checkpoint| checkpoint.config().clone());
         self.config.clone().or_else(resumed).unwrap_or_default()
@@ -111,7 +112,8 @@ impl<B> TrainerBuilder<B> {
         self.checkpoint.is_some()
     }
 
-    /// The trainer, once the backend exists. `train` is the data as the backend's workers read it.
+    /// Builds the trainer, after the backend exists. `train` is the data as the backend's workers
+    /// read it.
     #[cfg(any(feature = "local", feature = "sim", feature = "lambda"))]
     pub(crate) fn finish(self, parts: BackendParts) -> Result<Trainer> {
         let config = self.effective_config();
@@ -141,7 +143,7 @@ impl<B> TrainerBuilder<B> {
 #[cfg(any(feature = "local", feature = "sim", feature = "lambda"))]
 const DEFAULT_MEMORY_MB: u32 = 1_792;
 
-/// What a backend's builder makes.
+/// The parts that depend on the backend.
 #[cfg(any(feature = "local", feature = "sim", feature = "lambda"))]
 pub(crate) struct BackendParts {
     pub(crate) train: Arc<dyn DataSource>,

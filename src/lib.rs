@@ -1,8 +1,8 @@
 //! Train machine-learning models on a swarm of serverless functions.
 //!
-//! Many functions compute gradients on parts of the data and share the parameters through a store. Before
-//! each epoch a scheduler chooses how many functions run and how much memory each has, within a time limit
-//! and a budget.
+//! Many functions compute gradients on parts of the data and share the parameters through a store.
+//! Before each epoch a scheduler chooses the number of functions and their memory, within a time
+//! limit and a budget.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -56,7 +56,7 @@
 //! | `function` | `siren::lambda::serve`: the binary that AWS Lambda runs | no |
 //! | `burn` | `siren::burn`: any burn module as a workload | no |
 //! | `linear` | `siren::linear`: logistic regression of dense and sparse features | no |
-//! | `planner` | `siren::drl`: models of jobs, the planner, the optimum to judge schedulers by | no |
+//! | `planner` | `siren::drl`: models of jobs, the planner, the optimum as a reference | no |
 //! | `drl` | the learned scheduler, on burn; includes `planner` | no |
 //! | `report` | `siren::report`: one self-contained HTML page for a run | no |
 //! | `conformance` | `siren::conformance`: test suites for your own implementations | no |
@@ -69,18 +69,18 @@
 //! | --- | --- |
 //! | [`prelude`] | the names that most programs need |
 //! | [`data`] | data sources and readers |
-//! | [`metrics`] | sums that measure a model, and what they come to |
+//! | [`metrics`] | sums over examples, from which an evaluation is computed |
 //! | [`store`] | the parameter store, its implementations, and the objects below it |
-//! | [`backend`] | where workers run |
-//! | [`scheduler`] | schedulers, and what they see |
+//! | [`backend`] | backends, which run the workers |
+//! | [`scheduler`] | schedulers, and their observations |
 //! | [`platform`] | limits, prices and timings of platforms |
 //! | [`preview`] | time and cost of a job before it runs |
 #![cfg_attr(doc, doc = "| [`guide`] | the documents of the repository |")]
 //!
-//! An epoch is Hybrid Synchronous Parallel SGD: all workers start together and end together; in between
-//! each pulls parameters and pushes updates without waiting. It follows the system SIREN of the paper
-//! "Distributed Machine Learning with a Serverless Architecture" (Wang, Niu, Li, INFOCOM 2019).
-//! [`SyncMode`] offers bulk and stale modes to compare with.
+//! An epoch is Hybrid Synchronous Parallel SGD: all workers start together and end together. In
+//! between, each pulls parameters and pushes updates without waiting. It follows the system SIREN
+//! of the paper "Distributed Machine Learning with a Serverless Architecture" (Wang, Niu, Li,
+//! INFOCOM 2019). [`SyncMode`] offers bulk and stale modes for comparison.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
@@ -148,7 +148,7 @@ pub mod data {
     pub use siren_data::*;
 }
 
-/// Sums that measure a model, and what they come to.
+/// Sums over examples, from which an evaluation is computed.
 pub mod metrics {
     pub use siren_core::{Better, Evaluation, Metrics};
 }
@@ -164,7 +164,7 @@ pub mod store {
     pub use siren_hsp::{MemoryObjects, MemoryStore, ObjectOptions, ObjectStore};
 }
 
-/// Where workers run.
+/// Backends, which run the workers.
 pub mod backend {
     #[cfg(feature = "local")]
     pub use siren_backend_local::{LocalBackend, WallClock};
@@ -175,7 +175,7 @@ pub mod backend {
     pub use siren_hsp::ShardWorker;
 }
 
-/// Schedulers, and what they see.
+/// Schedulers, and their observations.
 pub mod scheduler {
     pub use siren_core::{
         Allocation, Job, Observation, Outcome, Phases, Scheduler, SchedulerDecorator, StopReason,

@@ -8,11 +8,11 @@ use siren_hsp::{MemoryStore, ShardWorker, Trainer};
 
 use crate::builder::{BackendParts, TrainerBuilder};
 
-/// Starts a builder for training in this process: parameters in memory, one thread for each core, and by
-/// default one worker for each thread.
+/// Starts a builder for training in this process: parameters in memory, one thread per core, and by
+/// default one worker per thread.
 ///
-/// `train` is the training data. `held_out` is the data that the model is measured on at every barrier;
-/// without it the mean training loss stands in.
+/// `train` is the training data. `held_out` is the data for the evaluation at every barrier;
+/// without it, the mean training loss is used.
 ///
 /// See [`TrainerBuilder`] for an example.
 pub fn local(
@@ -65,8 +65,8 @@ impl TrainerBuilder<Local> {
     ///
     /// # Errors
     ///
-    /// As [`Trainer::new`] and [`Trainer::resume`]; rejected for 0 threads; also the errors of
-    /// [`Workload::init`].
+    /// Returns the errors of [`Trainer::new`], [`Trainer::resume`] and [`Workload::init`], and
+    /// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) for 0 threads.
     pub fn build(mut self) -> Result<Trainer> {
         let Local { threads, platform, store } = std::mem::take(&mut self.backend);
         let store = match store {

@@ -7,11 +7,11 @@ use siren_hsp::{MemoryStore, ShardWorker, StopHandle, Trainer, TrainingResult};
 
 use crate::builder::{BackendParts, TrainerBuilder};
 
-/// Starts a builder for training on simulated functions: real gradients, modelled time and money, and by
-/// default four workers.
+/// Starts a builder for training on simulated functions, with real gradients and with modelled time
+/// and money. The default is four workers.
 ///
-/// `train` is the training data. `held_out` is the data that the model is measured on at every barrier;
-/// without it the mean training loss stands in.
+/// `train` is the training data. `held_out` is the data for the evaluation at every barrier;
+/// without it, the mean training loss is used.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -70,21 +70,21 @@ impl fmt::Debug for Simulated {
 }
 
 impl TrainerBuilder<Simulated> {
-    /// Sets the number of real threads that gradients are computed on. No result depends on it. Default:
-    /// one for each core.
+    /// Sets the number of real threads that compute gradients. Results do not depend on it.
+    /// Default: one per core.
     pub fn threads(mut self, threads: usize) -> Self {
         self.backend.threads = Some(threads);
         self
     }
 
-    /// Sets the platform, step times and faults. Default: AWS Lambda and S3, where computing takes no
-    /// time ([`Simulation::default`]).
+    /// Sets the platform, step times and faults. Default: AWS Lambda and S3, with computations that
+    /// take no time ([`Simulation::default`]).
     pub fn simulation(mut self, simulation: Simulation) -> Self {
         self.backend.simulation = Some(simulation);
         self
     }
 
-    /// Sets where the parameters are kept. Default: [`SimStore::Ideal`] over a [`MemoryStore`] with the
+    /// Sets the parameter store. Default: [`SimStore::Ideal`] over a [`MemoryStore`] with the
     /// workload's initial parameters.
     pub fn store(mut self, store: SimStore) -> Self {
         self.backend.store = Some(store);
@@ -95,8 +95,9 @@ impl TrainerBuilder<Simulated> {
     ///
     /// # Errors
     ///
-    /// As [`Trainer::new`] and [`Trainer::resume`]; rejected for 0 threads, and when the simulation's
-    /// numbers make no sense, naming the field; also the errors of [`Workload::init`].
+    /// Returns the errors of [`Trainer::new`], [`Trainer::resume`] and [`Workload::init`], and
+    /// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) for 0 threads or for values of the
+    /// simulation that are not valid, naming the field.
     pub fn build(mut self) -> Result<SimTrainer> {
         let Simulated { threads, simulation, store } = std::mem::take(&mut self.backend);
         let seed = self.effective_config().seed;
@@ -118,7 +119,7 @@ impl TrainerBuilder<Simulated> {
     }
 }
 
-/// A trainer on simulated functions. Virtual time passes in [`run`](Self::run) only.
+/// A trainer on simulated functions. Virtual time passes only in [`run`](Self::run).
 pub struct SimTrainer {
     trainer: Trainer,
     sim: Arc<SimBackend>,
@@ -136,7 +137,7 @@ impl SimTrainer {
         &self.sim
     }
 
-    /// A handle that asks the run to stop.
+    /// A handle that requests the run to stop.
     pub fn stop_handle(&self) -> StopHandle {
         self.trainer.stop_handle()
     }
@@ -145,7 +146,7 @@ impl SimTrainer {
     ///
     /// # Errors
     ///
-    /// As [`Trainer::run`] and [`SimBackend::run`].
+    /// Returns the errors of [`Trainer::run`] and [`SimBackend::run`].
     pub fn run(self) -> Result<TrainingResult> {
         self.sim.run(self.trainer.run())?
     }

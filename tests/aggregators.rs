@@ -20,7 +20,7 @@ use siren::{
 use siren_backend_local::WallClock;
 use support::{FEATURES, Linear, quick, rows};
 
-/// What may go wrong with an aggregator.
+/// A fault of an aggregator.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     /// It never starts.
@@ -38,7 +38,7 @@ struct Watched {
     left: AtomicU64,
     fired: AtomicU64,
     aggregators: AtomicU64,
-    /// What was really spent, in billionths of a dollar.
+    /// The true cost, in 10^-12 dollars.
     billed: AtomicU64,
 }
 
@@ -89,7 +89,7 @@ impl Watched {
 
 fn options(parts: u32) -> ObjectOptions {
     let poll_interval = Duration::from_millis(5);
-    // So narrow that every part has an aggregator of its own.
+    // So small that every part has its own aggregator.
     let bandwidth = 1;
     let cycle = Duration::from_millis(20);
     let patience = Duration::from_millis(200);
@@ -149,8 +149,8 @@ async fn parts_over(
     (parts, backend)
 }
 
-/// Objects of which every seventh request fails, some before and some after their effect, as long as the
-/// budget of faults lasts.
+/// Objects that fail every seventh request, some before and some after their effect, until the
+/// budget of faults is used up.
 struct Flaky {
     inner: MemoryObjects,
     count: AtomicU64,
@@ -185,7 +185,7 @@ fn config(epochs: u64) -> Config {
     Config { batch_size: 10, stop: StopRules { epochs, ..StopRules::default() }, ..quick() }
 }
 
-/// Under bulk mode a run on objects ends with the bits of one in memory.
+/// Under bulk mode a run on objects gives the same bits as one in memory.
 #[tokio::test]
 async fn a_run_on_objects_equals_one_in_memory_to_the_last_bit() {
     let config = Config { sync_mode: SyncMode::Bulk, ..config(2) };
@@ -208,7 +208,7 @@ async fn a_run_on_objects_equals_one_in_memory_to_the_last_bit() {
     }
 }
 
-/// Storage that fails now and then, under the driver, the workers and the aggregators, changes nothing.
+/// Occasional failures of storage, for the driver, the workers and the aggregators, change nothing.
 #[tokio::test]
 async fn a_run_on_objects_that_fail_is_the_same_run() {
     let config = Config { sync_mode: SyncMode::Bulk, ..config(2) };
@@ -237,7 +237,7 @@ async fn an_aggregator_that_fails_is_launched_again() {
             assert_eq!(trained.outcome.reason, StopReason::Epochs, "{:?}", trained.outcome);
             let epoch = &trained.record.epochs[0];
             assert_eq!((epoch.batches, epoch.complete), (40, true), "{fault:?}, {sync_mode:?}");
-            // A cut one may have been in time for the seal.
+            // An aggregator that was cut may have been in time for the seal.
             assert!(backend.fired.load(Ordering::Relaxed) >= 2, "{fault:?}");
             assert!(matches!(fault, Fault::Cut) || epoch.aggregator_retries >= 2, "{epoch:?}");
         }
@@ -254,7 +254,7 @@ async fn an_aggregator_that_always_fails_ends_the_run_with_its_error() {
     assert!(error.message().contains("aggregator 0 of epoch 0 failed 10 times"), "{error}");
 }
 
-/// Where requests cost money and aggregators too, no run spends more than its budget.
+/// If requests and aggregators cost money, no run exceeds its budget.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runs_with_aggregators_overspend_nothing() {
     let platform = Platform { estimated: true, ..Platform::aws_lambda() };
@@ -262,7 +262,7 @@ async fn runs_with_aggregators_overspend_nothing() {
     platform.limits.init = Duration::from_millis(10);
     let mut reasons = Vec::new();
     for run in 0..40_u32 {
-        // From what does not pay for a single update to what pays for everything.
+        // From less than the cost of a single update to more than the cost of the whole run.
         let budget = 10_f64.powf(-5.0 + 0.1 * f64::from(run));
         let stop = StopRules { epochs: 2, budget: Some(Usd::new(budget)), ..StopRules::default() };
         let sync_mode = [SyncMode::Hybrid, SyncMode::Bulk][run as usize % 2];
@@ -286,7 +286,8 @@ async fn runs_with_aggregators_overspend_nothing() {
     assert!(reasons.contains(&StopReason::Epochs), "{reasons:?}");
 }
 
-/// Fewer workers run when the platform has no room for as many and their aggregators.
+/// Fewer workers run when the platform's concurrency does not suffice for the workers and their
+/// aggregators.
 #[tokio::test]
 async fn aggregators_count_among_the_invocations_that_run_at_once() {
     let mut platform = Platform::local();

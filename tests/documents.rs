@@ -1,4 +1,4 @@
-//! The documents say what is there.
+//! Checks that the documents agree with the code.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ fn the_readme_is_short() {
     assert!(README.len() <= 9_500, "{} bytes", README.len());
 }
 
-/// The anchors of a document's headings, as GitHub makes them.
+/// The anchors of a document's headings, as GitHub generates them.
 fn anchors(text: &str) -> Vec<String> {
     let mut code = false;
     let mut anchors = Vec::new();

@@ -1,4 +1,4 @@
-//! Workers that fail, and what is left of their epoch.
+//! Workers that fail, and the rest of their epoch.
 
 mod support;
 
@@ -43,13 +43,13 @@ async fn every_batch_counts_once_whatever_becomes_of_its_worker() {
         let epoch = &trained.record.epochs[0];
         assert_eq!((epoch.batches, epoch.updates, epoch.complete), (100, 100, true), "{fault:?}");
         assert!(backend.fired() >= 4);
-        // What was done is not done again, although the answer was lost.
+        // Finished work is not repeated, although the answer was lost.
         let again = !matches!(fault, Fault::AnswerLost);
         assert_eq!(epoch.retries > 0, again, "{fault:?}: {} retries", epoch.retries);
     }
 }
 
-/// Runs out of time after each 30 updates, and goes on with another memory size, as on a backend
+/// Runs out of time after each 30 updates, and continues with another memory size, as on a backend
 /// that doubles the memory after a crash.
 struct Pieces {
     inner: ShardWorker,
@@ -80,7 +80,7 @@ async fn a_shard_that_goes_on_elsewhere_counts_every_batch_once() {
     assert_eq!(trained.values, whole.values);
 }
 
-/// As [`Linear`], with accidents on chosen calls.
+/// As [`Linear`], with faults in chosen calls.
 struct Accident {
     inner: Arc<Linear>,
     calls: AtomicU32,
@@ -130,7 +130,7 @@ fn accident(what: What, on: fn(u32) -> bool) -> (TrainerParts, Arc<MemoryStore>)
 
 #[tokio::test]
 async fn a_panic_is_the_end_of_one_invocation_only() {
-    // The first call is the forecast's.
+    // The first call is that of the forecast.
     let (parts, _) = accident(What::Panic, |call| call > 0 && call % 30 == 0);
     let trained = Trainer::new(parts, one_epoch()).unwrap().run().await.unwrap();
     let epoch = &trained.record.epochs[0];
@@ -163,7 +163,7 @@ async fn a_gradient_that_is_not_finite_ends_the_run_and_spares_the_checkpoint() 
     assert_eq!((status.open, status.sealed_epochs), (None, 2), "the store is at the checkpoint");
 }
 
-/// Asks the run to stop in its second epoch.
+/// Requests the run to stop in its second epoch.
 struct StopIn(siren::StopHandle, Arc<AtomicBool>);
 
 impl Observer for StopIn {
@@ -191,7 +191,7 @@ async fn a_request_to_stop_settles_the_money_and_keeps_the_last_checkpoint() {
     assert!(trained.outcome.cost.dollars() >= backend.billed.total() - 1e-15);
     let checkpoint = siren::Checkpoint::load(folder.path()).unwrap();
     assert_eq!(checkpoint.epochs().len(), 1);
-    // A store that lives on is where the checkpoint is, not half an epoch further.
+    // The store is restored to the checkpoint, not left half an epoch ahead.
     let snapshot = siren::store::ParameterStore::snapshot(&*store).await.unwrap();
     assert_eq!((snapshot.sealed_epochs, &snapshot.values[..]), (1, checkpoint.values()));
 }
@@ -223,7 +223,7 @@ fn slow(examples: usize, workers: u32) -> TrainerParts {
 
 #[tokio::test]
 async fn a_time_limit_cuts_the_epoch_short_and_keeps_what_was_done() {
-    // Also in the last epoch that was asked for.
+    // This also applies to the last epoch requested.
     let stop = StopRules {
         time_limit: Some(Duration::from_millis(300)),
         epochs: 1,
@@ -235,12 +235,12 @@ async fn a_time_limit_cuts_the_epoch_short_and_keeps_what_was_done() {
     let epoch = &trained.record.epochs[0];
     assert!(!epoch.complete && epoch.batches > 0 && epoch.batches < 2_000, "{}", epoch.batches);
     assert!(epoch.evaluation.loss < trained.record.initial.loss);
-    // What the workers did is known, although the seal came before their end.
+    // The workers' work is reported, although the seal came before their end.
     assert!(epoch.compute_s > 0.1 && epoch.cpu_utilisation > 0.0, "{epoch:?}");
 }
 
-/// Waiting for a thread is no execution: with many workers on few threads it must not count against
-/// their timeouts.
+/// Waiting for a thread is not execution: with many workers on few threads it must not count
+/// against their timeouts.
 #[tokio::test]
 async fn many_workers_on_two_threads_all_finish_without_a_budget() {
     let stop = StopRules { epochs: 3, ..StopRules::default() };
@@ -249,7 +249,7 @@ async fn many_workers_on_two_threads_all_finish_without_a_budget() {
     assert_eq!(trained.outcome.reason, StopReason::Epochs);
     for epoch in &trained.record.epochs {
         assert_eq!((epoch.workers, epoch.batches, epoch.retries), (64, 130, 0));
-        assert!(epoch.queue_s > epoch.compute_s, "nobody waited for a thread: {epoch:?}");
+        assert!(epoch.queue_s > epoch.compute_s, "no worker waited for a thread: {epoch:?}");
         assert!(epoch.staleness_mean > 10.0, "{epoch:?}");
     }
 }
@@ -263,7 +263,7 @@ async fn long_local_steps_in_short_shards_do_not_confuse_the_forecast() {
     assert!(trained.record.epochs.iter().all(|epoch| epoch.complete && epoch.updates == 4));
 }
 
-/// Says that it has finished after two updates, a number of times.
+/// Reports that it has finished after two updates, a given number of times.
 struct Liar {
     inner: ShardWorker,
     lies: AtomicI32,
@@ -286,7 +286,7 @@ async fn a_finished_report_is_not_believed() {
     for (sync_mode, lies) in synchronies.into_iter().flat_map(|s| [(s, 1), (s, 4)]) {
         let worker = Liar { inner: ShardWorker::new(Linear::new()), lies: AtomicI32::new(lies) };
         let parts = around(worker, FixedScheduler::new(4, 1_769));
-        // Nobody may wait for a shard that counts as done.
+        // No worker may wait for a shard that counts as done.
         let stop = StopRules { time_limit: Some(Duration::from_secs(30)), ..one_epoch().stop };
         let config = Config { sync_mode, stop, ..one_epoch() };
         let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
@@ -296,7 +296,7 @@ async fn a_finished_report_is_not_believed() {
     }
 }
 
-/// Says that it has finished without having begun, every time.
+/// Reports each time that it has finished, without having begun.
 struct Idler;
 
 #[async_trait]

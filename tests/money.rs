@@ -1,4 +1,4 @@
-//! No run overspends, whatever goes wrong.
+//! No run exceeds its budget, whatever fails.
 
 mod support;
 
@@ -26,7 +26,7 @@ async fn a_thousand_random_runs_with_failing_workers_overspend_nothing() {
                 _ => Fault::None,
             })
             .collect();
-        // From what a single update costs to what the whole run does.
+        // From the cost of a single update to the cost of the whole run.
         let budget = 10_f64.powf(-7.0 + 3.5 * draw());
         let memory = 128 + (draw() * 3_000.0) as u32;
         let config = Config {

@@ -1,4 +1,4 @@
-//! What a preview expects is what the simulator runs.
+//! The forecasts of previews agree with the simulator.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use siren::{
 use siren_backend_sim::{SimBackend, SimStore, Simulation};
 use siren_core::platform::Tail;
 
-/// A dense model of which every gradient is zero.
+/// A dense model whose gradients are all zero.
 struct Idle(Layout);
 
 impl Idle {
@@ -34,7 +34,7 @@ impl Workload for Idle {
         Ok(vec![0.0; self.0.dim()])
     }
 
-    /// Leaves the gradient as it is, which the worker begins with zeros.
+    /// Leaves the gradient unchanged; the worker initialises it with zeros.
     fn gradient(&self, _: &[f32], _: &Batch<'_>, _: Seed, _: &mut [f32]) -> Result<f64> {
         Ok(1.0)
     }
@@ -53,7 +53,7 @@ struct Case {
     sync_mode: SyncMode,
     parameters: usize,
     batches: u64,
-    /// Seconds for a batch at one vCPU.
+    /// The time of a batch at one vCPU, in seconds.
     batch_s: f64,
 }
 
@@ -67,7 +67,7 @@ const CASE: Case = Case {
     batch_s: 0.01,
 };
 
-/// Bytes of an example, which is a batch.
+/// The bytes of an example; a batch is one example.
 const EXAMPLE: u64 = 784;
 
 const EPOCHS: u64 = 4;
@@ -83,7 +83,7 @@ impl Case {
         }
     }
 
-    /// AWS Lambda; without the rare delays of seconds where there are few runs to take a mean of.
+    /// AWS Lambda, without the rare delays of seconds if there are few runs to average.
     fn simulation(&self) -> Simulation {
         let mut simulation = Simulation::lambda(StepTime::per_example(self.batch_s));
         if self.runs() == 1 {

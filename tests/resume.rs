@@ -1,4 +1,4 @@
-//! Runs that go on from a checkpoint, and checkpoints that cannot be used.
+//! Runs that continue from a checkpoint, and checkpoints that cannot be used.
 
 mod support;
 
@@ -40,7 +40,7 @@ async fn a_resumed_run_equals_one_that_was_never_interrupted() {
     let never = start(config(whole.path(), 5)).await;
     let before = start(config(parted.path(), 2)).await;
     let after = resume(config(parted.path(), 5)).await.unwrap();
-    // With Adam: parameters, moments and their count of steps went on from where they were.
+    // With Adam: parameters, moments and their count of steps continue from the checkpoint.
     assert_eq!(after.values, never.values);
     let epochs: Vec<u64> = after.record.epochs.iter().map(|epoch| epoch.epoch).collect();
     assert_eq!(epochs, [0, 1, 2, 3, 4]);
@@ -64,7 +64,7 @@ async fn money_that_was_reserved_when_the_driver_died_counts_as_spent() {
     let after = resume(config.clone()).await.unwrap();
     assert!(after.outcome.cost > before.outcome.cost + Usd::new(0.5));
     assert!(after.outcome.cost < before.outcome.cost + Usd::new(0.501));
-    // What is left of the budget knows of it, too.
+    // The money left of the budget reflects it, too.
     config.stop = StopRules { epochs: 4, budget: Some(Usd::new(0.5)), ..StopRules::default() };
     let broke = resume(config).await.unwrap();
     assert_eq!((broke.outcome.reason, broke.outcome.epochs), (StopReason::Budget, 3));
@@ -96,7 +96,7 @@ async fn a_checkpoint_of_another_model_or_rule_is_refused() {
     }
     let folder = tempfile::tempdir().unwrap();
     start(config(folder.path(), 1)).await;
-    // As many parameters, by another name.
+    // As many parameters, but with another name.
     let other = Other(Layout::flat("others", FEATURES).unwrap());
     let store = Arc::new(MemoryStore::initialised(&other, 0).unwrap());
     let (parts, _, _) =

@@ -1,4 +1,4 @@
-//! What Hybrid Synchronous Parallel training is, in the cases where it is something simpler.
+//! Hybrid Synchronous Parallel training in the cases in which it equals a simpler algorithm.
 
 mod support;
 
@@ -41,7 +41,7 @@ async fn one_worker_and_one_local_step_equal_a_plain_sgd_loop_to_the_last_bit() 
     assert_eq!(trained(config).await, params);
 }
 
-/// With plain SGD in the store, k local steps and one push of the sum are k steps of SGD.
+/// With plain SGD in the store, k local steps and one push of the sum equal k steps of SGD.
 #[tokio::test]
 async fn one_worker_with_local_steps_stays_close_to_plain_sgd() {
     let plain = trained(quick()).await;
@@ -68,9 +68,9 @@ async fn every_rule_learns_with_many_workers() {
             assert!(loss < 0.02, "{optimizer:?} with {workers} workers ends at {loss}");
             let epoch = &trained.record.epochs[9];
             assert_eq!((epoch.updates, epoch.batches, epoch.complete), (63, 63, true));
-            // Of single epochs that are this short, a busy machine may run the workers in turn.
+            // In a single epoch this short, a busy machine may run the workers in turn.
             let stale = trained.record.epochs.iter().any(|epoch| epoch.staleness_max > 0);
-            assert!(stale || workers < 16, "nobody was ever stale");
+            assert!(stale || workers < 16, "no update was stale");
         }
     }
 }

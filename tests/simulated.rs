@@ -19,7 +19,7 @@ use siren::{
 use siren_backend_sim::{Bill, Fault, Faults, SimBackend, SimStore, Simulation};
 use support::{Linear, rows};
 
-/// What a test asks for.
+/// The settings of a test.
 struct Case {
     simulation: Simulation,
     config: Config,
@@ -132,7 +132,7 @@ fn one_simulated_worker_learns_the_same_as_a_local_one_to_the_last_bit() {
     }
 }
 
-/// A platform without chance, in whole milliseconds: bills can be done by hand.
+/// A platform without randomness, with times in whole milliseconds: bills can be computed by hand.
 fn by_hand() -> Simulation {
     let mut profile = Profile::instant();
     profile.starts.cold_ms = Distribution::constant(200.0);
@@ -143,7 +143,7 @@ fn by_hand() -> Simulation {
     Simulation { profile, step: StepTime::per_example(1e-3), ..Simulation::default() }
 }
 
-/// One worker, of twice the memory in each epoch.
+/// One worker, with its memory doubled in each epoch.
 struct Growing;
 
 impl Scheduler for Growing {
@@ -177,9 +177,9 @@ fn three_bills_are_what_they_are_by_hand() {
     const GET: f64 = 0.4e-6;
     const PUT: f64 = 5e-6;
 
-    // One function of 1,769 MB, 4 batches of 32 examples, each 32 ms. It waits 30 ms for its first pull
-    // and for its first data, then 30 for each pull but the first, which is in the first's: the next
-    // data come while it computes.
+    // One function of 1,769 MB, with 4 batches of 32 examples, each of 32 ms. It waits 30 ms for
+    // its first pull and its first data. Each later pull takes 30 ms; the next data arrive during
+    // the computation.
     let mut one = Case::new(1, 1_769);
     one.simulation = by_hand();
     one.train = rows(128);
@@ -189,8 +189,8 @@ fn three_bills_are_what_they_are_by_hand() {
     let time = billed * 1_769.0 / 1_024.0 * GB_SECOND;
     costs(one, time + CALL + 8.0 * GET + 4.0 * PUT);
 
-    // Two functions of an eighth of a vCPU: two batches each of 64 examples, 512 ms a batch. The second
-    // epoch is warm: no INIT.
+    // Two functions with an eighth of a vCPU: two batches of 64 examples each, 512 ms per batch.
+    // The second epoch is warm: no INIT.
     let mut two = Case::new(2, 1_769 / 8);
     two.simulation = by_hand();
     two.simulation.profile.platform.limits.memory_per_vcpu_mb = f64::from(1_769 / 8 * 8);
@@ -201,8 +201,8 @@ fn three_bills_are_what_they_are_by_hand() {
     let time = 2.0 * (handler + 15.0 + handler) / 1e3 * gb * GB_SECOND;
     costs(two, time + 4.0 * CALL + 16.0 * GET + 8.0 * PUT);
 
-    // Two local steps for each push: two pushes for three batches. Three of them, then one of another
-    // memory size: all start cold, and a version has to be published, which nobody bills.
+    // Two local steps for each push: two pushes for three batches. The second epoch has another
+    // memory size: both epochs start cold, and a version must be published, which is not billed.
     let mut steps = Case::new(1, 1_769);
     steps.simulation = by_hand();
     steps.simulation.profile.starts.publish_s = 5.0;
@@ -259,7 +259,7 @@ fn a_machine_bills_its_time_once_however_many_workers_share_it() {
     assert!(trained.record.epochs[0].queue_s > 0.0, "eight workers never wait for two vCPUs");
 }
 
-/// Runs with a fault and without; the run with it ends as it should, having taken longer or paid more.
+/// Runs with and without a fault. The faulty run ends normally, but takes longer or costs more.
 fn survives(faults: Faults, workers: u32) {
     let case = |faults: &Faults| {
         let mut case = Case::new(workers, 512);
@@ -272,7 +272,7 @@ fn survives(faults: Faults, workers: u32) {
     let ((plain, plain_bill), (faulty, bill)) = (case(&Faults::default()), case(&faults));
     let (plain, faulty) = (plain.unwrap(), faulty.unwrap());
     assert_eq!(faulty.outcome.reason, StopReason::Epochs, "{faults:?}");
-    assert_eq!(faulty.values, plain.values, "{faults:?} changes what is learned");
+    assert_eq!(faulty.values, plain.values, "{faults:?} changes the trained parameters");
     let fired = faulty.outcome.elapsed > plain.outcome.elapsed
         || faulty.outcome.cost > plain.outcome.cost
         || bill != plain_bill;
@@ -280,7 +280,7 @@ fn survives(faults: Faults, workers: u32) {
     assert!(faulty.outcome.cost.dollars() >= bill.cost.dollars() - 1e-12, "{faults:?} is unpaid");
 }
 
-/// Bulk waits for all, so that what is learned depends on nothing but the seed.
+/// Bulk mode waits for all workers, so that the trained parameters depend only on the seed.
 #[test]
 fn each_fault_is_survived_with_the_same_parameters() {
     let at = |fault| Faults { scheduled: vec![fault], ..Faults::default() };
@@ -339,7 +339,7 @@ fn ten_thousand_random_runs_with_faults_overspend_nothing() {
         let (trained, bill) = case.run();
         let charged = bill.cost.dollars();
         assert!(charged <= budget + 1e-12, "run {run} costs {charged} of {budget}");
-        // A run of bad luck may end a run with an error, which says what failed.
+        // Many faults in a row may end a run with an error that names the cause.
         let Ok(trained) = trained else { continue };
         let booked = trained.outcome.cost.dollars();
         assert!(booked <= budget + 1e-12, "run {run} books {booked} of {budget}");
@@ -372,7 +372,7 @@ fn what_the_platform_does_not_have_is_refused_by_name() {
     assert!(error.chain().contains("shorter name"), "{}", error.chain());
 }
 
-/// Whoever forgets to run the simulation is told so, and does not wait for ever.
+/// Without running the simulation, an invocation returns an error instead of waiting for ever.
 #[tokio::test]
 async fn outside_of_a_run_an_invocation_is_refused() {
     let (workload, train) = (Linear::new(), rows(64));

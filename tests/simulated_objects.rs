@@ -1,5 +1,5 @@
-//! Stores over objects in simulated S3: aggregators are functions, requests take their time, and some
-//! are lost.
+//! Stores over objects in simulated S3: aggregators are functions, requests take time, and some are
+//! lost.
 
 mod support;
 
@@ -101,7 +101,7 @@ fn quick() -> Config {
     }
 }
 
-/// Under bulk mode what is learned depends on nothing but the seed: not on the store, its latencies
+/// Under bulk mode the trained parameters depend only on the seed: not on the store, its latencies
 /// or the faults.
 #[test]
 fn faults_of_storage_and_of_aggregators_change_nothing_that_is_learned() {
@@ -134,7 +134,7 @@ fn faults_of_storage_and_of_aggregators_change_nothing_that_is_learned() {
         Faults { request_lost: 0.03, ..by_chance.clone() },
         Faults { request_answer_lost: 0.03, ..by_chance.clone() },
         Faults { crashes_per_hour: 1_500.0, ..by_chance },
-        // All that run, aggregators among them.
+        // All running invocations, aggregators among them.
         at(Fault::Crash { at_s: 1.0, shard: None }),
         at(Fault::Slow { from_s: 0.5, until_s: 3.0, factor: 8.0 }),
     ];
@@ -142,7 +142,7 @@ fn faults_of_storage_and_of_aggregators_change_nothing_that_is_learned() {
         let (trained, bill) = run(faults.clone());
         let trained = trained.unwrap();
         assert_eq!(trained.outcome.reason, StopReason::Epochs, "{faults:?}");
-        assert_eq!(trained.values, plain.values, "{faults:?} changes what is learned");
+        assert_eq!(trained.values, plain.values, "{faults:?} changes the trained parameters");
         assert_ne!(bill, plain_bill, "{faults:?} did not fire");
     }
 }
@@ -159,7 +159,7 @@ fn two_runs_over_objects_are_the_same_byte_for_byte() {
     assert_eq!(record(1), record(2));
 }
 
-/// Updates a second: from launch to barrier, and while workers run.
+/// Updates per second: from launch to barrier, and while workers run.
 struct Rates {
     epoch: f64,
     workers: f64,
@@ -180,13 +180,14 @@ fn rates(workers: u32, dim: usize, steps: u32, seconds: f64, open: OpenStore) ->
     let (trained, _) = train(workload, data, workers, open, config, simulation, 1);
     let epoch = trained.unwrap().record.epochs.remove(0);
     assert_eq!(epoch.updates, updates);
-    // Means over the workers: the wait for the last one, whom a rare delay of storage may hold up for
-    // seconds, is not theirs.
+    // Means over the workers. They exclude the wait for the last worker, which a rare delay of
+    // storage may hold up for seconds.
     let ran = epoch.fetch_s + epoch.compute_s + epoch.update_s;
     Rates { epoch: updates as f64 / epoch.elapsed_s, workers: updates as f64 / ran }
 }
 
-/// 14.7 to 16.7 a second on S3, whatever the number of writers (cdouglas.github.io 2026-01).
+/// 14.7 to 16.7 updates per second on S3, whatever the number of writers (cdouglas.github.io
+/// 2026-01).
 #[test]
 fn one_object_replaced_by_compare_and_swap_saturates_whatever_the_number_of_workers() {
     for (workers, steps) in [(16, 40), (32, 24), (128, 12)] {
@@ -196,8 +197,9 @@ fn one_object_replaced_by_compare_and_swap_saturates_whatever_the_number_of_work
     }
 }
 
-/// As many aggregators as the optimizer gives. At the barrier all wait for the slowest worker, and then for
-/// what is left to be applied: some seconds, however long the epoch was.
+/// The number of aggregators follows from the options. At the barrier all wait for the slowest
+/// worker, and then for the remaining updates to be applied: some seconds, however long the epoch
+/// was.
 #[test]
 fn the_object_store_keeps_up_with_160_workers_of_lenets_size() {
     const LENET: usize = 431_080;
@@ -205,7 +207,7 @@ fn the_object_store_keeps_up_with_160_workers_of_lenets_size() {
     let parts = ObjectOptions::parts_for(LENET, WORKERS, Duration::from_secs(1));
     let options = ObjectOptions { parts, ..ObjectOptions::default() };
     let rates = rates(WORKERS, LENET, 12, 1.0, object_store(LENET, options));
-    // One update a second of each worker, if nothing but computing took time.
+    // The ideal: one update per second and worker, if only computing took time.
     let [epoch, workers] = [rates.epoch, rates.workers].map(|rate| rate / f64::from(WORKERS));
     println!(
         "{parts} aggregators: {workers:.3} of the ideal rate while workers run, {epoch:.3} from launch \

@@ -1,4 +1,4 @@
-//! Updates that leave entries out.
+//! Sparse gradients and compressed updates.
 
 mod support;
 
@@ -61,8 +61,8 @@ async fn trained(workload: Arc<dyn Workload>, config: Config, workers: u32) -> V
     Trainer::new(parts, config).unwrap().run().await.unwrap().values
 }
 
-/// A sparse gradient is only another form: the same parameters to the last bit, also with local steps
-/// and in rounds.
+/// A sparse gradient is only another encoding: it gives the same parameters to the last bit, also
+/// with local steps and in rounds.
 #[tokio::test]
 async fn sparse_gradients_train_to_the_same_bits_as_dense_ones() {
     let momentum = Optimizer::Momentum { momentum: 0.5 };
@@ -80,7 +80,7 @@ async fn sparse_gradients_train_to_the_same_bits_as_dense_ones() {
     }
 }
 
-/// With all entries, top-k is plain training: nothing is left out, and nothing is added.
+/// With all entries, top-k equals plain training: nothing is left out and nothing is added.
 #[tokio::test]
 async fn the_top_hundred_percent_are_everything() {
     let top = Config { compression: Compression::TopK { share: 1.0 }, ..quick() };
@@ -89,7 +89,7 @@ async fn the_top_hundred_percent_are_everything() {
     assert_eq!(trained(Arc::new(Sparse(Linear::new())), top, 1).await, plain);
 }
 
-/// Whose gradient is the same everywhere: what is pushed in an epoch adds up to a known sum.
+/// A workload with a constant gradient: the updates of an epoch add up to a known sum.
 struct Slope(Layout);
 
 impl Slope {
@@ -113,14 +113,16 @@ impl Workload for Slope {
     }
 }
 
-/// What top-k leaves out comes later: after an epoch everything has been applied, exactly once.
+/// Entries that top-k leaves out are pushed later: after an epoch each has been applied exactly
+/// once.
 #[tokio::test]
 async fn top_k_leaves_nothing_out_of_an_epoch() {
     let runs = [SyncMode::Hybrid, SyncMode::Bulk]
         .map(|s| [(s, 1, 1), (s, 3, 1), (s, 4, 1), (s, 2, 4), (s, 4, 3), (s, 64, 1), (s, 4, 100)]);
     for (sync_mode, workers, local_steps) in runs.into_iter().flatten() {
         let workload = Arc::new(Slope(Layout::flat("weights", Slope::DIM).unwrap()));
-        // Dense, no gradient is clipped: its norm is 19.6, and nothing that is kept may be either.
+        // Dense gradients are not clipped: their norm is 19.6. The kept entries must not be clipped
+        // either.
         let config = Config {
             learning_rate: 1.0.into(),
             clip_norm: Some(20.0),
@@ -135,7 +137,7 @@ async fn top_k_leaves_nothing_out_of_an_epoch() {
         let config = Config { compression: top, ..config };
         let sparse = trained(workload, config, workers).await;
         for (sparse, dense) in sparse.iter().zip(dense) {
-            // Under bulk the shortest batch, three examples of ten, weighs less.
+            // Under bulk mode the shortest batch, three examples of ten, has a smaller weight.
             let close = 0.01 * dense.abs() * f32::from(sync_mode.merges_rounds()) + 1e-3;
             assert!(
                 (sparse - dense).abs() <= close,

@@ -1,5 +1,5 @@
-//! What a swarm on another's machines asks of the trainer: memory that is too little, timeouts that come in
-//! steps, a driver that pays for its own part.
+//! Requirements of cloud platforms on the trainer: too little memory, timeouts in steps, and a
+//! driver that pays for its own part.
 
 mod support;
 
@@ -20,10 +20,10 @@ use siren::{
 };
 use support::{Linear, quick, rows};
 
-/// What a barrier moves out of the region.
+/// The bytes that a barrier moves out of the region.
 const EGRESS: u64 = 40_000_000;
 
-/// Functions that need so much memory, on a platform whose timeouts are 30 and 900 s.
+/// Functions with a minimum memory, on a platform whose timeouts are 30 and 900 s.
 struct Swarm {
     inner: LocalBackend,
     needs_mb: u32,
@@ -68,7 +68,7 @@ impl BackendDecorator for Swarm {
             return died(ErrorKind::OutOfMemory, Duration::from_millis(3));
         }
         if self.hangs {
-            // Nobody stops it but the platform.
+            // Only the platform stops it.
             let enforced = self.inner.platform().enforced(invocation.timeout);
             return died(ErrorKind::DeadlineExceeded, enforced + self.inner.platform().limits.init);
         }
@@ -143,7 +143,7 @@ async fn a_function_out_of_memory_at_the_largest_size_ends_the_run_and_says_what
 async fn what_leaves_the_region_and_what_the_driver_asks_is_in_the_bill() {
     let (trained, _) = train(0, false, FixedScheduler::new(1, 256), epochs(3, None)).await;
     let record = trained.unwrap().record;
-    // 40 MB at $0.09 a GB, and the requests.
+    // 40 MB at $0.09 per GB, and the requests.
     let each = 0.0036 + 10.0 * 0.4e-6 + 5e-6;
     for epoch in &record.epochs {
         assert!((epoch.driver_cost_usd - each).abs() < 1e-12, "{}", epoch.driver_cost_usd);
@@ -181,7 +181,7 @@ async fn a_budget_below_what_the_driver_reads_is_refused_before_anything_is_read
 #[tokio::test]
 async fn what_hangs_is_reserved_for_as_long_as_the_platform_lets_it() {
     let folder = tempfile::tempdir().unwrap();
-    // A function of 1,024 MB for 40 s, and what two barriers of the driver cost.
+    // The cost of a function of 1,024 MB for 40 s, and of the driver at two barriers.
     let budget = 0.000_016_67 * 41.0 + 0.0075 + 0.001;
     let config = Config { out: Some(folder.path().into()), ..epochs(1, Some(budget)) };
     let (trained, swarm) = train(0, true, FixedScheduler::new(1, 1_024), config).await;
@@ -199,7 +199,7 @@ async fn what_hangs_is_reserved_for_as_long_as_the_platform_lets_it() {
             _ => None,
         })
         .collect();
-    // 30 s and INIT of 10 s, though the worker was given a second or so.
+    // 30 s and an INIT of 10 s, although the worker's timeout was about a second.
     assert!(reserved[0] > 0.000_016_66 * 40.0, "{reserved:?}");
 }
 

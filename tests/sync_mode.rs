@@ -1,4 +1,4 @@
-//! Bulk and stale mode, which HSP is compared with: the same worker, store and trainer.
+//! Bulk and stale mode, the references for HSP: the same worker, store and trainer.
 
 mod support;
 
@@ -16,15 +16,15 @@ use siren::{
 };
 use support::{Fault, Linear, parts, parts_on, quick, rows};
 
-/// A run that takes longer hangs.
+/// The time limit: a run that takes longer hangs.
 const LONG: Option<std::time::Duration> = Some(std::time::Duration::from_secs(30));
 
 fn bulk() -> Config {
     Config { sync_mode: SyncMode::Bulk, ..quick() }
 }
 
-/// Bulk with four workers is SGD on the mean of their gradients, to the last bit and every time,
-/// whichever thread is first.
+/// Bulk mode with four workers equals SGD on the mean of their gradients, to the last bit and in
+/// every run, whichever thread is first.
 #[tokio::test]
 async fn bulk_equals_a_plain_loop_over_the_means_of_rounds_to_the_last_bit() {
     const WORKERS: u32 = 4;
@@ -57,8 +57,8 @@ async fn bulk_equals_a_plain_loop_over_the_means_of_rounds_to_the_last_bit() {
     assert_eq!((epoch.updates, epoch.staleness_max), (32, 0));
 }
 
-/// A worker that dies in the middle of a round holds the others up no longer than until its shard is
-/// tried again, and every batch counts once.
+/// A worker that dies in the middle of a round delays the others only until its shard is retried,
+/// and every batch counts once.
 #[tokio::test]
 async fn a_dead_worker_is_waited_for_and_nothing_is_lost() {
     for sync_mode in [SyncMode::Bulk, SyncMode::Stale { bound: 1 }] {
@@ -78,8 +78,8 @@ async fn a_dead_worker_is_waited_for_and_nothing_is_lost() {
     }
 }
 
-/// When the shard of a dead worker cannot be paid for, the epoch ends, since others would wait in vain;
-/// the money that they held pays for more epochs, if there are more to come.
+/// When the shard of a dead worker cannot be paid for, the epoch ends, since others would wait in
+/// vain. Their reservations pay for more epochs, if there are any.
 #[tokio::test]
 async fn workers_do_not_wait_for_a_shard_that_nobody_pays_for() {
     for (sync_mode, epochs, reason) in [
@@ -87,12 +87,12 @@ async fn workers_do_not_wait_for_a_shard_that_nobody_pays_for() {
         (SyncMode::Stale { bound: 1 }, 3, StopReason::Epochs),
         (SyncMode::Bulk, 1, StopReason::Budget),
     ] {
-        // Pays for a part of a second of each worker, so that all of it is reserved; and a bill that is
-        // unknown counts as all that was reserved.
+        // The budget pays for a part of a second of each worker, so that all of it is reserved. An
+        // unknown bill counts as the whole reservation.
         let budget = Some(Usd::new(4e-5));
         let stop = StopRules { epochs, budget, time_limit: LONG, ..StopRules::default() };
         let config = Config { sync_mode, batch_size: 10, stop, ..bulk() };
-        // More workers than threads, so that nobody's own timeout ends a wait.
+        // More workers than threads, so that no worker's own timeout ends a wait.
         let (parts, _, _) = parts(rows(1_000), FixedScheduler::new(4, 1_769), []);
         let backend = Arc::new(support::Forgetful::new(parts.backend, 1));
         let parts = TrainerParts { backend: backend.clone(), ..parts };
@@ -105,7 +105,7 @@ async fn workers_do_not_wait_for_a_shard_that_nobody_pays_for() {
     }
 }
 
-/// Where nobody has to wait for it, a shard that cannot be paid for now is paid for later.
+/// If no worker waits for it, a shard that cannot be paid for now is paid for later.
 #[tokio::test]
 async fn a_shard_that_nobody_waits_for_is_paid_for_when_others_are_done() {
     let budget = Some(Usd::new(4e-5));
@@ -120,7 +120,7 @@ async fn a_shard_that_nobody_waits_for_is_paid_for_when_others_are_done() {
     assert!(trained.record.epochs[0].complete, "{:?}", trained.record.epochs[0]);
 }
 
-/// A shard that others wait for is tried again at once the first time, whatever delay retries have.
+/// The first retry of a shard that others wait for is immediate, whatever the delay of retries.
 #[tokio::test]
 async fn a_shard_that_others_wait_for_is_tried_again_at_once() {
     let day = std::time::Duration::from_secs(86_400);
@@ -132,8 +132,8 @@ async fn a_shard_that_others_wait_for_is_tried_again_at_once() {
     assert_eq!(trained.outcome.reason, StopReason::Epochs);
 }
 
-/// A worker that has to wait until its time is up hands back the rest of its shard before that, and
-/// nobody dies.
+/// A worker that would wait until its time is up returns the rest of its shard before, and no
+/// worker dies.
 #[tokio::test]
 async fn a_worker_that_waits_for_others_hands_back_its_shard_in_time() {
     let stop = StopRules { epochs: 1, time_limit: LONG, ..StopRules::default() };
@@ -141,7 +141,7 @@ async fn a_worker_that_waits_for_others_hands_back_its_shard_in_time() {
     let (workload, train) = (Linear::new(), rows(1_000));
     let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
     let worker = Arc::new(ShardWorker::new(workload.clone()));
-    // A thread for every worker, so that waits are billed.
+    // One thread per worker, so that waits are billed.
     let local = LocalBackend::with_threads(worker, store.clone(), train.clone(), 4).unwrap();
     let failures = Failures::default();
     let seen = failures.clone();
@@ -156,12 +156,12 @@ async fn a_worker_that_waits_for_others_hands_back_its_shard_in_time() {
     let trainer = Trainer::new(parts, config).unwrap().with_observer(failures);
     let trained = trainer.run().await.unwrap();
     let epoch = &trained.record.epochs[0];
-    assert!(epoch.complete && epoch.retries > 1, "nobody handed anything back: {epoch:?}");
+    assert!(epoch.complete && epoch.retries > 1, "no worker returned its shard early: {epoch:?}");
     assert_eq!(*seen.0.lock().unwrap(), [(0, ErrorKind::Throttled)]);
 }
 
-/// Whose first attempt at the first shard is refused, after longer than others may take: they have the
-/// second that every invocation gets.
+/// A backend that refuses the first attempt at the first shard, after a longer time than the
+/// timeout of the others: one second.
 struct Stalling(LocalBackend);
 
 #[async_trait]
@@ -181,7 +181,7 @@ impl BackendDecorator for Stalling {
     }
 }
 
-/// The shards that were tried again, and why.
+/// The retried shards, and the kinds of their errors.
 #[derive(Clone, Default)]
 struct Failures(Arc<std::sync::Mutex<Vec<(u32, ErrorKind)>>>);
 
@@ -193,10 +193,10 @@ impl Observer for Failures {
     }
 }
 
-/// A store that looks at who pushes when.
+/// A store that records the lead of each pushing shard.
 struct Watched {
     inner: MemoryStore,
-    /// The most updates that a shard was ahead of the slowest one when it pushed.
+    /// The largest number of updates by which a pushing shard was ahead of the slowest one.
     lead: AtomicU64,
 }
 
@@ -223,7 +223,7 @@ async fn lead(sync_mode: SyncMode) -> u64 {
         inner: MemoryStore::initialised(&*workload, 0).unwrap(),
         lead: AtomicU64::new(0),
     });
-    // The throttled worker comes back after a while.
+    // The throttled worker starts after this delay.
     let delay = std::time::Duration::from_millis(50);
     let retry = Retry { delay, longest: delay, ..Retry::default() };
     let stop = StopRules { epochs: 1, ..StopRules::default() };
@@ -238,13 +238,13 @@ async fn lead(sync_mode: SyncMode) -> u64 {
 
 #[tokio::test]
 async fn no_worker_is_further_ahead_than_its_synchrony_allows() {
-    assert!(lead(SyncMode::Hybrid).await > 3, "nobody was ahead, so nothing is shown");
+    assert!(lead(SyncMode::Hybrid).await > 3, "no shard was ahead, so the test shows nothing");
     assert_eq!(lead(SyncMode::Bulk).await, 0);
     assert_eq!(lead(SyncMode::Stale { bound: 0 }).await, 0);
     assert!((1..=3).contains(&lead(SyncMode::Stale { bound: 3 }).await));
 }
 
-/// Waits for other workers are told apart from pulls and pushes.
+/// Waits for other workers are recorded separately from pulls and pushes.
 #[tokio::test]
 async fn waits_for_rounds_are_in_the_record() {
     for (sync_mode, waits) in [(SyncMode::Hybrid, false), (SyncMode::Bulk, true)] {

@@ -1,8 +1,9 @@
 //! The state of a run at a barrier, as one file.
 //!
-//! Format, version 2, all numbers little-endian: the magic `SIRENCKP`, the version (u32), the length
-//! of the header (u64), the header (JSON), then the vectors the header counts, each of `dim` f32:
-//! the parameters, and the optimizer's slots; last, the XXH3 (64 bits) of everything before it.
+//! Format, version 2, all numbers little-endian: the magic `SIRENCKP`, the version (u32), the
+//! length of the header (u64), the header (JSON), and the vectors that the header counts, each of
+//! `dim` f32: the parameters, then the optimizer state. The file ends with the XXH3 (64 bits) of
+//! everything before.
 
 use std::io::Write;
 use std::path::Path;
@@ -17,7 +18,7 @@ use crate::{Config, EpochRecord};
 const MAGIC: &[u8; 8] = b"SIRENCKP";
 const VERSION: u32 = 2;
 
-/// The state of a run at a barrier: everything that is needed to go on from there.
+/// The state of a run at a barrier: everything necessary to continue from there.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     pub(crate) header: Header,
@@ -32,7 +33,7 @@ pub(crate) struct Header {
     pub(crate) epochs: Vec<EpochRecord>,
     pub(crate) elapsed_s: f64,
     pub(crate) cost: Usd,
-    /// How long one cycle of a worker took, for the next forecast.
+    /// The measured speed of a worker, for the next forecast.
     pub(crate) forecast: Forecast,
     sealed_epochs: u64,
     version: u64,
@@ -69,12 +70,13 @@ impl Header {
 }
 
 impl Checkpoint {
-    /// Reads `checkpoint` in the folder of a run.
+    /// Reads the file `checkpoint` in the folder of a run.
     ///
     /// # Errors
     ///
-    /// Other when there is none or it cannot be read; rejected when it has another version; corrupt when
-    /// its checksum or format is wrong.
+    /// Returns [`ErrorKind::Other`] when the file does not exist or cannot be read,
+    /// [`ErrorKind::Rejected`] when it has another version, and [`ErrorKind::Corrupt`] when its
+    /// checksum or format is wrong.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
         let path = folder.as_ref().join("checkpoint");
         let bytes = std::fs::read(&path).map_err(|error| {
@@ -107,12 +109,12 @@ impl Checkpoint {
         })
     }
 
-    /// What the run was told.
+    /// The settings of the run.
     pub fn config(&self) -> &Config {
         &self.header.config
     }
 
-    /// How the model was before the first epoch.
+    /// The evaluation of the model before the first epoch.
     pub fn initial(&self) -> &Evaluation {
         &self.header.initial
     }
@@ -132,7 +134,7 @@ impl Checkpoint {
         self.header.layout
     }
 
-    /// Writes a checkpoint into the folder of a run, in place of the one before.
+    /// Writes a checkpoint into the folder of a run, replacing the previous one.
     pub(crate) fn save(folder: &Path, header: &Header, snapshot: &Snapshot) -> Result<()> {
         file::replace(&folder.join("checkpoint"), |to| {
             let mut to = Summed { to, hash: Xxh3::new() };
@@ -193,7 +195,7 @@ impl Checkpoint {
     }
 }
 
-/// Sums up what passes through.
+/// Hashes the bytes that it writes.
 struct Summed<'a> {
     to: &'a mut dyn Write,
     hash: Xxh3,

@@ -20,8 +20,7 @@ pub struct Config {
     /// The number of examples in a batch.
     pub batch_size: u64,
     /// The number of batches per push. A worker takes this many plain SGD steps on its own copy of
-    /// the
-    /// parameters between two pushes.
+    /// the parameters between two pushes.
     pub local_steps: u64,
     /// The optimizer that applies updates.
     pub optimizer: Optimizer,
@@ -58,8 +57,7 @@ pub struct StopRules {
     /// The run ends after this many epochs, including those before a resume.
     pub epochs: u64,
     /// The run ends when the held-out loss is at most this (the training loss, if there is no
-    /// held-out
-    /// data).
+    /// held-out data).
     pub target_loss: Option<f64>,
     /// The run ends when this much time has passed since the first launch, evaluation included. The
     /// running epoch is cut short.
@@ -128,8 +126,7 @@ impl Config {
     }
 
     /// The plan of an epoch of a run with these settings. `layout` is the hash of the model's
-    /// layout. The
-    /// `examples` training examples are divided into `shards`.
+    /// layout. The `examples` training examples are divided into `shards`.
     pub fn plan(&self, epoch: u64, layout: u64, examples: u64, shards: u32) -> EpochPlan {
         EpochPlan {
             run: self.run.clone(),

@@ -1,4 +1,4 @@
-//! Measuring a model on held-out data.
+//! Evaluates a model on held-out data.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,18 +9,20 @@ use siren_core::{
 };
 use tokio::sync::oneshot;
 
-/// Examples that are evaluated in one go.
+/// The number of examples in one call of the workload.
 const CHUNK: u64 = 200;
 
-/// Examples that are held in memory at once, in chunks for each thread.
+/// The number of chunks per thread that are in memory at once.
 const CHUNKS_PER_THREAD: u64 = 16;
 
-/// Measures the workload at `params` over all of `data`, on `threads` threads (all cores if none is
-/// given). Parts are merged in their order, so the result does not depend on the number of threads.
+/// Evaluates the workload at `params` over all of `data`, on `threads` threads (all cores if
+/// `None`). Parts are merged in their order, so the result does not depend on the number of
+/// threads.
 ///
 /// # Errors
 ///
-/// Whatever the source or the workload answer; worker when the workload panics.
+/// Returns the errors of the source and of the workload, and [`ErrorKind::Worker`] when the
+/// workload panics.
 pub async fn evaluate(
     workload: Arc<dyn Workload>,
     params: Arc<[f32]>,
@@ -31,7 +33,7 @@ pub async fn evaluate(
         let (done, finished) = oneshot::channel();
         std::thread::spawn(move || {
             task();
-            // Nobody listens any more when the caller was dropped.
+            // The receiver is gone if the caller was dropped.
             let _ = done.send(());
         });
         finished.await.map_err(|_| panicked())
@@ -39,7 +41,7 @@ pub async fn evaluate(
     .await
 }
 
-/// The same, with `run` to run a task off this thread.
+/// As [`evaluate`], with `run` to run tasks off this thread.
 pub(crate) async fn evaluate_by<F: Future<Output = Result<()>>>(
     workload: Arc<dyn Workload>,
     params: Arc<[f32]>,
@@ -67,7 +69,8 @@ pub(crate) async fn evaluate_by<F: Future<Output = Result<()>>>(
         let mut so_far = std::mem::take(&mut whole);
         let task = Box::new(move || {
             let measured = on_threads(&*workload, &params, &chunks, threads).map(|parts| {
-                // Here, because a workload may have made parts that cannot be merged.
+                // Merged inside this task: a workload may return parts that cannot be merged, and
+                // the merge then panics.
                 parts.iter().for_each(|part| so_far.merge(part));
                 so_far
             });

@@ -13,8 +13,7 @@ pub(crate) struct Forecast {
     /// The longest cycle of pull, gradients and push, in billed seconds.
     cycle_s: Option<f64>,
     /// The part of a cycle, in seconds, that does not depend on the CPU and is not contained in the
-    /// other
-    /// fields.
+    /// other fields.
     #[serde(default)]
     exchange_s: f64,
 }

@@ -1,4 +1,4 @@
-//! What a run leaves behind: `history.jsonl` while it goes on, `run.json` at its end.
+//! The files of a run: `history.jsonl`, written during the run, and `run.json`, written at its end.
 
 #[cfg(test)]
 mod documented;
@@ -12,12 +12,13 @@ use record::check_schema;
 pub use record::{EpochRecord, HistoryEvent, OutcomeRecord, RunInfo, RunRecord, SCHEMA};
 use siren_core::{Error, ErrorKind, Result, Usd};
 
-/// The lines of a `history.jsonl`. A last line that was cut off by a crash is left out.
+/// Reads the lines of a `history.jsonl`. A last line that a crash cut off is left out.
 ///
 /// # Errors
 ///
-/// Other when the file cannot be read; rejected when a part of it has another schema than [`SCHEMA`];
-/// corrupt when a line in the middle is not a known event.
+/// Returns [`ErrorKind::Other`] when the file cannot be read, [`ErrorKind::Rejected`] when a part
+/// of it has another schema than [`SCHEMA`], and [`ErrorKind::Corrupt`] when a line in the middle
+/// is not a known event.
 pub fn read_history(path: impl AsRef<Path>) -> Result<Vec<HistoryEvent>> {
     let path = path.as_ref();
     let text = std::fs::read(path).map_err(|error| {
@@ -30,7 +31,7 @@ pub fn read_history(path: impl AsRef<Path>) -> Result<Vec<HistoryEvent>> {
         .filter(|line| !line.is_empty())
         .zip(1..)
         .map(|(line, number)| {
-            // An event of another schema need not be one that is known here.
+            // Events of another schema may be unknown here, so the schema is checked first.
             if let Ok(Start { event, schema }) = serde_json::from_slice(line)
                 && event == "started"
             {
@@ -47,7 +48,7 @@ pub fn read_history(path: impl AsRef<Path>) -> Result<Vec<HistoryEvent>> {
         .collect()
 }
 
-/// The head of an event that may be a start.
+/// The fields of an event that tell a start and its schema.
 #[derive(serde::Deserialize)]
 struct Start<'a> {
     event: &'a str,
@@ -60,13 +61,13 @@ fn first_schema() -> u32 {
     1
 }
 
-/// The money that a history accounts for: what was settled, and what was reserved and never
-/// settled, because the driver died meanwhile.
+/// The money that a history accounts for: settled money, and reserved money that was never settled
+/// because the driver died.
 pub(crate) fn spent(lines: &[HistoryEvent]) -> Usd {
     let (mut settled, mut open) = (0.0, 0.0);
     for line in lines {
         match line {
-            // Whatever an earlier driver left open, it will not settle any more.
+            // An earlier driver will not settle its open reservations any more.
             HistoryEvent::Started { .. } => {
                 settled += open;
                 open = 0.0;
@@ -82,7 +83,7 @@ pub(crate) fn spent(lines: &[HistoryEvent]) -> Usd {
     Usd::new(settled + open)
 }
 
-/// Writes lines as they happen. Without a folder it writes nothing.
+/// Writes events as they happen. Without a folder it writes nothing.
 pub(crate) struct History {
     file: Option<(File, PathBuf)>,
     resume: bool,
@@ -90,7 +91,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// The history in `folder`, not yet changed: a new one, or one to go on with.
+    /// Opens the history in `folder`, without changing it: a new one, or one to continue.
     pub(crate) fn open(folder: Option<&Path>, resume: bool) -> Result<Self> {
         let open = |folder: &Path| {
             let path = folder.join("history.jsonl");
@@ -101,14 +102,14 @@ impl History {
         Ok(Self { file: folder.map(open).transpose()?, resume, begun: false })
     }
 
-    /// Writes the first line: after the whole lines of the history to go on with, or in place of
-    /// whatever is there.
+    /// Writes the first line: after the complete lines of the history to continue, or else
+    /// replacing the content of the file.
     pub(crate) fn begin(&mut self, line: &HistoryEvent) -> Result<()> {
         self.begun = true;
         if let Some((file, path)) = &mut self.file {
             let mut keep = 0;
             if self.resume {
-                // A line that a crash cut off would run into the next one.
+                // A line that a crash cut off would merge with the next one.
                 let mut bytes = Vec::new();
                 file.rewind()
                     .and_then(|()| file.read_to_end(&mut bytes))
@@ -120,17 +121,17 @@ impl History {
         self.write(line)
     }
 
-    /// Whether an earlier part of the run has written some of it.
+    /// `true` if the run is resumed.
     pub(crate) fn is_resumed(&self) -> bool {
         self.resume
     }
 
-    /// Whether the first line is written.
+    /// `true` if the first line is written.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun
     }
 
-    /// Appends a line, which outlives this process when this returns. Nothing before the first one.
+    /// Appends a line; it is in the file when this returns. Does nothing before the first line.
     pub(crate) fn write(&mut self, line: &HistoryEvent) -> Result<()> {
         let (Some((file, path)), true) = (&mut self.file, self.begun) else {
             return Ok(());

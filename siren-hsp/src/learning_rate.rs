@@ -12,8 +12,7 @@ pub struct LearningRate {
     /// The rule by which the rate falls.
     pub decay: LrDecay,
     /// The number of warm-up epochs, in which the rate rises to `base` in equal steps: with `w` of
-    /// them,
-    /// the rate of epoch `e` is `base * (e + 1) / (w + 1)`. Zero for no warm-up.
+    /// them, the rate of epoch `e` is `base * (e + 1) / (w + 1)`. Zero for no warm-up.
     pub warmup: u64,
 }
 

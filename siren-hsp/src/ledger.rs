@@ -60,8 +60,7 @@ impl Ledger {
     }
 
     /// Spends `actual` of the reservation and releases the rest. `None` means that the actual cost
-    /// is
-    /// unknown; then the whole reservation is spent. Returns the amount spent.
+    /// is unknown; then the whole reservation is spent. Returns the amount spent.
     pub fn settle(&mut self, reservation: Reservation, actual: Option<Usd>) -> Usd {
         let spent = actual.unwrap_or(reservation.amount);
         self.reserved = self.reserved - reservation.amount;
@@ -75,8 +74,7 @@ impl Ledger {
     }
 
     /// Counts all reserved money as spent: for dropped reservations, whose invocations' costs will
-    /// never be
-    /// known. Returns that amount.
+    /// never be known. Returns that amount.
     pub fn write_off(&mut self) -> Usd {
         let lost = std::mem::replace(&mut self.reserved, Usd::ZERO).max(Usd::ZERO);
         self.spent += lost;

@@ -1,13 +1,10 @@
 //! Hybrid Synchronous Parallel (HSP) training.
 //!
-//! All workers of an epoch start together and end together; in between each one pulls parameters
-//! and pushes updates on its own, waiting for nobody. This crate holds both loops, the
-//! [`ShardWorker`]'s and the [`Trainer`]'s, the [store in memory](MemoryStore) and the one over
-//! shared
-//! [objects](siren_core::objects) ([`ObjectStore`]) that updates are applied in, and what a run
-//! needs
-//! around them: the [`Ledger`], the
-//! [`Checkpoint`] and the [history](RunRecord).
+//! All workers of an epoch start together and end together. In between, each worker pulls
+//! parameters and pushes updates without waiting for the others. This crate contains the loops of
+//! the worker ([`ShardWorker`]) and of the [`Trainer`], and two stores that apply updates: the
+//! [store in memory](MemoryStore), and [`ObjectStore`] over shared [objects](siren_core::objects).
+//! It also contains the [`Ledger`], the [`Checkpoint`] and the [history](RunRecord) of a run.
 
 mod checkpoint;
 mod config;

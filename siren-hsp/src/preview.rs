@@ -34,8 +34,7 @@
 //! - Times are means over many runs; a single epoch waits for its own stragglers.
 //! - Under bulk mode, and under stale mode with bound 0, each round takes as long as the slowest
 //!   worker, and waits are billed. Under stale mode with a larger bound, as under hybrid mode,
-//! workers
-//!   are assumed not to wait: time and cost are then lower bounds.
+//!   workers are assumed not to wait: time and cost are then lower bounds.
 //! - Aggregators run, and are billed, from the launch of an epoch to its end.
 
 mod grid;
@@ -65,17 +64,14 @@ pub struct PreviewInput {
     /// The number of training examples.
     pub examples: u64,
     /// The size of all training examples in bytes, which workers fetch from shared storage. 0 if
-    /// every
-    /// function has the data locally.
+    /// every function has the data locally.
     pub data_bytes: u64,
     /// Numbers of workers to compare. A number above the number of batches counts as one worker per
     /// batch. If empty: 1, 2, 5, 10, 20, … up to the platform's concurrency limit.
     pub workers: Vec<u32>,
     /// Memory sizes to compare, in MB. If empty: sizes that double from the platform's smallest one
-    /// up
-    /// to one vCPU, one vCPU itself, and as many vCPUs as the step can use. Sizes too small for a
-    /// worker
-    /// are left out.
+    /// up to one vCPU, one vCPU itself, and as many vCPUs as the step can use. Sizes too small for
+    /// a worker are left out.
     pub memory_mb: Vec<u32>,
     /// The requests of one pull and of one push.
     pub store: RequestCosts,
@@ -87,10 +83,8 @@ pub struct PreviewInput {
 
 impl PreviewInput {
     /// A job with this number of parameters, this number of training examples, and `data_bytes`
-    /// bytes of
-    /// training examples in all. The store needs one GET for each pull, one PUT for each push, and
-    /// no
-    /// aggregators.
+    /// bytes of training examples in all. The store needs one GET for each pull, one PUT for each
+    /// push, and no aggregators.
     pub fn new(parameters: u64, examples: u64, data_bytes: u64) -> Self {
         Self {
             parameters,
@@ -162,8 +156,7 @@ pub struct Preview {
     /// The index of the row whose job costs least.
     pub cheapest: usize,
     /// The index of the row whose job ends first among those that the budget suffices for. `None`
-    /// if the
-    /// budget suffices for no row.
+    /// if the budget suffices for no row.
     pub fastest: Option<usize>,
     /// `true` if the budget suffices for at least one row.
     pub sufficient: bool,
@@ -191,23 +184,20 @@ pub struct Row {
     /// The cost of all epochs.
     pub cost: Usd,
     /// The budget that suffices: the cost, and the reservation beyond it while the last epoch runs.
-    /// The
-    /// trainer reserves, for each invocation, the longest billed start and twice the requests.
+    /// The trainer reserves, for each invocation, the longest billed start and twice the requests.
     pub needs: Usd,
 }
 
 impl Preview {
     /// Compares the allocations of `subject` for a job with the epochs, batch size, local steps,
     /// synchronisation mode, compression and budget of `config`. `profile` describes the platform,
-    /// and
-    /// `step` the time of a training step.
+    /// and `step` the time of a training step.
     ///
     /// # Errors
     ///
     /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected), naming the field, when a
-    /// setting
-    /// cannot train, a value of the profile or the step is not valid, the platform does not have an
-    /// allocation, or a worker does not fit into it.
+    /// setting cannot train, a value of the profile or the step is not valid, the platform does not
+    /// have an allocation, or a worker does not fit into it.
     pub fn new(
         config: &Config,
         subject: &PreviewInput,
@@ -312,10 +302,8 @@ fn aggregation_cost(
 }
 
 /// The trainer's reservation for an epoch beyond its cost: each invocation's longest start, the
-/// rest
-/// of its reservation for requests (twice the requests needed, and 8 more of each kind), and the
-/// time
-/// by which the longest worker may exceed the mean one.
+/// rest of its reservation for requests (twice the requests needed, and 8 more of each kind), and
+/// the time by which the longest worker may exceed the mean one.
 fn reserve(
     profile: &Profile,
     shape: &EpochShape,

@@ -1,4 +1,4 @@
-//! Trying again, later and later.
+//! Retries with growing delays.
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use serde::{Deserialize, Serialize};
 use siren_core::{Clock, Error, Result, Seed, Stream};
 
-/// How failed calls and invocations are tried again: with delays that double, with jitter.
+/// The rules for retrying failed calls and invocations: the delays double, with jitter.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Retry {
-    /// How often a shard is tried at most; an attempt that made progress starts the count anew.
+    /// The maximum number of attempts for a shard. An attempt that made progress resets the count.
     pub attempts: u32,
     /// The first delay.
     #[serde(with = "siren_core::seconds")]
     pub delay: Duration,
-    /// The longest delay.
+    /// The longest delay, before jitter.
     #[serde(with = "siren_core::seconds")]
     pub longest: Duration,
 }
 
 impl Default for Retry {
-    /// Six attempts, from 0.1 s to 10 s apart.
+    /// Six attempts, with delays from 0.1 s to 10 s.
     fn default() -> Self {
         Self { attempts: 6, delay: Duration::from_millis(100), longest: Duration::from_secs(10) }
     }
 }
 
 impl Retry {
-    /// The delay before try `tried + 1`; the same seed gives the same jitter.
+    /// The delay before attempt `tried + 1`; the same seed gives the same jitter.
     pub(crate) fn delay(&self, tried: u32, seed: Seed) -> Duration {
         let mut delays = ExponentialBuilder::default()
             .with_min_delay(self.delay)
@@ -40,8 +40,7 @@ impl Retry {
         delays.nth(nth).unwrap_or(self.longest)
     }
 
-    /// Makes a call that is safe to repeat until it succeeds, fails for good, or `attempts` are used
-    /// up.
+    /// Repeats an idempotent call until it succeeds, fails permanently, or `attempts` are used up.
     pub(crate) async fn call<T, F: Future<Output = Result<T>>>(
         &self,
         clock: &dyn Clock,
@@ -59,12 +58,12 @@ impl Retry {
         }
     }
 
-    /// Whether a call that failed `tried` times, lastly by `error`, is to be made again.
+    /// `true` if a call that failed `tried` times, the last time with `error`, should be repeated.
     pub(crate) fn should_retry(&self, error: &Error, tried: u32) -> bool {
         error.is_transient() && tried < self.attempts
     }
 
-    /// Waits before the next try, and counts it.
+    /// Waits before the next attempt, and counts it.
     pub(crate) async fn wait(&self, clock: &dyn Clock, tried: &mut u32, seed: Seed) {
         clock.sleep_until(clock.now() + self.delay(*tried, seed)).await;
         *tried += 1;

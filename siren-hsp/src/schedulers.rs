@@ -1,4 +1,4 @@
-//! Schedulers that follow a rule given in advance.
+//! Schedulers with a fixed rule.
 
 use siren_core::{Allocation, Job, Observation, Outcome, Result, Scheduler};
 
@@ -7,7 +7,7 @@ use siren_core::{Allocation, Job, Observation, Outcome, Result, Scheduler};
 pub struct FixedScheduler(Allocation);
 
 impl FixedScheduler {
-    /// `workers` workers of `memory_mb` MB, always.
+    /// Allocates `workers` workers with `memory_mb` MB each in every epoch.
     pub fn new(workers: u32, memory_mb: u32) -> Self {
         Self(Allocation { workers, memory_mb })
     }
@@ -26,20 +26,21 @@ impl Scheduler for FixedScheduler {
     fn finish(&mut self, _: &Outcome) {}
 }
 
-/// So many workers in the first epoch, so many in between, so many in the last: the "X functions"
-/// of the SIREN talk. The last epoch is the last of [`Job::epochs`].
+/// One allocation for the first epoch, one for the epochs in between, and one for the last: the "X
+/// functions" of the SIREN talk. The last epoch is the last of [`Job::epochs`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PhasedScheduler {
-    /// The first epoch.
+    /// The allocation of the first epoch.
     pub first: Allocation,
-    /// All epochs in between.
+    /// The allocation of all epochs in between.
     pub between: Allocation,
-    /// The last epoch.
+    /// The allocation of the last epoch.
     pub last: Allocation,
 }
 
 impl PhasedScheduler {
-    /// So many workers in the first epoch, in between, and in the last, of `memory_mb` MB each.
+    /// The numbers of workers in the first epoch, in between, and in the last, with `memory_mb` MB
+    /// each.
     pub fn new(first: u32, between: u32, last: u32, memory_mb: u32) -> Self {
         let allocation = |workers| Allocation { workers, memory_mb };
         Self { first: allocation(first), between: allocation(between), last: allocation(last) }

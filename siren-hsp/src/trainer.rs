@@ -27,25 +27,26 @@ pub use epoch::MAX_PROGRESS_POLLS;
 use epoch::{EpochRun, SealedEpoch};
 use forecast::LaunchPlan;
 
-/// What a run is made of.
+/// The parts of a run.
 pub struct TrainerParts {
-    /// What is learned.
+    /// The workload to train.
     pub workload: Arc<dyn Workload>,
-    /// The training data: the same that the backend's workers read.
+    /// The training data; the backend's workers must read the same.
     pub train: Arc<dyn DataSource>,
-    /// Data to measure the model on at every barrier; without it the mean training loss stands in.
+    /// The data for the evaluation at every barrier; without it, the mean training loss is used.
     pub held_out: Option<Arc<dyn DataSource>>,
-    /// Where the parameters live: the same store that the backend's workers use. It holds the initial
+    /// The parameter store; the backend's workers must use the same. It contains the initial
     /// parameters.
     pub store: Arc<dyn ParameterStore>,
-    /// Where workers run.
+    /// The backend, which runs the workers.
     pub backend: Arc<dyn Backend>,
-    /// How many workers of what memory size.
+    /// The scheduler, which allocates workers and memory.
     pub scheduler: Box<dyn Scheduler>,
 }
 
-/// Trains by Hybrid Synchronous Parallel SGD. For every epoch: allocate, reserve money, open, launch
-/// all workers, collect, seal, settle, evaluate, observe, checkpoint.
+/// Trains by Hybrid Synchronous Parallel SGD. In every epoch the trainer allocates workers,
+/// reserves money, opens the epoch, launches and collects the workers, seals, settles, evaluates,
+/// informs the observer, and writes a checkpoint.
 pub struct Trainer {
     parts: TrainerParts,
     config: Config,
@@ -59,48 +60,49 @@ pub struct Trainer {
     forecast: Forecast,
     initial: Option<Evaluation>,
     epochs: Vec<EpochRecord>,
-    /// Functions with less memory than this have run out of it.
+    /// The smallest memory that has not failed: functions with less memory ran out of it.
     least_memory_mb: u32,
-    /// What the backend had counted when the driver's part was last paid for.
+    /// The backend's usage counts when the driver's part was last settled.
     settled: DriverUsage,
     /// The state to start from, when the run is resumed.
     resumed: Option<Snapshot>,
-    /// Time that earlier parts of a resumed run took.
+    /// The duration of earlier parts of a resumed run.
     elapsed_before: Duration,
     started: Time,
 }
 
-/// What a run leaves behind.
+/// The result of a run.
 #[derive(Debug)]
 pub struct TrainingResult {
-    /// How the run ended.
+    /// The end of the run.
     pub outcome: Outcome,
     /// The whole run: the content of `run.json`.
     pub record: RunRecord,
     /// The parameters at the last barrier.
     pub values: Vec<f32>,
-    /// Whether an epoch was launched at all, by this run or the one that it goes on with; otherwise no
-    /// file was written.
+    /// `true` if this run, or the run that it resumes, launched an epoch; otherwise no file was
+    /// written.
     pub started: bool,
 }
 
 impl Trainer {
-    /// A new run. Whatever an earlier run left in the out folder is replaced.
+    /// Creates a new run. It replaces the files of an earlier run in the output folder.
     ///
     /// # Errors
     ///
-    /// Rejected when a setting cannot work, naming it and the remedy; other when the out folder
-    /// cannot be written to.
+    /// Returns [`ErrorKind::Rejected`] when a setting is not valid, naming it and the remedy, and
+    /// [`ErrorKind::Other`] when the output folder cannot be written.
     pub fn new(parts: TrainerParts, config: Config) -> Result<Self> {
         Self::build(parts, config, None)
     }
 
-    /// A run that goes on from a checkpoint: with its parameters, its place, its bill. Take `config`
-    /// from [`Checkpoint::config`]; stop rules and the out folder may differ.
+    /// Continues a run from a checkpoint, with its parameters, its position and its costs. Take
+    /// `config` from [`Checkpoint::config`]; the stop rules and the output folder may differ.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new); rejected also when the checkpoint is of another model or optimizer.
+    /// Returns the errors of [`new`](Self::new), and [`ErrorKind::Rejected`] when the checkpoint
+    /// belongs to another model or optimizer.
     pub fn resume(parts: TrainerParts, config: Config, checkpoint: Checkpoint) -> Result<Self> {
         let layout = parts.workload.layout().hash();
         let Checkpoint { header, snapshot } = checkpoint;
@@ -137,7 +139,7 @@ impl Trainer {
         config.check(examples)?;
         if parts.store.dim() != dim {
             return Err(Error::rejected(format!(
-                "the store holds {} parameters, the workload has {dim}: make the store for this \
+                "the store holds {} parameters, the workload has {dim}: create the store for this \
                  workload",
                 parts.store.dim()
             )));
@@ -153,10 +155,7 @@ impl Trainer {
             std::fs::create_dir_all(folder).map_err(|error| {
                 Error::new(
                     ErrorKind::Other,
-                    format!(
-                        "cannot make the folder {}: choose one that can be written to",
-                        folder.display()
-                    ),
+                    format!("cannot make the folder {}: choose a writable one", folder.display()),
                 )
                 .with_source(error)
             })?;
@@ -197,7 +196,7 @@ impl Trainer {
             started,
         };
         if let Some((header, snapshot)) = resumed {
-            // The history also knows what a crash left unsettled.
+            // The history also contains costs that a crash left unsettled.
             trainer.ledger = Ledger::new(trainer.config.stop.budget, paid.max(header.cost));
             trainer.forecast = header.forecast;
             trainer.initial = Some(header.initial);
@@ -209,13 +208,14 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Tells `observer` what happens.
+    /// Calls `observer` for each event.
     #[must_use]
     pub fn with_observer(self, observer: impl Observer + 'static) -> Self {
         Self { observer: Some(Box::new(observer)), ..self }
     }
 
-    /// A handle that asks the run to stop: bookkeeping is finished, and the last checkpoint stays.
+    /// A handle that requests the run to stop. The run settles its costs and keeps the last
+    /// checkpoint.
     pub fn stop_handle(&self) -> StopHandle {
         self.stop.clone()
     }
@@ -224,10 +224,10 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// Whatever the parts answer that trying again does not cure: a worker that fails every time, a
-    /// scheduler that asks for what the platform does not have, a disk that is full. The last
-    /// checkpoint stays. Divergence, a budget that is too small and a request to stop are outcomes,
-    /// not errors.
+    /// Returns permanent errors of the parts: a worker that fails every time, a scheduler that
+    /// requests an allocation that the platform does not have, a full disk. The last checkpoint
+    /// stays. Divergence, a budget that is too small and a request to stop are outcomes, not
+    /// errors.
     ///
     /// # Cancellation
     ///
@@ -262,7 +262,7 @@ impl Trainer {
         self.finish(snapshot, end.unwrap_or((StopReason::Epochs, None)))
     }
 
-    /// What the next epoch runs with, or why the money left does not pay for it.
+    /// Plans the next epoch, or returns the reason why the money left does not pay for it.
     fn prepare(&mut self, epoch: u64, loss: f64) -> Result<Result<LaunchPlan, End>> {
         let observation = self.observe(epoch, loss);
         let asked = self.parts.scheduler.allocate(&self.job, &observation)?;
@@ -272,8 +272,8 @@ impl Trainer {
         Ok(self.plan_launch(asked, epoch).map_err(|why| (StopReason::Budget, Some(why))))
     }
 
-    /// Starts the files of a run: only now that an epoch is sure to be launched, so that a run which
-    /// cannot start leaves those of an earlier one as they are.
+    /// Starts the files of a run. This happens only when an epoch is certain to be launched, so
+    /// that a run that cannot start keeps the files of an earlier one.
     fn begin(&mut self, snapshot: &Snapshot, initial: &Evaluation) -> Result<()> {
         // In this order: a crash in between leaves a checkpoint that can be resumed.
         self.save(snapshot)?;
@@ -283,7 +283,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// One epoch, barrier to barrier; a reason if it was the last.
+    /// Runs one epoch, from barrier to barrier. Returns a reason if it was the last.
     async fn run_epoch(
         &mut self,
         launch_plan: LaunchPlan,
@@ -299,13 +299,13 @@ impl Trainer {
         let SealedEpoch { mut record, forecast, end } = match ended {
             Ok(ended) => ended,
             Err(error) => {
-                // As well as it can be done: the error that matters is the first one.
+                // Errors of the restore are ignored: the first error matters.
                 let _ = self.restore(snapshot).await;
                 return Err(error);
             }
         };
         if let Some((StopReason::Interrupted | StopReason::Diverged, _)) = end {
-            // What was half done does not count: the store is where the last checkpoint is.
+            // The unfinished epoch does not count: the store returns to the last checkpoint.
             self.restore(snapshot).await?;
             return Ok(end);
         }
@@ -339,22 +339,22 @@ impl Trainer {
         }
         Ok(match self.reason_to_stop(epoch + 1, *loss) {
             reached @ Some((StopReason::TargetLoss | StopReason::Diverged, _)) => reached,
-            // It ended because a shard could not be paid for that others waited for.
+            // The epoch ended because others waited for a shard that could not be paid for.
             Some((StopReason::Epochs, _)) if end.is_none() && !record.complete => {
                 let why = "the money left does not pay for the rest of the last epoch".into();
                 Some((StopReason::Budget, Some(why)))
             }
-            // An epoch that was cut short says why, also if it was the last one.
+            // An epoch that was cut short gives the reason, also if it was the last one.
             other => end.or(other),
         })
     }
 
-    /// Puts the store where the run is, and returns its state.
+    /// Brings the store to the state of the run, and returns that state.
     async fn align_store(&mut self) -> Result<Snapshot> {
         if let Some(snapshot) = self.resumed.take() {
             let store = &self.parts.store;
             let status = self.retry(|| store.status()).await?;
-            // A store that outlived the driver is the truth: no sealed epoch is repeated.
+            // If the store is ahead of the checkpoint, the store wins: no sealed epoch is repeated.
             if status.sealed_epochs <= snapshot.sealed_epochs {
                 self.restore(&snapshot).await?;
             }
@@ -370,13 +370,13 @@ impl Trainer {
         self.retry(|| self.parts.store.restore(snapshot)).await
     }
 
-    /// Calls the store again if it asks for fewer requests or does not answer.
+    /// Calls the store, and retries transient errors.
     async fn retry<T, F: Future<Output = Result<T>>>(&self, call: impl FnMut() -> F) -> Result<T> {
         let seed = Seed::new(self.config.seed).split(Stream::Retry, &[]);
         self.config.retry.call(self.parts.backend.clock(), seed, call).await
     }
 
-    /// Why no epoch is to follow, if so.
+    /// The reason to stop before this epoch, if there is one.
     fn reason_to_stop(&self, epoch: u64, loss: f64) -> Option<End> {
         let stop = &self.config.stop;
         if !loss.is_finite() {
@@ -410,5 +410,5 @@ impl Trainer {
     }
 }
 
-/// Why a run ends, and more about it.
+/// The reason for the end of a run, and details.
 type End = (StopReason, Option<String>);

@@ -16,12 +16,12 @@ use step::{BatchStep, Buffers};
 
 use crate::Retry;
 
-/// A worker hands back the rest of its shard when less than this many of its longest cycles fit into
+/// A worker returns the rest of its shard when fewer than this many of its longest cycles fit into
 /// the time left.
 const MARGIN: f64 = 1.25;
 
-/// Works through one shard of an epoch: pull what changed, compute gradients while the next batch is
-/// fetched, push their sum, until the shard is done or the time is nearly up.
+/// Processes one shard of an epoch: pulls changed parameters, computes gradients while the next
+/// batch is fetched, and pushes their sum, until the shard is done or the time is nearly up.
 pub struct ShardWorker {
     workload: Arc<dyn Workload>,
     retry: Retry,
@@ -40,7 +40,7 @@ impl ShardWorker {
         Self { workload, retry: Retry::default(), order: Mutex::new(None) }
     }
 
-    /// Uses other delays when the store asks for fewer requests or does not answer.
+    /// Sets the delays for retries after transient errors.
     #[must_use]
     pub fn with_retry(self, retry: Retry) -> Self {
         Self { retry, ..self }
@@ -107,7 +107,7 @@ impl Worker for ShardWorker {
     }
 }
 
-/// One invocation under way.
+/// A running invocation.
 struct Run<'a> {
     worker: &'a ShardWorker,
     invocation: &'a Invocation,
@@ -117,11 +117,11 @@ struct Run<'a> {
     prefetched: Option<Vec<u8>>,
     /// The billed time that the last pull waited for others.
     waited: Duration,
-    /// Requests that the store may have made, at the most.
+    /// An upper bound of the store's requests.
     store_requests: Requests,
-    /// Requests that it had made before, where it counts them.
+    /// The store's request count before the invocation, if it counts requests.
     store_requests_before: Option<Requests>,
-    /// Its requests are those for data, until the end.
+    /// Until the end its requests are only those for data.
     report: WorkerReport,
 }
 
@@ -139,17 +139,18 @@ impl Run<'_> {
                 self.invocation.plan.update_len(self.invocation.shard, self.report.position);
             buffers = match self.round(buffers, length).await {
                 Ok(Some(buffers)) => buffers,
-                // Others take so long that no time would be left.
+                // Other workers take so long that no time would be left.
                 Ok(None) => break,
-                // The epoch ended early: what was done is done, and the bill comes home.
+                // The epoch ended early: the work done so far counts, and the report is still
+                // returned.
                 Err(error) if error.kind() == ErrorKind::Fenced => break,
                 Err(error) => return Err(error),
             };
             self.report.position += length;
-            // In billed time, as the time left is: waits for a place to compute are in neither.
+            // Billed time, like the time left: both exclude waits for a free vCPU.
             let billed = before.saturating_sub(self.context.time_left());
             let cycle = billed.saturating_sub(self.waited);
-            // The first cycle warms caches and connections: it stands only where there is no other.
+            // The first cycle warms caches and connections: it counts only if there is no other.
             match first {
                 None => first = Some(cycle),
                 Some(_) => longest = longest.max(cycle),
@@ -162,7 +163,7 @@ impl Run<'_> {
         Ok(self.report)
     }
 
-    /// Requests made so far: the store's as it counts them, or as many as it may have made.
+    /// The requests made so far: the store's own count, or else the upper bound.
     fn requests(&self) -> Requests {
         let counted = self.context.store().requests().zip(self.store_requests_before);
         self.report.requests + counted.map_or(self.store_requests, |(now, before)| now - before)
@@ -172,13 +173,13 @@ impl Run<'_> {
         self.context.clock().now()
     }
 
-    /// Whether time is left for one more cycle.
+    /// `true` if time is left for one more cycle.
     fn has_time(&self) -> bool {
         let left = self.context.time_left();
         !left.is_zero() && left >= self.report.cycle.mul_f64(MARGIN)
     }
 
-    /// Whether time and requests are left for one more cycle.
+    /// `true` if time and requests are left for one more cycle.
     fn can_continue(&self) -> bool {
         let costs = self.context.store().request_costs();
         let fetches = self.context.data().request_costs() * self.invocation.plan.local_steps;
@@ -186,13 +187,13 @@ impl Run<'_> {
         self.has_time() && requests.within(self.invocation.request_cap)
     }
 
-    /// What a pull asks for while it waits for others.
+    /// The requests of a pull while it waits for other workers.
     fn wait_requests(&self, waited: Duration) -> Requests {
         self.context.store().request_costs().wait * waited.as_secs_f64().ceil() as u64
     }
 
-    /// Pull, gradients of `length` batches, push; nothing if the pull has to wait for others until the
-    /// time is up.
+    /// Pulls, computes the gradients of `length` batches, and pushes. Returns `None` if the pull
+    /// would have to wait for other workers until the time is up.
     async fn round(&mut self, mut buffers: Buffers, length: u64) -> Result<Option<Buffers>> {
         let plan = &self.invocation.plan;
         let progress = plan.sync_mode.progress(plan.updates(self.report.position));
@@ -207,14 +208,14 @@ impl Run<'_> {
             return Ok(None);
         };
         self.report.update += elapsed.saturating_sub(pulled.waited);
-        // The bill may run faster than the clock.
+        // Billed time may advance faster than the clock.
         let billed = left.saturating_sub(self.context.time_left());
         let share = pulled.waited.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
         self.waited = billed.mul_f64(share.min(1.0));
         self.gradients(buffers, length, pulled).await.map(Some)
     }
 
-    /// Gradients of `length` batches at the parameters that were pulled, and their push.
+    /// Computes the gradients of `length` batches at the pulled parameters, and pushes them.
     async fn gradients(
         &mut self,
         mut buffers: Buffers,
@@ -261,7 +262,7 @@ impl Run<'_> {
         Ok(buffers)
     }
 
-    /// The bytes of a batch, fetched ahead or now.
+    /// The bytes of a batch, prefetched or fetched now.
     async fn take_batch(&mut self, batch: u64) -> Result<Vec<u8>> {
         if let Some(bytes) = self.prefetched.take() {
             return Ok(bytes);
@@ -273,7 +274,7 @@ impl Run<'_> {
         bytes
     }
 
-    /// The bytes of a batch, and what was asked for them.
+    /// Fetches the bytes of a batch, and returns the number of requests with them.
     async fn fetch(&self, batch: u64) -> (Result<Vec<u8>>, Requests) {
         let range = self.invocation.plan.batch(batch);
         let (clock, seed) = (self.context.clock(), self.seed());
@@ -291,8 +292,8 @@ impl Run<'_> {
         (bytes, requests)
     }
 
-    /// Brings the replica up to date, again if the store asks for fewer requests or does not answer.
-    /// Nothing when others take so long that no time would be left for the cycle.
+    /// Brings the replica up to date, and retries transient errors. Returns `None` when other
+    /// workers take so long that no time would be left for the cycle.
     async fn pull(&mut self, replica: &mut Replica, progress: u64) -> Result<Option<PullOutcome>> {
         let store = self.context.store();
         let (clock, seed, retry) = (self.context.clock(), self.seed(), self.worker.retry);
@@ -317,14 +318,15 @@ impl Run<'_> {
         }
     }
 
-    /// What `wait` comes to; nothing when too little time would be left then for another cycle.
+    /// The output of `wait`; `None` when too little time would be left for another cycle.
     async fn in_time<T>(&self, mut wait: impl Future<Output = T> + Unpin) -> Option<T> {
         let clock = self.context.clock();
         let reserve = (self.invocation.timeout / 16).max(Duration::from_millis(16));
         let moment = (reserve / 16).min(Duration::from_secs(1));
         loop {
-            // How fast the time left runs is the backend's to say: slower than the clock, or up to 14
-            // times as fast in a small function. So it is looked at again, the sooner the less is left.
+            // The backend decides how fast the time left runs: slower than the clock, or up to 14
+            // times as fast in a small function. So it is checked again, the earlier the less time
+            // is left.
             let spare = self.context.time_left().saturating_sub(reserve);
             let next_check = clock.now() + (spare / 16).max(moment);
             tokio::select! {
@@ -376,7 +378,7 @@ impl Run<'_> {
         Ok((buffers, result?))
     }
 
-    /// Pushes until the store answers. Pushing again after a lost answer is harmless.
+    /// Pushes until the store answers. Repeating a push after a lost answer is harmless.
     async fn push(&mut self, update: &Update<'_>) -> Result<()> {
         let store = self.context.store();
         let (clock, seed) = (self.context.clock(), self.seed());
@@ -397,16 +399,16 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Refuses `more` requests than are left of those allowed.
+    /// Returns an error if `more` requests would exceed the request cap.
     fn check_request_cap(&self, more: Requests) -> Result<()> {
         if (self.requests() + more).within(self.invocation.request_cap) {
             return Ok(());
         }
-        let message = "the requests allowed for the invocation are used up";
+        let message = "the request cap of the invocation is used up";
         Err(Error::new(ErrorKind::DeadlineExceeded, message))
     }
 
-    /// What this attempt draws its jitter from.
+    /// The seed of this attempt's jitter.
     fn seed(&self) -> Seed {
         let Invocation { plan, shard, attempt, .. } = self.invocation;
         let path = [plan.epoch, u64::from(*shard), u64::from(*attempt)];

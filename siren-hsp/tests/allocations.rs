@@ -1,4 +1,4 @@
-//! What a push or a pull allocates.
+//! The allocations of pushes and pulls.
 
 use allocation_counter::measure;
 use futures::FutureExt;
@@ -11,15 +11,15 @@ use siren_hsp::MemoryStore;
 const DIM: usize = 100_000;
 const SHARDS: u32 = 3;
 
-/// A call whose future is made in one allocation, by `async_trait`, and allocates nothing while it
-/// runs.
+/// Makes a call whose future takes one allocation, by `async_trait`, and that allocates nothing
+/// while it runs.
 fn call<T, F: Future<Output = T> + Unpin>(what: &str, make: impl FnOnce() -> F) -> T {
     let (mut future, mut output) = (None, None);
     let made = measure(|| future = Some(make()));
     assert_eq!(made.count_total, 1, "allocations that make the future of {what}");
     assert!(made.bytes_total <= 512, "the future of {what} has {} bytes", made.bytes_total);
     let ran = measure(|| output = future.take().expect("a future").now_or_never());
-    // What is freed is the future.
+    // The future itself is freed here.
     assert_eq!(ran.count_total, 0, "{what} allocates {} bytes", ran.bytes_total);
     output.expect("nothing to wait for")
 }

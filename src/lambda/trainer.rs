@@ -9,9 +9,9 @@ use crate::builder::{BackendParts, TrainerBuilder};
 
 /// Starts a builder for training on AWS Lambda, by default with four workers.
 ///
-/// `train` is the training data, the same that was uploaded under
-/// [`LambdaSettings::data_key`]. `held_out` is the data that the driver measures the model on at every
-/// barrier; without it the mean training loss stands in. `settings` name the function and the bucket.
+/// `train` is the training data, the same that was uploaded under [`LambdaSettings::data_key`].
+/// `held_out` is the data for the evaluation at every barrier; without it, the mean training loss
+/// is used. `settings` name the function and the bucket.
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -57,12 +57,13 @@ impl fmt::Debug for OnLambda {
 }
 
 impl TrainerBuilder<OnLambda> {
-    /// Connects to the function and the bucket, writes the workload's initial parameters to the store
-    /// (unless a run is resumed), and builds the trainer. Makes requests, but starts no worker.
+    /// Connects to the function and the bucket, writes the workload's initial parameters to the
+    /// store (unless a run is resumed), and builds the trainer. It makes requests, but starts no
+    /// worker.
     ///
     /// # Errors
     ///
-    /// As [`LambdaBackend::connect`], [`Trainer::new`] and [`Trainer::resume`]; also the errors of
+    /// Returns the errors of [`LambdaBackend::connect`], [`Trainer::new`], [`Trainer::resume`] and
     /// [`Workload::init`].
     pub async fn build(self) -> Result<LambdaTrainer> {
         let lambda = Arc::new(LambdaBackend::connect(self.backend.settings.clone()).await?);
@@ -95,7 +96,7 @@ impl LambdaTrainer {
         &self.lambda
     }
 
-    /// A handle that asks the run to stop.
+    /// A handle that requests the run to stop.
     pub fn stop_handle(&self) -> StopHandle {
         self.trainer.stop_handle()
     }
@@ -104,7 +105,7 @@ impl LambdaTrainer {
     ///
     /// # Errors
     ///
-    /// As [`Trainer::run`].
+    /// Returns the errors of [`Trainer::run`].
     pub async fn run(self) -> Result<TrainingResult> {
         self.trainer.run().await
     }

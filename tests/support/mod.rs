@@ -1,4 +1,4 @@
-//! A small workload and wrong-doers for the tests.
+//! A small workload and faulty components for the tests.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file is a crate that uses a part")]
 
@@ -72,7 +72,8 @@ impl Workload for Linear {
     }
 }
 
-/// Rows of random features and what the weights 1, 2, 3, … make of them, with a little noise.
+/// Rows of random features, and targets computed from them with the weights 1, 2, 3, … and a little
+/// noise.
 pub fn rows(count: usize) -> Arc<MemorySource> {
     let mut draws = Distribution::<f32>::sample_iter(StandardNormal, Seed::new(9).rng());
     let mut numbers = Vec::new();
@@ -85,7 +86,7 @@ pub fn rows(count: usize) -> Arc<MemorySource> {
     Arc::new(MemorySource::from_floats(&numbers, FEATURES + 1).unwrap())
 }
 
-/// A config whose retries do not take the test's time.
+/// Settings with retries that do not slow down the tests.
 pub fn quick() -> Config {
     Config {
         retry: Retry {
@@ -98,7 +99,7 @@ pub fn quick() -> Config {
     }
 }
 
-/// The plan of an epoch as the trainer makes it.
+/// The plan of an epoch, as the trainer makes it.
 pub fn plan(
     config: &Config,
     workload: &dyn Workload,
@@ -124,10 +125,10 @@ pub fn plan(
     }
 }
 
-/// The cycle that asks [`Cuttable`] to stop early.
+/// The cycle that requests [`Cuttable`] to stop early.
 const CUT: Duration = Duration::from_secs(12_345);
 
-/// Runs out of time after two updates when it is asked to.
+/// Runs out of time after two updates if requested.
 pub struct Cuttable(pub ShardWorker);
 
 #[async_trait]
@@ -142,7 +143,7 @@ impl Worker for Cuttable {
     }
 }
 
-/// A context in which time is up after so many tasks.
+/// A context in which the time is up after a given number of tasks.
 pub struct Short<'a> {
     inner: &'a dyn Context,
     left: AtomicU64,
@@ -185,23 +186,23 @@ impl Context for Short<'_> {
     }
 }
 
-/// What may go wrong with an invocation.
+/// A fault of an invocation.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
     /// It never starts.
     Throttled,
     /// It runs, but its answer is lost.
     AnswerLost,
-    /// It stops after a share of its shard's batches, and says so.
+    /// It stops after a share of its shard's batches, and reports so.
     StopsEarly,
     /// It dies after a share of its shard's batches.
     Dies,
 }
 
-/// A backend whose invocations fail by a plan: the next fault for the next invocation. Keeps the true
-/// bill.
+/// A backend whose invocations fail by a plan: each invocation takes the next fault. It records the
+/// true bill.
 pub struct Faulty {
     pub inner: LocalBackend,
     faults: Mutex<VecDeque<Fault>>,
@@ -209,7 +210,7 @@ pub struct Faulty {
     pub billed: truth::Bill,
 }
 
-/// What was really paid for.
+/// The true costs.
 pub mod truth {
     use std::sync::Mutex;
 
@@ -277,7 +278,7 @@ impl BackendDecorator for Faulty {
     }
 }
 
-/// A backend that loses one shard's first invocation, and what it cost, after the epoch has begun.
+/// A backend that loses one shard's first invocation, and its bill, after the epoch has begun.
 pub struct Forgetful {
     inner: Arc<dyn Backend>,
     shard: u32,
@@ -308,7 +309,8 @@ impl BackendDecorator for Forgetful {
     }
 }
 
-/// A trainer's parts around a local backend with these faults; the backend and the store to look at.
+/// A trainer's parts around a local backend with these faults, and the backend and the store for
+/// inspection.
 pub fn parts(
     train: Arc<MemorySource>,
     scheduler: impl Scheduler + 'static,
@@ -319,7 +321,7 @@ pub fn parts(
     parts_on(workload, store, train, scheduler, faults)
 }
 
-/// As [`parts`], on a workload and a store.
+/// As [`parts`], with a given workload and store.
 pub fn parts_on<S: ParameterStore + 'static>(
     workload: Arc<dyn Workload>,
     store: Arc<S>,

@@ -1,4 +1,4 @@
-//! The document of the run's files, against the fields that are written.
+//! Checks the document of a run's files against the fields that are written.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,7 +30,7 @@ fn the_document_of_the_files_has_every_field_and_no_other() {
         ("### epochs", &value["epochs"][0]),
     ] {
         same(&text, section, &keys(value));
-        // A field that is an object has its fields named in its row.
+        // The fields of an object are named in its row.
         for (name, field) in value.as_object().unwrap() {
             if field.is_object() && !["labels", "metrics"].contains(&name.as_str()) {
                 let named = words(row(&text, section, name));
@@ -51,7 +51,7 @@ fn the_document_of_the_files_has_every_field_and_no_other() {
         let cells: Vec<&str> = row(&text, "## history.jsonl", name).split('|').collect();
         let mut fields = keys(&value);
         fields.remove("event");
-        // The fields of an epoch and an outcome have a section each.
+        // An epoch and an outcome have their own sections.
         if !cells[2].contains("as in") {
             assert_eq!(words(cells[2]), fields, "the fields of {name}");
         }
@@ -100,7 +100,7 @@ fn the_document_of_the_files_names_nothing_that_does_not_exist() {
     }
 }
 
-/// Demands that the first cells of a section's table are these fields.
+/// Asserts that the first cells of a section's table are these fields.
 fn same(text: &str, section: &str, fields: &BTreeSet<String>) {
     let named = first_cells(text, section);
     let missing: Vec<_> = fields.difference(&named).collect();
@@ -182,7 +182,7 @@ fn events(record: &RunRecord) -> [HistoryEvent; 7] {
     all.try_into().expect("as many as there are kinds")
 }
 
-/// A record in which every field that may be absent is there.
+/// A record with a value in every optional field.
 fn record() -> RunRecord {
     let evaluation = Evaluation::new(0.5).with("accuracy", 0.9).with("auc", 0.95);
     RunRecord {

@@ -1,4 +1,4 @@
-//! What a run leaves behind, as plain data: the schema of `run.json`.
+//! The record of a run as plain data: the schema of `run.json`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,13 +18,13 @@ pub struct RunRecord {
     pub schema: u32,
     /// The name of the run.
     pub run: String,
-    /// What the workload, the data and the machine were.
+    /// The sizes of the model and the data, the metrics, and the platform.
     pub info: RunInfo,
-    /// What the trainer was told.
+    /// The settings of the run.
     pub config: Config,
-    /// How the model was before the first epoch.
+    /// The evaluation of the model before the first epoch.
     pub initial: Evaluation,
-    /// How the run ended.
+    /// The end of the run.
     pub outcome: OutcomeRecord,
     /// One record for each sealed epoch, in order.
     pub epochs: Vec<EpochRecord>,
@@ -35,7 +35,8 @@ impl RunRecord {
     ///
     /// # Errors
     ///
-    /// Other when the file cannot be read; otherwise as [`from_json`](Self::from_json).
+    /// Returns [`ErrorKind::Other`] when the file cannot be read, and the errors of
+    /// [`from_json`](Self::from_json).
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read(path).map_err(|error| {
@@ -49,13 +50,14 @@ impl RunRecord {
     ///
     /// # Errors
     ///
-    /// Rejected when it has another schema than [`SCHEMA`]; corrupt when it is not the record of a run.
+    /// Returns [`ErrorKind::Rejected`] when it has another schema than [`SCHEMA`], and
+    /// [`ErrorKind::Corrupt`] when it is not the record of a run.
     pub fn from_json(text: &[u8]) -> Result<Self> {
         Self::parse("the record of the run", text)
     }
 
     fn parse(name: &str, text: &[u8]) -> Result<Self> {
-        /// The schema alone, which every version of the record has.
+        /// The schema alone, which every version of the record contains.
         #[derive(Deserialize)]
         struct Head {
             schema: u32,
@@ -70,7 +72,7 @@ impl RunRecord {
     }
 }
 
-/// Refuses a file of another schema.
+/// Returns an error for a file with another schema.
 pub(super) fn check_schema(name: &str, schema: u32) -> Result<()> {
     if schema == SCHEMA {
         return Ok(());
@@ -81,7 +83,7 @@ pub(super) fn check_schema(name: &str, schema: u32) -> Result<()> {
     )))
 }
 
-/// What was trained, on what, and where.
+/// The sizes of a run's model and data, its metrics, and its platform.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
     /// The number of parameters.
@@ -94,23 +96,25 @@ pub struct RunInfo {
     pub layout: String,
     /// The metrics that the run measured, and the direction in which each improves.
     pub metrics: BTreeMap<String, Better>,
-    /// Limits and prices; `estimated` says that costs are only what the same work would cost there.
+    /// Limits and prices. If `estimated` is true, costs are what the same work would cost on this
+    /// platform.
     pub platform: Platform,
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutcomeRecord {
-    /// Why it ended.
+    /// The reason for the end.
     pub reason: StopReason,
-    /// More about the reason, where there is more to say.
+    /// Details of the reason, if there are any.
     pub detail: Option<String>,
     /// The last evaluation.
     #[serde(flatten)]
     pub evaluation: Evaluation,
-    /// From the first launch to the end, evaluation included; a resumed run's parts added up.
+    /// The time from the first launch to the end, evaluation included; for a resumed run the sum
+    /// over its parts.
     pub elapsed_s: f64,
-    /// Money spent.
+    /// The money spent.
     pub cost_usd: f64,
 }
 
@@ -119,12 +123,12 @@ pub struct OutcomeRecord {
 pub struct EpochRecord {
     /// The number of the epoch, from 0.
     pub epoch: u64,
-    /// Workers that ran.
+    /// The number of workers that ran.
     pub workers: u32,
-    /// Workers that the scheduler asked for; more than `workers` when there were fewer batches or
-    /// less money.
+    /// The number of workers that the scheduler requested; more than `workers` when there were
+    /// fewer batches or not enough money.
     pub workers_asked: u32,
-    /// Memory of each, in MB.
+    /// The memory of each worker, in MB.
     pub memory_mb: u32,
     /// The learning rate.
     pub learning_rate: f32,
@@ -133,68 +137,70 @@ pub struct EpochRecord {
     pub evaluation: Evaluation,
     /// The mean training loss during the epoch.
     pub train_loss: f64,
-    /// From launch to seal, without the evaluation: P_t.
+    /// The time from launch to seal, without the evaluation: P_t.
     pub elapsed_s: f64,
-    /// The evaluation after the epoch.
+    /// The time of the evaluation after the epoch.
     pub evaluate_s: f64,
-    /// Waiting for data, mean over the workers: P^F.
+    /// The time spent waiting for data, mean over the workers: P^F.
     pub fetch_s: f64,
-    /// Computing, mean over the workers: P^C.
+    /// The time spent computing, mean over the workers: P^C.
     pub compute_s: f64,
-    /// Waiting for a place to compute, mean over the workers: none where every worker has a machine of
-    /// its own.
+    /// The time spent waiting for a free vCPU, mean over the workers: zero where every worker has
+    /// its own machine.
     pub queue_s: f64,
-    /// Pulling and pushing, mean over the workers: P^U.
+    /// The time spent pulling and pushing, mean over the workers: P^U.
     pub update_s: f64,
-    /// Waiting in pulls for the rounds of other workers, mean over the workers: none under hybrid
-    /// synchrony.
+    /// The time spent in pulls waiting for the rounds of other workers, mean over the workers: zero
+    /// under hybrid mode.
     #[serde(default)]
     pub round_wait_s: f64,
-    /// Being done before the last worker was, mean over the workers.
+    /// The time between a worker's end and the last worker's end, mean over the workers.
     pub wait_s: f64,
-    /// CPU time over execution time, mean over the workers.
+    /// CPU time divided by execution time, mean over the workers.
     pub cpu_utilisation: f64,
-    /// Peak memory over memory asked for, mean over the workers.
+    /// Peak memory divided by allocated memory, mean over the workers.
     pub memory_utilisation: f64,
-    /// Whether the peak memory is a share of one process that all workers live in.
+    /// `true` if the peak memory is a share of one process that contains all workers.
     pub memory_shared: bool,
-    /// Updates that counted.
+    /// The number of updates that counted.
     pub updates: u64,
-    /// Batches that counted.
+    /// The number of batches that counted.
     pub batches: u64,
-    /// Whether every batch counted; otherwise money or time ran out.
+    /// `true` if every batch counted; otherwise money or time ran out.
     pub complete: bool,
-    /// Invocations beyond one for each worker.
+    /// The number of invocations beyond one for each worker.
     pub retries: u32,
-    /// Mean staleness of the updates, in updates.
+    /// The mean staleness of the updates, in updates.
     pub staleness_mean: f64,
-    /// Largest staleness of an update, in updates.
+    /// The largest staleness of an update, in updates.
     pub staleness_max: u64,
-    /// Aggregators that ran at a time: none where the store applies updates itself.
+    /// The number of aggregators running at a time: zero where the store applies updates itself.
     #[serde(default)]
     pub aggregators: u32,
-    /// Invocations beyond one for each aggregator.
+    /// The number of invocations beyond one for each aggregator.
     #[serde(default)]
     pub aggregator_retries: u32,
-    /// Money that the aggregators cost; it is part of `cost_usd`.
+    /// The cost of the aggregators, contained in `cost_usd`.
     #[serde(default)]
     pub aggregator_cost_usd: f64,
-    /// What the driver's own part cost: its requests, and the bytes that left the region. In `cost_usd`.
+    /// The cost of the driver's requests and of the bytes that left the region for it, contained in
+    /// `cost_usd`.
     #[serde(default)]
     pub driver_cost_usd: f64,
-    /// Bytes that left the region.
+    /// The number of bytes that left the region.
     #[serde(default)]
     pub egress_bytes: u64,
-    /// Invocations whose billed time was computed, since the platform did not report it.
+    /// The number of invocations whose billed time was computed because the platform did not report
+    /// it.
     #[serde(default)]
     pub computed_bills: u64,
-    /// Money that the epoch cost.
+    /// The cost of the epoch.
     pub cost_usd: f64,
-    /// Money left afterwards, if there is a budget.
+    /// The money left after the epoch, if there is a budget.
     pub budget_left_usd: Option<f64>,
 }
 
-/// One line of `history.jsonl`, which is written while the run goes on.
+/// One line of `history.jsonl`, which is written during the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -206,40 +212,40 @@ pub enum HistoryEvent {
         /// The next epoch.
         epoch: u64,
     },
-    /// Money was set aside before a launch.
+    /// Money was reserved before a launch.
     Reserved {
         /// The epoch.
         epoch: u64,
-        /// How much.
+        /// The amount.
         usd: f64,
     },
-    /// What was set aside for an epoch was settled: `usd` was spent, the rest is free again.
+    /// An epoch's reservation was settled: `usd` was spent, the rest is released.
     Settled {
         /// The epoch.
         epoch: u64,
-        /// How much was spent.
+        /// The amount spent.
         usd: f64,
     },
-    /// An invocation failed and its shard is tried again.
+    /// An invocation failed and its shard is retried.
     Retried {
         /// The epoch.
         epoch: u64,
         /// The shard.
         shard: u32,
-        /// How often it was tried before.
+        /// The number of earlier attempts.
         attempt: u32,
-        /// Why.
+        /// The error message.
         error: String,
     },
-    /// An aggregator ended before its epoch did, and is launched again.
+    /// An aggregator ended before its epoch and is launched again.
     AggregatorRetried {
         /// The epoch.
         epoch: u64,
         /// The aggregator.
         aggregator: u32,
-        /// How often it was launched before.
+        /// The number of earlier launches.
         attempt: u32,
-        /// Why.
+        /// The error message.
         error: String,
     },
     /// An epoch was sealed and evaluated.

@@ -3,14 +3,14 @@
 use pulp::Arch;
 use siren_core::Optimizer;
 
-/// The numbers of one update.
+/// The settings of one update.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
     /// The optimizer.
     pub optimizer: Optimizer,
     /// The learning rate.
     pub rate: f32,
-    /// What the gradient is multiplied by: below one when it is clipped.
+    /// The factor of the gradient: below one when it is clipped.
     pub scale: f32,
     /// Weight decay.
     pub decay: f32,
@@ -18,11 +18,11 @@ pub struct Step {
 
 impl Step {
     /// Applies the `count`-th update, counted from 1, to a range of the parameters, in one pass.
-    /// `optimizer_state` are what the optimizer keeps of that range.
+    /// `optimizer_state` contains the optimizer's vectors for that range.
     ///
     /// # Panics
     ///
-    /// When there are fewer slots than the optimizer has, or lengths differ.
+    /// When `optimizer_state` has too few vectors, or lengths differ.
     pub fn apply<S: AsMut<[f32]>>(
         &self,
         count: u64,
@@ -33,7 +33,7 @@ impl Step {
         self.apply_on(Arch::new(), count, values, optimizer_state, gradient);
     }
 
-    /// As [`apply`](Self::apply), with the vectors of one instruction set.
+    /// As [`apply`](Self::apply), with a given instruction set.
     pub(super) fn apply_on<S: AsMut<[f32]>>(
         &self,
         arch: Arch,
@@ -45,15 +45,14 @@ impl Step {
         assert_eq!(values.len(), gradient.len(), "one entry of the gradient for each parameter");
         let mut optimizer_state = optimizer_state.iter_mut().map(|slot| {
             let slot = slot.as_mut();
-            assert_eq!(slot.len(), values.len(), "one entry of a slot for each parameter");
+            assert_eq!(slot.len(), values.len(), "one state entry for each parameter");
             slot
         });
-        let mut slot =
-            || optimizer_state.next().expect("a slot for everything that the optimizer keeps");
-        // A loop of its own for plain gradients: multiplications that change nothing cost up to a
-        // tenth, even beside the memory.
+        let mut slot = || optimizer_state.next().expect("enough state vectors for the optimizer");
+        // Plain gradients have separate loops: multiplications without effect cost up to a tenth of
+        // the time, although memory is the bottleneck.
         let is_plain = self.scale == 1.0 && self.decay == 0.0;
-        // Now and then is soon enough, and costs nothing that could be seen.
+        // Once in 16 updates suffices, and costs no measurable time.
         let fades = count.is_multiple_of(16);
         match self.optimizer {
             Optimizer::Sgd if is_plain => arch.dispatch(|| self.sgd::<true>(values, gradient)),
@@ -84,7 +83,7 @@ impl Step {
         }
     }
 
-    /// The gradient after clipping and decay.
+    /// The gradient after clipping and weight decay.
     #[inline(always)]
     fn gradient<const PLAIN: bool>(&self, gradient: f32, value: f32) -> f32 {
         if PLAIN { gradient } else { self.scale * gradient + self.decay * value }
@@ -132,14 +131,14 @@ impl Step {
         }
     }
 
-    /// What plain SGD without decay subtracts from a parameter for an entry of the gradient: the same
-    /// bits as [`apply`](Self::apply)'s.
+    /// The value that plain SGD without decay subtracts from a parameter: the same bits as in
+    /// [`apply`](Self::apply).
     #[inline(always)]
     pub(crate) fn descent(&self, gradient: f32) -> f32 {
         self.rate * (self.scale * gradient)
     }
 
-    /// Whether the optimizer leaves parameters alone whose gradient is zero.
+    /// `true` if the optimizer leaves parameters with zero gradient unchanged.
     pub(crate) fn keeps_zeros(&self) -> bool {
         let plain = match self.optimizer {
             Optimizer::Sgd => true,
@@ -149,9 +148,10 @@ impl Step {
     }
 }
 
-/// Lets a velocity or first moment be zero where it has faded so far that it moves no parameter. Left
-/// alone, what gets no gradient any more falls among the subnormal numbers and stays there, since
-/// rounding keeps it from zero, and every operation on one of those takes a hundred times as long.
+/// Sets entries of a velocity or first moment to zero once they are too small to change a
+/// parameter. Without this, an entry that gets no more gradients becomes subnormal and stays so,
+/// because rounding keeps it from reaching zero. Arithmetic on subnormal numbers takes a hundred
+/// times as long.
 #[inline(always)]
 fn fade(slot: &mut [f32]) {
     for x in slot {
@@ -159,10 +159,10 @@ fn fade(slot: &mut [f32]) {
     }
 }
 
-/// Clipping by norm (Pascanu, Mikolov, Bengio, 2013): what a gradient of `batches` batches is
-/// multiplied by, `min(1, batches * limit / norm)`.
+/// Clipping by norm (Pascanu, Mikolov, Bengio, 2013): the factor for a gradient of `batches`
+/// batches, `min(1, batches * limit / norm)`.
 pub fn clip_scale(limit: Option<f32>, batches: u64, squared_norm: f64) -> f32 {
-    // The sum of no squares may be -0.
+    // The sum of an empty list may be -0.
     let norm = squared_norm.sqrt().abs();
     match limit {
         Some(limit) => (f64::from(limit) * batches as f64 / norm).min(1.0) as f32,

@@ -34,7 +34,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
-/// Applies the update of a count to values and slots.
+/// Applies the update of a count to values and optimizer state.
 type Apply = Box<dyn FnMut(u64, &mut [f32], &mut [Vec<f32>], &[f32])>;
 
 /// Lengths around the widths of vectors and blocks.

@@ -16,10 +16,8 @@ impl TopK {
     }
 
     /// Takes the entries with the largest absolute values and leaves zeros in their places. Their
-    /// number
-    /// is `share` times the length, rounded, and at least one. Among equal values the first are
-    /// taken.
-    /// Zeros are never taken. NaN counts as larger than every number.
+    /// number is `share` times the length, rounded, and at least one. Among equal values the first
+    /// are taken. Zeros are never taken. NaN counts as larger than every number.
     pub fn take(&mut self, share: f64, values: &mut [f32]) {
         self.entries.clear();
         if values.is_empty() {

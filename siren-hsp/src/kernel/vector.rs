@@ -6,8 +6,7 @@ use siren_core::Entry;
 use super::vectorised;
 
 /// The block length of a sum over several vectors: 8 KB, which stay in the L1 cache while the
-/// vectors
-/// are added.
+/// vectors are added.
 const BLOCK: usize = 2_048;
 
 /// `y += scale * x`.

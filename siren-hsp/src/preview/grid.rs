@@ -89,7 +89,7 @@ fn memory(
         platform.check_memory(size)?;
         if f64::from(size) < needs {
             return Err(Error::rejected(format!(
-                "a function of {size} MB, while a worker of {} parameters needs about {needs:.0} MB: \
+                "{size} MB is too little: a worker of {} parameters needs about {needs:.0} MB; \
                  give it more memory",
                 subject.parameters
             )));

@@ -6,8 +6,7 @@ use super::{Preview, Row};
 
 impl fmt::Display for Preview {
     /// Prints a table of all rows, with a mark at the cheapest (`$`) and at the fastest within the
-    /// budget
-    /// (`>`). Below it, one line describes each of the two, and one the budget.
+    /// budget (`>`). Below it, one line describes each of the two, and one the budget.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let epochs = plural(self.epochs, "epoch");
         writeln!(f, "{epochs} of {} on {}:", plural(self.batches, "batch"), self.platform)?;

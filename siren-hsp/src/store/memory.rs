@@ -1,9 +1,10 @@
-//! The store in memory: parameters cut into blocks, each behind its own short lock.
+//! The store in memory. The parameters are split into blocks, each with its own lock, which is held
+//! only briefly.
 //!
-//! Locks are taken in one order: the epoch's (shared by pushes and pulls, alone for open, seal,
-//! snapshot and restore), then a shard's, then the rounds', then one block's at a time. Pushes of
-//! different shards meet only in a block and where rounds are counted. A push never waits for anything
-//! but these locks and has no point at which it could be cancelled halfway.
+//! Locks are taken in this order: the epoch's lock (shared by pushes and pulls; exclusive for open,
+//! seal, snapshot and restore), then a shard's, then the rounds', then one block's at a time.
+//! Pushes of different shards contend only for blocks and for the rounds' lock. A push waits for
+//! nothing but these locks, and it has no await point at which it could be cancelled halfway.
 
 mod apply;
 mod block;
@@ -30,42 +31,44 @@ use walk::Walks;
 
 use super::update;
 
-/// The fewest entries in a block of a model that has more than one. A block with its slots and the
-/// gradient stays in a core's cache.
+/// The smallest block of a model with several blocks. Such a block, its optimizer state and its
+/// gradient together fit into a core's cache.
 const MIN_BLOCK: usize = 16_384;
 
-/// The most entries in a block. A block costs a few cache misses whatever its size, when another core
-/// had it last, which shows where the parameters come from memory; so large models have large ones.
+/// The largest block. If another core used a block last, it costs a few cache misses, whatever its
+/// size. This matters when parameters are read from main memory, so large models get large blocks.
 const MAX_BLOCK: usize = 65_536;
 
-// Places within a block are kept in 16 bits.
+// Positions within a block are stored in 16 bits.
 const _: () = assert!(MAX_BLOCK <= 1 << 16);
 
-/// Parameters in this process's memory, updated in place. For workers that live in the same
-/// process: threads, or simulated functions.
+/// A parameter store in this process's memory, updated in place. For workers in the same process:
+/// threads, or simulated functions.
 ///
-/// A push or pull allocates nothing once warm, but for the future that every `async` trait boxes.
+/// After warm-up, a push or pull allocates only the boxed future that every `async` trait method
+/// needs.
 pub struct MemoryStore {
     dim: usize,
-    /// Entries in a block; the last one may be short.
+    /// The number of entries in a block; the last block may be shorter.
     block: usize,
     blocks: Vec<Mutex<Block>>,
     walks: Walks,
     run: RwLock<Run>,
-    /// Updates that every block holds.
+    /// The number of updates applied to every block.
     version: AtomicU64,
     /// Wakes pulls that wait for progress.
     progress: Notify,
-    /// Memory of updates that were kept for the end of a round.
+    /// Buffers of earlier rounds' updates, for reuse.
     spare: Mutex<Vec<Kept>>,
 }
 
 impl MemoryStore {
-    /// A store that holds these parameters, before the first epoch.
+    /// A store with these parameters, before the first epoch.
     ///
     /// # Errors
     ///
-    /// Rejected when there are none, diverged when one is not finite.
+    /// Returns [`ErrorKind::Rejected`] when `values` is empty, and [`ErrorKind::Diverged`] when a
+    /// value is not finite.
     pub fn new(values: Vec<f32>) -> Result<Self> {
         let block = (values.len() / 128).next_power_of_two().clamp(MIN_BLOCK, MAX_BLOCK);
         Self::in_blocks(values, block)
@@ -91,16 +94,16 @@ impl MemoryStore {
         Ok(store)
     }
 
-    /// A store that holds a workload's initial parameters, drawn from `seed`.
+    /// A store with a workload's initial parameters, drawn from `seed`.
     ///
     /// # Errors
     ///
-    /// Whatever [`Workload::init`] answers; as [`new`](Self::new).
+    /// Returns the errors of [`Workload::init`] and of [`new`](Self::new).
     pub fn initialised(workload: &dyn Workload, seed: u64) -> Result<Self> {
         Self::new(workload.init(Seed::new(seed).split(Stream::Init, &[]))?)
     }
 
-    /// Where block `index` lies in the flat vector.
+    /// The range of block `index` in the flat vector.
     fn range(&self, index: usize) -> Range<usize> {
         index * self.block..((index + 1) * self.block).min(self.dim)
     }
@@ -179,7 +182,7 @@ impl ParameterStore for MemoryStore {
                 ),
             ));
         }
-        // What no round of this epoch can need is given back.
+        // Frees the buffers that no round of this epoch can need.
         let bulk = plan.sync_mode.merges_rounds();
         self.spare.lock().truncate(if bulk { plan.shards as usize } else { 0 });
         let version = self.version.load(Ordering::Acquire);
@@ -198,7 +201,7 @@ impl ParameterStore for MemoryStore {
         loop {
             let changed = self.progress.notified();
             tokio::pin!(changed);
-            // Registered before looking, so that no change is missed.
+            // Registered before the check, so that no change is missed.
             changed.as_mut().enable();
             if self.run.read().current(epoch)?.rounds.floor() >= progress {
                 return Ok(self.copy_changed(replica));
@@ -221,7 +224,7 @@ impl ParameterStore for MemoryStore {
                 return Err(Error::new(
                     ErrorKind::Conflict,
                     format!(
-                        "an update of shard {} at batch {} while only {} are counted",
+                        "an update of shard {} at batch {}, but only {} batches are counted",
                         update.id.shard, update.id.position, shard.watermark.batches
                     ),
                 ));
@@ -235,7 +238,7 @@ impl ParameterStore for MemoryStore {
                     return Err(Error::new(
                         ErrorKind::Conflict,
                         format!(
-                            "shard {} pushes in round {round} while round {floor} goes on: pull \
+                            "shard {} pushes in round {round} while round {floor} is open: pull \
                              before each push",
                             update.id.shard
                         ),
@@ -285,7 +288,7 @@ impl ParameterStore for MemoryStore {
                     ));
                 }
             };
-            // What came in time counts, also where the round lacks the updates of others.
+            // Updates that arrived in time count, even if the round lacks those of other shards.
             let mut kept = open.rounds.into_kept();
             if !kept.is_empty() {
                 self.apply_round(&open.plan, &mut kept);
@@ -324,7 +327,7 @@ impl ParameterStore for MemoryStore {
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {
-        // Held to the end, so that no epoch is opened meanwhile.
+        // The lock is held to the end, so that no epoch is opened meanwhile.
         let run = self.run.read();
         if let Some(open) = &run.open {
             return Err(Error::new(

@@ -1,18 +1,20 @@
 //! The store over shared objects, such as S3's.
 //!
-//! Objects cannot add, so that updates are applied by *aggregators*, another role of the worker:
+//! Object storage cannot apply updates, so *aggregators* do, another role of the worker:
 //!
-//! - A push is one object, named by its update and created only if it does not exist.
-//! - The *state*, one small object that is replaced by compare-and-swap only, says which epoch is open
-//!   and which updates count. The first aggregator, which lists what was pushed, moves it on; the seal
-//!   closes it. So there is one place where anything is decided, and a cut is one write.
-//! - The parameters are cut into *parts*, an object each, which follow the state: an aggregator reads
-//!   its part of the updates that the state names, applies them in a fixed order, and replaces the part
-//!   by compare-and-swap. Any number may do this: who comes second is refused, and reads again.
+//! - A push writes one object, named after its update, and only if it does not exist.
+//! - The *state* is one small object, replaced only by compare-and-swap. It contains the open epoch
+//!   and the updates that count. The first aggregator lists the pushed updates and advances the
+//!   state; the seal closes it. All decisions are made in this object, and a cut is one write.
+//! - The parameters are split into *parts*, one object each, which follow the state. An aggregator
+//!   reads its part of the updates that the state names, applies them in a fixed order, and
+//!   replaces the part by compare-and-swap. Several processes may do this: a late writer is
+//!   refused, and reads the part again.
 //! - A pull reads the parts that changed.
 //!
-//! Keys hold the number of the *lineage*, which a restore begins, or the *generation*, which each
-//! opening of an epoch begins. What late writers of an earlier one still write is read by nobody.
+//! Keys contain the number of the *lineage*, which begins with a restore, or of the *generation*,
+//! which begins with each opening of an epoch. Late writes of an earlier lineage or generation are
+//! never read.
 
 mod aggregate;
 mod apply;
@@ -54,13 +56,12 @@ use siren_core::{
 
 use siren_core::objects::Objects;
 
-/// A parameter store over shared [`Objects`]: for workers that have no memory in common.
+/// A parameter store over shared [`Objects`]: for workers that share no memory.
 ///
-/// This is a handle; any number of them, in any number of processes, are one store when they are
-/// made over the same objects with the same name of the run. A handle is cheap to make, and asks for
-/// nothing until it is used.
+/// This is a handle. All handles over the same objects with the same name of the run are one store,
+/// also in different processes. Creating a handle is cheap and makes no requests.
 pub struct ObjectStore {
-    /// For pushes and pulls, which whoever makes them tries again.
+    /// For pushes and pulls, which their callers retry.
     client: Client,
     /// For everything else.
     retrying_client: Client,
@@ -68,23 +69,23 @@ pub struct ObjectStore {
     clock: Arc<dyn Clock>,
     dim: usize,
     options: ObjectOptions,
-    /// Whether its requests are those of one invocation, or of the driver.
+    /// `true` if its requests are those of one invocation, or of the driver.
     exclusive: bool,
-    /// The state as it was last seen here.
+    /// The state as last read by this handle.
     view: Mutex<Option<View>>,
-    /// What is known of the open epoch.
+    /// The handle's knowledge of the open epoch.
     session: Mutex<Option<Arc<Session>>>,
-    /// The parts, where this handle aggregates by itself.
+    /// The parts, if this handle aggregates inline.
     parts: tokio::sync::Mutex<Vec<Option<Part>>>,
 }
 
 impl ObjectStore {
-    /// A handle of the store that holds `dim` parameters under the name `run`.
+    /// A handle of the store with `dim` parameters under the name `run`.
     ///
     /// # Errors
     ///
-    /// Rejected when there are no parameters, or the name is not a path of letters, digits, dots,
-    /// dashes, underscores and slashes.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when `dim` is 0, or when
+    /// `run` is not a path of letters, digits, dots, dashes, underscores and slashes.
     pub fn new(
         objects: Arc<dyn Objects>,
         clock: Arc<dyn Clock>,
@@ -109,25 +110,25 @@ impl ObjectStore {
         })
     }
 
-    /// The same handle with other options.
+    /// Sets the options.
     #[must_use]
     pub fn with_options(self, options: ObjectOptions) -> Self {
         Self { options, ..self }
     }
 
-    /// The same handle, which one invocation at a time, or the driver alone, will use: so that what it
-    /// [asks for](ParameterStore::requests) is theirs.
+    /// Declares that only one invocation at a time, or only the driver, uses this handle. Its
+    /// [requests](ParameterStore::requests) are then theirs.
     #[must_use]
     pub fn exclusive(self) -> Self {
         Self { exclusive: true, ..self }
     }
 
-    /// Puts initial parameters, drawn from `seed`, into a store that holds none yet; one that does is
-    /// left as it is.
+    /// Writes initial parameters, drawn from `seed`, into a store without parameters. A store with
+    /// parameters stays unchanged.
     ///
     /// # Errors
     ///
-    /// Whatever [`Workload::init`] answers; as [`restore`](ParameterStore::restore).
+    /// Returns the errors of [`Workload::init`] and of [`restore`](ParameterStore::restore).
     pub async fn initialise(&self, workload: &dyn Workload, seed: u64) -> Result<()> {
         if self.read(&self.retrying_client).await?.is_some_and(|view| view.state.lineage.is_some())
         {
@@ -137,7 +138,8 @@ impl ObjectStore {
         self.restore(&Snapshot::initial(values)).await
     }
 
-    /// How the parameters are cut: as the state says, or as it will once there is one.
+    /// The division of the parameters into parts: the state's, or the one that a new state will
+    /// have.
     fn cuts(&self) -> Cuts {
         match &*self.view.lock() {
             Some(view) => view.state.cuts(),

@@ -1,4 +1,4 @@
-//! Whether an update may be applied, and how.
+//! Checks of updates, and the arithmetic of applying them.
 
 use std::ops::Range;
 
@@ -6,12 +6,12 @@ use siren_core::{Entry, EpochPlan, Error, ErrorKind, Result, Update};
 
 use crate::kernel::{self, Step, clip_scale};
 
-/// What an update has for a range of the parameters.
+/// The entries of an update in a range of the parameters.
 #[derive(Clone, Copy)]
 pub(super) enum Piece<'a> {
-    /// A number for each of them.
+    /// A value for each parameter.
     Dense(&'a [f32]),
-    /// The entries that are not zero, with indices of the whole vector.
+    /// The non-zero entries, with indices into the whole vector.
     Sparse(&'a [Entry]),
 }
 
@@ -21,13 +21,14 @@ pub(super) fn within<'a>(entries: &'a [Entry], range: &Range<usize>) -> &'a [Ent
     &entries[below(range.start)..below(range.end)]
 }
 
-/// What an update's gradient is multiplied by in the mean of its round, over `examples` in all.
+/// The weight of an update's gradient in the mean of its round, which has `examples` examples in
+/// all.
 pub(super) fn weight(scale: f32, of: u64, examples: u64) -> f32 {
     (f64::from(scale) * (of as f64 / examples.max(1) as f64)) as f32
 }
 
-/// The weighted sum of a round's updates in the range from `start`, in their order; sparse ones after
-/// the dense ones.
+/// The weighted sum of a round's updates in the range from `start`, in their order, with sparse
+/// updates after the dense ones.
 pub(super) fn sum_up<'a>(
     sum: &mut [f32],
     start: usize,
@@ -47,13 +48,13 @@ pub(super) fn sum_up<'a>(
     }
 }
 
-/// The step by which a gradient that was clipped by `scale` is applied.
+/// The step that applies a gradient with the clipping factor `scale`.
 pub(super) fn step(plan: &EpochPlan, scale: f32) -> Step {
     Step { optimizer: plan.optimizer, rate: plan.learning_rate, scale, decay: plan.weight_decay }
 }
 
-/// Refuses an update that does not fit the plan or is not finite; what clipping multiplies it by
-/// otherwise.
+/// Returns the clipping factor of an update, or an error if the update does not fit the plan or is
+/// not finite.
 pub(super) fn check(plan: &EpochPlan, dim: usize, update: &Update<'_>) -> Result<f32> {
     let id = update.id;
     if id.shard >= plan.shards {
@@ -101,7 +102,7 @@ pub(super) fn check(plan: &EpochPlan, dim: usize, update: &Update<'_>) -> Result
     if !update.squared_norm.is_finite() || update.squared_norm < 0.0 {
         return diverged("the gradient's squared norm", update.squared_norm);
     }
-    // Workers that leave entries out have clipped each batch's gradient before.
+    // Workers with compression have clipped each batch's gradient before.
     let limit = plan.clip_norm.filter(|_| !plan.compression.clips_in_worker());
     let scale = clip_scale(limit, update.batches, update.squared_norm);
     let length = f64::from(plan.learning_rate) * f64::from(scale) * update.squared_norm.sqrt();

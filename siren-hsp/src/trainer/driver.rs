@@ -1,15 +1,15 @@
-//! The money for the driver itself: its requests, and the bytes that leave the region.
+//! The cost of the driver itself: its requests, and the bytes that leave the region.
 
 use siren_core::{DriverUsage, Error, ErrorKind, Result};
 
 use super::Trainer;
 
 impl Trainer {
-    /// Refuses a budget that does not even pay for what the driver reads before the first epoch.
+    /// Checks that the budget covers the driver's own requests and traffic in one epoch.
     ///
     /// # Errors
     ///
-    /// Budget, with what an epoch of the driver may cost.
+    /// Returns [`ErrorKind::Budget`] with the largest possible cost of the driver in an epoch.
     pub(super) fn check_driver_budget(&self) -> Result<()> {
         let plan = self.config.plan(0, self.layout, self.parts.train.len(), 1);
         let (driver, left) = (self.max_driver_cost(&plan), self.ledger.left());
@@ -17,7 +17,7 @@ impl Trainer {
             return Err(Error::new(
                 ErrorKind::Budget,
                 format!(
-                    "the driver's own part of an epoch, its requests and what leaves the region, may cost \
+                    "the driver's own requests and traffic in one epoch may cost \
                      {driver}, and {} is left of the budget: give more, or run the driver in the region",
                     left.unwrap_or_default()
                 ),
@@ -26,7 +26,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// What the backend counted since the driver's part was last paid for.
+    /// The usage since the driver's part was last settled.
     pub(super) fn unsettled_driver_usage(&mut self) -> DriverUsage {
         let now = self.parts.backend.driver_usage();
         now - std::mem::replace(&mut self.settled, now)

@@ -1,4 +1,4 @@
-//! One epoch: launch all workers, collect them, try again what failed, seal.
+//! One epoch: launch all workers, collect them, retry failed shards, seal.
 
 mod aggregators;
 mod record;
@@ -22,59 +22,60 @@ use crate::forecast::Forecast;
 use crate::{EpochRecord, HistoryEvent, Reservation};
 use aggregators::RunningAggregators;
 
-/// After the seal, how long those that still run may take to notice it before they are abandoned.
+/// The time after the seal in which running invocations may end before they are abandoned.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A sealed epoch.
 pub(super) struct SealedEpoch {
-    /// What is known before the evaluation.
+    /// The record before the evaluation.
     pub(super) record: EpochRecord,
     pub(super) forecast: Forecast,
-    /// Why no epoch is to follow, if so.
+    /// The reason to stop after this epoch, if there is one.
     pub(super) end: Option<End>,
 }
 
-/// The most often that an epoch is looked at for somebody who watches, where shared storage is paid for.
+/// The largest number of progress polls in an epoch, if requests to the store cost money.
 pub const MAX_PROGRESS_POLLS: i32 = 60;
 
-/// The first delay between two polls, and the factor by which it grows: 60 polls suffice for hours.
+/// The first delay between two polls, and its growth factor: 60 polls suffice for hours.
 const FIRST_POLL: Duration = Duration::from_secs(5);
 const POLL_BACKOFF: f64 = 1.1;
 
-/// An invocation under way.
+/// A running invocation.
 struct LaunchedInvocation {
     /// Its shard, or the number of the aggregator.
     shard: u32,
     memory_mb: u32,
     request_cap: Requests,
     reservation: Reservation,
-    /// Where it starts.
+    /// The batch at which it starts.
     position: u64,
 }
 
-/// How an invocation ended; nothing if it never began, because the epoch ended before.
+/// A future that resolves to the completion of an invocation; `None` if the epoch ended before it
+/// began.
 type Running = BoxFuture<'static, (LaunchedInvocation, Option<Completion>, Time)>;
 
-/// What is known of a shard.
+/// The progress of a shard.
 #[derive(Default)]
 struct ShardRun {
-    /// More than the allocation says once it ran out of memory.
+    /// The memory in MB; more than the allocation's after it ran out of memory.
     memory_mb: u32,
     attempts: u32,
-    /// Attempts in a row that brought nothing.
+    /// The number of attempts in a row without progress.
     failures: u32,
     reports: Vec<WorkerReport>,
     billed: Duration,
-    /// Batches that reports speak of.
+    /// The number of batches in the workers' reports.
     reported_batches: u64,
     ended: Option<Time>,
-    /// Where the last attempt started.
+    /// The batch at which the last attempt started.
     start_position: u64,
-    /// Where to go on once there is money for it.
+    /// The batch at which to continue once there is money for it.
     resume_at: Option<u64>,
 }
 
-/// An epoch under way.
+/// A running epoch.
 pub(super) struct EpochRun<'a> {
     trainer: &'a mut Trainer,
     plan: EpochPlan,
@@ -87,17 +88,19 @@ pub(super) struct EpochRun<'a> {
     cost: Usd,
     retries: u32,
     sealed: Option<EpochSummary>,
-    /// Set once the epoch has ended early: why the run is to end, or nothing if only the epoch does.
+    /// Set when the epoch has ended early: the reason for the end of the run, or `None` if only the
+    /// epoch ends.
     end: Option<Result<Option<End>>>,
     /// Cancels invocations that still wait for their delay.
     cancel: StopHandle,
-    /// What is held back for the driver's own part, and what that was in the end.
+    /// The reservation for the driver's own part, and its actual usage in the end.
     driver: Option<Reservation>,
     tally: DriverUsage,
     driver_cost: Usd,
-    /// Of its workers, as they were launched first.
+    /// The timeout of the first launch of its workers.
     timeout: Duration,
-    /// When to cut the epoch short, or, once it has ended early, to abandon who still runs.
+    /// The time at which to cut the epoch short or, after an early end, to abandon running
+    /// invocations.
     deadline: Option<Time>,
 }
 
@@ -196,7 +199,7 @@ impl<'a> EpochRun<'a> {
         self.running.push(running);
     }
 
-    /// Invokes after a delay, unless the epoch ends before.
+    /// Starts an invocation after a delay, unless the epoch ends before.
     fn start(
         &self,
         launch: LaunchedInvocation,
@@ -223,7 +226,7 @@ impl<'a> EpochRun<'a> {
     pub(super) async fn run(mut self) -> Result<SealedEpoch> {
         let interval = self.trainer.observer.as_ref().and_then(|o| o.interval());
         let mut ahead = self.trainer.prepare_ahead(self.plan.epoch + 1, self.timeout);
-        // Polling a store that is paid for costs about as much as a push, so polls are few.
+        // Each poll of a store with paid requests costs about as much as a push, so polls are few.
         let paid = self.trainer.parts.store.request_costs() != RequestCosts::NONE;
         let interval =
             interval.map(|interval| if paid { interval.max(FIRST_POLL) } else { interval });
@@ -274,7 +277,7 @@ impl<'a> EpochRun<'a> {
         self.seal().await
     }
 
-    /// Books an invocation, and launches what is left of its shard.
+    /// Settles an invocation, and launches the rest of its shard.
     async fn collect(
         &mut self,
         launch: LaunchedInvocation,
@@ -299,11 +302,12 @@ impl<'a> EpochRun<'a> {
                 state.reported_batches += reached.saturating_sub(position);
                 state.reports.push(report);
                 if waited {
-                    // Waits for others belong to what the rest of the shard may take.
+                    // Waits for other workers add to the time that the rest of the shard may take.
                     self.trainer.forecast = self.forecast();
                 }
                 let state = &mut self.shards[shard as usize];
-                // What a worker says that has finished is looked at before it counts as progress.
+                // A worker that claims to have finished is checked first, and counts as progress
+                // later.
                 if reached > position && !finished {
                     state.failures = 0;
                 }
@@ -315,7 +319,8 @@ impl<'a> EpochRun<'a> {
         if self.end.is_none() {
             // The last shard is one of the longest.
             if rest.is_none() && self.awaited_by(self.plan.shards - 1) > 0 {
-                // Others would wait for what is missing, so that it cannot be looked for at the end.
+                // Other workers would wait for the missing batches, so they must be found now, not
+                // at the end.
                 let counted = self.counted().await?[shard as usize];
                 let missing = counted < self.plan.shard_len(shard);
                 rest = missing.then(|| (counted, Some(not_finished())));
@@ -333,8 +338,8 @@ impl<'a> EpochRun<'a> {
         self.plan.sync_mode.progress(last)
     }
 
-    /// Whether workers will wait for the rounds of a shard that there is no money for now: in vain, and
-    /// billed for it.
+    /// `true` if workers wait, and are billed, for the rounds of a shard that there is no money
+    /// for.
     fn is_stuck(&self) -> bool {
         let plan = &self.plan;
         let mut waiting = (0..plan.shards).zip(&self.shards).filter_map(|(shard, state)| {
@@ -346,7 +351,7 @@ impl<'a> EpochRun<'a> {
             })
     }
 
-    /// Decides what becomes of a shard that is not done.
+    /// Decides how to continue with an unfinished shard.
     async fn retry_shard(&mut self, shard: u32, reached: u64, error: Option<Error>) -> Result<()> {
         let mut position = reached;
         if let Some(error) = error {
@@ -355,11 +360,11 @@ impl<'a> EpochRun<'a> {
                     let why = error.chain();
                     return self.end_early(Ok(Some((StopReason::Diverged, Some(why))))).await;
                 }
-                // Trying again would only fail again.
+                // A retry would fail again.
                 ErrorKind::Rejected | ErrorKind::Corrupt => return Err(error),
                 _ => {}
             }
-            // What the worker could not report, the store knows.
+            // The store knows the progress that the worker could not report.
             position = self.counted().await?[shard as usize];
             if position >= self.plan.shard_len(shard) {
                 return Ok(());
@@ -387,25 +392,25 @@ impl<'a> EpochRun<'a> {
         Ok(())
     }
 
-    /// Batches of each shard that the store has counted.
+    /// The batches of each shard that the store has counted.
     async fn counted(&self) -> Result<Vec<u64>> {
         let (store, clock) = (&self.trainer.parts.store, self.trainer.parts.backend.clock());
         let (retry, seed) = (self.trainer.config.retry, self.seed(0));
         let status = retry.call(clock, seed, || store.status()).await?;
         let marks = status.open.ok_or_else(|| {
-            Error::new(ErrorKind::Conflict, "somebody else sealed or restored the store's epoch")
+            Error::new(ErrorKind::Conflict, "another process sealed or restored the store's epoch")
         })?;
         Ok(marks.iter().map(|mark| mark.batches).collect())
     }
 
-    /// Whether nothing is left to do: the store says so, not the workers' reports.
+    /// `true` if all batches are counted, according to the store, not to the workers' reports.
     async fn is_complete(&self) -> Result<bool> {
         let counted = self.counted().await?;
         Ok((0..).zip(&counted).all(|(shard, &batches)| batches >= self.plan.shard_len(shard)))
     }
 
-    /// Nobody runs any more and the epoch is not complete: either there was no money for the rest, or
-    /// a worker said that it had finished and had not.
+    /// Called when no invocation runs and the epoch is not complete: either there was no money for
+    /// the rest, or a worker wrongly reported that it had finished.
     async fn launch_missing(&mut self) -> Result<()> {
         if self.shards.iter().all(|shard| shard.resume_at.is_none()) {
             for (shard, counted) in (0..).zip(self.counted().await?) {
@@ -427,8 +432,8 @@ impl<'a> EpochRun<'a> {
         Ok(())
     }
 
-    /// Launches the shards that wait, as far as there is money. Where others wait for one that there is
-    /// none for, the epoch ends, so that the money that they hold pays for the next one.
+    /// Launches waiting shards, as far as the money suffices. If other workers wait for a shard
+    /// that there is no money for, the epoch ends, so that their reservations pay for the next one.
     async fn launch_waiting(&mut self) -> Result<()> {
         if self.end.is_some() {
             return Ok(());
@@ -450,7 +455,7 @@ impl<'a> EpochRun<'a> {
             self.trainer.history.write(&HistoryEvent::Reserved { epoch: self.plan.epoch, usd })?;
             let delay = match failures {
                 0 => Duration::ZERO,
-                // Others wait for it.
+                // Other workers wait for it.
                 1 if self.plan.sync_mode.waits() => Duration::ZERO,
                 tried => self.trainer.config.retry.delay(tried, self.seed(shard)),
             };
@@ -470,7 +475,7 @@ impl<'a> EpochRun<'a> {
     }
 }
 
-/// Waits until `time`, or for ever.
+/// Waits until `time`, or for ever if it is `None`.
 async fn sleep_until(clock: &dyn Clock, time: Option<Time>) {
     match time {
         Some(time) => clock.sleep_until(time).await,
@@ -479,7 +484,7 @@ async fn sleep_until(clock: &dyn Clock, time: Option<Time>) {
 }
 
 fn not_finished() -> Error {
-    let lied = "the worker reported a finished shard of which batches are missing";
+    let lied = "the worker reported its shard as finished, but batches are missing";
     Error::new(ErrorKind::Worker, lied)
 }
 
@@ -487,8 +492,8 @@ fn no_progress() -> Error {
     Error::new(ErrorKind::DeadlineExceeded, "the invocation ended before its first update")
 }
 
-/// What an invocation costs, if that is known. One that failed may have made as many requests as it was
-/// allowed to.
+/// The cost of an invocation, if it is known. A failed invocation may have made as many requests as
+/// its cap allows.
 fn charge(
     platform: &Platform,
     memory_mb: u32,
@@ -498,7 +503,7 @@ fn charge(
 ) -> Option<Usd> {
     let billed = billed?;
     let requests = match result {
-        // It was refused before it began.
+        // The invocation was refused before it began.
         Err(_) if billed.is_zero() => return Some(Usd::ZERO),
         Err(_) => request_cap,
         Ok(report) => report.requests,

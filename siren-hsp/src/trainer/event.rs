@@ -1,4 +1,4 @@
-//! What a trainer tells, and how it is told to stop.
+//! The events of a trainer, and the handle that stops it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,15 +9,15 @@ use tokio::sync::Notify;
 
 use crate::EpochRecord;
 
-/// Something that happened in a run.
+/// An event of a run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// The run starts, or goes on.
+    /// The run starts or continues.
     Started {
         /// The job.
         job: &'a Job,
-        /// How the model was before the first epoch.
+        /// The evaluation of the model before the first epoch.
         initial: &'a Evaluation,
         /// The next epoch.
         epoch: u64,
@@ -26,67 +26,67 @@ pub enum Event<'a> {
     Launched {
         /// The epoch.
         epoch: u64,
-        /// What it runs with.
+        /// Its allocation.
         allocation: Allocation,
-        /// Batches of the epoch.
+        /// The number of batches of the epoch.
         batches: u64,
         /// The learning rate.
         learning_rate: f32,
     },
-    /// An epoch goes on; told now and then.
+    /// The progress of an epoch, reported at the observer's interval.
     Progress {
         /// The epoch.
         epoch: u64,
-        /// Batches that count so far.
+        /// The number of batches that count so far.
         batches: u64,
-        /// Examples that count so far.
+        /// The number of examples that count so far.
         examples: u64,
-        /// The mean training loss over them; NaN before the first.
+        /// The mean training loss over these examples; NaN before the first.
         train_loss: f64,
-        /// Time since the launch.
+        /// The time since the launch.
         elapsed: Duration,
-        /// Money spent so far, with an estimate for what runs.
+        /// The money spent so far, including an estimate for running invocations.
         cost: Usd,
     },
-    /// An invocation failed, and its shard is tried again.
+    /// An invocation failed and its shard is retried.
     Retried {
         /// The epoch.
         epoch: u64,
         /// The shard.
         shard: u32,
-        /// How often it was tried before.
+        /// The number of earlier attempts.
         attempt: u32,
-        /// Why.
+        /// The error.
         error: &'a Error,
     },
-    /// An aggregator ended before its epoch did, and is launched again.
+    /// An aggregator ended before its epoch and is launched again.
     AggregatorRetried {
         /// The epoch.
         epoch: u64,
         /// The aggregator.
         aggregator: u32,
-        /// How often it was launched before.
+        /// The number of earlier launches.
         attempt: u32,
-        /// Why.
+        /// The error.
         error: &'a Error,
     },
-    /// An epoch is sealed, and the model is measured.
+    /// An epoch is sealed, and the model is being evaluated.
     Evaluating {
         /// The epoch.
         epoch: u64,
     },
-    /// An epoch is sealed, measured and saved.
+    /// An epoch is sealed, evaluated and saved.
     EpochFinished(&'a EpochRecord),
     /// The run ended.
     Finished(&'a Outcome),
 }
 
-/// Somebody who wants to know what happens in a run, such as a progress bar.
+/// An observer of a run's events, such as a progress bar.
 pub trait Observer: Send {
-    /// Told of each event as it happens. Return quickly: the run waits.
+    /// Called for each event as it happens. Return quickly: the run waits.
     fn event(&mut self, event: &Event<'_>);
 
-    /// How often to be told of progress within an epoch; never if none is given.
+    /// The interval of [`Event::Progress`]; `None` (the default) for no progress events.
     fn interval(&self) -> Option<Duration> {
         None
     }
@@ -102,24 +102,24 @@ impl<T: Observer + ?Sized> Observer for Box<T> {
     }
 }
 
-/// Asks a run to stop, from anywhere. Cheap to clone.
+/// A handle that requests a run to stop, from any thread. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct StopHandle(Arc<(AtomicBool, Notify)>);
 
 impl StopHandle {
-    /// Asks the run to stop: the epoch under way ends early, money is settled, and the last
+    /// Requests the run to stop: the running epoch ends early, money is settled, and the last
     /// checkpoint stays.
     pub fn stop(&self) {
         self.0.0.store(true, Ordering::Release);
         self.0.1.notify_waiters();
     }
 
-    /// Whether the run was asked to stop.
+    /// `true` if the run was requested to stop.
     pub fn is_stopped(&self) -> bool {
         self.0.0.load(Ordering::Acquire)
     }
 
-    /// Waits until the run is asked to stop.
+    /// Waits until the run is requested to stop.
     pub(crate) async fn stopped(&self) {
         loop {
             let notified = self.0.1.notified();

@@ -1,4 +1,4 @@
-//! What a run leaves behind.
+//! The checkpoint, the record and the files at the end of a run.
 
 use std::path::Path;
 
@@ -27,15 +27,15 @@ impl Trainer {
         Checkpoint::save(folder, &header, snapshot)
     }
 
-    /// Ends a run: the record, the files, the scheduler, the observer.
+    /// Ends a run: writes the record and the files, and informs the scheduler and the observer.
     pub(super) fn finish(mut self, snapshot: Snapshot, end: End) -> Result<TrainingResult> {
         let (reason, detail) = end;
         if self.history.is_resumed() && !self.history.has_begun() {
-            // There is nothing left to do, but the driver may have been killed before it wrote that down.
+            // The run is complete, but the driver may have been killed before it wrote the end.
             self.history.begin(&HistoryEvent::started(snapshot.sealed_epochs))?;
         }
         let initial = self.initial.take().unwrap_or_else(|| Evaluation::new(f64::NAN));
-        // What the driver has done since the last barrier: there is nothing left to hold it back for.
+        // Settles the driver's usage since the last barrier.
         let tally = self.unsettled_driver_usage();
         let usd = self.platform.tally_cost(tally);
         self.ledger.spend(usd);

@@ -1,4 +1,4 @@
-//! How long an epoch will take, and whether the money left pays for it.
+//! The expected time of an epoch, and the allocations that the money left pays for.
 
 use std::time::Duration;
 
@@ -6,31 +6,32 @@ use siren_core::{Aggregation, Allocation, EpochPlan, Platform, Requests, Usd};
 
 use super::Trainer;
 
-/// An epoch may take this many times its forecast before its workers hand back the rest.
+/// The timeout of a worker as a multiple of its forecast; at the timeout it returns the rest of its
+/// shard.
 const TIMEOUT_FACTOR: u32 = 4;
 
-/// No forecast shortens a timeout below this.
+/// The shortest timeout that a forecast leads to.
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A worker needs at least this many of its cycles to make progress.
 const MIN_CYCLES: f64 = 1.5;
 
-/// How long an aggregator may run, as a multiple of what a worker may: it is there before the first one
-/// starts, and until the last update is applied.
+/// The timeout of an aggregator as a multiple of a worker's: it runs from before the first worker's
+/// start until the last update is applied.
 const AGGREGATOR_TIMEOUT_FACTOR: f64 = 1.25;
 
-/// Seconds' worth of requests that an aggregator may make beside those of its time.
+/// Extra requests of an aggregator, in seconds of its request rate.
 const EXTRA_SECONDS: u64 = 2;
 
-/// What an epoch is launched with.
+/// The plan for launching an epoch.
 pub(super) struct LaunchPlan {
-    /// Workers that the scheduler asked for.
+    /// The number of workers that the scheduler requested.
     pub(super) asked: u32,
     pub(super) plan: EpochPlan,
     pub(super) allocation: Allocation,
     pub(super) limits: InvocationLimits,
     pub(super) aggregators: Aggregators,
-    /// What is held back for the driver's own part.
+    /// The reservation for the driver's own part.
     pub(super) driver: Usd,
 }
 
@@ -41,7 +42,7 @@ pub(super) struct Aggregators {
     pub(super) limits: InvocationLimits,
 }
 
-/// What one invocation may use, and what has to be set aside for it.
+/// The limits of one invocation, and its reservation.
 #[derive(Clone, Copy)]
 pub(super) struct InvocationLimits {
     pub(super) timeout: Duration,
@@ -50,8 +51,8 @@ pub(super) struct InvocationLimits {
     pub(super) reservation: Usd,
 }
 
-/// What limits are computed for: `batches` batches in each of `invocations` invocations, after `failures`
-/// failures in a row, while `driver` is reserved for the driver itself.
+/// The input for computing limits: `batches` batches in each of `invocations` invocations, after
+/// `failures` failures in a row, while `driver` is reserved for the driver itself.
 #[derive(Clone, Copy)]
 pub(super) struct LimitRequest {
     pub(super) batches: u64,
@@ -61,8 +62,8 @@ pub(super) struct LimitRequest {
 }
 
 impl Trainer {
-    /// The plan for as many of the workers asked for as there are batches and money for; otherwise
-    /// why there is not even money for one.
+    /// The plan for as many of the requested workers as there are batches and money for. Returns a
+    /// message if there is not even money for one worker.
     pub(super) fn plan_launch(&self, asked: Allocation, epoch: u64) -> Result<LaunchPlan, String> {
         let examples = self.parts.train.len();
         let most = u32::try_from(self.job.batches).unwrap_or(u32::MAX);
@@ -76,7 +77,7 @@ impl Trainer {
                 continue;
             }
             let driver = self.max_driver_cost(&plan);
-            // Once more for what the driver does after the last barrier.
+            // Doubled, for the driver's work after the last barrier.
             let driver_all = driver * 2.0;
             let request = LimitRequest {
                 batches: longest,
@@ -104,21 +105,22 @@ impl Trainer {
         Err(self.shortfall(asked.memory_mb, most, epoch))
     }
 
-    /// The aggregators that an epoch needs, of a memory size that the platform has.
+    /// The aggregators that an epoch needs, with a memory size that the platform has.
     pub(super) fn aggregation(&self, plan: &EpochPlan) -> Aggregation {
         let aggregation = self.parts.store.aggregation(plan);
         let memory_mb = self.platform.memory_at_least(aggregation.memory_mb);
         Aggregation { memory_mb, ..aggregation }
     }
 
-    /// The limits of each aggregator beside workers that may take `timeout`.
+    /// The limits of each aggregator beside workers with this timeout.
     pub(super) fn aggregator_limits(
         &self,
         aggregation: Aggregation,
         timeout: Duration,
     ) -> InvocationLimits {
         let platform = &self.platform;
-        // Never more than was reckoned with, since that is what there is money for.
+        // Rounded down: never longer than `aggregator_price` assumes, since only that is
+        // affordable.
         let timeout = whole_steps(platform, timeout.mul_f64(AGGREGATOR_TIMEOUT_FACTOR))
             .min(platform.limits.timeout);
         let seconds = timeout.as_secs_f64().ceil() as u64 + EXTRA_SECONDS;
@@ -132,21 +134,23 @@ impl Trainer {
         }
     }
 
-    /// What all aggregators cost however short they run, and for each second that workers may take.
+    /// The price of all aggregators: the fixed part, and the part per second of the workers'
+    /// timeout.
     fn aggregator_price(&self, aggregation: Aggregation) -> (Usd, Usd) {
         let platform = &self.platform;
         let count = f64::from(aggregation.aggregators);
         let second = platform.second_cost(aggregation.memory_mb);
         let requests = platform.requests_cost(aggregation.requests_per_second);
-        // The last second of requests may be one that has only begun.
+        // A started second counts as a full second of requests.
         let fixed = platform.prices.invocation
             + second * platform.limits.init.as_secs_f64()
             + requests * (EXTRA_SECONDS + 1) as f64;
         (fixed * count, (second + requests) * (AGGREGATOR_TIMEOUT_FACTOR * count))
     }
 
-    /// The limits for `invocations` at once of `batches` batches each, beside these aggregators, more
-    /// generous after `failures` in a row; `None` when the money left does not pay for any progress.
+    /// The limits for `invocations` concurrent invocations of `batches` batches each, beside these
+    /// aggregators. They grow after `failures` in a row. `None` when the money left does not pay
+    /// for any progress.
     pub(super) fn invocation_limits(
         &self,
         plan: &EpochPlan,
@@ -164,7 +168,7 @@ impl Trainer {
             false => Requests::NONE,
         };
         let second = platform.second_cost(memory_mb);
-        // What it costs however short it runs, a second of waiting that has only begun included.
+        // The fixed price, including one started second of waiting.
         let fixed = platform.prices.invocation + platform.requests_cost(request_cap + wait);
         let mut timeout = platform.limits.timeout;
         if let Some(expected) = self.forecast.batches(platform, memory_mb, batches) {
@@ -172,7 +176,7 @@ impl Trainer {
             timeout = timeout.min(wanted.saturating_mul(1 << failures.min(16)));
         }
         if let Some(left) = self.ledger.left() {
-            // A hair less, so that rounding never adds up to more than is left.
+            // Slightly less, so that rounding never exceeds the money left.
             let left = left * (1.0 - 1e-9) - driver;
             let affordable = match platform.limits.timeouts_s.is_empty() {
                 true => {
@@ -187,10 +191,11 @@ impl Trainer {
                     if seconds.is_nan() || seconds < 0.0 {
                         return None;
                     }
-                    // Where time costs nothing, any time can be afforded.
+                    // If time costs nothing, every timeout is affordable.
                     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
                 }
-                // Whoever does not stop by itself is billed for what the platform enforces.
+                // Invocations that do not stop by themselves are billed for the timeout that the
+                // platform enforces.
                 false => {
                     let rungs = platform.limits.timeouts_s.iter().rev();
                     let rungs = rungs.map(|&seconds| Duration::from_secs(seconds.into()));
@@ -212,7 +217,7 @@ impl Trainer {
             }
             timeout = timeout.min(affordable);
         }
-        // Billed time comes in steps, and the last one must be paid for too.
+        // Billed time is rounded up to whole steps, and the last step must be paid for too.
         let timeout = whole_steps(platform, timeout);
         if timeout.is_zero() {
             return None;
@@ -228,13 +233,13 @@ impl Trainer {
         })
     }
 
-    /// What the driver's own part in an epoch costs at the most.
+    /// The largest possible cost of the driver's own part in an epoch.
     pub(super) fn max_driver_cost(&self, plan: &EpochPlan) -> Usd {
         let tally = self.parts.backend.max_driver_usage(plan, self.job.parameters);
         self.platform.tally_cost(tally)
     }
 
-    /// Says what would be needed.
+    /// A message with the money that would be needed.
     fn shortfall(&self, memory_mb: u32, workers: u32, epoch: u64) -> String {
         let platform = &self.platform;
         let left = self.ledger.left().unwrap_or_default();
@@ -264,7 +269,8 @@ impl Trainer {
         )
     }
 
-    /// Requests for twice the pulls, pushes and fetches that `batches` batches need, and some more.
+    /// The cap on requests: twice the pulls, pushes and fetches that `batches` batches need, and
+    /// some more.
     fn request_cap(&self, plan: &EpochPlan, batches: u64) -> Requests {
         let store = self.parts.store.request_costs();
         store.start
@@ -273,7 +279,7 @@ impl Trainer {
     }
 }
 
-/// The longest time that is billed in whole steps and no longer than this.
+/// `time`, rounded down to whole billing steps.
 fn whole_steps(platform: &Platform, time: Duration) -> Duration {
     let step = platform.prices.billing_step.as_nanos().max(1);
     let nanos = time.as_nanos() / step * step;

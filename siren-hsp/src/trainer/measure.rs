@@ -1,4 +1,4 @@
-//! What is measured of a run: the model, the machine, and what a scheduler sees of both.
+//! Measurements: the model's loss, the driver's speed, and the scheduler's observation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::evaluate::evaluate_by;
 use crate::forecast::Forecast;
 
 impl Trainer {
-    /// What the scheduler sees.
+    /// The observation for the scheduler.
     pub(super) fn observe(&self, epoch: u64, loss: f64) -> Observation {
         let seconds = |s: f64| Duration::try_from_secs_f64(s).unwrap_or_default();
         let last = self.epochs.last();
@@ -38,8 +38,8 @@ impl Trainer {
         }
     }
 
-    /// The held-out loss, or `training` where nothing is held out; before any training the loss of
-    /// the first batch then.
+    /// The evaluation on held-out data. Without held-out data: the loss `training`, or, before any
+    /// training, the loss of the first batch.
     pub(super) async fn measure(
         &self,
         values: &[f32],
@@ -61,19 +61,19 @@ impl Trainer {
             }
             (None, Some(loss)) => return Ok(Evaluation::new(loss)),
             (None, None) => {
-                // The training loss of the first batch: nothing better is known before the first epoch.
+                // Before the first epoch, the loss of the first batch is the only estimate.
                 let (loss, _) = self.first_gradient(values).await?;
                 return Ok(Evaluation::new(loss));
             }
         };
         let mut evaluation = self.parts.workload.finish(&metrics);
-        // JSON has no number for the others, and a chart no place.
+        // JSON and charts cannot represent values that are not finite.
         evaluation.metrics.retain(|_, value| value.is_finite());
         Ok(evaluation)
     }
 
-    /// Times one gradient in the driver, to forecast the first epoch with. With a workload that fails
-    /// there is no forecast.
+    /// Times one gradient in the driver, for the forecast of the first epoch. If the workload
+    /// fails, the forecast is empty.
     pub(super) async fn probe(&self, values: &[f32]) -> Forecast {
         match self.first_gradient(values).await {
             Ok((_, took)) => {
@@ -84,7 +84,7 @@ impl Trainer {
         }
     }
 
-    /// The mean loss over the first batch, with its gradient, and how long that took.
+    /// The mean loss over the first batch, and the time of computing it with its gradient.
     async fn first_gradient(&self, values: &[f32]) -> Result<(f64, Duration)> {
         let range = 0..self.config.batch_size.min(self.parts.train.len());
         let bytes = self.parts.train.fetch(range.clone()).await?;

@@ -1,21 +1,21 @@
-//! Memory that turned out to be too little.
+//! Larger memory after out-of-memory errors.
 
 use siren_core::{Error, ErrorKind, Result};
 
 use super::Trainer;
 
 impl Trainer {
-    /// Twice as much memory as was too little, or as much as there is.
+    /// Twice this memory, or the largest that the platform has.
     ///
     /// # Errors
     ///
-    /// Out of memory when there is no more.
+    /// Returns [`ErrorKind::OutOfMemory`] when the platform has no larger memory.
     pub(super) fn next_memory_size(&self, memory_mb: u32) -> Result<u32> {
         if memory_mb >= self.platform.memory_at_least(u32::MAX) {
             return Err(Error::new(
                 ErrorKind::OutOfMemory,
                 format!(
-                    "a function of {memory_mb} MB ran out of memory, and {} has none with more: make the \
+                    "a function of {memory_mb} MB ran out of memory, and {} has no larger one: make the \
                      batches or the model smaller",
                     self.platform.name
                 ),
@@ -24,11 +24,11 @@ impl Trainer {
         Ok(self.platform.memory_at_least(memory_mb.saturating_mul(2)))
     }
 
-    /// Remembers that workers need more memory than this, in this epoch and all later ones.
+    /// Records that workers need more memory than this, in this epoch and all later ones.
     ///
     /// # Errors
     ///
-    /// As [`next_memory_size`](Self::next_memory_size).
+    /// Returns the errors of [`next_memory_size`](Self::next_memory_size).
     pub(super) fn raise_least_memory(&mut self, memory_mb: u32) -> Result<()> {
         self.least_memory_mb = self.least_memory_mb.max(self.next_memory_size(memory_mb)?);
         Ok(())

@@ -1,4 +1,4 @@
-//! Functions that are prepared before their epoch.
+//! Prepares functions before their epoch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use futures::future::{BoxFuture, Fuse};
 use super::Trainer;
 
 impl Trainer {
-    /// Makes ready what the next epoch will probably run with, if the scheduler knows.
+    /// Prepares the allocation that the next epoch will probably have, if the scheduler predicts
+    /// one.
     pub(super) fn prepare_ahead(
         &self,
         epoch: u64,

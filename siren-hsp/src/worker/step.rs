@@ -1,4 +1,4 @@
-//! One batch of a worker's shard, and what it leaves to push.
+//! The computation of one batch of a worker's shard, and the update to push.
 
 use siren_core::{
     Batch, Compression, Gradient, Replica, Result, Seed, SparseGradient, SparseSlice, Workload,
@@ -6,27 +6,27 @@ use siren_core::{
 
 use crate::kernel::{self, TopK};
 
-/// What travels between the loop and the tasks that compute: moved there and back, so that vectors of
-/// the model's size are allocated once.
+/// The buffers that move between the loop and the compute tasks, so that vectors of the model's
+/// size are allocated only once.
 #[derive(Default)]
 pub(super) struct Buffers {
     pub(super) replica: Replica,
     pub(super) bytes: Vec<u8>,
     /// The worker's own copy for local steps; empty without them.
     local: Vec<f32>,
-    /// The gradient of one batch, where it is not written to the sum at once.
+    /// The gradient of one batch, if it is not written to the sum directly.
     gradient: Vec<f32>,
-    /// The sum of the gradients since the last push, and whatever top-k left out before.
+    /// The sum of the gradients since the last push, and of the entries that top-k left out before.
     sum: Vec<f32>,
-    /// The gradient of one batch of a workload that has sparse ones.
+    /// The gradient of one batch, for workloads with sparse gradients.
     sparse: SparseGradient,
-    /// The sum of these since the last push.
+    /// The sum of the sparse gradients since the last push.
     sparse_sum: SparseGradient,
     top_k: TopK,
     form: Form,
 }
 
-/// Where the finished sum is.
+/// The buffer with the finished sum.
 #[derive(Clone, Copy, Default)]
 enum Form {
     #[default]
@@ -36,11 +36,12 @@ enum Form {
 }
 
 impl Buffers {
-    /// What is to be pushed after the last step of an update.
+    /// The gradient to push after the last step of an update.
     ///
     /// # Errors
     ///
-    /// Rejected when a workload gave an index that the model does not have.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when the workload returned
+    /// an index that the model does not have.
     pub(super) fn gradient(&self) -> Result<Gradient<'_>> {
         let dim = self.replica.values.len();
         let sparse = |entries| SparseSlice::new(dim, entries).map(Gradient::Sparse);
@@ -51,7 +52,7 @@ impl Buffers {
         }
     }
 
-    /// The squared norm of what is to be pushed.
+    /// The squared norm of the gradient to push.
     fn squared_norm(&self) -> f64 {
         match self.form {
             Form::Dense => kernel::squared_norm(&self.sum),
@@ -66,18 +67,19 @@ impl Buffers {
 pub(super) struct BatchStep {
     pub(super) examples: usize,
     pub(super) seed: Seed,
-    /// Where it stands among the update's batches.
+    /// The position among the update's batches.
     pub(super) index: u64,
     pub(super) steps: u64,
     pub(super) rate: f32,
     pub(super) clip_norm: Option<f32>,
     pub(super) compression: Compression,
-    /// Whether the update leaves nothing out.
+    /// `true` if the update must contain all entries.
     pub(super) flush: bool,
 }
 
 impl BatchStep {
-    /// The mean loss, and after the last step the squared norm of what is to be pushed.
+    /// Computes the batch. Returns the mean loss and, after the last step, the squared norm of the
+    /// gradient to push.
     pub(super) fn run(self, workload: &dyn Workload, buffers: &mut Buffers) -> Result<(f64, f64)> {
         let dim = buffers.replica.values.len();
         let last = self.index + 1 == self.steps;
@@ -138,7 +140,7 @@ impl BatchStep {
             return Ok((loss, 0.0));
         }
         if let Some(share) = top_k {
-            // What is pushed is taken out of the sum, and the rest stays for the next update.
+            // Pushed entries are taken out of the sum; the rest stays for the next update.
             buffers.form = Form::TopK;
             let share = if self.flush { 1.0 } else { share };
             buffers.top_k.take(share, &mut buffers.sum);
@@ -146,7 +148,7 @@ impl BatchStep {
         Ok((loss, buffers.squared_norm()))
     }
 
-    /// What a batch's gradient is multiplied by before entries of it are left out.
+    /// The clipping factor of a batch's gradient, applied before entries are left out.
     fn scale(&self, squared_norm: f64) -> f32 {
         kernel::clip_scale(self.clip_norm, 1, squared_norm)
     }

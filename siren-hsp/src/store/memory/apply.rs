@@ -1,4 +1,4 @@
-//! How updates reach the blocks.
+//! Applies updates to the blocks.
 
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
@@ -20,7 +20,7 @@ impl MemoryStore {
                 }
             }
             Gradient::Sparse(sparse) if step.keeps_zeros() => self.descend(step, sparse),
-            // Zeros change what other optimizers keep.
+            // With other optimizers, zeros also change the optimizer state.
             Gradient::Sparse(sparse) => {
                 let entries = sparse.entries();
                 with_scratch(self.block.min(self.dim), |dense| {
@@ -42,8 +42,8 @@ impl MemoryStore {
         }
     }
 
-    /// Applies a sparse update by a step that leaves all other entries alone: only blocks with
-    /// entries are touched.
+    /// Applies a sparse update with a step that leaves all other entries unchanged: only blocks
+    /// with entries are touched.
     fn descend(&self, step: &Step, sparse: SparseSlice<'_>) {
         let mut rest = sparse.entries();
         while let Some(entry) = rest.first() {
@@ -57,7 +57,7 @@ impl MemoryStore {
 
     /// Ends a round: applies the mean of its updates, weighted by examples, as one update.
     pub(super) fn apply_round(&self, plan: &EpochPlan, kept: &mut Vec<Kept>) {
-        // In the order of shards, whoever came first: a run's bits do not depend on threads.
+        // In the order of shards, not of arrival: a run's bits do not depend on threads.
         kept.sort_unstable_by_key(|kept| kept.shard);
         let examples = kept.iter().map(|kept| kept.examples).sum();
         let step = update::step(plan, 1.0);
@@ -77,7 +77,7 @@ impl MemoryStore {
     }
 }
 
-/// Runs `body` with memory of this thread's that holds anything.
+/// Runs `body` with a thread-local buffer, whose content is arbitrary.
 fn with_scratch(len: usize, body: impl FnOnce(&mut [f32])) {
     thread_local! {
         static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
@@ -90,8 +90,8 @@ fn with_scratch(len: usize, body: impl FnOnce(&mut [f32])) {
     });
 }
 
-/// Splits entries into those with indices below `end` and the others. Looks ahead in strides, always
-/// forwards, so that entries which are in no cache yet arrive in time.
+/// Splits entries into those with indices below `end` and the others. It reads ahead in strides and
+/// only forwards, so that the hardware prefetches entries that are not yet cached.
 fn split_below(entries: &[Entry], end: usize) -> (&[Entry], &[Entry]) {
     const STRIDE: usize = 16;
     let below = |entry: &Entry| (entry.index as usize) < end;

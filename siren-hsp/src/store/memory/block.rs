@@ -4,24 +4,25 @@ use siren_core::Entry;
 
 use crate::kernel::Step;
 
-/// A range of the parameters, and what the optimizer keeps of it.
+/// A range of the parameters, and its optimizer state.
 pub(super) struct Block {
-    /// Grows with every change; what a replica compares.
+    /// Grows with every change. Pulls compare it with the replica's stamp.
     stamp: u64,
-    /// Updates that the range has seen, those before a restore included: Adam's t.
+    /// Adam's `t`: the number of updates applied to the range, including those before a restore.
     pub(super) updates: u64,
     values: Box<[f32]>,
     optimizer_state: Vec<Box<[f32]>>,
-    /// What sparse updates subtract, not done yet.
+    /// Subtractions of sparse updates that are not applied yet.
     pending: Pending,
 }
 
-/// Places and what to subtract there, in the order of the updates. Writing them down costs a fraction
-/// of the cache misses that scattering them over the parameters does, and whoever next passes over the
-/// range has it in cache.
+/// Positions and the values to subtract there, in the order of the updates. Recording them causes a
+/// fraction of the cache misses of scattering them over the parameters. The next pass over the
+/// range applies them while it has the range in cache.
 ///
-/// Two vectors, since in one of pairs the products are computed on whole pairs, and an index read as a
-/// number is a subnormal one, which takes a hundred times as long.
+/// The two vectors are separate on purpose. With pairs, the products would be computed on whole
+/// pairs; an index read as a float is subnormal, and subnormal arithmetic takes a hundred times as
+/// long.
 #[derive(Default)]
 struct Pending {
     places: Vec<u16>,
@@ -39,14 +40,14 @@ impl Block {
         }
     }
 
-    /// Makes room for a optimizer's slots, those that are new being zero.
+    /// Resizes the optimizer state to this number of vectors; new ones are zero.
     pub(super) fn prepare(&mut self, optimizer_state: usize, updates: u64) {
         let len = self.values.len();
         self.optimizer_state.resize_with(optimizer_state, || vec![0.0; len].into());
         self.updates = updates;
     }
 
-    /// Replaces everything.
+    /// Replaces the parameters and the optimizer state.
     pub(super) fn put(&mut self, values: &[f32], optimizer_state: Vec<Box<[f32]>>) {
         self.pending = Pending::default();
         self.values.copy_from_slice(values);
@@ -54,13 +55,13 @@ impl Block {
         self.stamp += 1;
     }
 
-    /// The parameters and the slots.
+    /// The parameters and the optimizer state.
     pub(super) fn state(&mut self) -> (&[f32], &[Box<[f32]>]) {
         self.apply_pending();
         (&self.values, &self.optimizer_state)
     }
 
-    /// Copies the parameters, if they changed since `have`.
+    /// Copies the parameters if they changed since stamp `have`, and returns `true` then.
     pub(super) fn copy(&mut self, into: &mut [f32], have: &mut u64) -> bool {
         let changed = self.stamp > *have;
         if changed {
@@ -79,8 +80,8 @@ impl Block {
         step.apply(self.updates, &mut self.values, &mut self.optimizer_state, gradient);
     }
 
-    /// Subtracts the entries of a sparse update, whose indices count from `start`, by a step that
-    /// leaves all others alone.
+    /// Subtracts the entries of a sparse update with a step that leaves all other entries
+    /// unchanged. `start` is the index of the block's first parameter.
     pub(super) fn descend(&mut self, step: &Step, start: u32, entries: &[Entry]) {
         self.stamp += 1;
         let room = self.values.len() / 4;
@@ -94,7 +95,7 @@ impl Block {
             return;
         }
         let Pending { places, descents } = &mut self.pending;
-        // Once, and all of it: no push allocates later.
+        // Reserves the whole capacity once: later pushes do not allocate.
         if places.capacity() < room {
             places.reserve_exact(room);
             descents.reserve_exact(room);
@@ -103,7 +104,7 @@ impl Block {
         descents.extend(entries.iter().map(|entry| step.descent(entry.value)));
     }
 
-    /// Does what sparse updates left to do, in their order.
+    /// Applies the pending subtractions in their order.
     fn apply_pending(&mut self) {
         let Pending { places, descents } = &mut self.pending;
         for (&place, descent) in places.iter().zip(&*descents) {

@@ -1,4 +1,4 @@
-//! How far the shards of an epoch are, and the updates that wait for the end of a round.
+//! The progress of an epoch's shards, and the updates that wait for the end of a round.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,20 +8,20 @@ use siren_core::{Entry, EpochPlan, Gradient, Update};
 
 use crate::store::update::{Piece, within};
 
-/// A round as far as all shards are concerned.
+/// The rounds of an epoch.
 pub(super) struct Rounds {
-    /// Updates that every unfinished shard has pushed, and that are applied; all of them, when every
-    /// shard is finished.
+    /// The number of updates that every unfinished shard has pushed, all of them applied;
+    /// `u64::MAX` when every shard is finished.
     floor: AtomicU64,
     state: Mutex<State>,
 }
 
 struct State {
-    /// Updates that each shard has pushed; without end, when it is finished.
+    /// The number of updates that each shard has pushed; `u64::MAX` when it is finished.
     pushed: Vec<u64>,
-    /// Shards that have pushed only as many as the floor.
+    /// The number of shards that have pushed exactly `floor` updates.
     behind: usize,
-    /// The round's updates, where they are kept until it ends.
+    /// The round's updates, if they are kept until the round ends.
     kept: Vec<Kept>,
 }
 
@@ -38,14 +38,14 @@ impl Rounds {
         }
     }
 
-    /// Updates that every unfinished shard has pushed.
+    /// The number of updates that every unfinished shard has pushed.
     pub(super) fn floor(&self) -> u64 {
         self.floor.load(Ordering::Acquire)
     }
 
-    /// Counts an update of `shard`, its `pushed`-th, and keeps it for the end of the round if there is
-    /// something to keep. Ends the round if it was the last: then `end` gets what was kept, and
-    /// empties it. Returns whether the floor has risen.
+    /// Counts the `pushed`-th update of `shard`, and keeps `kept` for the end of the round. If this
+    /// update ends the round, calls `end` with the kept updates; `end` must empty the list. Returns
+    /// `true` if the floor has risen.
     pub(super) fn arrive(
         &self,
         plan: &EpochPlan,
@@ -74,7 +74,7 @@ impl Rounds {
         true
     }
 
-    /// What a round that will not end has kept.
+    /// The updates of a round that will not end.
     pub(super) fn into_kept(self) -> Vec<Kept> {
         self.state.into_inner().kept
     }
@@ -85,7 +85,7 @@ impl Rounds {
 pub(super) struct Kept {
     pub(super) shard: u32,
     pub(super) examples: u64,
-    /// What clipping multiplies it by.
+    /// The factor of clipping.
     pub(super) scale: f32,
     sparse: bool,
     values: Vec<f32>,
@@ -93,7 +93,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Takes over an update, into the memory of an earlier one.
+    /// Copies an update, reusing the buffers.
     pub(super) fn fill(&mut self, update: &Update<'_>, scale: f32) {
         self.shard = update.id.shard;
         self.examples = update.examples;
@@ -112,7 +112,7 @@ impl Kept {
         }
     }
 
-    /// What it has for a range of the parameters.
+    /// The update's entries in a range of the parameters.
     pub(super) fn piece(&self, range: &Range<usize>) -> Piece<'_> {
         match self.sparse {
             true => Piece::Sparse(within(&self.entries, range)),

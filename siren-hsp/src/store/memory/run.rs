@@ -1,4 +1,4 @@
-//! The place of a run: its epochs.
+//! The epochs of a run.
 
 use parking_lot::Mutex;
 use siren_core::{EpochPlan, EpochSummary, Error, ErrorKind, Result, Watermark};

@@ -1,12 +1,12 @@
-//! In which order a push or a pull goes over the blocks.
+//! The order in which a push or a pull visits the blocks.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where a thread's last walk ended, and which way it went.
+/// The end and the direction of a thread's last walk.
 #[derive(Clone, Copy)]
 struct Place {
-    /// The store that it went over.
+    /// The store of the walk.
     store: u64,
     block: usize,
     forwards: bool,
@@ -16,13 +16,14 @@ thread_local! {
     static LAST: Cell<Option<Place>> = const { Cell::new(None) };
 }
 
-/// The order in which threads go over the blocks of a store. A walk of a thread starts where its last
-/// one ended and goes back: that is what the core's cache still has. Models of the size of a cache gain
-/// by it, and threads that meet pass each other instead of following each other from lock to lock.
+/// The order in which threads visit the blocks of a store. A thread's walk starts at the end of its
+/// previous walk and runs in the opposite direction, since those blocks are still in the core's
+/// cache. This helps models about as large as a cache. Also, threads that meet pass each other
+/// instead of following each other from lock to lock.
 pub(super) struct Walks {
     store: u64,
     blocks: usize,
-    /// Threads that have been here.
+    /// The number of threads that have walked over this store.
     threads: AtomicU64,
 }
 
@@ -33,7 +34,7 @@ impl Walks {
         Self { store, blocks, threads: AtomicU64::new(0) }
     }
 
-    /// Every block once. Threads that come here for the first time start far from one another.
+    /// Visits every block once. New threads start far from one another.
     pub(super) fn walk(&self) -> impl Iterator<Item = usize> + use<> {
         let blocks = self.blocks;
         let (start, forwards) = match LAST.get() {
@@ -48,7 +49,7 @@ impl Walks {
         (0..blocks).map(at)
     }
 
-    /// Where a new thread starts: steps of the golden ratio leave no two of them close.
+    /// The start of a new thread: steps of the golden ratio keep all starts apart.
     fn first(&self) -> usize {
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
         let share = self.threads.fetch_add(1, Ordering::Relaxed).wrapping_mul(GOLDEN);
@@ -84,7 +85,7 @@ mod tests {
         let first =
             |_| std::thread::scope(|s| s.spawn(|| walks.walk().next().unwrap()).join().unwrap());
         assert_eq!([0, 1, 2, 3].map(first), [0, 61, 23, 85]);
-        // A thread that was at another store meanwhile is new again.
+        // A thread that used another store in between counts as new.
         let here: Vec<usize> = walks.walk().collect();
         let _ = Walks::new(3).walk();
         assert_ne!(walks.walk().next(), here.last().copied());

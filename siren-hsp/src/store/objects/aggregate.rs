@@ -1,4 +1,4 @@
-//! What an aggregator does.
+//! The work of an aggregator.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::session::View;
 use super::state::{Open, not_open};
 use crate::Retry;
 
-/// An aggregator stops when less than this many of its longest cycles fit into the time left.
+/// An aggregator stops when fewer than this many of its longest cycles fit into the time left.
 const MARGIN: f64 = 1.5;
 
-/// Cycles in a row that may fail for a reason that may pass.
+/// The number of cycles in a row that may fail with a transient error.
 const MAX_FAILURES: u32 = 8;
 
 /// An aggregator at work.
@@ -24,22 +24,22 @@ struct Aggregator<'a> {
     invocation: &'a Invocation,
     context: &'a dyn Context,
     client: Client,
-    /// Its parts, where they are loaded.
+    /// The indices of its parts, with the parts that are loaded.
     parts: Vec<(usize, Option<Part>)>,
-    /// Updates that the last list had.
+    /// The number of updates in the last listing.
     listed: usize,
     report: WorkerReport,
 }
 
-/// How a cycle ended.
+/// The result of a cycle.
 enum Cycle {
-    /// It changed something.
+    /// The cycle changed something.
     Changed,
     /// There was nothing to do.
     Idle,
-    /// Its parts hold the cut, or the epoch is over.
+    /// All its parts contain the cut, or the epoch is over.
     Done,
-    /// The requests that are left do not pay for more.
+    /// The requests left do not suffice for another cycle.
     RequestLimit,
 }
 
@@ -81,8 +81,8 @@ impl ObjectStore {
         Ok(aggregator.end(finished))
     }
 
-    /// Applies everything that was pushed, where this handle does so by itself. Whoever finds another
-    /// at it leaves it to that one.
+    /// Applies all pushed updates, for handles that aggregate inline. Returns at once if another
+    /// task is already doing so.
     pub(super) async fn apply_inline(&self) -> Result<()> {
         let Ok(mut parts) = self.parts.try_lock() else { return Ok(()) };
         let Some(view) = self.read(&self.client).await? else { return Ok(()) };
@@ -109,9 +109,9 @@ impl ObjectStore {
                         *slot = Some(part);
                         break;
                     }
-                    // As it is after a seal, which loads parts of its own.
+                    // This happens after a seal, which loads its own copies of the parts.
                     (_, Advance::LostRace) if lost_races < 3 => lost_races += 1,
-                    // Others are at it.
+                    // Other processes advance this part.
                     (_, Advance::LostRace | Advance::ReadLimit) => break,
                 }
             }
@@ -138,7 +138,8 @@ impl Aggregator<'_> {
         self.store.read(&self.client).await
     }
 
-    /// Cycle after cycle, until the epoch is cut and applied; whether it is.
+    /// Runs cycles until the epoch is cut and applied. Returns `false` if time or requests run out
+    /// first.
     async fn work(&mut self, generation: u64) -> Result<bool> {
         let poll_interval = self.store.options.poll_interval.max(Duration::from_millis(1));
         let seed = self.invocation.plan.seed.child(self.invocation.shard.into());
@@ -154,7 +155,7 @@ impl Aggregator<'_> {
                 Ok(Cycle::RequestLimit) => return Ok(false),
                 Ok(cycle) => cycle,
                 Err(error) if error.is_transient() && failures + 1 < MAX_FAILURES => {
-                    // What was half done is loaded again.
+                    // Parts in an unknown state are loaded again.
                     self.parts.iter_mut().for_each(|(_, part)| *part = None);
                     failures += 1;
                     let delay = Retry::default().delay(failures, seed);
@@ -180,7 +181,7 @@ impl Aggregator<'_> {
         }
     }
 
-    /// One look at the state and at what was pushed, and what follows from it.
+    /// Reads the state and the pushed updates once, and advances the parts.
     async fn cycle(&mut self, generation: u64) -> Result<Cycle> {
         let store = self.store;
         if self.reads_left().is_none() {
@@ -217,24 +218,25 @@ impl Aggregator<'_> {
         Ok(if changed { Cycle::Changed } else { Cycle::Idle })
     }
 
-    /// Reads that are left for updates; nothing when the rest is too little for a cycle.
+    /// The number of reads left for updates; `None` when the requests left do not suffice for a
+    /// cycle.
     fn reads_left(&self) -> Option<u64> {
         let parts = self.parts.len() as u64;
-        // Some fail and are made again.
+        // The number of failed requests that may be repeated.
         const RETRIES: u64 = 4;
-        // The state, all parts to see what can be deleted, and those that have to be loaded.
+        // Reads of the state, of all parts to find deletable updates, and of parts to be loaded.
         let reads = RETRIES + 1 + self.store.cuts().parts as u64 + parts;
-        // Pages of a list, which may grow, the state, and the parts.
+        // Pages of the listing (which may grow), and writes of the state and of the parts.
         let pages = self.listed as u64 / 1_000 + 3;
         let cycle = Requests { writes: RETRIES + pages + 1 + parts, reads };
         let (used, cap) = (self.client.requests(), self.invocation.request_cap);
         (used + cycle).within(cap).then(|| cap.reads - used.reads - reads)
     }
 
-    /// Brings all parts up to date with the state, all at the same time.
+    /// Brings all parts up to date with the state, concurrently.
     async fn advance(&mut self, view: &View, open: &Open, reads: u64) -> Result<Vec<Advance>> {
         let (store, client, context) = (self.store, &self.client, self.context);
-        // Those that fail on the way are loaded again.
+        // Parts that fail are loaded again.
         let taken = self.parts.iter_mut().map(|(index, part)| (*index, part.take()));
         let advancing = taken.collect::<Vec<_>>().into_iter().map(|(index, part)| async move {
             let keys = &store.keys;

@@ -1,4 +1,4 @@
-//! How updates change a part.
+//! Applies updates to a part.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::kernel::Step;
 use crate::store::update::{self, Piece};
 
 impl PartObject {
-    /// Makes the part one of an epoch that has just been opened, unless it is one already.
+    /// Begins a newly opened epoch, unless the part has begun it already.
     pub(super) fn begin_epoch(&mut self, generation: u64, plan: &EpochPlan) {
         let meta = &mut self.meta;
         if meta.generation == generation {
@@ -26,7 +26,7 @@ impl PartObject {
         self.optimizer_state.resize_with(plan.optimizer.state_vectors(), || vec![0.0; len]);
     }
 
-    /// Counts an update, which is to be the next of its shard.
+    /// Counts an update, which must be the next one of its shard.
     fn count(&mut self, update: &Update<'_>) -> Result<()> {
         let meta = &mut self.meta;
         let UpdateId { shard, position, .. } = update.id;
@@ -49,7 +49,7 @@ impl PartObject {
         Ok(())
     }
 
-    /// Applies an update. `start` is where the part starts.
+    /// Applies an update. `start` is the index of the part's first parameter.
     pub(super) fn apply(
         &mut self,
         plan: &EpochPlan,
@@ -69,7 +69,7 @@ impl PartObject {
                     self.values[entry.index as usize - start] -= step.descent(entry.value);
                 }
             }
-            // Zeros change what other optimizers keep.
+            // With other optimizers, zeros also change the optimizer state.
             Piece::Sparse(entries) => {
                 scratch.clear();
                 scratch.resize(self.values.len(), 0.0);
@@ -82,7 +82,7 @@ impl PartObject {
         Ok(())
     }
 
-    /// Applies the mean of a round's updates, which are in the order of their shards.
+    /// Applies the mean of a round's updates, given in the order of their shards.
     pub(super) fn apply_round(
         &mut self,
         plan: &EpochPlan,
@@ -108,7 +108,7 @@ impl PartObject {
         step.apply(self.meta.version, &mut self.values, &mut self.optimizer_state, gradient);
     }
 
-    /// Applies what was fetched, in this order; under bulk mode it is a round.
+    /// Applies fetched updates in this order. Under bulk mode they must form a round.
     pub(super) fn apply_fetched(
         &mut self,
         plan: &EpochPlan,

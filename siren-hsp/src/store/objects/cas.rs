@@ -1,4 +1,4 @@
-//! The plain way to keep parameters in shared objects, to compare the other one with: a single object
+//! The simplest parameter store over shared objects, a baseline for comparison: a single object
 //! that every push replaces.
 
 mod whole;
@@ -21,12 +21,12 @@ use super::state::{State, floor, not_open};
 use siren_core::objects::{Fetched, Objects, Tag, Written};
 use whole::Whole;
 
-/// A parameter store in one object, which every push reads, changes and writes by compare-and-swap,
-/// again and again until nobody else came first.
+/// A parameter store in one object. Every push reads, changes and writes it by compare-and-swap,
+/// and starts again if another write came first.
 ///
-/// It needs no aggregators, and is fine for one worker. But the object changes at most so often as a
-/// read and a write take one after the other, whatever the number of workers: about 15 times a second on
-/// S3. [`ObjectStore`](super::ObjectStore) is the store for more.
+/// It needs no aggregators, and suits one worker. But the object changes at most once per read and
+/// write, whatever the number of workers: about 15 times a second on S3.
+/// [`ObjectStore`](super::ObjectStore) is the store for more workers.
 pub struct CasStore {
     client: Client,
     key: String,
@@ -37,11 +37,11 @@ pub struct CasStore {
 }
 
 impl CasStore {
-    /// A handle of the store that holds `dim` parameters under the name `run`.
+    /// A handle of the store with `dim` parameters under the name `run`.
     ///
     /// # Errors
     ///
-    /// As [`ObjectStore::new`](super::ObjectStore::new).
+    /// As for [`ObjectStore::new`](super::ObjectStore::new).
     pub fn new(
         objects: Arc<dyn Objects>,
         clock: Arc<dyn Clock>,
@@ -56,8 +56,8 @@ impl CasStore {
         Ok(Self { client: Client::new(objects), key, clock, dim, wait_delay, exclusive: false })
     }
 
-    /// The same handle, which one invocation at a time, or the driver alone, will use: so that what it
-    /// [asks for](ParameterStore::requests) is theirs.
+    /// Declares that only one invocation at a time, or only the driver, uses this handle. Its
+    /// [requests](ParameterStore::requests) are then theirs.
     #[must_use]
     pub fn exclusive(self) -> Self {
         Self { exclusive: true, ..self }
@@ -76,7 +76,7 @@ impl CasStore {
         })
     }
 
-    /// Changes the object; `change` says what comes of it, and whether anything is to be written.
+    /// Changes the object. `change` returns the result, and `true` if the object must be written.
     async fn change<T: Send>(
         &self,
         change: impl Fn(&mut Whole) -> Result<(T, bool)> + Send + Sync,
@@ -102,8 +102,7 @@ impl ParameterStore for CasStore {
         self.dim
     }
 
-    /// As many reads and writes as a push needs that is the only one; one that others overtake needs
-    /// more.
+    /// The requests of a push without contention. A push that loses a race makes more.
     fn request_costs(&self) -> RequestCosts {
         let read = Requests { reads: 1, writes: 0 };
         RequestCosts {

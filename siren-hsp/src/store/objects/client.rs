@@ -1,4 +1,4 @@
-//! Requests, counted.
+//! Requests to the objects, with counts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,13 +23,13 @@ impl Counter {
     }
 }
 
-/// The way to the objects, which counts what is asked of them.
+/// Makes requests to the objects and counts them.
 pub(super) struct Client {
     objects: Arc<dyn Objects>,
     own: Counter,
-    /// Of the handle as a whole.
+    /// The requests of the whole handle.
     total: Arc<Counter>,
-    /// Where a request that fails for a reason that may pass is made again here, and not by the caller.
+    /// If set, transient failures are retried here instead of by the caller.
     retry: Option<(Arc<dyn Clock>, Retry)>,
 }
 
@@ -38,8 +38,9 @@ impl Client {
         Self { objects, own: Counter::default(), total: Arc::default(), retry: None }
     }
 
-    /// For what takes many requests: it would hardly ever get through if each failure started it anew.
-    /// Counts for itself, and for the handle.
+    /// A client that retries each request, for operations with many requests: they would hardly
+    /// ever finish if each failure restarted them. It has its own count, and also adds to the
+    /// handle's.
     pub(super) fn retrying(&self, clock: &Arc<dyn Clock>) -> Self {
         Self {
             objects: Arc::clone(&self.objects),
@@ -49,18 +50,18 @@ impl Client {
         }
     }
 
-    /// Requests made through this.
+    /// The requests made through this client.
     pub(super) fn requests(&self) -> Requests {
         self.own.requests()
     }
 
-    /// Requests made through the handle.
+    /// The requests made through the handle.
     pub(super) fn total_requests(&self) -> Requests {
         self.total.requests()
     }
 
-    /// Makes a request, and makes it again if this client retries. The jitter is the same for all requests:
-    /// those made at the same time come from different processes.
+    /// Makes a request, and retries it if this client retries. All requests use the same jitter,
+    /// since concurrent ones come from different processes.
     async fn call<T, F: Future<Output = Result<T>>>(
         &self,
         mut call: impl FnMut() -> F,
@@ -98,7 +99,7 @@ impl Client {
         self.call(|| self.read().get_start(key, known, length as u64)).await
     }
 
-    /// `length` bytes from `from`.
+    /// Reads `length` bytes from `from`.
     pub(super) async fn get_range(
         &self,
         key: &str,
@@ -108,8 +109,8 @@ impl Client {
         self.call(|| self.read().get_range(key, from as u64..(from + length) as u64)).await
     }
 
-    /// Writes an object that does not exist. One that was written although no answer came is refused
-    /// the next time: whoever calls looks at what is there then.
+    /// Writes an object if it does not exist. If a write succeeds but its answer is lost, the retry
+    /// is refused; callers must then read the object.
     pub(super) async fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Written> {
         self.call(|| self.write().put_if_absent(key, bytes)).await
     }
@@ -128,7 +129,7 @@ impl Client {
         self.call(|| self.write().list(prefix, after)).await
     }
 
-    /// All keys that begin with `prefix`, however many requests it takes.
+    /// All keys that begin with `prefix`, with as many requests as necessary.
     pub(super) async fn list_all(&self, prefix: &str) -> Result<Vec<String>> {
         let mut keys: Vec<String> = Vec::new();
         loop {
@@ -141,7 +142,7 @@ impl Client {
         }
     }
 
-    /// Deletes objects; free.
+    /// Deletes objects. Deletions are free and not counted.
     pub(super) async fn delete(&self, keys: &[String]) -> Result<()> {
         for keys in keys.chunks(1_000) {
             self.call(|| self.objects.delete(keys)).await?;

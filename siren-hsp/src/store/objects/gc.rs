@@ -1,5 +1,5 @@
-//! Deleting what nobody will read again. Whatever is not deleted, because somebody was stopped, does no
-//! harm: it stands under numbers that are past.
+//! Deletes objects that will not be read again. Objects that remain because a process was stopped
+//! do no harm: their keys contain old numbers.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use siren_core::Result;
@@ -10,11 +10,11 @@ use super::keys::Keys;
 use super::part_object::{Meta, meta_len};
 use super::session::View;
 
-/// Updates that are left lying before it pays to look which of them every part holds.
+/// The number of updates that accumulate before a check for deletable ones pays off.
 const MIN_GARBAGE: usize = 256;
 
 impl ObjectStore {
-    /// Deletes, of these updates of the open epoch, those that every part holds.
+    /// Deletes those of the open epoch's updates that every part contains.
     pub(super) async fn delete_applied(
         &self,
         client: &Client,
@@ -49,7 +49,7 @@ impl ObjectStore {
                         *mark = held.batches.min(*mark);
                     }
                 }
-                // It has not begun with this epoch.
+                // The part has not begun this epoch.
                 _ => return Ok(()),
             }
         }
@@ -57,18 +57,18 @@ impl ObjectStore {
         client.delete(&past).await
     }
 
-    /// Deletes the updates of a sealed epoch, and of those before.
+    /// Deletes the updates of a sealed epoch and of earlier ones.
     pub(super) async fn delete_updates_through(&self, generation: u64) {
         self.delete_below(&self.keys.updates(), generation + 1).await;
     }
 
-    /// Deletes what a restore has replaced.
+    /// Deletes the objects that a restore has replaced.
     pub(super) async fn delete_before(&self, lineage: u64) {
         self.delete_below(&self.keys.parts(), lineage).await;
         self.delete_below(&self.keys.updates(), lineage).await;
     }
 
-    /// Deletes what stands under a prefix and a number below `end`, as well as it can be done.
+    /// Deletes keys with this prefix and a number below `end`. Errors are ignored.
     async fn delete_below(&self, prefix: &str, end: u64) {
         let Ok(keys) = self.retrying_client.list_all(prefix).await else { return };
         let is_past =

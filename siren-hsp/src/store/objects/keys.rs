@@ -1,17 +1,17 @@
-//! Under which keys the objects of a run stand.
+//! The keys of a run's objects.
 
 use std::ops::Range;
 
 use siren_core::{Error, Result};
 
-/// The keys of one run. Numbers are written with all their digits, so that keys in the order of their
-/// bytes are in the order of their numbers.
+/// The keys of one run. Numbers are written with all their digits, so that the byte order of keys
+/// is the order of their numbers.
 ///
 /// | key | object |
 /// | --- | --- |
-/// | `{run}/state` | where the run is: the one object that decides |
+/// | `{run}/state` | the state of the run, where all decisions are made |
 /// | `{run}/part/{lineage}/{part}` | a part of the parameters |
-/// | `{run}/update/{generation}/{shard}/{position}` | what one push brought |
+/// | `{run}/update/{generation}/{shard}/{position}` | one pushed update |
 pub(super) struct Keys {
     run: String,
 }
@@ -22,7 +22,7 @@ impl Keys {
         if run.is_empty() || run.starts_with('/') || run.ends_with('/') || !run.chars().all(allowed)
         {
             return Err(Error::rejected(format!(
-                "the objects of a run cannot stand under '{run}': give a path of letters, digits, \
+                "'{run}' cannot be the key prefix of a run: give a path of letters, digits, \
                  dots, dashes, underscores and slashes, without a slash at its ends"
             )));
         }
@@ -33,7 +33,7 @@ impl Keys {
         format!("{}/state", self.run)
     }
 
-    /// The one object of a store that is compared with this one.
+    /// The single object of the baseline store.
     #[cfg(any(test, feature = "yardstick"))]
     pub(super) fn whole(&self) -> String {
         format!("{}/whole", self.run)
@@ -75,7 +75,8 @@ impl Keys {
     }
 }
 
-/// How the parameters are cut into parts: consecutive ranges whose lengths differ by at most one.
+/// The division of the parameters into parts: consecutive ranges whose lengths differ by at most
+/// one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cuts {
     pub(super) dim: usize,

@@ -1,4 +1,4 @@
-//! What happens between epochs, and looking at the whole.
+//! Operations between epochs, and reads of the whole store: open, status, snapshot and restore.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use siren_core::{EpochPlan, Error, ErrorKind, Result, Snapshot, Status, UpdateId, Watermark};
@@ -9,10 +9,10 @@ use super::session::View;
 use super::state::{Open, State, fenced};
 use super::{ObjectStore, payload};
 
-/// Small reads at the same time.
+/// The number of concurrent small reads.
 const CONCURRENT_REQUESTS: usize = 32;
 
-/// Attempts at a consistent read, when the store changes in between.
+/// The number of attempts at a consistent read while the store changes.
 const MAX_ATTEMPTS: usize = 20;
 
 impl ObjectStore {
@@ -63,7 +63,7 @@ impl ObjectStore {
             };
             next.open = Some(open.clone());
             if let Some(view) = self.write(Some(&view), next).await? {
-                // Nobody can have pushed yet: nothing has to be looked up.
+                // No update can have been pushed yet, so there is no need to list them.
                 return self.begin_session(&view, &open, &open.marks);
             }
         }
@@ -92,17 +92,18 @@ impl ObjectStore {
         }
         Err(Error::new(
             ErrorKind::Lost,
-            "the store changed while it was looked at, again and again",
+            "the store changed during each attempt to read its status: try again later",
         ))
     }
 
-    /// The version of the first part, and what was pushed; nothing if what was listed is gone.
+    /// The version of the first part, and the pushed batches of each shard; `None` if a listed
+    /// update was deleted.
     async fn watermarks(
         &self,
         state: &State,
         open: &Open,
     ) -> Result<Option<(u64, Vec<Watermark>)>> {
-        // In this order: what is deleted after the list is in the part already.
+        // In this order: an update deleted after the listing is in the part already.
         let keys = match open.closed {
             true => Vec::new(),
             false => self.retrying_client.list_all(&self.keys.updates_of(open.generation)).await?,
@@ -119,7 +120,7 @@ impl ObjectStore {
             *end = mark.max(*end);
         }
         let end = self.pushed_batches(&Open { marks: end, ..open.clone() }, &keys);
-        // What the part does not hold yet says for itself what it is.
+        // Updates that the part does not contain yet are counted by their summaries.
         let mut missing = Vec::new();
         for (shard, (mark, &end)) in (0..).zip(marks.iter().zip(&end)) {
             let mut position = mark.batches;
@@ -145,8 +146,8 @@ impl ObjectStore {
         Ok(Some((version, marks)))
     }
 
-    /// What a part is, of an epoch of so many shards; nothing if it is of an earlier one that had more,
-    /// or is not there.
+    /// The metadata of a part, for an epoch with `shards` shards. Returns default metadata if the
+    /// part belongs to an earlier epoch with more shards.
     pub(super) async fn read_meta(
         &self,
         state: &State,
@@ -178,7 +179,7 @@ impl ObjectStore {
                 .buffered(CONCURRENT_REQUESTS)
                 .try_collect()
                 .await?;
-            // Nothing may have begun meanwhile.
+            // No epoch may have begun meanwhile.
             if self.read(&self.retrying_client).await?.is_none_or(|now| now.tag != view.tag) {
                 continue;
             }
@@ -198,7 +199,7 @@ impl ObjectStore {
                 {
                     return Err(Error::new(
                         ErrorKind::Corrupt,
-                        format!("part {index} is not as the last epoch left the others"),
+                        format!("part {index} is not of the same version as the last epoch"),
                     ));
                 }
                 snapshot.values.extend(object.values);
@@ -209,7 +210,10 @@ impl ObjectStore {
             }
             return Ok(snapshot);
         }
-        Err(Error::new(ErrorKind::Lost, "the store changed while it was read, again and again"))
+        Err(Error::new(
+            ErrorKind::Lost,
+            "the store changed during each attempt to read it: try again later",
+        ))
     }
 
     pub(super) async fn put_snapshot(&self, snapshot: &Snapshot) -> Result<()> {
@@ -233,7 +237,7 @@ impl ObjectStore {
                 break taken;
             }
         };
-        // Under keys that nobody reads until the state names them.
+        // These keys are not read until the state names their lineage.
         stream::iter(0..cuts.parts)
             .map(|index| async move {
                 let range = cuts.range(index);
@@ -254,11 +258,11 @@ impl ObjectStore {
             let Some(view) = view.filter(|view| !newer(view)) else {
                 return Err(Error::new(
                     ErrorKind::Conflict,
-                    "somebody else restored the store at the same time",
+                    "another process restored the store at the same time",
                 ));
             };
             if view.state.lineage == Some(lineage) {
-                // Written, though no answer came.
+                // The write succeeded, but its answer was lost.
                 break;
             }
             let mut next = view.state.next();

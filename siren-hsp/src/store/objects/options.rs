@@ -1,4 +1,4 @@
-//! How a store over objects works, and what it asks for.
+//! The options of a store over objects, and the resources that follow from them.
 
 use std::time::Duration;
 
@@ -7,48 +7,52 @@ use siren_core::{Aggregation, EpochPlan, RequestCosts, Requests};
 
 use super::keys::Cuts;
 
-/// Bytes a second that one function reads, once its burst is used up: 77.6 MB/s on AWS Lambda
-/// (hpides/skyrise, arXiv 2501.07771).
+/// The bytes per second that one function reads after its burst is used up: 77.6 MB/s on AWS Lambda
+/// (hpides/skyrise, arXiv 2501.07771), rounded down.
 const BANDWIDTH: u64 = 75_000_000;
 
-/// The most parts: keys have room for more, but a pull may have to read all of them.
+/// The largest number of parts. Keys have room for more, but a pull may have to read all parts.
 const MAX_PARTS: u32 = 4_096;
 
-/// How an [`ObjectStore`](super::ObjectStore) works. All handles of a store should have the same.
+/// The options of an [`ObjectStore`](super::ObjectStore). All handles of a store should have the
+/// same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ObjectOptions {
-    /// Into how many parts the parameters are cut, when they are first put into the store; each is read
-    /// by every pull after it has changed, and belongs to one aggregator at a time. [`parts_for`](Self::parts_for) says how
-    /// many a swarm needs.
+    /// The number of parts that the parameters are split into when they are first written. A pull
+    /// reads each part that changed. Each part belongs to one aggregator at a time.
+    /// [`parts_for`](Self::parts_for) returns the number that a swarm needs.
     pub parts: u32,
-    /// Whether this handle applies updates by itself, whenever somebody wants to see them. Then there
-    /// are no aggregators: for tests, and for a store in this process. A pull makes more requests than
-    /// [`request_costs`](siren_core::ParameterStore::costs) says.
+    /// `true` if this handle applies updates itself, whenever they are needed. Then there are no
+    /// aggregators: for tests, and for a store in this process. A pull makes more requests than
+    /// [`request_costs`](siren_core::ParameterStore::request_costs) returns.
     pub inline: bool,
-    /// How often a worker pushes: with the size of an update it says how many aggregators are needed.
+    /// The time between two pushes of a worker. Together with the size of an update it determines
+    /// the number of aggregators.
     #[serde(rename = "cycle_s", with = "siren_core::seconds")]
     pub cycle: Duration,
-    /// Bytes that an aggregator reads in a second; 75 MB on AWS Lambda.
+    /// The bytes that an aggregator reads per second; 75 MB on AWS Lambda.
     pub bandwidth: u64,
-    /// The least time between two looks of an aggregator at what was pushed. Each costs as much as a
-    /// push.
+    /// The shortest time between two polls of an aggregator for pushed updates. Each poll costs as
+    /// much as a push.
     #[serde(rename = "poll_interval_s", with = "siren_core::seconds")]
     pub poll_interval: Duration,
-    /// The first delay between two looks of a pull that waits, or of a seal; later ones grow to eight
-    /// times as much.
+    /// The first delay between two polls of a waiting pull, or of a seal. Later delays grow to
+    /// eight times this value.
     #[serde(rename = "wait_delay_s", with = "siren_core::seconds")]
     pub wait_delay: Duration,
-    /// How long a seal waits for aggregators that do not move before it applies what is left by itself.
+    /// The time that a seal waits for idle aggregators before it applies the remaining updates
+    /// itself.
     #[serde(rename = "patience_s", with = "siren_core::seconds")]
     pub patience: Duration,
-    /// Memory of an aggregator, in MB; more is asked for where its part and what it reads at a time do
-    /// not fit.
+    /// The smallest memory of an aggregator, in MB. It grows where its parts and the updates read
+    /// at a time do not fit.
     pub memory_mb: u32,
 }
 
 impl Default for ObjectOptions {
-    /// One part; workers that push once a second; aggregators of 512 MB that look five times a second.
+    /// One part, workers that push once a second, and aggregators of 512 MB that poll five times a
+    /// second.
     fn default() -> Self {
         Self {
             parts: 1,
@@ -64,8 +68,8 @@ impl Default for ObjectOptions {
 }
 
 impl ObjectOptions {
-    /// How many parts let aggregators keep up with `workers` that push dense updates of `dim`
-    /// parameters once every `cycle`: `workers x bytes / (75 MB/s x cycle)`.
+    /// The number of parts with which aggregators keep up with `workers` workers, each pushing
+    /// dense updates of `dim` parameters once per `cycle`: `workers x bytes / (75 MB/s x cycle)`.
     pub fn parts_for(dim: usize, workers: u32, cycle: Duration) -> u32 {
         let parts = streams(4.0 * dim as f64 * f64::from(workers), cycle, BANDWIDTH);
         parts.min(u32::try_from(dim).unwrap_or(u32::MAX)).min(MAX_PARTS)
@@ -79,14 +83,14 @@ impl ObjectOptions {
     pub(super) fn request_costs(&self, cuts: Cuts) -> RequestCosts {
         let parts = cuts.parts as u64;
         let reads = |reads| Requests { reads, writes: 0 };
-        // Delays that grow by half from one to the next, up to eight times the first.
+        // Each delay is half as long again as the one before, up to eight times the first.
         let polls = (1.0 / self.wait_delay.as_secs_f64().max(1e-3)).ceil() as u64;
         RequestCosts {
             push: Requests { writes: 1, reads: 0 },
             // The state and all parts, at most.
             pull: reads(1 + parts),
             wait: reads(polls.min(8) * (1 + parts)),
-            // Listing what was pushed, and another look at everything.
+            // The listing of pushed updates, and another read of everything.
             start: Requests { writes: 2, reads: 2 * (1 + parts) },
         }
     }
@@ -100,7 +104,8 @@ impl ObjectOptions {
         let aggregators = streams(bytes, self.cycle, self.bandwidth).min(cuts.parts as u32);
         let parts = cuts.parts.div_ceil(aggregators as usize) as u64;
         let part = 4 * cuts.dim.div_ceil(cuts.parts) as u64;
-        // The part and what is kept of it, in use and in bytes; what is read at a time, also decoded.
+        // The part and its optimizer state, in use and encoded; the updates read at a time, also
+        // decoded.
         let round = if plan.sync_mode.merges_rounds() { part * u64::from(plan.shards) } else { 0 };
         let optimizer_state = plan.optimizer.state_vectors() as u64;
         let bytes = parts * (part * (3 + 2 * optimizer_state) + 2 * round.max(64 << 20).max(part));
@@ -108,23 +113,23 @@ impl ObjectOptions {
         let polls = (1.0 / self.poll_interval.as_secs_f64().max(1e-2)).ceil() as u64;
         let mut pushes = (workers / self.cycle.as_secs_f64().max(1e-3)).ceil() as u64;
         if plan.sync_mode.merges_rounds() {
-            // They come all at once, and a round is read as a whole.
+            // All arrive at once, and a round is read as a whole.
             pushes = pushes.max(u64::from(plan.shards));
         }
         Aggregation {
             aggregators,
             memory_mb: memory.max(self.memory_mb),
             requests_per_second: Requests {
-                // A list and a state for the first one, and every part.
+                // A listing and a state for the first aggregator, and every part.
                 writes: polls * (2 + parts) + 4,
-                // A sparse update may have to be read twice; and the state, and sometimes all parts.
+                // A sparse update may be read twice; also the state, and sometimes all parts.
                 reads: 2 * pushes * parts + 2 * polls + cuts.parts as u64 + 4,
             },
         }
     }
 }
 
-/// How many functions it takes to read so many bytes in every cycle; at least one.
+/// The number of functions that read `bytes` bytes in every cycle; at least one.
 fn streams(bytes: f64, cycle: Duration, bandwidth: u64) -> u32 {
     (bytes / (bandwidth.max(1) as f64 * cycle.as_secs_f64().max(1e-3))).ceil().max(1.0) as u32
 }
@@ -165,9 +170,9 @@ mod tests {
             EpochPlan { examples: 640, shards: 640, ..plan(SyncMode::Bulk, Optimizer::ADAM) };
         let slow = ObjectOptions { cycle: Duration::from_secs(60), ..ObjectOptions::default() };
         let needed = of(1_000_000, 1, &bulk, &slow);
-        // The updates of all workers as they come and decoded.
+        // The updates of all workers, both encoded and decoded.
         assert!(u64::from(needed.memory_mb) > (2 * 640 * 4_000_000) >> 20, "{needed:?}");
-        // Each of them read once, and once more where it is sparse.
+        // One read for each, and a second one for sparse updates.
         assert!(needed.requests_per_second.reads >= 2 * 640, "{needed:?}");
         let hybrid = EpochPlan { sync_mode: SyncMode::Hybrid, ..bulk };
         assert!(of(1_000_000, 1, &hybrid, &slow).memory_mb <= 512);

@@ -1,4 +1,4 @@
-//! Bringing a part up to date with the state.
+//! Brings a part up to date with the state.
 
 use std::sync::Arc;
 
@@ -12,17 +12,17 @@ use super::payload::{self, FetchedUpdate};
 use super::state::{Open, State};
 use siren_core::objects::{Fetched, Tag, Written};
 
-/// Updates that are read at the same time.
+/// The number of updates read concurrently.
 const CONCURRENT_REQUESTS: usize = 32;
 
-/// Bytes of updates that are held at the same time; a round of bulk mode may be more.
+/// The largest size of updates in memory, in bytes; a round of bulk mode may be larger.
 const MAX_HELD_BYTES: usize = 64 << 20;
 
-/// Where a part's mathematics runs.
+/// The place of a part's computations.
 pub(super) enum Executor<'a> {
-    /// Here and now.
+    /// In the calling task.
     Inline,
-    /// Where the invocation computes.
+    /// In the invocation's compute task.
     Context(&'a dyn Context),
 }
 
@@ -42,31 +42,31 @@ impl Executor<'_> {
     }
 }
 
-/// What bringing a part up to date came to.
+/// The result of advancing a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Advance {
     /// There was nothing to do.
     Idle,
-    /// It was written.
+    /// The part was written.
     Applied,
-    /// Another writer of this part was first: it must be loaded again.
+    /// Another writer of this part was first: the part must be loaded again.
     LostRace,
-    /// It would have taken more reads than are allowed.
+    /// More reads would be necessary than are allowed.
     ReadLimit,
 }
 
-/// A part as its last writer knows it.
+/// A part as last read or written here.
 pub(super) struct Part {
     pub(super) index: usize,
     lineage: u64,
     tag: Tag,
     pub(super) object: PartObject,
-    /// Whether the last update was sparse: then the next one is read as a whole at once.
+    /// `true` if the last update was sparse: the next one is then read as a whole at once.
     sparse: bool,
 }
 
 impl Part {
-    /// Loads a part of the state's lineage; nothing if it has none any more.
+    /// Loads a part of the state's lineage; `None` if it no longer exists.
     pub(super) async fn load(
         client: &Client,
         keys: &Keys,
@@ -84,18 +84,18 @@ impl Part {
         }
     }
 
-    /// Whether it is of the lineage of a state.
+    /// `true` if the part belongs to the lineage of `state`.
     pub(super) fn belongs_to(&self, state: &State) -> bool {
         state.lineage == Some(self.lineage) && state.cuts().parts > self.index
     }
 
-    /// Whether it holds exactly the epoch's cut.
+    /// `true` if the part contains exactly the epoch's cut.
     pub(super) fn is_closed(&self, open: &Open) -> bool {
         self.object.meta.generation == open.generation && self.object.meta.closed
     }
 
-    /// Applies what the state says is to be applied, as much as fits into memory and takes at most
-    /// `reads` reads, and writes the part. After an error the part is to be loaded again.
+    /// Applies the updates that the state names, as many as fit into memory and need at most
+    /// `reads` reads, and writes the part. After an error the part must be loaded again.
     pub(super) async fn advance(
         mut self,
         client: &Client,
@@ -119,7 +119,8 @@ impl Part {
             return Ok((self, Advance::Idle));
         }
         let Some(fetched) = self.fetch(client, keys, state.cuts(), open, chunk).await? else {
-            // Deleted, since every part holds it: somebody else has written this one.
+            // The update was deleted because every part contains it: another process has written
+            // this part.
             return Ok((self, Advance::LostRace));
         };
         let count = self.object.values.len() as u64 * chunk.len() as u64;
@@ -147,8 +148,8 @@ impl Part {
         }
     }
 
-    /// The updates that the state has and the part has not, in the order in which they are to be
-    /// applied: round by round, in a round by shards.
+    /// The updates that the state names and the part lacks, in the order of application: by rounds,
+    /// then by shards.
     fn pending_updates(&self, open: &Open) -> Vec<UpdateId> {
         let plan = &open.plan;
         let marks = &self.object.meta.marks;
@@ -164,12 +165,12 @@ impl Part {
         pending
     }
 
-    /// How many of these to apply at once: as many as may be held and read, and whole rounds under bulk
-    /// synchrony.
+    /// The number of these updates to apply at once: limited by memory and by reads, and whole
+    /// rounds under bulk mode.
     fn chunk_len(&self, open: &Open, cuts: Cuts, reads: u64, pending: &[UpdateId]) -> usize {
         let bytes = payload::dense_range(cuts, self.index).len();
         let held = (MAX_HELD_BYTES / bytes).max(1);
-        // A sparse one may have to be read twice.
+        // A sparse update may be read twice.
         let allowed = usize::try_from(reads / 2).unwrap_or(usize::MAX);
         if !open.plan.sync_mode.merges_rounds() {
             return pending.len().min(held).min(allowed);
@@ -185,7 +186,7 @@ impl Part {
         chunk_len
     }
 
-    /// Reads what these updates have for the part; nothing if one of them is missing.
+    /// Reads the entries of these updates for the part; `None` if an update is missing.
     async fn fetch(
         &mut self,
         client: &Client,
@@ -210,7 +211,7 @@ impl Part {
     }
 }
 
-/// Reads what an update has for a part.
+/// Reads the entries of an update for a part.
 async fn fetch(
     client: &Client,
     key: &str,
@@ -225,7 +226,7 @@ async fn fetch(
             Some(bytes) if payload::is_dense(&bytes, cuts, part) => {
                 return Ok(Some(FetchedUpdate::Part(bytes)));
             }
-            // Another form, or the bytes of a sparse one from somewhere in the middle.
+            // The update is not dense: these bytes may be from the middle of a sparse one.
             Some(_) => {}
         }
     }
@@ -235,7 +236,7 @@ async fn fetch(
     }
 }
 
-/// What is applied at once: under bulk mode the updates of one round, otherwise all of them.
+/// The groups of updates that are applied at once: under bulk mode one round each, otherwise all.
 fn rounds<'a>(
     plan: &EpochPlan,
     fetched: &'a [(UpdateId, FetchedUpdate)],
@@ -246,10 +247,10 @@ fn rounds<'a>(
     fetched.chunk_by(|(one, _), (next, _)| one.position == next.position).collect()
 }
 
-/// What is said when a part of the state's lineage is not there.
+/// The error when a part of the state's lineage is missing.
 pub(super) fn missing_part(part: usize) -> Error {
     Error::new(
         ErrorKind::Conflict,
-        format!("part {part} of the parameters is gone: somebody else restored the store"),
+        format!("part {part} of the parameters is gone: another process restored the store"),
     )
 }

@@ -1,20 +1,20 @@
-//! A part of the parameters, and what the optimizer keeps of it.
+//! A part of the parameters with its optimizer state.
 //!
-//! In bytes, all numbers little-endian, without gaps:
+//! The encoding, all numbers little-endian, without gaps:
 //!
 //! | field | type |
 //! | --- | --- |
 //! | `SIRENPRT` | 8 bytes |
-//! | format, 1; whether it holds its epoch's cut | u32, u32 |
+//! | format, 1; 1 if it contains exactly its epoch's cut, else 0 | u32, u32 |
 //! | sequence, generation, version | u64, u64, u64 |
 //! | sum and maximum of staleness | u64, u64 |
-//! | parameters, slots, shards | u64, u32, u32 |
+//! | numbers of parameters, of optimizer state vectors, of shards | u64, u32, u32 |
 //! | for each shard: batches, examples, loss | u64, u64, f64 |
 //! | XXH3 of all that | u64 |
 //! | the parameters, their XXH3 | f32, u64 |
-//! | the slots, their XXH3 | f32, u64 |
+//! | the optimizer state, its XXH3 | f32, u64 |
 //!
-//! What a pull needs comes first, so that it need not read what only an aggregator wants.
+//! The fields that a pull needs come first, so that it does not read those for aggregators.
 
 use siren_core::{Error, ErrorKind, Result, Staleness, Watermark};
 use xxhash_rust::xxh3::xxh3_64;
@@ -25,20 +25,20 @@ const HEADER_LEN: usize = 72;
 const WATERMARK_LEN: usize = 24;
 const CHECKSUM_LEN: usize = 8;
 
-/// What a part is, but for its numbers.
+/// The metadata of a part: everything except its values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Meta {
-    /// Writes of the part.
+    /// The number of writes of the part.
     pub(super) sequence: u64,
-    /// The generation whose updates it holds, besides those before.
+    /// The generation whose updates it contains, in addition to all earlier ones.
     pub(super) generation: u64,
-    /// Whether it holds exactly its epoch's cut.
+    /// `true` if it contains exactly its epoch's cut.
     pub(super) closed: bool,
-    /// Updates that it holds, over all epochs.
+    /// The number of updates that it contains, over all epochs.
     pub(super) version: u64,
     pub(super) staleness: u64,
     pub(super) staleness_max: u64,
-    /// What of each shard it holds.
+    /// The applied batches of each shard.
     pub(super) marks: Vec<Watermark>,
     len: usize,
     optimizer_state: usize,
@@ -52,18 +52,18 @@ pub(super) struct PartObject {
     pub(super) optimizer_state: Vec<Vec<f32>>,
 }
 
-/// Bytes of what a part of an epoch with so many shards is.
+/// The number of bytes of a part's metadata, with this number of shards.
 pub(super) fn meta_len(shards: usize) -> usize {
     HEADER_LEN + WATERMARK_LEN * shards + CHECKSUM_LEN
 }
 
-/// Bytes of what a pull needs of a part of so many parameters.
+/// The number of bytes that a pull needs of a part with this number of parameters.
 pub(super) fn pull_len(shards: usize, parameters: usize) -> usize {
     meta_len(shards) + 4 * parameters + CHECKSUM_LEN
 }
 
 impl Meta {
-    /// How stale the epoch's updates were, of which there were so many.
+    /// The staleness of the epoch's `updates` updates.
     pub(super) fn staleness(&self, updates: u64) -> Staleness {
         Staleness { mean: self.staleness as f64 / updates.max(1) as f64, max: self.staleness_max }
     }
@@ -87,7 +87,8 @@ impl Meta {
         bytes.extend(xxh3_64(&bytes[start..]).to_le_bytes());
     }
 
-    /// What a part is, and where its parameters start; nothing when the bytes end before that.
+    /// Decodes the metadata and returns it with the offset of the parameters; `None` when the bytes
+    /// end too early.
     pub(super) fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>> {
         if bytes.len() < HEADER_LEN {
             return Ok(None);
@@ -99,7 +100,7 @@ impl Meta {
         let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         if u32_at(8) != FORMAT {
             return corrupt(&format!(
-                "a part of the parameters in format {}, this library reads {FORMAT}",
+                "a part of the parameters has format {}, but this library reads {FORMAT}",
                 u32_at(8)
             ));
         }
@@ -109,7 +110,7 @@ impl Meta {
             return Ok(None);
         }
         if xxh3_64(&bytes[..end - CHECKSUM_LEN]) != u64_at(end - CHECKSUM_LEN) {
-            return corrupt("the checksum of what a part of the parameters is does not fit");
+            return corrupt("the checksum of a part's metadata is wrong");
         }
         let mark = |shard: usize| {
             let at = HEADER_LEN + WATERMARK_LEN * shard;
@@ -133,11 +134,12 @@ impl Meta {
         Ok(Some((meta, end)))
     }
 
-    /// Reads the parameters, which start at `at`, into `values`; nothing when the bytes end before.
+    /// Reads the parameters from offset `at` into `values`; returns `None` when the bytes end too
+    /// early.
     pub(super) fn values(&self, bytes: &[u8], at: usize, values: &mut [f32]) -> Result<Option<()>> {
         if self.len != values.len() {
             return corrupt(&format!(
-                "a part of {} parameters where one of {} is expected",
+                "a part has {} parameters, but {} are expected",
                 self.len,
                 values.len()
             ));
@@ -150,13 +152,13 @@ impl Meta {
     }
 }
 
-/// Reads numbers that a checksum follows.
+/// Reads numbers followed by their checksum.
 fn read(bytes: &[u8], into: &mut [f32]) -> Result<()> {
     let Some((numbers, checksum)) = bytes.split_last_chunk::<CHECKSUM_LEN>() else {
         return corrupt("a part of the parameters ends early");
     };
     if xxh3_64(numbers) != u64::from_le_bytes(*checksum) {
-        return corrupt("the checksum of a part of the parameters does not fit");
+        return corrupt("the checksum of a part of the parameters is wrong");
     }
     for (value, &bytes) in into.iter_mut().zip(numbers.as_chunks::<4>().0) {
         *value = f32::from_le_bytes(bytes);
@@ -165,7 +167,7 @@ fn read(bytes: &[u8], into: &mut [f32]) -> Result<()> {
 }
 
 impl PartObject {
-    /// A part as it is at a barrier.
+    /// A part at a barrier.
     pub(super) fn new(
         generation: u64,
         version: u64,
@@ -218,7 +220,7 @@ impl PartObject {
         let rest = &bytes[at + 4 * len + CHECKSUM_LEN..];
         let expected = len.checked_mul(4).and_then(|n| n.checked_mul(meta.optimizer_state));
         if expected.and_then(|n| n.checked_add(CHECKSUM_LEN)) != Some(rest.len()) {
-            return corrupt("a part of the parameters has optimizer_state of another length");
+            return corrupt("a part of the parameters has optimizer state of the wrong length");
         }
         let mut all = vec![0.0; len * meta.optimizer_state];
         read(rest, &mut all)?;
@@ -263,7 +265,7 @@ mod tests {
         let mut values = [0.0; 3];
         meta.values(start, at, &mut values).unwrap().unwrap();
         assert_eq!((meta, values), (object().meta, [1.0, -2.0, 3.5]));
-        // One byte less, and it says that it needs more.
+        // With one byte less, it needs more.
         let (meta, at) = Meta::decode(start).unwrap().unwrap();
         assert_eq!(meta.values(&start[..start.len() - 1], at, &mut values).unwrap(), None);
         assert_eq!(Meta::decode(&bytes[..meta_len(2) - 1]).unwrap(), None);

@@ -1,8 +1,9 @@
-//! What one push brings, as an object.
+//! The object that one push writes.
 //!
-//! First a summary: the update without its gradient, as [`wire`] writes one that is sparse and empty.
-//! Then a dense gradient follows in one update for each part of the parameters, so that an aggregator
-//! reads the bytes of its parts alone, and a sparse one as a whole.
+//! It starts with a summary: the update without its gradient, encoded by [`wire`] as a sparse
+//! update without entries. A dense gradient follows as one update for each part of the parameters,
+//! so that an aggregator reads only the bytes of its parts. A sparse gradient follows as one
+//! update.
 
 use std::ops::Range;
 
@@ -12,10 +13,10 @@ use siren_core::{Error, ErrorKind, Gradient, Result, SparseSlice, Update, Update
 use super::keys::Cuts;
 use crate::store::update::{Piece, within};
 
-/// Bytes of a summary, and of everything in a dense update but its numbers.
+/// The number of bytes of a summary, and of everything in a dense update except its values.
 pub(super) const SUMMARY: usize = 100;
 
-/// The object of an update.
+/// Encodes an update as an object.
 pub(super) fn encode(update: &Update<'_>, cuts: Cuts) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(match update.gradient {
         Gradient::Dense(values) => SUMMARY * (1 + cuts.parts) + 4 * values.len(),
@@ -36,30 +37,30 @@ pub(super) fn encode(update: &Update<'_>, cuts: Cuts) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Where a part of a dense update stands.
+/// The byte range of a part in a dense update.
 pub(super) fn dense_range(cuts: Cuts, part: usize) -> Range<usize> {
     let range = cuts.range(part);
     let start = SUMMARY * (1 + part) + 4 * range.start;
     start..start + SUMMARY + 4 * range.len()
 }
 
-/// `true` if these bytes are the [`dense_range`] of a part in a dense update; otherwise the update is
-/// sparse.
+/// `true` if these bytes are the [`dense_range`] of a part in a dense update; otherwise the update
+/// is sparse.
 pub(super) fn is_dense(bytes: &[u8], cuts: Cuts, part: usize) -> bool {
     bytes.len() == dense_range(cuts, part).len()
         && bytes.starts_with(b"SIRENUPD")
         && !wire::is_sparse(bytes)
 }
 
-/// What was fetched of an update.
+/// The fetched bytes of an update.
 pub(super) enum FetchedUpdate {
-    /// A part of a dense one.
+    /// The bytes of one part of a dense update.
     Part(Vec<u8>),
-    /// All of it.
+    /// The whole update.
     Whole(Vec<u8>),
 }
 
-/// An update's summary.
+/// Decodes an update's summary.
 pub(super) fn summary(bytes: &[u8], id: UpdateId) -> Result<Update<'static>> {
     let mut decoder = Decoder::new();
     let update = decoder.decode(bytes.get(..SUMMARY).unwrap_or(bytes)).map_err(|e| about(id, e))?;
@@ -67,7 +68,7 @@ pub(super) fn summary(bytes: &[u8], id: UpdateId) -> Result<Update<'static>> {
     Ok(Update { gradient: Gradient::Dense(&[]), ..update })
 }
 
-/// An update, and what it has for a part of the parameters.
+/// Decodes an update, and its entries for a part of the parameters.
 pub(super) fn decode<'a>(
     decoder: &'a mut Decoder,
     fetched: &FetchedUpdate,
@@ -94,23 +95,27 @@ pub(super) fn decode<'a>(
             Piece::Sparse(within(sparse.entries(), &range))
         }
         other => {
-            let message = format!("a gradient of {} parameters in another model's", other.dim());
+            let message =
+                format!("its gradient of {} parameters does not fit the model", other.dim());
             return Err(about(id, Error::new(ErrorKind::Corrupt, message)));
         }
     };
     Ok((update, piece))
 }
 
-/// Refuses an update that stands under the key of another one.
+/// Returns an error if the update belongs to another key.
 fn check_id(update: &Update<'_>, id: UpdateId) -> Result<()> {
     if update.id == id {
         return Ok(());
     }
-    let message = format!("it is that of shard {} at {}", update.id.shard, update.id.position);
+    let message = format!(
+        "it contains the update of shard {} at batch {}",
+        update.id.shard, update.id.position
+    );
     Err(about(id, Error::new(ErrorKind::Corrupt, message)))
 }
 
-/// Says which update an error is about.
+/// Wraps an error with the update that it concerns.
 fn about(id: UpdateId, error: Error) -> Error {
     Error::new(
         error.kind(),

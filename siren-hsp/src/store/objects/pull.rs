@@ -1,4 +1,4 @@
-//! Pulling: the parts that changed.
+//! Pulls, which read the parts that changed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,39 +13,39 @@ use super::session::{Seen, Session, View};
 use super::state::{fenced, floor, not_open};
 use siren_core::objects::Fetched;
 
-/// Parts that are read at the same time.
+/// The number of parts read concurrently.
 const CONCURRENT_REQUESTS: usize = 16;
 
-/// A part as a pull has it.
+/// A part as found by a pull.
 struct Found {
     meta: Arc<Meta>,
     stamp: u64,
-    /// Its bytes, and where the parameters start, unless the replica has them.
+    /// Its bytes and the offset of the parameters, unless the replica has them.
     bytes: Option<(Vec<u8>, usize)>,
 }
 
-/// What a pull has of the parts so far.
+/// The parts that a pull has found so far.
 struct Gathering {
-    /// The generation that they are of.
+    /// The generation of the parts.
     generation: u64,
     found: Vec<Option<Found>>,
-    /// Whether they were asked for before.
+    /// `true` if the parts were requested before.
     after_wait: bool,
 }
 
-/// What reading the parts came to.
+/// The result of reading the parts.
 enum Gathered {
-    /// They have what is asked of them.
+    /// All parts have reached the requested progress.
     Complete,
-    /// Some of them have not.
+    /// Some parts have not.
     Behind,
-    /// They are of another epoch than the one that is known.
+    /// The parts belong to another epoch than the session's.
     Outdated,
 }
 
-/// What asking for a part came to.
+/// The result of requesting a part.
 enum Answer {
-    /// It is as it was found before.
+    /// The part is unchanged.
     Same,
     Changed(Found),
     Missing,
@@ -66,7 +66,7 @@ impl ObjectStore {
                 self.apply_inline().await?;
             }
             let session = self.session(epoch).await?;
-            // The state is smaller than the parts, and goes ahead of them.
+            // The state is smaller than the parts, and is ahead of them.
             let ahead = match session.floor() < progress {
                 true => Some(self.read(&self.client).await?.ok_or_else(|| not_open(epoch))?),
                 false => None,
@@ -98,8 +98,8 @@ impl ObjectStore {
         }
     }
 
-    /// Reads what has changed: parts of which it is known that they change together with the state,
-    /// unless it was read `ahead`, and others only if the state says so.
+    /// Reads the parts that changed. Parts known to change are read together with the state, unless
+    /// it was read `ahead`. Other parts are read only if the state requires it.
     async fn gather(
         &self,
         session: &Session,
@@ -129,7 +129,7 @@ impl ObjectStore {
         gathering.record(answers)?;
         let metas = || gathering.found.iter().flatten().map(|found| &found.meta);
         if metas().any(|meta| meta.generation > session.generation) {
-            // Of the next epoch: the state that was read is not the last one.
+            // A part of the next epoch: the state was read too early.
             return Ok(Gathered::Outdated);
         }
         if metas().any(|meta| session.is_current(meta) && meta.closed) {
@@ -141,8 +141,8 @@ impl ObjectStore {
         })
     }
 
-    /// Batches of each shard that are known to be applied sooner or later: what the last state said, and
-    /// what was pushed through this handle.
+    /// The batches of each shard that are known to be applied eventually: those in the last state,
+    /// and those pushed through this handle.
     fn marks(&self, session: &Session) -> Vec<u64> {
         let view = self.view.lock().clone();
         let open = view.as_ref().and_then(|view| view.state.open.as_ref());
@@ -152,7 +152,7 @@ impl ObjectStore {
         pushed.enumerate().map(|(shard, pushed)| pushed.max(marks(shard))).collect()
     }
 
-    /// Asks for these parts, where they are not as they were found.
+    /// Requests these parts, unless they are unchanged.
     async fn ask_parts(
         &self,
         session: &Session,
@@ -168,11 +168,12 @@ impl ObjectStore {
             .await
     }
 
-    /// Asks for a part, if it has changed since it `has` this stamp.
+    /// Requests a part, if it has changed since the stamp `has`.
     async fn ask_part(&self, session: &Session, part: usize, has: u64) -> Result<Answer> {
         let key = self.keys.part(session.lineage, part);
         let seen = session.seen.lock()[part].clone();
-        // What another replica has cannot be left out.
+        // The tag of a part that only another replica has must not be sent: this replica lacks its
+        // bytes.
         let seen = seen.filter(|seen| session.stamp(&seen.meta) == has);
         let known = seen.as_ref().map(|seen| &seen.tag);
         let length = pull_len(session.plan.shards as usize, session.cuts.range(part).len());
@@ -180,7 +181,7 @@ impl ObjectStore {
         if let Fetched::Changed { bytes, .. } = &fetched
             && is_short(bytes, session.cuts.range(part).len())?
         {
-            // As the last epoch left it, which had more shards.
+            // The last epoch wrote the part, with more shards.
             fetched = self.client.get(&key, None).await?;
         }
         Ok(match fetched {
@@ -201,7 +202,7 @@ impl ObjectStore {
 }
 
 impl Gathering {
-    /// What a replica has of the parts, as far as this handle knows them.
+    /// The parts that a replica contains, as far as this handle knows them.
     fn from_replica(session: &Session, replica: &Replica) -> Self {
         let cuts = session.cuts;
         let has_all = replica.values.len() == cuts.dim && replica.versions.len() == cuts.parts;
@@ -215,8 +216,8 @@ impl Gathering {
         Self { generation: session.generation, found: have.collect(), after_wait: false }
     }
 
-    /// The parts to ask for when these batches are known to be applied sooner or later. After a wait,
-    /// parts that had reached the progress are as good as they were.
+    /// The parts to request when the batches in `marks` are known to be applied eventually. After a
+    /// wait, parts that had reached the progress are still good enough.
     fn wanted(&self, session: &Session, marks: &[u64], progress: u64) -> Vec<usize> {
         let is_wanted = |found: &Found| {
             let may_be_old = !self.after_wait || session.progress_of(&found.meta) < progress;
@@ -227,7 +228,7 @@ impl Gathering {
         wanted.map(|(part, _)| part).collect()
     }
 
-    /// Puts what was answered in the place of what was found before.
+    /// Records the answers, replacing earlier ones.
     fn record(&mut self, answers: Vec<(usize, Answer)>) -> Result<()> {
         for (part, answer) in answers {
             match answer {
@@ -241,17 +242,17 @@ impl Gathering {
 }
 
 impl Session {
-    /// Names a state of a part of this lineage among those of all lineages.
+    /// A number that identifies a version of a part across all lineages.
     fn stamp(&self, meta: &Meta) -> u64 {
         (self.lineage << 40) + meta.sequence
     }
 
-    /// Whether a part has begun with this epoch.
+    /// `true` if a part has begun this epoch.
     fn is_current(&self, meta: &Meta) -> bool {
         meta.generation == self.generation
     }
 
-    /// Updates that a part has of every unfinished shard.
+    /// The number of updates of every unfinished shard that a part contains.
     fn progress_of(&self, meta: &Meta) -> u64 {
         match self.is_current(meta) {
             true => floor(&self.plan, meta.marks.iter().map(|mark| mark.batches)),
@@ -259,7 +260,7 @@ impl Session {
         }
     }
 
-    /// Whether a part has nothing to do until more than these batches are to be applied.
+    /// `true` if a part contains all the batches in `marks`.
     fn holds(&self, meta: &Meta, marks: &[u64]) -> bool {
         match self.is_current(meta) {
             true => meta.marks.iter().zip(marks).all(|(held, &mark)| held.batches >= mark),
@@ -268,7 +269,7 @@ impl Session {
     }
 }
 
-/// Whether these bytes end before the parameters do.
+/// `true` if these bytes end before the parameters do.
 fn is_short(bytes: &[u8], parameters: usize) -> Result<bool> {
     Ok(match Meta::decode(bytes)? {
         Some((_, at)) => bytes.len() < at + 4 * parameters + 8,
@@ -280,7 +281,7 @@ fn ends_early(part: usize) -> Error {
     Error::new(ErrorKind::Corrupt, format!("part {part} of the parameters ends early"))
 }
 
-/// Copies the parts that the replica does not have.
+/// Copies the parts that the replica lacks.
 fn copy_parts(
     session: &Session,
     found: &[Option<Found>],
@@ -310,7 +311,7 @@ fn copy_parts(
     Ok(PullOutcome { version, copied, waited: Duration::ZERO })
 }
 
-/// Delays that grow.
+/// Growing delays.
 pub(super) struct Backoff {
     next: Duration,
     longest: Duration,

@@ -1,4 +1,4 @@
-//! Pushing: one object for each update.
+//! Pushes, which write one object for each update.
 
 use siren_core::{Error, ErrorKind, PushOutcome, Result, Update};
 
@@ -26,7 +26,7 @@ impl ObjectStore {
                 return Err(Error::new(
                     ErrorKind::Conflict,
                     format!(
-                        "shard {} pushes in round {round} while round {floor} goes on: pull before \
+                        "shard {} pushes in round {round} while round {floor} is open: pull before \
                          each push",
                         id.shard
                     ),
@@ -40,7 +40,7 @@ impl ObjectStore {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 format!(
-                    "an update of shard {} at batch {} while only {counted} are counted",
+                    "an update of shard {} at batch {}, but only {counted} batches are counted",
                     id.shard, id.position
                 ),
             ));
@@ -51,15 +51,15 @@ impl ObjectStore {
         *counted = id.position + update.batches;
         Ok(match written {
             Written::Done(_) => PushOutcome::Accepted,
-            // By another attempt, or by an earlier try of which no answer came.
+            // Written by another attempt, or by an earlier request whose answer was lost.
             Written::Refused => PushOutcome::Duplicate,
         })
     }
 
-    /// How much of each shard was pushed.
+    /// The pushed batches of each shard.
     async fn count_pushed(&self, session: &Session) -> Result<Vec<u64>> {
         let epoch = session.plan.epoch;
-        // In this order: what is deleted after the list is in the state already.
+        // In this order: an update deleted after the listing is in the state already.
         let keys = self.client.list_all(&self.keys.updates_of(session.generation)).await?;
         let view = self.read(&self.client).await?.ok_or_else(|| not_open(epoch))?;
         let open = view.state.current(epoch)?;

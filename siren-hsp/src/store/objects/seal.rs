@@ -1,4 +1,4 @@
-//! The barrier.
+//! The seal of an epoch.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use siren_core::{EpochSummary, Error, ErrorKind, Result};
@@ -10,7 +10,7 @@ use super::pull::Backoff;
 use super::session::View;
 use super::state::Open;
 
-/// Parts that are looked at at the same time.
+/// The number of parts read concurrently.
 const CONCURRENT_REQUESTS: usize = 32;
 
 impl ObjectStore {
@@ -29,7 +29,7 @@ impl ObjectStore {
             let open = view.state.open.as_ref().filter(|open| open.plan.epoch == epoch);
             let open = open.ok_or_else(neither)?;
             if !open.closed {
-                // This write is the cut: what is not in it will never count.
+                // This write is the cut: updates that are not in it will never count.
                 self.sequence(&self.retrying_client, &view, true).await?;
                 continue;
             }
@@ -47,8 +47,8 @@ impl ObjectStore {
         }
     }
 
-    /// Waits until all parts hold exactly the cut, and brings them there if nobody else does; what they
-    /// are then, or nothing if the epoch is not the one that it was any more.
+    /// Waits until all parts contain exactly the cut, and applies it itself if no aggregator makes
+    /// progress. Returns the parts' metadata, or `None` if the state has changed.
     async fn wait_for_parts(&self, view: &View, open: &Open) -> Result<Option<Vec<Meta>>> {
         let state = &view.state;
         let shards = open.plan.shards as usize;
@@ -80,14 +80,14 @@ impl ObjectStore {
             for (part, _) in metas.iter().enumerate().filter(|(_, meta)| !closed(meta)) {
                 self.close_part(view, open, part).await?;
             }
-            // A finished seal or a restore by somebody else ends this.
+            // A seal or a restore by another process ends this.
             if self.read(&self.retrying_client).await?.is_none_or(|now| now.tag != view.tag) {
                 return Ok(None);
             }
         }
     }
 
-    /// Applies the rest of the cut to a part, unless somebody else does at the same time.
+    /// Applies the rest of the cut to a part. Stops if another process writes it at the same time.
     async fn close_part(&self, view: &View, open: &Open, index: usize) -> Result<()> {
         let (client, keys) = (&self.retrying_client, &self.keys);
         let part = Part::load(client, keys, &view.state, index).await?;
@@ -102,7 +102,7 @@ impl ObjectStore {
     }
 }
 
-/// What a sealed epoch consists of; nothing while the parts do not hold the cut.
+/// The summary of a sealed epoch; `None` while the parts do not contain the cut.
 fn summarise(epoch: u64, open: &Open, metas: &[Meta]) -> Result<Option<EpochSummary>> {
     let Some(first) = metas.first() else { return Ok(None) };
     let batches = first.marks.iter().map(|mark| mark.batches);
@@ -110,7 +110,7 @@ fn summarise(epoch: u64, open: &Open, metas: &[Meta]) -> Result<Option<EpochSumm
     if !agree || !batches.clone().eq(open.marks.iter().copied()) {
         return Err(Error::new(
             ErrorKind::Corrupt,
-            format!("the parts of epoch {epoch} hold other updates than its cut"),
+            format!("the parts of epoch {epoch} contain other updates than its cut"),
         ));
     }
     let updates = batches.map(|batches| open.plan.updates(batches)).sum();

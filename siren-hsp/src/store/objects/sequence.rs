@@ -1,4 +1,4 @@
-//! Moving the state on: which of the pushed updates are to be applied.
+//! Advances the state: adds pushed updates to those that are to be applied.
 
 use siren_core::Result;
 
@@ -7,19 +7,19 @@ use super::client::Client;
 use super::session::View;
 use siren_core::objects::Written;
 
-/// What a look at the pushed updates came to.
+/// The result of [`ObjectStore::sequence`].
 pub(super) struct Sequenced {
-    /// The state afterwards; nothing if somebody else changed it at the same time.
+    /// The state afterwards; `None` if another process changed it at the same time.
     pub(super) view: Option<View>,
-    /// Whether it moved on.
+    /// `true` if this call changed the state.
     pub(super) changed: bool,
-    /// The keys that were listed.
+    /// The listed keys.
     pub(super) keys: Vec<String>,
 }
 
 impl ObjectStore {
-    /// Lists what was pushed to the open epoch and adds it to what is to be applied. `close` makes it
-    /// final.
+    /// Lists the updates pushed to the open epoch and adds them to those that are to be applied.
+    /// `close` makes this selection final.
     pub(super) async fn sequence(
         &self,
         client: &Client,

@@ -1,4 +1,4 @@
-//! What a handle knows of the state and of the open epoch.
+//! A handle's knowledge of the state and of the open epoch.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,28 +13,28 @@ use super::part_object::Meta;
 use super::state::{Open, State, floor, not_open};
 use siren_core::objects::{Fetched, Tag, Written};
 
-/// A state, and the tag that it has.
+/// A state with its tag.
 #[derive(Clone)]
 pub(super) struct View {
     pub(super) state: Arc<State>,
     pub(super) tag: Tag,
 }
 
-/// What is known of an open epoch, as long as it is.
+/// A handle's knowledge of an epoch while it is open.
 pub(super) struct Session {
     pub(super) generation: u64,
     pub(super) lineage: u64,
     pub(super) cuts: Cuts,
     pub(super) plan: EpochPlan,
-    /// Batches of each shard that were pushed, as far as is known. Pushes of one shard take turns.
+    /// The known pushed batches of each shard. Pushes of one shard take turns.
     pub(super) shards: Vec<tokio::sync::Mutex<u64>>,
-    /// Updates that every unfinished shard is known to have pushed.
+    /// The number of updates that every unfinished shard is known to have pushed.
     floor: AtomicU64,
-    /// The parts as they were last seen.
+    /// The parts as last read.
     pub(super) seen: Mutex<Vec<Option<Seen>>>,
 }
 
-/// A part as it was last seen.
+/// A part as last read.
 #[derive(Clone)]
 pub(super) struct Seen {
     pub(super) tag: Tag,
@@ -61,14 +61,14 @@ impl Session {
         self.floor.load(Ordering::Acquire)
     }
 
-    /// Takes note of how much of each shard was pushed.
+    /// Records the pushed batches of each shard.
     pub(super) fn note_pushed(&self, pushed: &[u64]) {
         self.floor.fetch_max(floor(&self.plan, pushed.iter().copied()), Ordering::AcqRel);
     }
 }
 
 impl ObjectStore {
-    /// The state as it is now; nothing before the first restore.
+    /// Reads the current state; `None` before the first restore.
     pub(super) async fn read(&self, client: &Client) -> Result<Option<View>> {
         let known = self.view.lock().clone();
         let tag = known.as_ref().map(|view| &view.tag);
@@ -86,7 +86,7 @@ impl ObjectStore {
         }
     }
 
-    /// Replaces the state; nothing if it is not `view` any more.
+    /// Replaces the state. Returns `None` if the state is no longer `view`.
     pub(super) async fn write(&self, view: Option<&View>, next: State) -> Result<Option<View>> {
         let bytes = next.encode()?;
         let written = match view {
@@ -101,7 +101,7 @@ impl ObjectStore {
         })
     }
 
-    /// Takes note of a state, unless a later one was seen.
+    /// Records a state, unless a later one is known.
     pub(super) fn remember(&self, view: View) -> View {
         let known = &mut *self.view.lock();
         if known.as_ref().is_some_and(|known| known.state.serial > view.state.serial) {
@@ -120,7 +120,7 @@ impl ObjectStore {
         view
     }
 
-    /// What is known of an epoch that is open as far as is known; looked up if nothing is.
+    /// The session of an epoch believed to be open; read from the objects if there is none.
     pub(super) async fn session(&self, epoch: u64) -> Result<Arc<Session>> {
         loop {
             if let Some(session) = &*self.session.lock()
@@ -136,7 +136,7 @@ impl ObjectStore {
         }
     }
 
-    /// Makes what was looked up known, unless the state has moved on meanwhile.
+    /// Starts a session, unless the state has changed meanwhile.
     pub(super) fn begin_session(&self, view: &View, open: &Open, pushed: &[u64]) -> Result<()> {
         let known = &*self.view.lock();
         let is_open = |known: &View| {
@@ -153,8 +153,8 @@ impl ObjectStore {
         Ok(())
     }
 
-    /// How much of each shard was pushed, when these keys were listed before `open` was read: what is
-    /// to be applied, and the updates that follow it without a gap.
+    /// The pushed batches of each shard: those in `open.marks`, and the updates that follow them
+    /// without a gap. `keys` must have been listed before `open` was read.
     pub(super) fn pushed_batches(&self, open: &Open, keys: &[String]) -> Vec<u64> {
         let mut pushed = open.marks.clone();
         for key in keys {

@@ -1,16 +1,16 @@
-//! Where a run is: the one object that decides what counts.
+//! The state of a run: the object in which all decisions are made.
 
 use serde::{Deserialize, Serialize};
 use siren_core::{EpochPlan, EpochSummary, Error, ErrorKind, Result};
 
 use super::keys::Cuts;
 
-/// The version of the layout of all objects that this library writes.
+/// The format version of all objects that this library writes.
 const FORMAT: u32 = 2;
 
-/// Where a run is. It is small, it is replaced by compare-and-swap only, and whatever has to be decided
-/// once is decided by one of its states: which restore won, which plan is open, which updates count and
-/// in which order of cycles, and where an epoch was cut. The parts of the parameters follow it.
+/// The state of a run. It is small and is replaced only by compare-and-swap. Each decision is made
+/// by one of its versions: the restore that won, the open plan, the updates that count and their
+/// order by cycles, and the cut of an epoch. The parts of the parameters follow it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
     format: u32,
@@ -18,12 +18,12 @@ pub(super) struct State {
     pub(super) parts: u32,
     /// Grows with every change.
     pub(super) serial: u64,
-    /// Numbers given to lineages and generations so far: none is used twice.
+    /// The numbers given to lineages and generations so far; no number is used twice.
     pub(super) taken: u64,
-    /// Where the parts are; none before the first restore.
+    /// The lineage of the parts; `None` before the first restore.
     pub(super) lineage: Option<u64>,
     pub(super) sealed_epochs: u64,
-    /// Updates that the parameters held at the last barrier.
+    /// The number of updates in the parameters at the last barrier.
     pub(super) version: u64,
     pub(super) last: Option<EpochSummary>,
     pub(super) open: Option<Open>,
@@ -32,13 +32,13 @@ pub(super) struct State {
 /// An epoch that is not sealed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Open {
-    /// Under which its updates stand: another one each time that an epoch is opened.
+    /// The number in the keys of its updates; each opening of an epoch gets a new one.
     pub(super) generation: u64,
     pub(super) plan: EpochPlan,
     pub(super) aggregators: u32,
-    /// Batches of each shard that are to be applied. Under bulk mode it grows by whole rounds.
+    /// The batches of each shard that are to be applied. Under bulk mode they grow by whole rounds.
     pub(super) marks: Vec<u64>,
-    /// Whether `marks` is final: no other update will ever count.
+    /// `true` if `marks` is final: no other update will ever count.
     pub(super) closed: bool,
 }
 
@@ -58,7 +58,7 @@ impl State {
         }
     }
 
-    /// The next state, to be changed before it is written.
+    /// A copy with the next serial number, to be changed before it is written.
     pub(super) fn next(&self) -> Self {
         Self { serial: self.serial + 1, ..self.clone() }
     }
@@ -69,7 +69,8 @@ impl State {
         })
     }
 
-    /// Reads the state that is in the object `name`. Refuses another format and the state of another model.
+    /// Decodes the state in the object `name`. Returns an error for another format or another
+    /// model.
     pub(super) fn decode(bytes: &[u8], dim: usize, name: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Format {
@@ -116,7 +117,7 @@ impl State {
         })
     }
 
-    /// The epoch, if it is open and not cut.
+    /// The epoch, if it is open and has no cut yet.
     pub(super) fn current(&self, epoch: u64) -> Result<&Open> {
         match &self.open {
             _ if epoch < self.sealed_epochs => Err(fenced(epoch)),
@@ -128,7 +129,7 @@ impl State {
 }
 
 impl Open {
-    /// What of `pushed`, the batches of each shard that were pushed, is to be applied now.
+    /// The part of `pushed`, the pushed batches of each shard, that is to be applied now.
     pub(super) fn ready(&self, pushed: &[u64]) -> Vec<u64> {
         if !self.plan.sync_mode.merges_rounds() {
             return pushed.to_vec();
@@ -138,7 +139,8 @@ impl Open {
     }
 }
 
-/// Updates that every unfinished shard has among these batches; no end to them if all are finished.
+/// The number of updates that every unfinished shard has among these batches; `u64::MAX` if all are
+/// finished.
 pub(super) fn floor(plan: &EpochPlan, batches: impl Iterator<Item = u64>) -> u64 {
     (0..)
         .zip(batches)

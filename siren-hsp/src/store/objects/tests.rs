@@ -1,4 +1,4 @@
-//! The store over objects: its contract, several handles of one store, and what may go wrong.
+//! Tests of the store over objects: its contract, several handles of one store, and faults.
 
 mod conformance;
 mod faults;

@@ -1,5 +1,5 @@
-//! The aggregators of an epoch: launched beside its workers, and again when one ends before the epoch
-//! does.
+//! The aggregators of an epoch. They are launched beside its workers, and again if they end before
+//! the epoch.
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use crate::trainer::Event;
 use crate::trainer::forecast::{Aggregators, InvocationLimits};
 use crate::{HistoryEvent, Reservation};
 
-/// The aggregators of an epoch under way.
+/// The aggregators of a running epoch.
 pub(super) struct RunningAggregators {
     pub(super) aggregation: Aggregation,
     limits: InvocationLimits,
     pub(super) running: FuturesUnordered<Running>,
     runs: Vec<AggregatorRun>,
-    /// Invocations beyond one for each.
+    /// The number of invocations beyond one for each.
     pub(super) retries: u32,
-    /// What they cost, as far as that is settled.
+    /// Their settled cost.
     pub(super) cost: Usd,
-    /// What is reserved for those that run.
+    /// The sum of the reservations of running aggregators.
     reserved: Usd,
 }
 
-/// What is known of an aggregator.
+/// The progress of an aggregator.
 #[derive(Clone, Default)]
 struct AggregatorRun {
     attempts: u32,
-    /// Attempts in a row that applied nothing.
+    /// The number of attempts in a row that applied no update.
     failures: u32,
 }
 
@@ -84,7 +84,7 @@ impl EpochRun<'_> {
         self.aggregators.running.push(running);
     }
 
-    /// Books an aggregator that ended, and launches it again unless the epoch is over.
+    /// Settles an aggregator that ended, and launches it again unless the epoch is over.
     pub(super) async fn collect_aggregator(
         &mut self,
         launch: LaunchedInvocation,
@@ -115,7 +115,7 @@ impl EpochRun<'_> {
                     let end = (siren_core::StopReason::Diverged, Some(error.chain()));
                     return self.end_early(Ok(Some(end))).await;
                 }
-                // Trying again would only fail again.
+                // A retry would fail again.
                 ErrorKind::Rejected | ErrorKind::Corrupt => return Err(error),
                 _ => {}
             }
@@ -154,8 +154,8 @@ impl EpochRun<'_> {
         self.relaunch(aggregator).await
     }
 
-    /// Launches an aggregator again. Where there is no money for it the epoch ends: what workers push
-    /// would be seen by nobody.
+    /// Launches an aggregator again. If there is no money for it, the epoch ends, since pushed
+    /// updates would not be applied.
     async fn relaunch(&mut self, aggregator: u32) -> Result<()> {
         let limits = self.aggregators.limits;
         let Ok(reservation) = self.trainer.ledger.reserve(limits.reservation) else {
@@ -164,7 +164,7 @@ impl EpochRun<'_> {
         let usd = reservation.amount().dollars();
         self.trainer.history.write(&HistoryEvent::Reserved { epoch: self.plan.epoch, usd })?;
         let delay = match self.aggregators.runs[aggregator as usize].failures {
-            // Everybody waits for it.
+            // All workers wait for it.
             0 | 1 => Duration::ZERO,
             tried => self.trainer.config.retry.delay(tried, self.seed(aggregator)),
         };
@@ -173,7 +173,8 @@ impl EpochRun<'_> {
         Ok(())
     }
 
-    /// Waits a while for the aggregators of a sealed epoch, which end by themselves, and books them.
+    /// Waits briefly for the aggregators of a sealed epoch, which end by themselves, and settles
+    /// them.
     pub(super) async fn drain(&mut self) {
         let backend = std::sync::Arc::clone(&self.trainer.parts.backend);
         let clock = backend.clock();
@@ -188,12 +189,12 @@ impl EpochRun<'_> {
                 () = sleep_until(clock, deadline) => break,
             }
         }
-        // The rest is abandoned, and all that is reserved for it counts: with the epoch's.
+        // The rest is abandoned, and its whole reservation counts as cost of the epoch.
         self.aggregators.running.clear();
         self.aggregators.cost += self.aggregators.reserved.max(Usd::ZERO);
     }
 
-    /// Books an aggregator; what it reported, unless it never began.
+    /// Settles an aggregator and returns its report, unless it never began.
     pub(super) fn settle_aggregator(
         &mut self,
         launch: LaunchedInvocation,

@@ -1,4 +1,4 @@
-//! What an epoch says of itself.
+//! The record of an epoch, the forecast from it, and its progress.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::forecast::Forecast;
 use crate::trainer::Event;
 
 impl EpochRun<'_> {
-    /// The epoch as far as it is known before the evaluation.
+    /// The record of the epoch before the evaluation.
     pub(super) fn record(&self, sealed: &EpochSummary, elapsed: Duration) -> EpochRecord {
         let workers = f64::from(self.plan.shards);
         let last = self.shards.iter().filter_map(|s| s.ended).max();
@@ -35,7 +35,7 @@ impl EpochRun<'_> {
         }
         let mean = |sum: Duration| sum.as_secs_f64() / workers;
         let mut busy = (sums.fetch + sums.compute + sums.update).as_secs_f64();
-        // With a place of its own for every worker, waits for others are execution too.
+        // If every worker has its own vCPU, waits for others are execution time too.
         if self.trainer.parts.backend.parallelism(self.plan.shards) >= self.plan.shards {
             busy += sums.wait.as_secs_f64();
         }
@@ -76,13 +76,14 @@ impl EpochRun<'_> {
         }
     }
 
-    /// What the epoch says of the next one.
+    /// The forecast for the next epoch.
     pub(super) fn forecast(&self) -> Forecast {
         let billed: Duration = self.shards.iter().map(|s| s.billed).sum();
         let ran = |of: fn(&WorkerReport) -> Duration| -> Duration {
             self.shards.iter().flat_map(|s| &s.reports).map(of).sum()
         };
-        // Where workers share a machine that is billed once, the bill says nothing of one of them.
+        // If workers share a machine that is billed once, the bill says nothing about a single
+        // worker.
         let billed = if billed < ran(|r| r.compute) {
             ran(|r| r.fetch + r.compute + r.queue + r.update + r.wait)
         } else {
@@ -98,9 +99,9 @@ impl EpochRun<'_> {
         Forecast::measured(&self.trainer.platform, memory_mb, billed, batches, cycle)
     }
 
-    /// Tells the observer how far the epoch is.
+    /// Reports the epoch's progress to the observer.
     pub(super) async fn progress(&mut self) {
-        // Somebody who watches must not stop the run.
+        // A failed poll must not stop the run.
         let Ok(status) = self.trainer.parts.store.status().await else {
             return;
         };

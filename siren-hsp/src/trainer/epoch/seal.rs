@@ -10,7 +10,7 @@ use crate::HistoryEvent;
 use crate::trainer::End;
 
 impl EpochRun<'_> {
-    /// Seals at once, so that the workers that still run notice at their next pull or push.
+    /// Seals at once, so that running workers notice it at their next pull or push.
     pub(super) async fn end_early(&mut self, end: Result<Option<End>>) -> Result<()> {
         self.end = Some(end);
         self.cancel.stop();
@@ -19,7 +19,7 @@ impl EpochRun<'_> {
         Ok(())
     }
 
-    /// Seals while the aggregators go on, which apply what is left.
+    /// Seals while the aggregators continue and apply the remaining updates.
     async fn seal_store(&mut self) -> Result<EpochSummary> {
         let (seed, retry) = (self.seed(0), self.trainer.config.retry);
         let (store, epoch) = (Arc::clone(&self.trainer.parts.store), self.plan.epoch);
@@ -42,11 +42,11 @@ impl EpochRun<'_> {
             Some(sealed) => sealed,
             None => self.seal_store().await?,
         };
-        // Whoever waits for another try does not begin it any more.
+        // Delayed retries are not started any more.
         self.cancel.stop();
         let elapsed = self.trainer.now() - self.launched;
         self.drain().await;
-        // Whoever still runs is abandoned, and what was reserved for it counts as spent.
+        // Running invocations are abandoned, and their reservations count as spent.
         self.running.clear();
         if let Some(reserved) = self.driver.take() {
             let tally = self.trainer.unsettled_driver_usage();

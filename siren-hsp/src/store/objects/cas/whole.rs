@@ -1,4 +1,5 @@
-//! The one object of a [`CasStore`](super::CasStore), and what pushes and seals change in it.
+//! The single object of a [`CasStore`](super::CasStore), and the changes that pushes and seals
+//! make.
 
 use siren_core::wire::{self, Decoder};
 use siren_core::{
@@ -9,11 +10,11 @@ use super::super::part_object::PartObject;
 use super::super::state::{Open, State, fenced, floor};
 use crate::store::update::{self, Piece, within};
 
-/// All of the store.
+/// The content of the store.
 pub(super) struct Whole {
     pub(super) state: State,
     pub(super) part: PartObject,
-    /// Updates of a round of bulk mode that is not complete, as [`wire`] writes them.
+    /// The updates of an incomplete round of bulk mode, encoded by [`wire`].
     pub(super) kept: Vec<Vec<u8>>,
 }
 
@@ -49,7 +50,7 @@ impl Whole {
         }
     }
 
-    /// What was pushed of each shard, applied or kept.
+    /// The pushed batches of each shard, applied or kept.
     pub(super) fn pushed(&self) -> Result<Vec<Watermark>> {
         let mut marks = self.part.meta.marks.clone();
         for kept in &self.kept {
@@ -80,8 +81,8 @@ impl Whole {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 format!(
-                    "an update of shard {} at batch {} while {counted} are counted, in round \
-                     {round} while {} goes on",
+                    "an update of shard {} at batch {} in round {round}, but {counted} batches are \
+                     counted and round {} is open",
                     id.shard,
                     id.position,
                     floor(&pushed)
@@ -103,7 +104,7 @@ impl Whole {
         Ok((PushOutcome::Accepted, true))
     }
 
-    /// Applies the mean of the updates that were kept.
+    /// Applies the mean of the kept updates.
     pub(super) fn end_round(&mut self, plan: &EpochPlan) -> Result<()> {
         let kept = std::mem::take(&mut self.kept);
         if kept.is_empty() {

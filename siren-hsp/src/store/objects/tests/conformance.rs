@@ -1,4 +1,4 @@
-//! The contract.
+//! The contract of parameter stores.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ store_tests!(
     in_three_parts,
     store::Subject::new(|dim| async move { super::store(MemoryObjects::new(), dim, 3) })
 );
-// Where every request can be cancelled, before and after it had its effect.
+// Every request can be cancelled, before and after it has its effect.
 store_tests!(
     over_slow_objects,
     store::Subject::new(|dim| async move { super::store(FaultyObjects::default(), dim, 3) })
@@ -47,5 +47,5 @@ store_tests!(
         .pushes(50)
 );
 
-// Without faults these are correct objects, which take their time.
+// Without faults these are correct, slow objects.
 objects_tests!(slow_objects, objects::Subject::new(|| async { FaultyObjects::default() }));

@@ -1,4 +1,4 @@
-//! What may go wrong, and that it changes nothing in the end.
+//! Faults, and that they do not change the result.
 
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -11,7 +11,7 @@ use siren_core::{Optimizer, ParameterStore, SyncMode};
 use super::handles::{expected, train};
 use super::support::{World, plan, until_ok, yield_now};
 
-/// Requests that are refused and answers that are lost, of the driver, workers and aggregators alike.
+/// Refused requests and lost answers of the driver, of workers and of aggregators.
 #[test]
 fn lost_requests_and_lost_answers_change_nothing() {
     for parts in [1, 3] {
@@ -34,8 +34,8 @@ fn lost_requests_and_lost_answers_change_nothing() {
     }
 }
 
-/// An aggregator that is stopped anywhere, and wakes up when another one has taken over and the epoch
-/// is sealed, or never.
+/// An aggregator is stopped at any point and another one takes over. The first one resumes after
+/// the epoch is sealed, or never.
 #[test]
 fn an_aggregator_that_stops_is_replaced_and_fenced() {
     let plan = plan(SyncMode::Bulk, Optimizer::Momentum { momentum: 0.9 });
@@ -49,7 +49,7 @@ fn an_aggregator_that_stops_is_replaced_and_fenced() {
                 let mut first = Box::pin(world.aggregate(&plan, 0));
                 let mut ended = false;
                 let takeover = async {
-                    // The first one goes as far as it may; then there is another.
+                    // The first one runs for this many polls; then another one starts.
                     for _ in 0..polls {
                         ended |= poll_fn(|cx| Poll::Ready(first.poll_unpin(cx).is_ready())).await;
                         if ended {
@@ -60,7 +60,7 @@ fn an_aggregator_that_stops_is_replaced_and_fenced() {
                     stopped += 1;
                     world.aggregate(&plan, 0).await.unwrap();
                     if wakes {
-                        // It may say that it was overtaken by anything but a change.
+                        // It may report any result, but must not change anything.
                         let _ = (&mut first).await;
                     }
                 };
@@ -79,7 +79,7 @@ fn an_aggregator_that_stops_is_replaced_and_fenced() {
     assert!(stopped > 100, "only {stopped} aggregators were stopped in time");
 }
 
-/// Two aggregators for the same parts at the same time do everything once.
+/// Two concurrent aggregators for the same parts apply every update once.
 #[test]
 fn two_aggregators_for_one_part_do_everything_once() {
     for sync_mode in [SyncMode::Hybrid, SyncMode::Bulk] {
@@ -101,8 +101,8 @@ fn two_aggregators_for_one_part_do_everything_once() {
     }
 }
 
-/// With no aggregator at all the seal applies what was pushed, also when its driver is stopped anywhere
-/// and another one goes on.
+/// Without aggregators the seal applies the pushed updates, even if its driver is stopped at any
+/// point and another one continues.
 #[test]
 fn another_driver_finishes_a_seal_that_was_stopped_anywhere() {
     let plan = plan(SyncMode::Hybrid, Optimizer::Sgd);

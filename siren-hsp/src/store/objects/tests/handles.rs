@@ -1,4 +1,4 @@
-//! Several handles of one store: as many processes, as far as the store can tell.
+//! Several handles of one store. To the store they look like several processes.
 
 use futures::executor::block_on;
 use futures::future::{join, join_all};
@@ -17,7 +17,7 @@ use super::support::{
 use crate::{MemoryStore, ShardWorker};
 use siren_core::objects::Objects;
 
-/// Trains an epoch with handles of their own for the driver, the workers and the aggregators.
+/// Trains an epoch with separate handles for the driver, the workers and the aggregators.
 pub(super) async fn train(world: &World, plan: &siren_core::EpochPlan) -> (EpochSummary, Snapshot) {
     let driver = world.handle();
     let values = (0..DIM).map(|i| i as f32).collect();
@@ -39,13 +39,13 @@ pub(super) async fn train(world: &World, plan: &siren_core::EpochPlan) -> (Epoch
     (sealed, snapshot)
 }
 
-/// The same epoch in memory, the shards taking turns.
+/// The same epoch in memory, with the shards taking turns.
 pub(super) fn expected(plan: &siren_core::EpochPlan) -> (EpochSummary, Snapshot) {
     let all: Vec<u64> = (0..plan.shards).map(|shard| plan.shard_len(shard)).collect();
     expected_of(plan, &all)
 }
 
-/// As [`expected`], with so many batches of each shard.
+/// As [`expected`], with the given numbers of batches per shard.
 pub(super) fn expected_of(
     plan: &siren_core::EpochPlan,
     batches: &[u64],
@@ -68,7 +68,7 @@ pub(super) fn expected_of(
 #[test]
 fn an_epoch_of_many_handles_is_that_of_one_store() {
     for parts in [1, 3] {
-        // Where sums are exact in every order, or the order is that of rounds.
+        // Cases in which sums are exact in every order, or the order is that of rounds.
         for (sync_mode, optimizer) in [
             (SyncMode::Hybrid, Optimizer::Sgd),
             (SyncMode::Stale { bound: 1 }, Optimizer::Sgd),
@@ -97,7 +97,8 @@ fn nothing_is_left_lying_after_an_epoch() {
     });
 }
 
-/// A worker that knows nothing of the seal may be told that its push is accepted; it changes nothing.
+/// A worker that has not seen the seal may get the answer that its push is accepted; the push
+/// changes nothing.
 #[test]
 fn a_push_after_the_seal_of_another_handle_changes_nothing() {
     block_on(async {
@@ -136,7 +137,7 @@ fn a_push_to_an_epoch_before_a_restore_changes_nothing() {
         let gradient = gradient(0, 0);
         worker.push(&update(&plan, 0, 0, &gradient)).await.unwrap();
         let again = world.driver(&plan).await;
-        // It may be told that it is accepted.
+        // The push may be reported as accepted.
         let _ = worker.push(&update(&plan, 0, 1, &gradient)).await;
         assert_eq!(again.seal(0).await.unwrap().batches(), 0);
         let old = driver.seal(0).await.unwrap();
@@ -155,7 +156,7 @@ fn a_status_counts_what_other_handles_pushed_and_nobody_applied() {
         let marks = status.open.unwrap();
         assert_eq!((marks[1].batches, marks[1].examples, marks[1].loss), (1, 1, 1.0));
         assert_eq!((marks[0].batches, status.version), (0, 0));
-        // A new attempt at the shard, which starts there.
+        // A new attempt at the shard, which starts from its beginning.
         let pushed = world.handle().push(&update(&plan, 1, 0, &gradient(1, 0))).await;
         assert_eq!(pushed.unwrap(), PushOutcome::Duplicate);
         let early = world.handle().push(&update(&plan, 1, 2, &gradient(1, 2))).await;
@@ -163,7 +164,7 @@ fn a_status_counts_what_other_handles_pushed_and_nobody_applied() {
     });
 }
 
-/// More updates than one page of a list has.
+/// There are more updates than fit into one page of a listing.
 #[test]
 fn a_long_list_is_read_to_its_end() {
     block_on(async {
@@ -182,7 +183,7 @@ fn a_long_list_is_read_to_its_end() {
     });
 }
 
-/// An object of an update that was applied and deleted, written once more, is ignored.
+/// The object of an update that was applied and deleted is written once more and must be ignored.
 #[test]
 fn an_update_that_appears_again_is_ignored() {
     block_on(async {
@@ -195,7 +196,7 @@ fn an_update_that_appears_again_is_ignored() {
         let going_on = async {
             worker.push(&update(&plan, 0, 0, &updates[0])).await.unwrap();
             while worker.pull(0, &mut replica, 0).await.unwrap().version < 1 {}
-            // Deleted, and pushed again by somebody who knows of nothing.
+            // The update is deleted, and pushed again by a process that does not know this.
             let view = driver.read(&driver.retrying_client).await.unwrap().unwrap();
             let open = view.state.open.as_ref().unwrap();
             let key = Keys::new("run").unwrap().update(open.generation, 0, 0);
@@ -211,7 +212,7 @@ fn an_update_that_appears_again_is_ignored() {
     });
 }
 
-/// An aggregator obeys its requests, and says that it is not done.
+/// An aggregator respects its request cap, and reports that it is not finished.
 #[test]
 fn an_aggregator_stops_when_its_requests_are_used_up() {
     block_on(async {
@@ -233,7 +234,7 @@ fn an_aggregator_stops_when_its_requests_are_used_up() {
     });
 }
 
-/// Learns nothing.
+/// A workload that learns nothing.
 struct Idle(Layout);
 
 impl Workload for Idle {
@@ -255,8 +256,8 @@ impl Workload for Idle {
     }
 }
 
-/// A worker with a handle of its own is billed for what it asked for, and never more than was reserved;
-/// one that shares its handle for as much as it may have asked for.
+/// A worker with its own handle is billed for the requests that it made, and never for more than
+/// was reserved. A worker with a shared handle is billed for the upper bound.
 #[test]
 fn a_worker_reports_the_requests_that_it_made() {
     block_on(async {
@@ -272,7 +273,7 @@ fn a_worker_reports_the_requests_that_it_made() {
         let made = world.objects.count();
         let exact = worker.run(&shard(0), &TestContext::new(&world, &own)).await.unwrap().requests;
         assert_eq!(exact.writes + exact.reads, world.objects.count() - made);
-        // A list, and ten pushes.
+        // One listing, and ten pushes.
         assert_eq!(exact.writes, 11);
         let most =
             worker.run(&shard(1), &TestContext::new(&world, &shared)).await.unwrap().requests;
@@ -280,7 +281,7 @@ fn a_worker_reports_the_requests_that_it_made() {
     });
 }
 
-/// A pull asks for the state and for the parts that change, and for nothing else.
+/// A pull requests only the state and the parts that change.
 #[test]
 fn a_pull_asks_only_for_parts_that_change() {
     block_on(async {
@@ -293,7 +294,7 @@ fn a_pull_asks_only_for_parts_that_change() {
             let pulled = worker.pull(0, replica, 0).await.unwrap();
             (world.objects.count() - before, pulled.copied)
         };
-        // What aggregators may ask for ends after one update.
+        // The aggregators' request cap suffices for one update.
         let handle = world.handle();
         let context = TestContext::new(&world, &handle);
         let aggregate = async |number: u32| {
@@ -305,7 +306,7 @@ fn a_pull_asks_only_for_parts_that_change() {
         assert_eq!(pull(&mut replica).await, (session + 1 + 3, DIM));
         assert_eq!(pull(&mut replica).await, (1, 0), "nothing has happened");
         other.push(&update(&plan, 1, 0, &gradient(1, 0))).await.unwrap();
-        assert_eq!(pull(&mut replica).await, (1, 0), "nobody has counted it yet");
+        assert_eq!(pull(&mut replica).await, (1, 0), "it is not counted yet");
         aggregate(0).await;
         assert_eq!(pull(&mut replica).await, (1 + 3, 3), "one part has it, the others will");
         aggregate(1).await;
@@ -314,10 +315,10 @@ fn a_pull_asks_only_for_parts_that_change() {
         assert_eq!(pull(&mut replica).await, (1 + 1, 4), "one does not");
         assert_eq!(pull(&mut replica).await, (1, 0), "all of it is here");
 
-        // What was pushed by this handle will change all parts, so that they are asked for at once.
+        // An update pushed by this handle will change all parts, so they are requested at once.
         worker.push(&update(&plan, 0, 0, &gradient(0, 0))).await.unwrap();
         assert_eq!(pull(&mut replica).await, (1 + 3, 0));
-        // Another replica of the same handle has nothing, and takes nothing from the first.
+        // Another replica of the same handle is empty, and takes nothing from the first.
         let mut second = Replica::new();
         assert_eq!(pull(&mut second).await, (1 + 3, DIM));
         for number in 0..parts {
@@ -331,7 +332,7 @@ fn a_pull_asks_only_for_parts_that_change() {
     });
 }
 
-/// A pull that waits for one part does not read the others again, nor the state twice in one look.
+/// A pull that waits for one part does not read the others again, nor the state twice in one poll.
 #[test]
 fn a_pull_that_waits_reads_what_is_short() {
     block_on(async {
@@ -365,7 +366,7 @@ fn a_pull_that_waits_reads_what_is_short() {
                 yield_now().await;
             }
             let (state, short) = (times(&keys.state()), times(&second));
-            // One more may be under way.
+            // One more request may be in flight.
             assert!(state == short || state == short + 1, "{state} and {short}");
             aggregate(1).await;
         };

@@ -1,5 +1,5 @@
-//! Workers, aggregators and drivers in random order, with faults and deaths: whatever happens, the
-//! parameters are those of exactly the updates that the seal reports.
+//! Workers, aggregators and drivers in random order, with faults and deaths: in every case the
+//! parameters contain exactly the updates that the seal reports.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ fn poll<T>(actor: &mut Actor<'_, T>) -> Option<T> {
     }
 }
 
-/// An aggregator that is launched again whenever it ends by an error.
+/// An aggregator that is launched again after every error.
 fn aggregator<'a>(world: &'a World, plan: &'a EpochPlan, number: u32) -> Actor<'a> {
     Box::pin(async move { while world.aggregate(plan, number).await.is_err() {} })
 }
@@ -49,7 +49,7 @@ fn random_orders_give_exactly_what_the_seal_reports() {
 
         let mut workers: Vec<Option<Actor<'_>>> =
             (0..plan.shards).map(|shard| Some(Box::pin(world.work(&plan, shard)) as _)).collect();
-        // Two for each number, so that they get in each other's way.
+        // Two for each number, so that they conflict.
         let number = |index: usize| index as u32 % world.parts;
         let mut aggregators: Vec<Option<Actor<'_>>> = (0..2 * world.parts as usize)
             .map(|index| Some(aggregator(&world, &plan, number(index))))
@@ -64,7 +64,7 @@ fn random_orders_give_exactly_what_the_seal_reports() {
                 drivers.push(sealer(&world));
             }
             match below(100) {
-                // A death, or a long sleep, and another one in its place.
+                // One aggregator stops, for ever or for a while, and another one replaces it.
                 0 => {
                     let index = below(aggregators.len());
                     if let Some(old) = aggregators[index].take() {
@@ -109,7 +109,7 @@ fn random_orders_give_exactly_what_the_seal_reports() {
         assert_eq!(sealed.watermarks, expected.watermarks, "run {run}");
         assert_eq!(sealed.version, expected.version, "run {run}");
         check();
-        // Whoever wakes up afterwards changes nothing.
+        // Actors that wake up afterwards change nothing.
         for mut actor in asleep.into_iter().chain(workers.into_iter().flatten()) {
             for _ in 0..1_000 {
                 if poll(&mut actor).is_some() {

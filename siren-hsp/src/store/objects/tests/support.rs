@@ -17,7 +17,7 @@ use super::super::{ObjectOptions, ObjectStore};
 use crate::MemoryObjects;
 use siren_core::objects::{Fetched, Objects, ObjectsDecorator, Tag};
 
-/// A clock on which every wait is over at once, but for letting others run.
+/// A clock on which every wait ends at once, after yielding to other tasks.
 #[derive(Default)]
 pub(super) struct InstantClock(AtomicU64);
 
@@ -35,7 +35,7 @@ impl Clock for InstantClock {
     }
 }
 
-/// Lets others run.
+/// Yields to other tasks.
 pub(super) async fn yield_now() {
     let mut yielded = false;
     std::future::poll_fn(|cx| {
@@ -48,28 +48,29 @@ pub(super) async fn yield_now() {
     .await;
 }
 
-/// Objects that take their time, before and after a request has its effect, and of which a finite number
-/// of requests fails.
+/// Objects that yield before and after a request has its effect, and that fail a finite number of
+/// requests.
 #[derive(Default)]
 pub(super) struct FaultyObjects {
     pub(super) inner: MemoryObjects,
-    /// Requests to refuse: every third one, as long as this lasts.
+    /// The number of requests still to refuse; every third request is refused until it is used up.
     pub(super) throttle: AtomicU64,
-    /// Answers to lose, of requests that had their effect: every fifth one, as long as this lasts.
+    /// The number of answers still to lose after the request had its effect; every fifth answer is
+    /// lost until it is used up.
     pub(super) lose: AtomicU64,
     count: AtomicU64,
-    /// What was read, by its key.
+    /// The keys that were read.
     pub(super) read: Mutex<Vec<String>>,
     pub(super) fired: AtomicU64,
 }
 
 impl FaultyObjects {
-    /// Requests so far.
+    /// The number of requests so far.
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Whether to spend one of a budget, on every `nth` request.
+    /// Spends one unit of a budget on every `nth` request, and returns `true` then.
     fn spend(&self, budget: &AtomicU64, number: u64, nth: u64) -> bool {
         let spent = number.is_multiple_of(nth)
             && budget
@@ -122,7 +123,7 @@ pub(super) fn options(parts: u32) -> ObjectOptions {
     ObjectOptions { parts, bandwidth: 1, ..ObjectOptions::default() }
 }
 
-/// What all handles of a test share.
+/// The objects and the clock that all handles of a test share.
 pub(super) struct World {
     pub(super) objects: Arc<FaultyObjects>,
     pub(super) clock: Arc<InstantClock>,
@@ -134,7 +135,7 @@ impl World {
         Self { objects: Arc::default(), clock: Arc::default(), parts }
     }
 
-    /// A handle of its own.
+    /// A new handle.
     pub(super) fn handle(&self) -> ObjectStore {
         let objects: Arc<dyn Objects> = self.objects.clone();
         ObjectStore::new(objects, self.clock.clone(), "run", DIM)
@@ -151,7 +152,7 @@ impl World {
         driver
     }
 
-    /// Runs an aggregator with a handle of its own.
+    /// Runs an aggregator with its own handle.
     pub(super) async fn aggregate(&self, plan: &EpochPlan, number: u32) -> Result<WorkerReport> {
         let handle = self.handle();
         let context = TestContext { clock: self.clock.clone(), store: &handle };
@@ -159,7 +160,7 @@ impl World {
         handle.aggregate(&invocation(plan, number, most), &context).await
     }
 
-    /// A worker with a handle of its own, that tries again what fails, until its shard is done or the
+    /// A worker with its own handle. It retries failed requests until its shard is done or the
     /// epoch is sealed.
     pub(super) async fn work(&self, plan: &EpochPlan, shard: u32) {
         let handle = self.handle();
@@ -188,7 +189,7 @@ impl World {
     }
 }
 
-/// Calls until it does not fail for a reason that passes.
+/// Repeats the call while it fails with a transient error.
 pub(super) async fn until_ok<T>(call: impl AsyncFn() -> Result<T>) -> T {
     for _ in 0..1_000 {
         match call().await {
@@ -196,7 +197,7 @@ pub(super) async fn until_ok<T>(call: impl AsyncFn() -> Result<T>) -> T {
             Err(error) => assert!(error.is_transient(), "{}", error.chain()),
         }
     }
-    panic!("it fails for ever");
+    panic!("the call never succeeds");
 }
 
 pub(in crate::store::objects) fn plan(sync_mode: SyncMode, optimizer: Optimizer) -> EpochPlan {
@@ -218,7 +219,7 @@ pub(in crate::store::objects) fn plan(sync_mode: SyncMode, optimizer: Optimizer)
     }
 }
 
-/// Multiples of a quarter, other ones for each update.
+/// Multiples of 0.25, different for each update.
 pub(super) fn gradient(shard: u32, position: u64) -> Vec<f32> {
     let of = |i: usize| ((i as u64 + 3 * position + 5 * u64::from(shard)) % 7) as f32;
     (0..DIM).map(|i| of(i) * 0.25 - 0.5).collect()
