@@ -16,9 +16,9 @@
 //! ```
 //!
 //! Loss and gradient of a batch are means over its examples. The parameters are `bias`, of shape
-//! \[1\], followed by `weight`, of shape \[features\]: feature i, counted from 0, has parameter i +
-//! 1. They start at zero, because the loss is convex and has no local minimum to avoid. An
-//! evaluation measures loss, accuracy (a probability above one half predicts 1) and AUC.
+//! \[1\], followed by `weight`, of shape \[features\]: the parameter of feature i, counted from 0,
+//! is parameter `i + 1`. All start at zero, because the loss is convex and has no local minimum to
+//! avoid. An evaluation measures loss, accuracy (a probability above one half predicts 1) and AUC.
 //!
 //! # Example
 //!

@@ -212,8 +212,8 @@ impl Objects for Reference {
             Some(after) if self.has(Fault::AfterIsIncluded) => key >= after,
             after => after.is_none_or(|after| key > after),
         };
-        let new = state.last.iter().filter(|(_, before)| before.is_none()).map(|(key, _)| key);
-        let late = new.last().filter(|_| self.has(Fault::ListsLate));
+        let mut new = state.last.iter().filter(|(_, before)| before.is_none()).map(|(key, _)| key);
+        let late = new.next_back().filter(|_| self.has(Fault::ListsLate));
         let mut keys: Vec<_> = state.objects.keys().filter(|key| Some(*key) != late).collect();
         if self.has(Fault::ListsDeleted) {
             keys.extend(&state.deleted);
