@@ -55,7 +55,7 @@ import json, sys
 seconds = 0
 for number, epoch in enumerate(json.load(open(sys.argv[1]))["epochs"], 1):
     seconds += epoch["elapsed_s"]
-    if epoch["accuracy"] >= 0.985:
+    if epoch["metrics"]["accuracy"] >= 0.985:
         print(f"Siren with two workers: {seconds:.1f} s, {number} epochs")
         break
 PY

@@ -62,8 +62,7 @@ struct Site {
     #[arg(long)]
     in_region: bool,
     /// Poll interval of aggregators; shorter: fresher updates, more requests
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    #[arg(default_value_t = ObjectOptions::default().poll_interval.into())]
+    #[arg(long, value_name = "TIME", default_value_t = ObjectOptions::default().poll_interval.into())]
     poll_interval: humantime::Duration,
     /// Do not ask before money is spent
     #[arg(long)]
@@ -87,6 +86,11 @@ async fn main() -> ExitCode {
 
 async fn train(flags: Flags, site: Site) -> Result<ExitCode> {
     let flags = PROGRAM.complete(flags)?;
+    if flags.simulated() {
+        return Err(Error::rejected(
+            "this program runs on AWS Lambda: simulate with lenet_mnist --simulate",
+        ));
+    }
     let data = flags.data.clone().unwrap_or_else(mnist::bundled);
     let (train, test) = mnist::load(&data, flags.train_size)?;
     let workload = Arc::new(BurnWorkload::new(DigitLearner)?);
@@ -318,10 +322,22 @@ mod tests {
             assert!((shown(flag) - used).abs() < 1e-6, "--{flag} is {used}:\n{help}");
         }
         assert_eq!((shown("workers"), shown("local-steps")), (4.0, 2.0));
-        for text in
-            ["optimizer momentum", "[default: hybrid]", "[default: fixed]", "siren/lenet_lambda]"]
-        {
+        for text in [
+            "[default: momentum; adam with more than 10 workers]",
+            "[default: hybrid]",
+            "[default: fixed]",
+            "siren/lenet_lambda]",
+        ] {
             assert!(help.contains(text), "{text:?} is missing:\n{help}");
+        }
+    }
+    #[tokio::test]
+    async fn a_simulation_is_refused_before_anything_is_contacted() {
+        for flags in [&["--simulate"][..], &["--simulation", "any.toml"]] {
+            let flags = [&["lenet_lambda"], flags].concat();
+            let Command { flags, site } = Command::parse_from(flags);
+            let error = train(flags, site).await.unwrap_err();
+            assert!(error.message().contains("lenet_mnist --simulate"), "{error}");
         }
     }
 }
