@@ -54,7 +54,10 @@ pub fn parts_make_up_the_whole(subject: &Subject) {
         }
         for middle in [1, len / 2, len.saturating_sub(1)] {
             let parts = [subject.fetch(0..middle).await, subject.fetch(middle..len).await];
-            assert!(parts.concat() == whole, "the parts before and after {middle} differ from the whole");
+            assert!(
+                parts.concat() == whole,
+                "the parts before and after {middle} differ from the whole"
+            );
         }
     });
 }

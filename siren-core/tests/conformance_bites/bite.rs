@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use siren_core::conformance::Fact;
 
-/// The timeout of a fact, since a wrong implementation may wait for ever.
+/// The timeout of a fact, since a wrong implementation may wait without end.
 const FACT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The number of attempts in which a fault must be found, since some faults only appear in races

@@ -30,7 +30,10 @@ pub fn one_of_many_creations_succeeds(subject: &Subject) {
         assert_eq!(written.len(), WRITERS);
         let winners: Vec<_> = written.into_iter().flatten().collect();
         assert_eq!(winners.len(), 1, "winners of one object");
-        assert!(subject.run(objects.read(&key)) == winners[0], "the created object is not the winner's");
+        assert!(
+            subject.run(objects.read(&key)) == winners[0],
+            "the created object is not the winner's"
+        );
     }
 }
 

@@ -142,7 +142,10 @@ pub fn a_pull_waits_for_progress(subject: &Subject) {
             let mut pull = store.pull(0, &mut replica, round);
             assert!(stays_pending(&mut pull).await, "no shard has pushed update {round}");
             push(0, round - 1).await;
-            assert!(stays_pending(&mut pull).await, "only one of two shards has pushed update {round}");
+            assert!(
+                stays_pending(&mut pull).await,
+                "only one of two shards has pushed update {round}"
+            );
             // The pull is waiting already, so that the push must end the wait.
             let (pulled, ()) = join(pull, push(1, round - 1)).await;
             pulled.expect("every shard has pushed");

@@ -54,7 +54,10 @@ pub fn a_round_of_bulk_is_applied_as_its_mean_when_all_have_pushed(subject: &Sub
         let all: Vec<_> = (0..3).map(|shard| epoch.watermark(shard, 2)).collect();
         assert_eq!((sealed.version, sealed.watermarks), (2, all));
         if subject.knows_staleness {
-            assert_eq!(sealed.staleness.max, 1, "an update of the second round was computed at version 0");
+            assert_eq!(
+                sealed.staleness.max, 1,
+                "an update of the second round was computed at version 0"
+            );
         }
     });
 }
