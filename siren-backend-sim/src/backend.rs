@@ -1,4 +1,4 @@
-//! The backend.
+//! The simulated backend.
 
 mod functions;
 mod machine;
@@ -27,29 +27,31 @@ use crate::context::SimContext;
 use crate::fault::seconds;
 use crate::task_pool::TaskPool;
 
-/// Opens a store over objects: `(objects, clock)`.
+/// A function that opens a store over objects, with the arguments `(objects, clock)`.
 pub type OpenStore =
     Arc<dyn Fn(Arc<dyn Objects>, Arc<dyn Clock>) -> Arc<dyn ParameterStore> + Send + Sync>;
 
-/// Where a simulated job keeps its parameters.
+/// The parameter store of a simulated job.
 #[derive(Clone)]
 pub enum SimStore {
-    /// In a store in this process's memory that behaves as if it were shared storage that can add: a
-    /// pull is one GET and a push one PUT, and nobody pays for applying updates. A bound for any store.
+    /// A store in this process's memory that behaves like shared storage that can add: a pull is
+    /// one GET, a push one PUT, and applying updates is free. Its results are a bound for any
+    /// store.
     Ideal(Arc<dyn ParameterStore>),
-    /// Over objects in simulated storage: every request of the store is modelled and paid for, and so
-    /// are the functions that aggregate.
+    /// A store over objects in simulated storage. Every request of the store and every aggregator
+    /// is modelled and billed.
     Objects {
         /// The objects.
         objects: Arc<dyn Objects>,
-        /// Opens the store, once for each function and once for the driver.
+        /// Opens the store. Called once for each function and once for the driver.
         open: OpenStore,
     },
 }
 
-/// Workers on a simulated platform: the same worker code, real gradients, modelled time and money.
+/// Runs workers on a simulated platform, with the same worker code, real gradients, and modelled
+/// time and costs.
 ///
-/// Time passes in [`run`](Self::run) only, so that a trainer has to run there.
+/// Time passes only in [`run`](Self::run), so a trainer must run there.
 pub struct SimBackend {
     shared: Arc<Shared>,
     store: Arc<dyn ParameterStore>,
@@ -72,28 +74,28 @@ enum Place {
     Machine(RentedMachine),
 }
 
-/// What a simulated platform would charge, whether the driver heard of it or not.
+/// The bill of a simulated platform, including invocations whose answer was lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bill {
-    /// Invocations that began.
+    /// The number of invocations that began.
     pub invocations: u64,
-    /// Those of them that began in a new environment.
+    /// The number of these invocations that began in a new environment.
     pub cold_starts: u64,
-    /// GB-seconds, as billed.
+    /// The billed GB-seconds.
     pub gb_seconds: f64,
-    /// Requests to storage.
+    /// The requests to storage.
     pub requests: Requests,
-    /// All of it in money.
+    /// The total cost.
     pub cost: Usd,
 }
 
 impl SimBackend {
-    /// Functions on the simulated platform: AWS Lambda and S3, or whatever `simulation` says. All
-    /// chances are drawn from `seed`.
+    /// Functions on the platform of `simulation`. All random numbers are drawn from `seed`.
     ///
     /// # Errors
     ///
-    /// Rejected when `simulation` cannot be, naming the field.
+    /// Returns [`ErrorKind::Rejected`], naming the field, when `simulation` does not pass
+    /// [`Simulation::check`].
     pub fn functions(
         worker: Arc<dyn Worker>,
         sim_store: SimStore,
@@ -111,13 +113,14 @@ impl SimBackend {
         Self::build(worker, clock, platform, step, place, store, data)
     }
 
-    /// Workers on one rented machine, with parameters and data in its memory: what functions are compared
-    /// with. An allocation has all of the machine's memory. Invocations are billed for the machine's
-    /// time since the last bill, so that together they pay for all of it.
+    /// Workers on one rented machine, with parameters and data in its memory, for comparison with
+    /// functions. An allocation must have all of the machine's memory. Each invocation is billed
+    /// for the machine's time since the last bill, so that all invocations together pay for the
+    /// whole time.
     ///
     /// # Errors
     ///
-    /// Rejected when the machine or the step cannot be, naming the field.
+    /// Returns [`ErrorKind::Rejected`], naming the field, when the machine or the step is invalid.
     pub fn machine(
         worker: Arc<dyn Worker>,
         store: Arc<dyn ParameterStore>,
@@ -161,11 +164,13 @@ impl SimBackend {
         Ok(Self { shared: Arc::new(shared), store, data })
     }
 
-    /// Computes on this many real threads, all cores by default. No result depends on it.
+    /// Sets the number of real threads that compute. The default is the number of cores. Results do
+    /// not depend on it.
     ///
     /// # Errors
     ///
-    /// Rejected for none, or when invocations were made already; other when they cannot be started.
+    /// Returns [`ErrorKind::Rejected`] when `threads` is 0 or there were invocations already, and
+    /// [`ErrorKind::Other`] when the threads cannot be started.
     pub fn with_threads(mut self, threads: usize) -> Result<Self> {
         if threads == 0 {
             return Err(Error::rejected("the number of threads is 0: give at least 1"));
@@ -177,12 +182,12 @@ impl SimBackend {
         Ok(self)
     }
 
-    /// The store as the trainer sees it.
+    /// The store for the trainer.
     pub fn store(&self) -> Arc<dyn ParameterStore> {
         Arc::clone(&self.store)
     }
 
-    /// The training data as the trainer sees it.
+    /// The training data for the trainer.
     pub fn data(&self) -> Arc<dyn DataSource> {
         Arc::clone(&self.data)
     }
@@ -196,7 +201,7 @@ impl SimBackend {
         self.shared.clock.run(future)
     }
 
-    /// What the platform would charge so far, the driver's own requests included.
+    /// The bill so far, the driver's requests included.
     pub fn bill(&self) -> Bill {
         let mut bill = *self.shared.bill.lock();
         if let Place::Functions(functions) = &self.shared.place {
@@ -232,7 +237,7 @@ impl Backend for SimBackend {
         }
     }
 
-    /// The driver's requests are in [`bill`](SimBackend::bill) only.
+    /// No usage: the driver's requests are only in [`bill`](SimBackend::bill).
     fn driver_usage(&self) -> DriverUsage {
         DriverUsage::NONE
     }
@@ -243,7 +248,7 @@ impl Backend for SimBackend {
 
     async fn prepare(&self, _: u32, _: Duration) {}
 
-    /// The driver's mathematics takes no virtual time.
+    /// The driver's computations take no virtual time.
     async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration> {
         catch_unwind(AssertUnwindSafe(task))
             .map_err(|payload| Error::panicked("the worker", &*payload))?;
@@ -276,7 +281,7 @@ impl Backend for SimBackend {
     }
 }
 
-/// Ties between events of one moment: the driver first, then shards, then aggregators.
+/// The order of events at the same time: the driver first, then shards, then aggregators.
 fn tie_break(invocation: &Invocation) -> u32 {
     match invocation.role {
         Role::Shard => invocation.shard.saturating_add(1),
@@ -293,7 +298,7 @@ impl Shared {
         self.step.seconds(work, 1.0, &cpu)
     }
 
-    /// Refuses what the platform would.
+    /// Checks that the platform would accept the invocation.
     fn accept(&self, invocation: &Invocation) -> Result<()> {
         if !self.clock.is_running() {
             return Err(Error::rejected(
@@ -305,15 +310,15 @@ impl Shared {
         let most = self.platform.limits.payload_bytes;
         if payload > most {
             return Err(Error::rejected(format!(
-                "an invocation of {payload} bytes, of which {} takes {most}: give the run a shorter \
-                 name",
+                "an invocation of {payload} bytes, but {} accepts at most {most}: give the run a \
+                 shorter name",
                 self.platform.name
             )));
         }
         Ok(())
     }
 
-    /// The worker until it ends, its time is up, or it crashes.
+    /// Runs the worker until it ends, its time is used up, or it crashes.
     async fn work(
         &self,
         invocation: &Invocation,
@@ -339,7 +344,7 @@ impl Shared {
         }
     }
 
-    /// Books what an invocation really costs.
+    /// Adds an invocation to the bill.
     fn book(&self, memory_mb: u32, billed: Duration, requests: Requests, cold: bool) {
         let bill = &mut *self.bill.lock();
         bill.invocations += 1;

@@ -1,8 +1,9 @@
 //! Virtual time: a clock that jumps to the next event, and the tasks that wait for it.
 //!
-//! Everything runs on the thread that calls [`VirtualClock::run`]: one task at a time, until none is
-//! ready; then the clock jumps to the earliest event, which wakes one task. Events are ordered by
-//! (time, tie-break, sequence), so neither the number of cores nor the machine's load can change a result.
+//! Everything runs on the thread that calls [`VirtualClock::run`], one task at a time. When no task
+//! is ready, the clock jumps to the earliest event, which wakes one task. Events are ordered by
+//! (time, tie-break, sequence), so neither the number of cores nor the machine's load can change a
+//! result.
 
 mod task;
 
@@ -22,13 +23,13 @@ use slab::Slab;
 pub(crate) use task::Spawned;
 use task::{Ready, RootWaker, Task};
 
-/// A clock of virtual time, in nanoseconds. Clones tell the same time.
+/// A clock of virtual time, in nanoseconds. All clones have the same time.
 ///
-/// Time passes in [`run`](Self::run) only, and only when nothing else can happen before.
+/// Time passes only in [`run`](Self::run), when all tasks wait for a later time.
 #[derive(Clone)]
 pub struct VirtualClock {
     core: Arc<Core>,
-    /// Who sleeps on this clone: breaks ties between events of the same moment.
+    /// Orders events at the same time by the clone on which they wait.
     tie_break: u32,
 }
 
@@ -43,7 +44,7 @@ struct Core {
 struct State {
     events: BinaryHeap<Reverse<Event>>,
     timers: Slab<Timer>,
-    /// Events whose timers are gone.
+    /// The number of events whose timers were dropped.
     stale: usize,
     sequence: u64,
     tasks: Slab<Arc<Task>>,
@@ -81,17 +82,18 @@ impl VirtualClock {
         Self { core: Arc::new(core), tie_break: 0 }
     }
 
-    /// The same clock with another tie-break: of events at the same moment the lowest comes first.
+    /// The same clock with another tie-break. Among events at the same time, the one with the
+    /// lowest tie-break comes first.
     pub(crate) fn with_tie_break(&self, tie_break: u32) -> Self {
         Self { core: Arc::clone(&self.core), tie_break }
     }
 
-    /// Runs `future` and everything that it starts to its end, on this thread, in virtual time.
+    /// Runs `future` to its end, with all tasks that it starts, on this thread in virtual time.
     ///
     /// # Errors
     ///
-    /// Other when nothing can happen any more and `future` still waits: a deadlock, with the names of
-    /// those that wait. Rejected when the clock runs already.
+    /// Returns [`ErrorKind::Other`], with the names of the waiting tasks, at a deadlock: `future`
+    /// waits, and no event is left. Returns [`ErrorKind::Rejected`] when the clock runs already.
     pub fn run<T>(&self, future: impl Future<Output = T>) -> Result<T> {
         if self.core.running.swap(true, Ordering::AcqRel) {
             return Err(Error::rejected(
@@ -99,7 +101,7 @@ impl VirtualClock {
             ));
         }
         let _running = Running(&self.core.running);
-        // Whoever called may be a task of a runtime whose budget would stop wake-ups after a while.
+        // The caller may be a task of a runtime whose budget would suppress wake-ups after a while.
         let mut future = pin!(tokio::task::coop::unconstrained(future));
         let root = Arc::new(RootWaker::new(Arc::clone(&self.core.ready)));
         root.wake_up();
@@ -123,12 +125,12 @@ impl VirtualClock {
         }
     }
 
-    /// Whether somebody runs this clock.
+    /// `true` if the clock is running.
     pub(crate) fn is_running(&self) -> bool {
         self.core.running.load(Ordering::Acquire)
     }
 
-    /// Starts a task. `name` is what a deadlock calls it.
+    /// Starts a task. The error of a deadlock contains its `name`.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         name: String,
@@ -153,7 +155,7 @@ impl VirtualClock {
         }
     }
 
-    /// Waits for so long.
+    /// Waits for `duration`.
     pub(crate) fn sleep(&self, duration: Duration) -> Sleep {
         self.until(self.now() + duration)
     }
@@ -169,7 +171,7 @@ impl VirtualClock {
             names.push(format!("{more} more"));
         }
         let message = format!(
-            "deadlock at {}: nothing will happen any more, and these wait: {}",
+            "deadlock at {}: no event is left, and these tasks wait: {}",
             self.now(),
             names.join(", ")
         );
@@ -177,7 +179,7 @@ impl VirtualClock {
     }
 }
 
-/// Waiters that a deadlock names at most.
+/// The most tasks that the error of a deadlock names.
 const NAMES: usize = 20;
 
 #[async_trait]
@@ -204,7 +206,8 @@ impl Drop for Running<'_> {
 }
 
 impl Core {
-    /// Jumps to the earliest event and wakes who waits for it.
+    /// Jumps to the earliest event and wakes the task that waits for it. Returns `false` if there
+    /// is none.
     fn advance(&self) -> bool {
         let mut state = self.state.lock();
         while let Some(Reverse(event)) = state.events.pop() {
@@ -270,7 +273,7 @@ impl Drop for Sleep {
         }
         state.timers.remove(key);
         state.stale += 1;
-        // Deadlines that are never reached would fill the heap.
+        // Without this, dropped deadlines would fill the heap.
         if state.stale > 64 && state.stale > state.events.len() / 2 {
             let State { events, timers, stale, .. } = &mut *state;
             events.retain(|Reverse(event)| {

@@ -1,4 +1,4 @@
-//! What a simulated worker may touch.
+//! The context of a simulated worker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,27 +13,27 @@ use siren_core::{
 use crate::clock::VirtualClock;
 use crate::task_pool::TaskPool;
 
-/// One invocation's view of its place.
+/// The context of one invocation.
 pub(crate) struct SimContext {
     pub(crate) clock: VirtualClock,
     pub(crate) task_pool: Arc<TaskPool>,
     pub(crate) store: Arc<dyn ParameterStore>,
     pub(crate) data: Arc<dyn DataSource>,
-    /// When the handler began, and when it is stopped.
+    /// The times at which the handler began and at which it is stopped.
     pub(crate) started: Time,
     pub(crate) deadline: Time,
     pub(crate) speed: Speed,
-    /// Memory that the worker holds, in bytes.
+    /// The memory that the worker holds, in bytes.
     pub(crate) memory: u64,
     pub(crate) cpu: Mutex<Duration>,
 }
 
-/// How long mathematics takes here, and where it may be done.
+/// The speed of computations, and the CPUs that they share.
 pub(crate) struct Speed {
     pub(crate) seconds: Box<dyn Fn(Work) -> f64 + Send + Sync>,
-    /// Permits to compute, where several workers share a machine.
+    /// Permits to compute, if several workers share a machine.
     pub(crate) permits: Option<Arc<tokio::sync::Semaphore>>,
-    /// What it takes to hand a task to where it is computed, and its result back.
+    /// The time of handing a task to a computing thread, and its result back.
     pub(crate) handover: Duration,
 }
 
@@ -55,8 +55,8 @@ impl Context for SimContext {
         self.deadline.since(self.clock.now())
     }
 
-    /// CPU time is the time spent computing: a function's memory buys a share of a CPU, and this is
-    /// what it used of its share.
+    /// The CPU time is the time of computing. A function has a share of a CPU in proportion to its
+    /// memory, and this is the time in which it used that share.
     fn usage(&self) -> Usage {
         Usage {
             cpu: *self.cpu.lock(),
@@ -83,7 +83,7 @@ impl Context for SimContext {
         let submitted = self.task_pool.submit(end, task);
         self.clock.until(end).await;
         submitted.finish()?;
-        // Work of the machine's too, whichever of its threads does it.
+        // The handover is work of the machine, too, on any of its threads.
         if !self.speed.handover.is_zero() {
             self.clock.sleep(self.speed.handover).await;
         }

@@ -8,8 +8,8 @@ use siren_core::{DataSource, Requests, Result};
 
 use crate::link::{Link, Request};
 
-/// A data source behind a function's connection: one GET for each fetch. Without a connection it is the
-/// driver's view, which fetches at once and names the same costs.
+/// A data source behind a function's connection, with one GET for each fetch. Without a connection
+/// it is the driver's view, which fetches at once and has the same request costs.
 pub(crate) struct SimData {
     pub(crate) inner: Arc<dyn DataSource>,
     pub(crate) link: Option<Arc<Link>>,

@@ -1,4 +1,4 @@
-//! What goes wrong on a simulated platform.
+//! The faults of a simulated platform.
 
 use std::time::Duration;
 
@@ -6,29 +6,29 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use siren_core::{Error, Invocation, Result, Role, Time};
 
-/// What goes wrong: by chance, and at set times. Nothing by default.
+/// The faults of a simulated platform: at random, and at given times. The default has none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
-    /// The share of invocations that are lost before they begin: nobody knows what they cost.
+    /// The share of invocations that are lost before they begin. Their billed time is unknown.
     pub lost: f64,
-    /// The share of invocations that do their work and whose answer is lost.
+    /// The share of invocations that do their work but lose their answer.
     pub answer_lost: f64,
-    /// The share of invocations that are refused as too many.
+    /// The share of invocations that are throttled.
     pub throttled: f64,
-    /// Functions that crash, in an hour of running.
+    /// The mean number of crashes in an hour of a function's time.
     pub crashes_per_hour: f64,
-    /// The share of requests to storage that are lost on their way.
+    /// The share of requests to storage that are lost before they take effect.
     pub request_lost: f64,
-    /// The share of requests to storage that have their effect and whose answer is lost.
+    /// The share of requests to storage that take effect but lose their answer.
     pub request_answer_lost: f64,
-    /// How long a lost request is waited for, in seconds.
+    /// The time after which a lost request fails, in seconds.
     pub request_timeout_s: f64,
-    /// What happens at set times.
+    /// The faults at given times.
     pub scheduled: Vec<Fault>,
 }
 
-/// Something that happens at a set time, or to a set invocation.
+/// A fault at a given time, or of a given invocation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
@@ -38,52 +38,52 @@ pub enum Fault {
         epoch: u64,
         /// The shard.
         shard: u32,
-        /// How often the shard was tried before.
+        /// The number of earlier attempts at the shard.
         #[serde(default)]
         attempt: u32,
     },
-    /// An attempt at a shard does its work, and its answer is lost.
+    /// An attempt at a shard does its work, but its answer is lost.
     AnswerLost {
         /// The epoch.
         epoch: u64,
         /// The shard.
         shard: u32,
-        /// How often the shard was tried before.
+        /// The number of earlier attempts at the shard.
         #[serde(default)]
         attempt: u32,
     },
-    /// Functions that run at this moment crash: all, or those of one shard.
+    /// The functions that run at this moment crash: all, or those of one shard.
     Crash {
         /// The moment, in seconds of virtual time.
         at_s: f64,
-        /// The shard; all if none is given. Aggregators crash with all.
+        /// The shard, or `None` for all. Aggregators crash only with all.
         #[serde(default)]
         shard: Option<u32>,
     },
-    /// Invocations are refused as too many.
+    /// Invocations are throttled.
     Throttle {
-        /// From this moment, in seconds of virtual time.
+        /// The start, in seconds of virtual time.
         from_s: f64,
-        /// Until this one.
+        /// The end, in seconds of virtual time.
         until_s: f64,
     },
     /// Requests to storage take longer.
     Slow {
-        /// From this moment, in seconds of virtual time.
+        /// The start, in seconds of virtual time.
         from_s: f64,
-        /// Until this one.
+        /// The end, in seconds of virtual time.
         until_s: f64,
-        /// How many times as long.
+        /// The factor by which requests take longer.
         factor: f64,
     },
 }
 
 impl Faults {
-    /// Refuses what cannot happen.
+    /// Checks that the faults are possible.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the field.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected), naming the field.
     pub(crate) fn check(&self) -> Result<()> {
         let shares = [
             ("lost", self.lost),
@@ -127,7 +127,7 @@ impl Faults {
         Ok(())
     }
 
-    /// Whether an invocation at `now` is refused.
+    /// `true` if an invocation at `now` is throttled.
     pub(crate) fn throttles(&self, now: Time, rng: &mut impl Rng) -> bool {
         let scheduled = self.scheduled.iter().any(|fault| match fault {
             Fault::Throttle { from_s, until_s } => within(now, *from_s, *until_s),
@@ -136,7 +136,7 @@ impl Faults {
         scheduled || happens(self.throttled, rng)
     }
 
-    /// Whether an invocation is lost before it begins.
+    /// `true` if an invocation is lost before it begins.
     pub(crate) fn loses(&self, invocation: &Invocation, rng: &mut impl Rng) -> bool {
         let scheduled = self.scheduled.iter().any(|fault| match fault {
             Fault::Lost { epoch, shard, attempt } => hits(invocation, *epoch, *shard, *attempt),
@@ -145,7 +145,7 @@ impl Faults {
         scheduled || happens(self.lost, rng)
     }
 
-    /// Whether the answer of an invocation is lost.
+    /// `true` if the answer of an invocation is lost.
     pub(crate) fn loses_answer(&self, invocation: &Invocation, rng: &mut impl Rng) -> bool {
         let scheduled = self.scheduled.iter().any(|fault| match fault {
             Fault::AnswerLost { epoch, shard, attempt } => {
@@ -156,7 +156,7 @@ impl Faults {
         scheduled || happens(self.answer_lost, rng)
     }
 
-    /// When a function that starts at `now` crashes, if it runs so long.
+    /// The time at which a function that starts at `now` crashes, if it still runs then.
     pub(crate) fn crash(
         &self,
         invocation: &Invocation,
@@ -178,7 +178,7 @@ impl Faults {
         scheduled.chain(by_chance).min()
     }
 
-    /// How many times as long requests take at `now`.
+    /// The factor by which requests take longer at `now`.
     pub(crate) fn slowness(&self, now: Time) -> f64 {
         let factors = self.scheduled.iter().filter_map(|fault| match fault {
             Fault::Slow { from_s, until_s, factor } => {
@@ -190,7 +190,7 @@ impl Faults {
     }
 }
 
-/// Whether something of this probability happens. Draws nothing for what never does.
+/// `true` with this probability. A probability of 0 draws no random number.
 pub(crate) fn happens(probability: f64, rng: &mut impl Rng) -> bool {
     probability > 0.0 && rng.random::<f64>() < probability
 }

@@ -1,11 +1,11 @@
-//! Siren workers on simulated AWS Lambda and S3: the same worker and trainer code, real gradients,
-//! virtual time, modelled money.
+//! Siren workers on simulated AWS Lambda and S3, with the same worker and trainer code, real
+//! gradients, virtual time and modelled costs.
 //!
-//! A [`SimBackend`] answers what a job would do on a thousand functions, on a laptop: what its loss
-//! would be, how long it would take, what it would cost. Functions start cold or warm, compute as fast
-//! as their memory buys, wait for S3, and straggle; requests are paid for; invocations can be lost.
-//! Everything is drawn from one seed, and no measured time enters: two runs are the same, byte for byte,
-//! on any machine with any number of cores.
+//! A [`SimBackend`] simulates on a laptop the loss, the time and the cost of a job on a thousand
+//! functions. Functions start cold or warm, compute at a speed that depends on their memory, wait
+//! for S3, and may be stragglers. Requests are billed, and invocations can be lost. All random
+//! numbers are drawn from one seed, and no measured time is used: two runs are the same, byte for
+//! byte, on any machine with any number of cores.
 //!
 //! ```
 //! # use std::sync::Arc;

@@ -13,7 +13,7 @@ use siren_core::{Clock, Error, ErrorKind, Requests, Result, Time};
 use crate::clock::VirtualClock;
 use crate::fault::{Faults, happens, seconds};
 
-/// What all functions share: how many requests storage still answers in this second.
+/// The requests per second that storage answers to all functions together.
 #[derive(Default)]
 pub(crate) struct RateLimiter(Mutex<[TokenBucket; 2]>);
 
@@ -24,7 +24,7 @@ struct TokenBucket {
 }
 
 impl RateLimiter {
-    /// Whether one more request of a kind is answered: as many in a second as `rate`.
+    /// `true` if one more request of a kind is answered, at `rate` requests per second.
     fn admits(&self, kind: usize, rate: f64, now: Time) -> bool {
         let bucket = &mut self.0.lock()[kind];
         bucket.used = (bucket.used - now.since(bucket.at).as_secs_f64() * rate).max(0.0);
@@ -46,26 +46,26 @@ pub(crate) enum Request {
     Delete,
 }
 
-/// Which way bytes go, seen from the function.
+/// The direction of a transfer, as seen from the function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     Read,
     Write,
 }
 
-/// One function's requests and transfers. What it draws comes from its own stream, so that functions
-/// do not disturb one another's chances.
+/// The requests and transfers of one function. Each function draws from its own random stream,
+/// independent of those of others.
 pub(crate) struct Link {
     clock: VirtualClock,
     profile: Arc<Profile>,
     faults: Arc<Faults>,
     rate_limiter: Arc<RateLimiter>,
     rng: Mutex<Box<dyn Rng + Send + Sync>>,
-    /// What goes wrong is drawn apart from the rest.
+    /// Faults have a separate stream, so that they do not change the other draws.
     fault_rng: Mutex<Box<dyn Rng + Send + Sync>>,
     read_slowdown: f64,
     write_slowdown: f64,
-    /// When the last transfer ends: all of a function's share its network.
+    /// The end of the last transfer. All transfers of a function share its network.
     free_at: Mutex<Time>,
     reads: AtomicU64,
     writes: AtomicU64,
@@ -97,7 +97,7 @@ impl Link {
         }
     }
 
-    /// Requests made so far that are paid for, whatever became of them.
+    /// The billed requests so far, with every outcome.
     pub(crate) fn requests(&self) -> Requests {
         Requests {
             reads: self.reads.load(Ordering::Relaxed),
@@ -114,19 +114,20 @@ impl Link {
         StandardNormal.sample(&mut *self.rng.lock())
     }
 
-    /// Waits for what a request takes, and for `bytes` that are sent along.
+    /// Waits for the answer to a request that sends `bytes`.
     ///
     /// # Errors
     ///
-    /// Throttled when there are too many requests, lost when this one is.
+    /// Returns [`ErrorKind::Throttled`] when there are too many requests, and [`ErrorKind::Lost`]
+    /// when this one is lost.
     pub(crate) async fn request(&self, request: Request, bytes: u64) -> Result<()> {
         let answered = self.answer_time(request, bytes).await?;
         self.clock.until(answered).await;
         Ok(())
     }
 
-    /// Waits until storage acts on a request: halfway between sending it, with `bytes` along, and its
-    /// answer. Returns when that comes.
+    /// Waits until a request that sends `bytes` takes effect, halfway between its sending and its
+    /// answer. Returns the time of the answer.
     ///
     /// # Errors
     ///
@@ -139,7 +140,7 @@ impl Link {
         Ok(answered)
     }
 
-    /// When a request that is sent now is answered.
+    /// The time of the answer to a request that is sent now.
     async fn answer_time(&self, request: Request, bytes: u64) -> Result<Time> {
         let now = self.clock.now();
         let storage = &self.profile.storage;
@@ -150,7 +151,7 @@ impl Link {
         match request {
             Request::Get => self.reads.fetch_add(1, Ordering::Relaxed),
             Request::Put | Request::PutIfUnchanged => self.writes.fetch_add(1, Ordering::Relaxed),
-            // Free of charge.
+            // A DELETE is free.
             Request::Delete => 0,
         };
         let lost = happens(self.faults.request_lost, &mut *self.fault_rng.lock());
@@ -174,7 +175,7 @@ impl Link {
         Ok(self.transfer_end(Direction::Write, bytes) + latency)
     }
 
-    /// Ends a request that had its effect: by chance its answer is lost.
+    /// Ends a request that has taken effect. Its answer may be lost at random.
     pub(crate) async fn receive_answer(&self) -> Result<()> {
         if happens(self.faults.request_answer_lost, &mut *self.fault_rng.lock()) {
             return self.time_out().await;
@@ -187,13 +188,13 @@ impl Link {
         Err(Error::new(ErrorKind::Lost, "storage does not answer"))
     }
 
-    /// Waits for the transfer of what was read.
+    /// Waits for the transfer of `bytes` that were read.
     pub(crate) async fn receive(&self, bytes: u64) {
         let end = self.transfer_end(Direction::Read, bytes);
         self.clock.until(end).await;
     }
 
-    /// When a transfer that begins now ends, behind those that are under way.
+    /// The end of a transfer that begins now and follows those in progress.
     fn transfer_end(&self, direction: Direction, bytes: u64) -> Time {
         if bytes == 0 {
             return self.clock.now();
@@ -204,7 +205,7 @@ impl Link {
             Direction::Write => network.write_seconds(bytes, self.write_slowdown),
         };
         let mut free_at = self.free_at.lock();
-        // Whole microseconds: what is shorter is no event of its own.
+        // Whole microseconds, so that shorter times do not become separate events.
         let takes = Duration::from_micros((takes * 1e6).round() as u64);
         *free_at = (*free_at).max(self.clock.now()) + takes;
         *free_at

@@ -1,4 +1,4 @@
-//! How fast this machine is at a workload.
+//! Measurement of a workload's speed on this machine.
 
 mod handover;
 mod pass;
@@ -12,30 +12,32 @@ use tokio::sync::oneshot;
 
 use pass::{BatchSet, Pass};
 
-/// How a workload is measured.
+/// The options of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measuring {
-    /// Examples in a batch, as the job will have them: at this size the result is exact, and others follow
-    /// a straight line.
+    /// The number of examples in a batch, as in the planned job. The result is exact at this size,
+    /// and linear for others.
     pub batch_size: u64,
-    /// Threads that compute at once. The cores of a machine share its caches and its memory: where several
-    /// workers will, measure with as many. A function of one vCPU has one.
+    /// The number of threads that compute at once. The cores of a machine share its caches and its
+    /// memory, so measure with the number of workers that will share a machine. It is 1 for a
+    /// function of one vCPU.
     pub threads: usize,
-    /// Workers that take turns on these threads, each with its own copy of the parameters: more of them
-    /// need more of the caches. Never fewer than there are threads.
+    /// The number of workers that take turns on these threads, each with its own copy of the
+    /// parameters. More workers use more of the caches. At least one worker runs on each thread.
     pub workers: usize,
-    /// Whether to count the CPU time of the threads, or real time. Other programs on this machine have no
-    /// part in CPU time, but for what they do to its caches; a workload that starts threads of its own is
-    /// not seen by it.
+    /// `true` to measure the CPU time of the threads, `false` for real time. Other programs affect
+    /// CPU time only through the caches. CPU time does not include threads that the workload itself
+    /// starts.
     pub cpu_time: bool,
-    /// How often everything is measured; medians count.
+    /// The number of repetitions, of which the result is the median.
     pub repeats: u32,
-    /// How long one measurement takes, at least.
+    /// The minimum time of one measurement.
     pub block: Duration,
 }
 
 impl Default for Measuring {
-    /// Batches of 64 of one worker on one thread, nine times 20 ms of CPU time for each batch size.
+    /// Batches of 64 examples, one worker on one thread, and nine repetitions of 20 ms of CPU time
+    /// for each batch size.
     fn default() -> Self {
         Self {
             batch_size: 64,
@@ -66,7 +68,7 @@ impl Measuring {
         Ok(())
     }
 
-    /// The batch size, and two smaller ones as far as there are.
+    /// The batch size, and up to two smaller ones.
     fn sizes(&self) -> Vec<u64> {
         let mut sizes = vec![self.batch_size.div_ceil(4), self.batch_size.div_ceil(2)];
         sizes.push(self.batch_size);
@@ -75,23 +77,26 @@ impl Measuring {
     }
 }
 
-/// Measures a workload on this machine, as a worker runs it: pull, gradient and its norm, push, on a store
-/// in memory that all threads share.
+/// Measures a workload on this machine with the steps of a worker: pull, gradient and its norm,
+/// push. All threads share a store in memory.
 ///
-/// At the batch size b asked for, `seconds_per_batch + b * seconds_per_example` is the median time of a
-/// step; the slope is the median over pairs of batch sizes (Theil, 1950), from 0 to the whole time.
-/// `seconds_per_parameter` is the time of a pull and a push over the parameters that they touch, and
-/// `seconds_per_handover` is what a task costs, beside itself, that is handed to another thread and back.
+/// At the given batch size b, `seconds_per_batch + b * seconds_per_example` is the median time of a
+/// step. The slope is the median over pairs of batch sizes (Theil, 1950), limited to the range from
+/// 0 to the whole time. `seconds_per_parameter` is the time of a pull and a push, divided by the
+/// number of parameters that they touch. `seconds_per_handover` is the additional time of a task
+/// that is handed to another thread and back.
 ///
-/// The result describes this machine at this moment: pass it to a simulation as a file, or commit it.
+/// The result describes this machine at this moment. Store it in a file, and give this to
+/// simulations.
 ///
 /// # Errors
 ///
-/// Rejected when `options` cannot be, naming the field; whatever the data and the workload answer.
+/// Returns [`ErrorKind::Rejected`], naming the field, when `options` are invalid, and the errors of
+/// the data and the workload.
 ///
 /// # Cancellation
 ///
-/// Dropping the future forgets the measurement, which runs to its end on a thread of its own.
+/// Dropping the future does not stop the measurement, which runs to its end on its own thread.
 pub async fn measure(
     workload: Arc<dyn Workload>,
     data: &dyn DataSource,
@@ -104,7 +109,7 @@ pub async fn measure(
     }
     let (options, (done, measured)) = (*options, oneshot::channel());
     std::thread::spawn(move || {
-        // Nobody listens any more when the caller was dropped.
+        // Sending fails when the caller was dropped.
         let _ = done.send(on_threads(&workload, &batch_sets, options));
     });
     measured.await.map_err(|gone| {
@@ -113,7 +118,7 @@ pub async fn measure(
     })?
 }
 
-/// Batches of one size that are different ones, as far as there are.
+/// Batches of one size, as different as the data allows.
 async fn fetch(data: &dyn DataSource, size: u64) -> Result<Vec<Vec<u8>>> {
     const MOST: u64 = 16;
     let starts = (0..data.len() / size).take(MOST as usize).map(|index| index * size);
@@ -166,7 +171,7 @@ fn on_threads(
     })
 }
 
-/// Intercept and slope, neither of them negative, of a line through the last point.
+/// The intercept and the slope of a line through the last point. Neither is negative.
 fn fit_line(points: &[(f64, f64)]) -> (f64, f64) {
     let Some(&(examples, seconds)) = points.last() else { return (0.0, 0.0) };
     let slopes = points

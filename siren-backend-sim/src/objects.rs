@@ -12,12 +12,13 @@ use siren_core::{Clock, Result, Time};
 use crate::fault::seconds;
 use crate::link::{Link, Request};
 
-/// When each object was last replaced: storage takes its time between two conditional writes of one.
+/// The time of each object's last replacement, since storage needs a minimum time between two
+/// conditional writes of an object.
 #[derive(Default)]
 pub(crate) struct Commits(Mutex<HashMap<String, Time>>);
 
-/// Objects behind a function's connection. A request acts on storage halfway between its sending and its
-/// answer.
+/// Objects behind a function's connection. A request takes effect halfway between its sending and
+/// its answer.
 pub(crate) struct SimObjects {
     pub(crate) inner: Arc<dyn Objects>,
     pub(crate) link: Arc<Link>,
@@ -27,7 +28,7 @@ pub(crate) struct SimObjects {
 }
 
 impl SimObjects {
-    /// Waits for the answer to a request that reads, and for what it brings.
+    /// Waits for the answer to a read request, and for the transfer of its bytes.
     async fn finish(&self, answered: Time, bytes: usize) -> Result<()> {
         self.link.clock().until(answered).await;
         self.link.receive(bytes as u64).await;
@@ -74,7 +75,8 @@ impl Objects for SimObjects {
             let last = commits.get(key).copied();
             last.is_none_or(|last| now.since(last) >= seconds(self.commit_ms / 1e3))
         };
-        // Storage is still busy with the last one: a conflict, which a client may not take for success.
+        // Storage is still busy with the last write and refuses, which a client must not take for
+        // success.
         let written = match free {
             true => self.inner.put_if_unchanged(key, known, bytes).await?,
             false => Written::Refused,

@@ -1,4 +1,4 @@
-//! What a simulation is told, as data.
+//! The settings of a simulation, as data.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use siren_core::{Error, ErrorKind, Result, StepTime};
 
 use crate::Faults;
 
-/// A platform, the time that the workload's mathematics takes there, and what goes wrong. As a file it
-/// is TOML; what a file leaves out is as measured on AWS Lambda and S3.
+/// A platform, the time model of the workload's computations, and the faults. The file format is
+/// TOML. Fields that a file omits have their values for AWS Lambda and S3.
 ///
 /// ```
 /// # use siren_backend_sim::Simulation;
@@ -34,14 +34,14 @@ use crate::Faults;
 pub struct Simulation {
     /// Limits, prices and behaviour of the platform.
     pub profile: Profile,
-    /// The time model of the workload's mathematics.
+    /// The time model of the workload's computations.
     pub step: StepTime,
-    /// What goes wrong.
+    /// The simulated faults.
     pub faults: Faults,
 }
 
 impl Simulation {
-    /// AWS Lambda and S3, with a workload of this speed.
+    /// AWS Lambda and S3, with a workload of this speed and without faults.
     pub fn lambda(step: StepTime) -> Self {
         Self { step, ..Self::default() }
     }
@@ -50,14 +50,18 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// Rejected, naming the field: unknown, of the wrong type, negative, not finite, outside its range.
+    /// Returns [`ErrorKind::Rejected`], naming the field, when one is unknown, has the wrong type,
+    /// or is negative, not finite or outside its range.
     pub fn from_toml(text: &str) -> Result<Self> {
         let read: Self = toml::from_str(text).map_err(|error| {
             let start = error.span().map_or(0, |at| at.start);
             let number = text[..start].matches('\n').count();
             let line = text.lines().nth(number).unwrap_or_default().trim();
             let what = error.message();
-            Error::rejected(format!("line {}, `{line}`, is not a simulation's: {what}", number + 1))
+            Error::rejected(format!(
+                "line {}, `{line}`, is not valid in a simulation: {what}",
+                number + 1
+            ))
         })?;
         read.check()?;
         Ok(read)
@@ -67,7 +71,8 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// Other when it cannot be read, rejected as in [`from_toml`](Self::from_toml).
+    /// Returns [`ErrorKind::Other`] when the file cannot be read, and [`ErrorKind::Rejected`] as
+    /// [`from_toml`](Self::from_toml).
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(|error| {
@@ -79,22 +84,22 @@ impl Simulation {
         })
     }
 
-    /// The text of a TOML file with all that it may say.
+    /// The text of a TOML file with all fields.
     ///
     /// # Errors
     ///
-    /// Other when a number cannot be written as TOML.
+    /// Returns [`ErrorKind::Other`] when a number cannot be written as TOML.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string_pretty(self).map_err(|error| {
             Error::new(ErrorKind::Other, "cannot write the simulation as TOML").with_source(error)
         })
     }
 
-    /// Refuses what cannot be simulated.
+    /// Checks that the settings can be simulated.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the field.
+    /// Returns [`ErrorKind::Rejected`], naming the field.
     pub fn check(&self) -> Result<()> {
         self.profile.check()?;
         self.step.check()?;
@@ -102,12 +107,12 @@ impl Simulation {
     }
 }
 
-/// The text of a TOML file for [`Simulation::from_toml`] that says how fast a workload computes, and
-/// leaves the platform as it was measured.
+/// The text of a TOML file for [`Simulation::from_toml`] with the speed of a workload. It omits the
+/// platform, which then has its default values.
 ///
 /// # Errors
 ///
-/// Other when a number cannot be written as TOML.
+/// Returns [`ErrorKind::Other`] when a number cannot be written as TOML.
 pub fn step_toml(step: &StepTime) -> Result<String> {
     #[derive(Serialize)]
     struct File<'a> {

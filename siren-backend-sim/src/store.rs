@@ -1,4 +1,4 @@
-//! A store in memory as if it were in shared storage.
+//! A store in memory that behaves as if it were in shared storage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use siren_core::{
 
 use crate::link::{Link, Request};
 
-/// A store behind a function's connection: one GET of what changed for each pull, and one PUT for each
-/// push, which is applied the moment it is answered. Without a connection it is the driver's view, whose
-/// calls take no time and which names the same costs.
+/// A store behind a function's connection, with one GET of the changed blocks for each pull, and
+/// one PUT for each push, which is applied at the time of its answer. Without a connection it is
+/// the driver's view, whose calls take no time and which has the same request costs.
 pub(crate) struct LinkedStore {
     pub(crate) inner: Arc<dyn ParameterStore>,
     pub(crate) link: Option<Arc<Link>>,
@@ -33,7 +33,7 @@ impl StoreDecorator for LinkedStore {
         }
     }
 
-    /// Requests are counted by the connection.
+    /// The connection counts the requests.
     fn requests(&self) -> Option<Requests> {
         None
     }
@@ -45,7 +45,7 @@ impl StoreDecorator for LinkedStore {
         let asked = link.clock().now();
         let (mut early, mut waited) = (0, Duration::ZERO);
         if progress > 0 {
-            // Who has to wait for others asks storage once they are done.
+            // A pull that waits for others makes its request when they are done.
             early = self.inner.pull(epoch, replica, progress).await?.copied;
             waited = link.clock().now() - asked;
         }
@@ -102,7 +102,7 @@ mod tests {
         )
     );
 
-    /// The connection makes the requests, whatever the store inside would make.
+    /// The connection makes the requests, and those of the wrapped store do not count.
     fn of_the_connection(terms: Terms) -> Terms {
         let request_costs = RequestCosts {
             push: Requests { writes: 1, reads: 0 },

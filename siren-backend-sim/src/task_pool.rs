@@ -1,9 +1,9 @@
-//! Mathematics on real threads.
+//! Computations on real threads.
 //!
-//! A task is handed in with the virtual time at which its result is needed. Threads take the most
-//! urgent one; when the clock gets to a task that nobody has begun, the thread that runs the
-//! simulation does it itself, and while it waits for one that is under way it does others. So all cores
-//! work, and nothing but the real time depends on how many there are.
+//! A task is submitted with the virtual time at which its result is needed. Threads run the most
+//! urgent task first. When the clock reaches a task that no thread has begun, the thread of the
+//! simulation runs it. While it waits for a task that is running, it runs others. All cores are
+//! thus busy, and only the real time depends on their number.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use siren_core::{ComputeTask, Error, ErrorKind, Result, Time};
 
-/// Tasks that take less real time than this are not worth waking a thread for.
+/// The real time of a task below which it is not worth waking a thread.
 const WORTH_A_THREAD: Duration = Duration::from_micros(30);
 
 type Key = (Time, u64);
 
-/// The threads of a simulation: the caller's, and as many more as it was given.
+/// The threads of a simulation: the caller's thread and helper threads.
 pub(crate) struct TaskPool {
     shared: Arc<Shared>,
     helpers: bool,
@@ -28,30 +28,30 @@ pub(crate) struct TaskPool {
 #[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// Something was handed in.
+    /// Signals a submitted task.
     more: Condvar,
-    /// Something was finished.
+    /// Signals a finished task.
     done: Condvar,
 }
 
 #[derive(Default)]
 struct Queue {
     waiting: BTreeMap<Key, ComputeTask>,
-    /// Under way on helpers; nothing, or what it panicked with, once it is done.
+    /// Tasks that run on helpers. The outcome is `None` until a task is done.
     running: BTreeMap<Key, Option<Outcome>>,
     sequence: u64,
     idle: usize,
     closed: bool,
-    /// Mean real time of a task.
+    /// The mean real time of a task.
     mean: Duration,
 }
 
 type Outcome = std::result::Result<(), Box<dyn Any + Send>>;
 
 impl TaskPool {
-    /// The caller's thread and `threads - 1` more.
+    /// A pool of the caller's thread and `threads - 1` helpers.
     pub(crate) fn new(threads: usize) -> Result<Self> {
-        // Dropping it ends those that have started.
+        // Dropping the pool ends the threads that have started.
         let pool = Self { shared: Arc::default(), helpers: threads > 1 };
         for index in 1..threads {
             let shared = Arc::clone(&pool.shared);
@@ -69,7 +69,7 @@ impl TaskPool {
         Ok(pool)
     }
 
-    /// Hands in a task whose result is needed at `time`.
+    /// Submits a task whose result is needed at `time`.
     pub(crate) fn submit(&self, time: Time, task: ComputeTask) -> SubmittedTask {
         let mut queue = self.shared.queue.lock();
         queue.sequence += 1;
@@ -91,7 +91,7 @@ impl Drop for TaskPool {
     }
 }
 
-/// A task that was handed in. Dropping it forgets one that nobody has begun.
+/// A submitted task. Dropping this cancels a task that no thread has begun.
 pub(crate) struct SubmittedTask {
     shared: Arc<Shared>,
     key: Key,
@@ -99,7 +99,7 @@ pub(crate) struct SubmittedTask {
 }
 
 impl SubmittedTask {
-    /// Sees to it that the task is done.
+    /// Returns when the task is done. Runs it, or other tasks, in the meantime.
     pub(crate) fn finish(mut self) -> Result<()> {
         self.open = false;
         let mut queue = self.shared.queue.lock();
@@ -130,7 +130,7 @@ impl Drop for SubmittedTask {
         if self.open {
             let mut queue = self.shared.queue.lock();
             queue.waiting.remove(&self.key);
-            // What it computes is for nobody: its outcome is not kept.
+            // The running task's outcome is not needed, and is not kept.
             queue.running.remove(&self.key);
         }
     }
@@ -161,7 +161,7 @@ impl Shared {
             if queue.closed {
                 return;
             }
-            // Small ones are done sooner than handed over.
+            // The simulation's thread runs short tasks faster than it can hand them over.
             let worth = queue.mean >= WORTH_A_THREAD;
             match worth.then(|| queue.waiting.pop_first()).flatten() {
                 Some((key, task)) => {
@@ -202,7 +202,7 @@ mod tests {
                     let sum = Arc::clone(&sum);
                     let time = Time::new(Duration::from_secs(i % 17));
                     let work = move || {
-                        // Long enough that a thread is worth waking.
+                        // Long enough to be worth waking a thread.
                         std::hint::black_box(
                             (0..20_000_u64).fold(0, |s, i| std::hint::black_box(s ^ i)),
                         );

@@ -1,4 +1,4 @@
-//! Clock and backends of virtual time keep their contracts.
+//! The conformance suites for the virtual clock and the simulated backends.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ clock_tests!(
     clock::Subject::driven(VirtualClock::new(), |clock, future| clock.run(future).unwrap()),
 );
 
-/// A hundred microseconds for a moment's work.
+/// 100 microseconds for each of the suite's short tasks.
 const STEP: StepTime = StepTime {
     seconds_per_example: 1e-4,
     flops_per_example: 0.0,
@@ -36,7 +36,7 @@ fn simulated(worker: Arc<dyn Worker>) -> SimBackend {
     SimBackend::functions(worker, sim_store, data, Simulation::lambda(STEP), Seed::new(1)).unwrap()
 }
 
-/// The suite's workers are of a function's size.
+/// The machine has the memory size of the suite's invocations.
 fn rented(worker: Arc<dyn Worker>) -> SimBackend {
     let (store, data) = parts();
     let machine = Machine { memory_mb: 1_769, ..Machine::m4_large() };

@@ -1,4 +1,4 @@
-//! Where workers run.
+//! The contract of a backend, which runs workers.
 
 use std::time::Duration;
 
@@ -8,38 +8,41 @@ use crate::{
     Clock, ComputeTask, EpochPlan, Invocation, Platform, Requests, Result, Work, WorkerReport,
 };
 
-/// How an invocation ended.
+/// The end of an invocation: its bill and its result.
 #[derive(Debug)]
 pub struct Completion {
-    /// The time that is billed for it, start-up included. Unknown when the invocation was lost: then
-    /// all that was reserved for it counts as spent.
+    /// The billed time, start-up included. `None` when the invocation was lost: all the money
+    /// reserved for it then counts as spent.
     pub billed: Option<Duration>,
-    /// What the worker reports, or why it could not.
+    /// The worker's report, or the reason why there is none.
     ///
-    /// Kinds of failure: worker (its code failed or panicked), deadline exceeded, lost (no answer),
-    /// throttled (it never started), and what the store answered, such as fenced.
+    /// The kinds of error are [`Worker`](crate::ErrorKind::Worker) (its code failed or panicked),
+    /// [`DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), [`Lost`](crate::ErrorKind::Lost)
+    /// (no answer), [`Throttled`](crate::ErrorKind::Throttled) (it never started), and those of the
+    /// store, such as [`Fenced`](crate::ErrorKind::Fenced).
     pub result: Result<WorkerReport>,
 }
 
-/// What a backend counts beside invocations: the driver's own part in an epoch.
+/// The driver's own part of an epoch's costs, which a backend counts beside invocations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DriverUsage {
-    /// Requests that the driver makes of shared storage.
+    /// Requests of the driver to shared storage.
     pub requests: Requests,
-    /// Bytes that leave the platform's region, since the driver is outside.
+    /// Bytes that leave the platform's region because the driver is outside of it.
     pub egress_bytes: u64,
-    /// Invocations whose billed time was computed here, since the platform did not report it.
+    /// Invocations whose billed time was computed by the driver because the platform did not report
+    /// it.
     pub computed_bills: u64,
 }
 
 impl DriverUsage {
-    /// Nothing: the driver makes no requests, and no bytes leave the region.
+    /// No usage: the driver makes no requests, and no bytes leave the region.
     pub const NONE: Self = Self { requests: Requests::NONE, egress_bytes: 0, computed_bills: 0 };
 }
 
 impl std::ops::Sub for DriverUsage {
     type Output = Self;
-    /// What is beyond `rhs`.
+    /// The usage in `self` beyond that in `rhs`; never negative.
     fn sub(self, rhs: Self) -> Self {
         Self {
             requests: self.requests - rhs.requests,
@@ -49,54 +52,59 @@ impl std::ops::Sub for DriverUsage {
     }
 }
 
-/// A place where workers run. Built around an `Arc<dyn Worker>`.
+/// Runs workers. A backend is built around an `Arc<dyn Worker>`, the code that its invocations run.
 ///
-/// A backend that wraps another one implements [`BackendDecorator`](crate::BackendDecorator) instead.
+/// To wrap another backend, implement [`BackendDecorator`](crate::BackendDecorator) instead.
 #[async_trait]
 pub trait Backend: Send + Sync {
-    /// The clock of this place.
+    /// The clock of this backend.
     fn clock(&self) -> &dyn Clock;
 
-    /// Limits and prices.
+    /// The limits and prices of the platform.
     fn platform(&self) -> &Platform;
 
-    /// How many workers compute at the same time when `workers` are asked for; what a forecast
-    /// divides by. On a platform with its own machine for every function, all of them.
+    /// The number of workers that compute at the same time when `workers` are invoked. Forecasts
+    /// divide the time of computing by it. It is `workers` on a platform that gives every function
+    /// its own machine.
     fn parallelism(&self, workers: u32) -> u32;
 
-    /// The time that one pull, one push and the fetch of one batch are expected to take beyond
-    /// computing. The first forecast uses it, before anything was measured. Zero where parameters and
-    /// data are in this process's memory.
+    /// The expected time of one pull, one push and the fetch of one batch together, without
+    /// computing. The first forecast uses it, before anything was measured. Zero when parameters
+    /// and data are in this process's memory.
     fn expected_exchange_time(&self) -> Duration;
 
-    /// The driver's usage so far: it only grows. [`DriverUsage::NONE`] where the driver is not billed.
+    /// The driver's usage so far; it never decreases. [`DriverUsage::NONE`] when the driver is not
+    /// billed.
     fn driver_usage(&self) -> DriverUsage;
 
-    /// The most that an epoch of this plan, its barriers included, adds to
-    /// [`driver_usage`](Self::driver_usage), with a model of `parameters` parameters.
+    /// An upper bound of the usage that one epoch of `plan`, its barriers included, adds to
+    /// [`driver_usage`](Self::driver_usage) for a model of `parameters` parameters.
     fn max_driver_usage(&self, plan: &EpochPlan, parameters: u64) -> DriverUsage;
 
-    /// Makes ready what invocations with this memory and timeout need, ahead of them; does nothing
-    /// where they need nothing. What fails here is tried again when it is needed.
+    /// Prepares for invocations with this memory and timeout, such as by publishing a function of
+    /// this size. Does nothing when they need no preparation. A failure here is not reported: the
+    /// backend tries again when the invocations start.
     async fn prepare(&self, memory_mb: u32, timeout: Duration);
 
-    /// Runs mathematics of the driver's own, such as an evaluation at the barrier, and returns how long
-    /// it took; on a simulated platform, how long it would take there on one vCPU, while no time passes.
+    /// Runs a computation of the driver, such as an evaluation at the barrier, and returns the time
+    /// that it took. A simulated platform returns the time that it would take on one vCPU, while no
+    /// simulated time passes.
     ///
     /// # Errors
     ///
-    /// Worker when the task panics.
+    /// Returns [`ErrorKind::Worker`](crate::ErrorKind::Worker) when the task panics.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future forgets the task; one that runs already runs to its end.
+    /// Dropping the future cancels a task that has not started. A task that has started runs to its
+    /// end.
     async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration>;
 
-    /// Runs one invocation to its end, or at most for its timeout.
+    /// Runs one invocation to its end, at most for its timeout.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future abandons the invocation: it may have run, and may still push until the
-    /// epoch is sealed. A backend in this process stops the worker.
+    /// Dropping the future abandons the invocation: it may have run, and may still push updates
+    /// until the epoch is sealed. A backend in this process stops the worker.
     async fn invoke(&self, invocation: Invocation) -> Completion;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-/// A moment: how long after its clock's origin. Times of two clocks cannot be compared.
+/// A moment, as the time since its clock's origin. Times of different clocks cannot be compared.
 #[derive(
     Clone,
     Copy,
@@ -30,12 +30,12 @@ impl Time {
         Self(since_origin)
     }
 
-    /// How long after the origin.
+    /// The time from the origin to this moment.
     pub const fn since_origin(self) -> Duration {
         self.0
     }
 
-    /// How long after `earlier`; zero if it is not earlier.
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
@@ -61,17 +61,17 @@ impl fmt::Display for Time {
     }
 }
 
-/// Tells the time and waits. A backend owns its clock, and nothing else may ask for the time: that
-/// is what lets the same code run in real and in virtual time.
+/// Tells the time and waits. A backend owns its clock, and all code must take the time from it
+/// alone. The same code can thus run in real and in virtual time.
 #[async_trait]
 pub trait Clock: Send + Sync {
-    /// The present moment. Never goes back.
+    /// The present moment. It never decreases.
     fn now(&self) -> Time;
 
     /// Waits until `deadline`; returns at once if it has passed.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future forgets the wait.
+    /// Dropping the future ends the wait.
     async fn sleep_until(&self, deadline: Time);
 }

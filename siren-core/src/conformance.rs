@@ -1,8 +1,8 @@
-//! What every implementation of a contract must satisfy, as tests (feature `conformance`).
+//! Test suites for implementations of the contracts (feature `conformance`).
 //!
-//! Each module is about one trait: a `Subject` says how to make the implementation under test, and
-//! every other public function is a *fact*, which panics when the subject does not satisfy it. A
-//! macro makes one `#[test]` per fact, so that a failure reads as the sentence that does not hold:
+//! Each module is about one trait. Its `Subject` makes the implementation under test. Every other
+//! public function is a *fact*: a property of the contract, which panics when the subject does not
+//! have it. A macro makes a `#[test]` for each fact, whose name is the property that failed:
 //!
 //! ```text
 //! use siren_core::conformance::{store, store_tests};
@@ -25,14 +25,14 @@
 //! | [`Scheduler`](crate::Scheduler) | [`scheduler::Subject`] | [`scheduler_tests!`] |
 //! | [`Clock`](crate::Clock) | [`clock::Subject`] | [`clock_tests!`] |
 //!
-//! The suite needs no async runtime. Where an implementation does, `Subject::driven` takes the
-//! function that blocks on a future, for instance `|future| runtime().block_on(future)`; it may be
-//! called by several threads at once. That of a backend or a clock is given the subject too, since
-//! virtual time moves on in there. Without it, [`futures::executor::block_on`] is used.
+//! The suites need no async runtime. For an implementation that needs one, `Subject::driven` takes
+//! a function that blocks on a future, for instance `|future| runtime().block_on(future)`. Several
+//! threads may call it at once. For a backend or a clock, the function also gets the implementation
+//! itself, since it must advance virtual time. The default is [`futures::executor::block_on`].
 //!
-//! Decorators are implementations too: run the suite over each of them. A store around another one
-//! also has the facts of [`store_decorator`]. The suite's own tests hold
-//! deliberately wrong implementations against it and see it bite.
+//! Decorators are implementations too: run the suites for each of them. A store around another one
+//! must also have the facts of [`store_decorator`]. The tests of this crate check that the suites
+//! find the faults of deliberately wrong implementations.
 
 pub mod backend;
 pub mod clock;

@@ -1,4 +1,4 @@
-//! Where examples come from.
+//! The contract of a data source, and batches of its examples.
 
 use std::ops::Range;
 
@@ -6,32 +6,63 @@ use async_trait::async_trait;
 
 use crate::{Error, Requests, Result};
 
-/// Examples in a fixed order, read by range: memory, a file, a byte range of an object.
+/// Examples in a fixed order, read by range from memory, a file or an object in shared storage.
 ///
-/// Examples are shuffled once, when they are packed; a batch is a contiguous range, and an epoch
-/// visits the batches in an order drawn from the seed. Training and held-out data are two sources.
+/// A batch is a contiguous range of examples, and an epoch visits the batches in an order drawn
+/// from the seed. The examples themselves are shuffled only once, when they are packed. Training
+/// data and held-out data are two sources.
+///
+/// # Examples
+///
+/// ```
+/// use std::ops::Range;
+///
+/// use async_trait::async_trait;
+/// use siren_core::{DataSource, Error, Result};
+///
+/// /// Examples of `each` bytes in memory.
+/// struct Records {
+///     bytes: Vec<u8>,
+///     each: usize,
+/// }
+///
+/// #[async_trait]
+/// impl DataSource for Records {
+///     fn len(&self) -> u64 {
+///         (self.bytes.len() / self.each) as u64
+///     }
+///
+///     async fn fetch(&self, range: Range<u64>) -> Result<Vec<u8>> {
+///         let start = |example: u64| (example as usize).saturating_mul(self.each);
+///         let bytes = self.bytes.get(start(range.start)..start(range.end));
+///         bytes.map(<[u8]>::to_vec).ok_or_else(|| {
+///             Error::rejected(format!("{range:?} is not within the {} examples", self.len()))
+///         })
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait DataSource: Send + Sync {
     /// The number of examples.
     fn len(&self) -> u64;
 
-    /// Whether there is no example at all.
+    /// `true` if there are no examples.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What one fetch asks of shared storage, at the most; nothing by default.
+    /// The most requests of one fetch to shared storage; by default none.
     fn request_costs(&self) -> Requests {
         Requests::NONE
     }
 
-    /// The bytes of the examples in `range`, in the packing that the workload reads. What this takes
-    /// is the fetch time P^F.
+    /// Returns the bytes of the examples in `range`, in the format that the workload reads. The
+    /// time of this call is the fetch time P^F.
     ///
     /// # Errors
     ///
-    /// Rejected when the range ends past [`len`](Self::len) or is reversed; transient errors may be
-    /// tried again.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when the range ends past
+    /// [`len`](Self::len) or is reversed. [Transient](Error::is_transient) errors may be retried.
     ///
     /// # Cancellation
     ///
@@ -39,12 +70,12 @@ pub trait DataSource: Send + Sync {
     async fn fetch(&self, range: Range<u64>) -> Result<Vec<u8>>;
 }
 
-/// A mini-batch: the bytes of consecutive examples, as the data source packed them.
+/// A mini-batch: the bytes of consecutive examples, as returned by the data source.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     /// The number of examples, at least one.
     pub examples: usize,
-    /// Their bytes, end to end.
+    /// The bytes of the examples, one after the other.
     pub bytes: &'a [u8],
 }
 
@@ -54,17 +85,18 @@ impl<'a> Batch<'a> {
         Self { examples, bytes }
     }
 
-    /// The examples one by one, when all have the same number of bytes.
+    /// The bytes of each example, if all examples have the same number of bytes.
     pub fn records(&self) -> std::slice::ChunksExact<'a, u8> {
         self.bytes.chunks_exact((self.bytes.len() / self.examples.max(1)).max(1))
     }
 
-    /// The examples as little-endian `f32` numbers, `each` for an example, end to end: for sources
-    /// packed that way.
+    /// The examples as `f32` numbers, `each` for every example, one example after the other. For
+    /// sources that pack numbers as little-endian `f32`.
     ///
     /// # Errors
     ///
-    /// Rejected when there are more or fewer bytes than that.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when the batch does not have
+    /// `4 * each` bytes for every example.
     pub fn floats(&self, each: usize) -> Result<Vec<f32>> {
         let (numbers, rest) = self.bytes.as_chunks::<4>();
         if numbers.len() != self.examples * each || !rest.is_empty() {

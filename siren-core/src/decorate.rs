@@ -1,4 +1,4 @@
-//! Traits for stores, backends and schedulers that wrap another one and change a part of what it does.
+//! Traits for wrappers around stores, backends and schedulers that change a part of the behaviour.
 
 mod backend;
 mod scheduler;

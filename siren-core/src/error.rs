@@ -7,14 +7,14 @@ use std::fmt;
 /// A result with Siren's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What kind of failure an [`Error`] is: what a caller can act upon.
+/// The kind of failure of an [`Error`], on which a caller can act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The platform asked for fewer requests; try again later.
     Throttled,
-    /// A request or an invocation got no answer: it may or may not have had its effect.
+    /// A request or an invocation got no answer: it may or may not have taken effect.
     Lost,
     /// The state is not the one that the call assumes, such as a push above the watermark.
     Conflict,
@@ -22,17 +22,17 @@ pub enum ErrorKind {
     DeadlineExceeded,
     /// The epoch is sealed: the call came too late, and changed nothing.
     Fenced,
-    /// The input is not acceptable; the message names it and the remedy.
+    /// The input is not valid; the message names the input and the remedy.
     Rejected,
     /// A loss, gradient or parameter is not finite: training diverged.
     Diverged,
     /// The worker's own code failed or panicked.
     Worker,
-    /// An invocation used more memory than it has: with more of it, it may succeed.
+    /// An invocation used more memory than its function has. It may succeed with more memory.
     OutOfMemory,
     /// Stored bytes fail their checksum or format.
     Corrupt,
-    /// The money left does not pay for the call.
+    /// The money left of the budget does not pay for the call.
     Budget,
     /// Anything else, usually input and output; see the source.
     Other,
@@ -63,8 +63,8 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// Any failure in Siren: a [kind](ErrorKind) to act upon, a message for a person, and the source
-/// if another error caused it. The message never repeats its source.
+/// Any failure in Siren: a [kind](ErrorKind) for the program, a message for a person, and the
+/// source if another error caused it. The message never repeats its source.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -73,19 +73,20 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of a kind with a message: lower case, no full stop.
+    /// An error of a kind with a message. Messages begin in lower case and have no full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None }
     }
 
-    /// An unacceptable input; the message names the input and the remedy.
+    /// An error of the kind [`ErrorKind::Rejected`], for an invalid input. The message names the
+    /// input and the remedy.
     pub fn rejected(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Rejected, message)
     }
 
-    /// A panic as an error of the kind [worker](ErrorKind::Worker). `culprit` names the code that
-    /// panicked, such as "the worker"; `payload` is what [`catch_unwind`](std::panic::catch_unwind)
-    /// returned.
+    /// An error of the kind [`ErrorKind::Worker`], for a panic. `culprit` names the code that
+    /// panicked, such as "the worker"; `payload` is the error of
+    /// [`catch_unwind`](std::panic::catch_unwind).
     pub fn panicked(culprit: &str, payload: &(dyn Any + Send)) -> Self {
         let message = payload
             .downcast_ref::<&str>()
@@ -102,7 +103,7 @@ impl Error {
         self
     }
 
-    /// What kind of failure this is.
+    /// The kind of failure.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
@@ -112,12 +113,13 @@ impl Error {
         &self.message
     }
 
-    /// Whether the same call may succeed later: throttled or lost.
+    /// `true` if the same call may succeed later: for [`ErrorKind::Throttled`] and
+    /// [`ErrorKind::Lost`].
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, ErrorKind::Throttled | ErrorKind::Lost)
     }
 
-    /// The message followed by those of all sources, separated by colons: one line for a log.
+    /// The message, followed by those of all sources, separated by colons. A single line for a log.
     pub fn chain(&self) -> String {
         let mut line = self.to_string();
         let mut source = self.source();

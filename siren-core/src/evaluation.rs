@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// In JSON, `loss` is a number and `metrics` an object of names and values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// The mean loss: on the held-out data, or of training where nothing is held out.
+    /// The mean loss on the held-out data, or of training when no data is held out.
     pub loss: f64,
     /// The other metrics by name, such as `accuracy` and `auc`. A metric that was not measured is absent.
     pub metrics: BTreeMap<String, f64>,

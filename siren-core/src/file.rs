@@ -1,16 +1,16 @@
-//! Files that are replaced whole or not at all.
+//! Atomic replacement of files.
 
 use std::io::Write;
 use std::path::Path;
 
 use crate::{Error, ErrorKind, Result};
 
-/// Replaces the file at `path` by what `write` writes: a crash or an error leaves the old file or the
-/// new one, never a part.
+/// Replaces the file at `path` by the bytes that `write` writes. A crash or an error leaves either
+/// the old file or the complete new one.
 ///
 /// # Errors
 ///
-/// Other, naming the file, when it cannot be written.
+/// Returns [`ErrorKind::Other`], naming the file, when it cannot be written.
 pub fn replace(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
@@ -39,7 +39,7 @@ pub fn replace(
     })
 }
 
-/// A new file beside its future place, readable for whom the process' mask permits.
+/// A new file in `folder`, with the permissions that the process's umask allows.
 fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]

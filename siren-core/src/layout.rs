@@ -1,4 +1,4 @@
-//! What the entries of a flat parameter vector mean.
+//! The meaning of the entries of a flat parameter vector.
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -25,8 +25,8 @@ impl TensorSpec {
     }
 }
 
-/// How a model's tensors are laid end to end in one flat vector. Its [hash](Layout::hash) is
-/// carried by checkpoints and plans, so that parameters never meet another model.
+/// The order and the shapes of a model's tensors in one flat parameter vector. Checkpoints and
+/// plans store its [hash](Layout::hash), so that parameters are never used with another model.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Layout {
     tensors: Vec<TensorSpec>,
@@ -37,7 +37,8 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// Rejected when two tensors share a name, or when there is no entry at all.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when two tensors have the same
+    /// name, or when the layout has no entries.
     pub fn new(tensors: Vec<TensorSpec>) -> Result<Self> {
         let mut names = std::collections::HashSet::new();
         for tensor in &tensors {
@@ -61,7 +62,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// Rejected when it has no entry.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when `elements` is 0.
     pub fn flat(name: impl Into<String>, elements: usize) -> Result<Self> {
         Self::new(vec![TensorSpec::new(name, [elements])])
     }

@@ -1,29 +1,30 @@
 //! The contracts of Siren.
 //!
-//! Siren trains a model with data-parallel mini-batch SGD on a swarm of stateless functions. Six
-//! nouns carry the design, and each is a module here:
+//! Siren trains a model with data-parallel mini-batch SGD on many stateless functions. The design has
+//! six parts. This crate defines all of them but the trainer:
 //!
-//! | noun | trait | what it is |
+//! | part | type | purpose |
 //! | --- | --- | --- |
-//! | workload | [`Workload`] | what is learned: a differentiable loss over mini-batches |
-//! | parameter store | [`ParameterStore`] | where the parameters live: open, pull, push, seal |
-//! | worker | [`Worker`] | what runs in one function invocation, through its [`Context`] |
-//! | backend | [`Backend`] | where workers run, what they may ask for, what they cost |
-//! | scheduler | [`Scheduler`] | how many workers of what memory size in the next epoch |
-//! | trainer | `siren_hsp::Trainer` | the loop over epochs |
+//! | workload | [`Workload`] | a model: a differentiable loss over mini-batches |
+//! | parameter store | [`ParameterStore`] | holds the parameters: open, pull, push, seal |
+//! | worker | [`Worker`] | runs in one function invocation, through its [`Context`] |
+//! | backend | [`Backend`] | runs workers, and knows their limits and prices |
+//! | scheduler | [`Scheduler`] | chooses the number of workers and their memory for each epoch |
+//! | trainer | `siren_hsp::Trainer` | runs the loop over epochs |
 //!
-//! Around them: a parameter store in shared storage needs [`objects`], a [`DataSource`] feeds a worker,
-//! a [`Clock`] is the only source of time, a [`Platform`] knows limits and prices, and a [`Seed`] is the
-//! only source of randomness.
+//! The other contracts: a parameter store in shared storage uses [`objects`]. A [`DataSource`]
+//! provides a worker's examples. A [`Clock`] is the only source of time, and a [`Seed`] the only
+//! source of randomness. A [`Platform`] holds limits and prices.
 //!
-//! Every trait can be used as a trait object; backend, store and scheduler are chosen at run time.
-//! [`StoreDecorator`], [`BackendDecorator`] and [`SchedulerDecorator`] are for those that wrap another
-//! one: they delegate whatever the wrapper does not override.
+//! Each of these traits can be used as a trait object, so that a program chooses backend, store and
+//! scheduler at run time. To wrap a store, a backend or a scheduler, implement [`StoreDecorator`],
+//! [`BackendDecorator`] or [`SchedulerDecorator`]: each method that the wrapper does not override
+//! calls the wrapped one.
 //!
-//! Nothing here depends on an async runtime, a machine-learning framework or a cloud SDK.
+//! This crate depends on no async runtime, machine-learning framework or cloud SDK.
 //!
-//! The feature `conformance` adds the module of that name: the facts that every
-//! implementation of a contract must satisfy, as test functions and macros.
+//! The feature `conformance` adds the module of that name. It holds test suites that every
+//! implementation of a contract must pass.
 
 mod backend;
 mod clock;

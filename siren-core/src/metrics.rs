@@ -36,7 +36,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Nothing measured yet.
+    /// Metrics without any sums.
     pub fn new() -> Self {
         Self::default()
     }
@@ -68,8 +68,9 @@ impl Metrics {
         }
     }
 
-    /// The vector of this name, which the first call creates with `length` zeros. For vectors of which
-    /// an example changes only a few entries, such as a histogram. Later calls do not allocate.
+    /// The vector of this name, which the first call creates with `length` zeros. Use it for
+    /// vectors in which an example changes only a few entries, such as a histogram. Later calls do
+    /// not allocate.
     ///
     /// # Panics
     ///
@@ -93,14 +94,14 @@ impl Metrics {
         self.add(LOSS, &[examples as f64, loss]);
     }
 
-    /// Adds `judged` answers of which `correct` are right.
+    /// Adds `judged` answers, `correct` of them right.
     pub fn add_answers(&mut self, judged: u64, correct: u64) {
         self.add(ANSWERS, &[judged as f64, correct as f64]);
     }
 
-    /// Adds one example's predicted probability of being positive. Probabilities are kept in a
-    /// histogram of 1,000 equal bins, so that metrics can be merged; one outside 0..=1 counts in the
-    /// nearest bin, and NaN in the lowest.
+    /// Adds one example's predicted probability of being positive, and whether it is positive. The
+    /// scores are kept in a histogram of 1,000 equal bins for each class, so that metrics can be
+    /// merged. A probability outside 0..=1 counts in the nearest bin, and NaN in the lowest.
     pub fn add_score(&mut self, probability: f32, positive: bool) {
         // A cast from float saturates, and takes NaN to zero.
         let bin = ((f64::from(probability) * BINS as f64) as usize).min(BINS - 1);
@@ -108,7 +109,7 @@ impl Metrics {
         self.sums_mut(SCORES, 2 * BINS)[class + bin] += 1.0;
     }
 
-    /// Adds everything that `other` measured.
+    /// Adds all sums of `other`.
     ///
     /// # Panics
     ///
@@ -119,7 +120,7 @@ impl Metrics {
         }
     }
 
-    /// The number of examples measured.
+    /// The number of measured examples.
     pub fn examples(&self) -> u64 {
         self.get(LOSS).map_or(0, |sums| sums[0] as u64)
     }
@@ -129,7 +130,7 @@ impl Metrics {
         self.mean(LOSS).unwrap_or(f64::NAN)
     }
 
-    /// The share of right answers, if any were judged.
+    /// The share of right answers, or `None` if no answers were added.
     pub fn accuracy(&self) -> Option<f64> {
         self.mean(ANSWERS)
     }
@@ -148,7 +149,7 @@ impl Metrics {
         (pairs > 0.0).then(|| wins / pairs)
     }
 
-    /// The mean loss and, where they were measured, `accuracy` and `auc`.
+    /// The mean loss and, if they were measured, `accuracy` and `auc`.
     pub fn evaluation(&self) -> Evaluation {
         Evaluation::new(self.loss())
             .with(Evaluation::ACCURACY, self.accuracy())

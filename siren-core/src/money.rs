@@ -1,4 +1,4 @@
-//! Money and what is paid for.
+//! Amounts of money, and numbers of requests.
 
 use std::fmt;
 use std::iter::Sum;
@@ -14,7 +14,7 @@ use crate::{Error, Result};
 pub struct Usd(f64);
 
 impl Usd {
-    /// Nothing.
+    /// No money.
     pub const ZERO: Self = Self(0.0);
 
     /// An amount in dollars.
@@ -27,12 +27,13 @@ impl Usd {
         self.0
     }
 
-    /// Refuses what no budget can be: a NaN, infinite or negative amount. `name` is the input that
-    /// the message blames.
+    /// Returns the amount if it can be a budget or a price. `name` is the name of the input in the
+    /// error message.
     ///
     /// # Errors
     ///
-    /// [`Rejected`](crate::ErrorKind::Rejected), naming the input.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when the amount is NaN, infinite
+    /// or negative.
     pub fn checked(self, name: &str) -> Result<Self> {
         if self.0.is_finite() && self.0 >= 0.0 {
             Ok(self)
@@ -58,7 +59,8 @@ impl Usd {
 }
 
 impl fmt::Display for Usd {
-    /// As many digits as the size needs: cents for dollars, six significant digits for less.
+    /// Two decimals for zero and for a dollar or more, five decimals from $0.001, and exponential
+    /// notation with three decimals below.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = self.0.abs();
         if size == 0.0 || size >= 1.0 {
@@ -104,7 +106,7 @@ impl Sum for Usd {
     }
 }
 
-/// A number of requests to shared storage, by how they are priced.
+/// Numbers of requests to shared storage, by price class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Requests {
     /// PUT, COPY, POST and LIST.
@@ -117,7 +119,7 @@ impl Requests {
     /// No requests.
     pub const NONE: Self = Self { writes: 0, reads: 0 };
 
-    /// Whether each count is at most that of `cap`.
+    /// `true` if both counts are at most those of `cap`.
     pub fn within(self, cap: Self) -> bool {
         self.writes <= cap.writes && self.reads <= cap.reads
     }
@@ -125,7 +127,7 @@ impl Requests {
 
 impl Sub for Requests {
     type Output = Self;
-    /// Those beyond `rhs`.
+    /// The requests in `self` beyond those in `rhs`; never negative.
     fn sub(self, rhs: Self) -> Self {
         Self {
             writes: self.writes.saturating_sub(rhs.writes),

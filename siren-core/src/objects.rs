@@ -1,4 +1,4 @@
-//! Shared storage of objects, as S3 has it: the contract that a parameter store over objects needs.
+//! The contract of shared object storage such as S3, which a parameter store can use.
 
 mod decorator;
 
@@ -10,11 +10,11 @@ pub use decorator::ObjectsDecorator;
 
 use crate::Result;
 
-/// Names one state of an object. S3 calls it ETag.
+/// Identifies one state of an object; an ETag in S3.
 ///
-/// A write of other bytes changes the tag, and no later state with other bytes has it again, not even
-/// after a deletion. A write of the same bytes may keep it, as on S3. So equal tags of one key mean
-/// equal bytes.
+/// Equal tags of one key mean equal bytes. A write of other bytes changes the tag, and no later
+/// state with other bytes ever has the old tag again, not even after a deletion. A write of the
+/// same bytes may keep the tag, as in S3.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tag(String);
 
@@ -24,7 +24,7 @@ impl Tag {
         Self(text.into())
     }
 
-    /// The text.
+    /// The tag's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -41,11 +41,11 @@ impl fmt::Display for Tag {
 pub enum Fetched {
     /// There is no such object.
     Missing,
-    /// The object has the tag that the reader knows.
+    /// The object still has the known tag.
     Unchanged,
     /// The object has another tag.
     Changed {
-        /// All of its bytes, or the first ones that were asked for.
+        /// All bytes of the object, or its first bytes if only these were requested.
         bytes: Vec<u8>,
         /// The tag of the whole object.
         tag: Tag,
@@ -55,82 +55,85 @@ pub enum Fetched {
 /// The answer to a conditional write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// The object was written, and has this tag now.
+    /// The object was written and now has this tag.
     Done(Tag),
-    /// The condition does not hold, or another write was under way: nothing was written.
+    /// Nothing was written: the condition does not hold, or another write was in progress.
     Refused,
 }
 
 /// One page of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
-    /// Keys in the order of their bytes, at most 1,000.
+    /// The keys, at most 1,000, in the order of their bytes.
     pub keys: Vec<String>,
-    /// `true` if more keys follow: list again after the last key. Such a page is not empty.
+    /// `true` if more keys follow. To get them, list again after the last key. Such a page is not
+    /// empty.
     pub more: bool,
 }
 
-/// Objects under keys: the least that shared storage must do for a parameter store to live there.
+/// Objects under keys: the operations of shared storage that a parameter store needs.
 ///
 /// A key is a path of letters, digits, dots, dashes, underscores and slashes.
 ///
-/// Reads and listings see every write that was answered before they began, as on S3 since 2020. A write
-/// replaces an object as a whole: no read sees parts of two states. Each call is one request, and is
-/// paid for whether its condition holds or not.
+/// Reads and listings see every write that was answered before they began, as in S3 since 2020. A
+/// write replaces an object as a whole: no read sees parts of two states. Each call is one request,
+/// which is billed whether its condition holds or not.
 ///
-/// A write whose answer is lost may have happened. If it is tried again, its own first attempt may be
-/// the reason why it is refused.
+/// A write whose answer is lost may have happened. A retry may then be refused because of the first
+/// attempt.
 ///
-/// Wrappers implement [`ObjectsDecorator`] instead.
+/// To wrap other objects, implement [`ObjectsDecorator`] instead.
 #[async_trait]
 pub trait Objects: Send + Sync {
-    /// Reads an object, unless it has the tag `known`. A GET.
+    /// Reads an object, unless it still has the tag `known`. One GET.
     ///
     /// # Errors
     ///
-    /// Transient ones: throttled, lost.
+    /// May return the transient errors [`ErrorKind::Throttled`](crate::ErrorKind::Throttled) and
+    /// [`ErrorKind::Lost`](crate::ErrorKind::Lost).
     async fn get(&self, key: &str, known: Option<&Tag>) -> Result<Fetched>;
 
-    /// Reads the first `length` bytes of an object, or all if it has fewer, unless it has the tag `known`.
-    /// A GET.
+    /// Reads the first `length` bytes of an object, or all if it has fewer, unless it still has the
+    /// tag `known`. One GET.
     ///
     /// # Errors
     ///
     /// As [`get`](Self::get).
     async fn get_start(&self, key: &str, known: Option<&Tag>, length: u64) -> Result<Fetched>;
 
-    /// Reads bytes of an object; fewer if it ends before, `None` if there is no such object. A GET.
+    /// Reads a range of an object's bytes. Returns fewer bytes if the object ends within the range,
+    /// and `None` if there is no such object. One GET.
     ///
     /// # Errors
     ///
     /// As [`get`](Self::get).
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Vec<u8>>>;
 
-    /// Writes an object that does not exist yet (If-None-Match). A PUT. Of several such writes at the
-    /// same time one succeeds.
+    /// Writes an object that does not exist yet (If-None-Match). Of several such writes at the same
+    /// time one succeeds. One PUT.
     ///
     /// # Errors
     ///
     /// As [`get`](Self::get).
     async fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Written>;
 
-    /// Replaces an object that still has the tag `known` (If-Match). A PUT. Storage that is still busy
-    /// with another write of the object may refuse although the tag is the current one.
+    /// Replaces an object that still has the tag `known` (If-Match). The storage may refuse
+    /// although the tag is current, if another write of the object is in progress. One PUT.
     ///
     /// # Errors
     ///
     /// As [`get`](Self::get).
     async fn put_if_unchanged(&self, key: &str, known: &Tag, bytes: &[u8]) -> Result<Written>;
 
-    /// Lists keys that begin with `prefix` and come after `after`, at most 1,000. `after` need not exist.
-    /// A LIST, at the price of a PUT.
+    /// Lists at most 1,000 keys that begin with `prefix` and come after the key `after`, which need
+    /// not exist. One LIST, which costs as much as a PUT.
     ///
     /// # Errors
     ///
     /// As [`get`](Self::get).
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Listed>;
 
-    /// Deletes objects; those that do not exist are skipped. Free on S3.
+    /// Deletes objects, and skips those that do not exist. Free in S3.
     ///
     /// # Errors
     ///

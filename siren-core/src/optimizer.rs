@@ -1,14 +1,15 @@
-//! What is done to parameters and to gradients, as data.
+//! Optimizers and gradient compression, as data.
 
 use crate::{Error, Result};
 
-/// How an update changes parameters. It is data, because it runs where the parameters are.
+/// The rule by which an update changes the parameters. It is data, since it runs in the store, next
+/// to the parameters.
 ///
-/// `g` is the update's gradient after clipping, plus weight decay times the parameters: decay is
-/// applied once for each update, however many batches it covers. `t` of Adam counts all updates that
-/// the parameters hold. A velocity or first moment below 1e-30 may count as zero. Under
-/// [`SyncMode::Bulk`](crate::SyncMode::Bulk) a whole round is one update
-/// in all this.
+/// `g` is the update's gradient after clipping, plus weight decay times the parameters. Weight
+/// decay is applied once for each update, independent of the number of batches in it. The time step
+/// `t` of Adam counts all updates that the parameters hold. A velocity or first moment below 1e-30
+/// may be treated as zero. Under [`SyncMode::Bulk`](crate::SyncMode::Bulk) a whole round counts as
+/// one update.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Optimizer {
@@ -16,16 +17,16 @@ pub enum Optimizer {
     Sgd,
     /// `v = momentum * v + g; p -= rate * v` (heavy ball without dampening, as in PyTorch).
     Momentum {
-        /// The share of the velocity that is kept, in 0..1.
+        /// The share of the velocity that is kept, in \[0, 1).
         momentum: f32,
     },
     /// Adam (Kingma, Ba, 2015) with bias correction.
     Adam {
-        /// Decay of the first moment, in 0..1; usually 0.9.
+        /// The decay of the first moment, in \[0, 1); usually 0.9.
         beta1: f32,
-        /// Decay of the second moment, in 0..1; usually 0.999.
+        /// The decay of the second moment, in \[0, 1); usually 0.999.
         beta2: f32,
-        /// Added to the root of the second moment; usually 1e-8.
+        /// Added to the square root of the second moment; above 0, usually 1e-8.
         epsilon: f32,
     },
 }
@@ -45,7 +46,7 @@ impl Optimizer {
         })
     }
 
-    /// How many vectors of the parameters' length the optimizer keeps beside them.
+    /// The number of vectors of the parameters' length in the optimizer's state.
     pub fn state_vectors(&self) -> usize {
         match self {
             Self::Sgd => 0,
@@ -82,28 +83,28 @@ impl Optimizer {
     }
 }
 
-/// What a worker leaves out of an update.
+/// The entries of a gradient that a worker pushes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Compression {
-    /// Nothing.
+    /// All entries.
     #[default]
     None,
-    /// All entries but the largest ones. What is left out is kept by the worker and added to its next
-    /// gradient (error feedback), and the last update of a shard
-    /// ([or so](crate::EpochPlan::leaves_nothing_out)) brings all that is still kept: an epoch leaves
-    /// nothing out, it only comes later. A worker that is cut off, or hands back its shard because its
-    /// time is up, takes along what it kept. Stich, Cordonnier, Jaggi, "Sparsified SGD with memory",
-    /// 2018.
+    /// The entries with the largest magnitudes. The worker keeps the other entries and adds them to
+    /// its next gradient (error feedback). The [last updates](crate::EpochPlan::leaves_nothing_out)
+    /// of a shard push all entries that are still kept, so an epoch loses none of them. A worker
+    /// that stops before its shard is finished, because it fails or its time is used up, loses the
+    /// entries that it kept. Stich, Cordonnier, Jaggi, "Sparsified SGD with memory", 2018.
     TopK {
-        /// The share of the entries that are pushed, above 0, at most 1; at least one entry is.
+        /// The share of the entries that are pushed, above 0 and at most 1. At least one entry is
+        /// pushed.
         share: f64,
     },
 }
 
 impl Compression {
-    /// The entries of a push for a model of `dim` parameters whose gradient has no zeros. The last push
-    /// of a shard, which leaves nothing out, has all of them.
+    /// The number of entries in a push for a model of `dim` parameters whose gradient has no zeros.
+    /// The last pushes of a shard may have all `dim` entries.
     pub fn entries(&self, dim: u64) -> u64 {
         match *self {
             Self::None => dim,
@@ -111,7 +112,7 @@ impl Compression {
         }
     }
 
-    /// The bytes of these entries: 4 for each, and 4 for its index where only some are pushed.
+    /// The bytes of these entries: 4 for each value, and 4 for each index under top-k compression.
     pub fn payload_bytes(&self, dim: u64) -> u64 {
         let entry = match self {
             Self::None => 4,
@@ -120,8 +121,8 @@ impl Compression {
         entry * self.entries(dim)
     }
 
-    /// `true` if a worker clips the gradient of each batch before it leaves entries out. The store then
-    /// does not clip. Otherwise the store clips the whole update.
+    /// `true` if a worker clips the gradient of each batch before it selects entries. The store
+    /// then does not clip. Otherwise the store clips the whole update.
     pub fn clips_in_worker(&self) -> bool {
         match self {
             Self::None => false,
@@ -129,7 +130,7 @@ impl Compression {
         }
     }
 
-    /// The memory that a worker needs in addition, for what it left out of earlier pushes.
+    /// The additional memory of a worker, for the entries that it has not pushed yet.
     pub fn extra_memory_bytes(&self, dim: u64) -> u64 {
         match self {
             Self::None => 0,
@@ -137,11 +138,12 @@ impl Compression {
         }
     }
 
-    /// Refuses a model that has more parameters than a push can name.
+    /// Checks that a push can index all `dim` parameters.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the number of parameters.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) under top-k compression when
+    /// `dim` exceeds 32 bits.
     pub fn check_dim(&self, dim: usize) -> Result<()> {
         match self {
             Self::TopK { .. } if u32::try_from(dim).is_err() => Err(Error::rejected(format!(

@@ -1,4 +1,4 @@
-//! An epoch as data: what its workers and its store agree upon.
+//! The plan of an epoch, shared by its workers and its store.
 
 use std::ops::Range;
 
@@ -6,12 +6,13 @@ use rand::seq::SliceRandom;
 
 use crate::{Compression, Error, Optimizer, Result, Seed, Stream, SyncMode};
 
-/// One epoch, fixed from `open` to `seal`: its batches, their order, how they are cut into shards,
-/// and how updates are applied.
+/// The plan of one epoch, which does not change from [`open`](crate::ParameterStore::open) to
+/// [`seal`](crate::ParameterStore::seal). It determines the batches, their order, their division
+/// into shards, and the rule by which updates are applied.
 ///
-/// Batches are numbered by where they lie in the data: batch `b` is the examples from
-/// `b * batch_size`. The epoch visits them in a random [`order`](EpochPlan::order); *position* `i` of
-/// the epoch is the i-th batch visited. A shard is a range of consecutive positions.
+/// Batches are numbered by their place in the data: batch `b` begins with example `b * batch_size`.
+/// The epoch visits the batches in a random [`order`](EpochPlan::order). *Position* `i` of the
+/// epoch is the i-th visited batch. A shard is a range of consecutive positions.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EpochPlan {
     /// The name of the run.
@@ -24,35 +25,37 @@ pub struct EpochPlan {
     pub layout: u64,
     /// The number of training examples.
     pub examples: u64,
-    /// Examples in a batch; the last one may be short.
+    /// The number of examples in a batch; the last batch may be shorter.
     pub batch_size: u64,
     /// The number of shards, one for each worker.
     pub shards: u32,
-    /// Batches that one push covers.
+    /// The number of batches in one push.
     pub local_steps: u64,
-    /// How updates are applied.
+    /// The rule by which updates change the parameters.
     pub optimizer: Optimizer,
     /// The learning rate of the epoch.
     pub learning_rate: f32,
-    /// Weight decay: this times the parameters is added to the gradient.
+    /// The weight decay: the parameters times this number are added to the gradient.
     pub weight_decay: f32,
-    /// Gradients whose Euclidean norm exceeds this are scaled down to it; an update of k batches
-    /// to k times this. With top-k compression the worker does so with each batch's gradient, and the
-    /// store leaves updates as they are: what was kept for later is not to be clipped away.
+    /// Gradients with a larger Euclidean norm are scaled down to this norm. The limit for an update
+    /// of k batches is k times this norm. Under top-k compression the worker clips each batch's
+    /// gradient and the store does not clip, since clipping an update would also cut entries kept
+    /// from earlier batches.
     pub clip_norm: Option<f32>,
-    /// What workers wait for between the barriers.
+    /// The synchronisation of workers between the barriers.
     pub sync_mode: SyncMode,
-    /// What workers leave out of an update.
+    /// The entries of a gradient that workers push.
     #[serde(default)]
     pub compression: Compression,
 }
 
 impl EpochPlan {
-    /// Refuses what cannot be an epoch.
+    /// Checks that the plan is valid.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the setting and the remedy.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected), naming the setting and the
+    /// remedy.
     pub fn check(&self) -> Result<()> {
         let reject = |message: String| Err(Error::rejected(message));
         if self.examples == 0 {
@@ -109,7 +112,7 @@ impl EpochPlan {
         self.examples.div_ceil(self.batch_size.max(1))
     }
 
-    /// The positions of a shard. Lengths differ by at most one.
+    /// The positions of a shard. The lengths of shards differ by at most one.
     pub fn shard(&self, shard: u32) -> Range<u64> {
         let (batches, shards) = (self.batches(), u64::from(self.shards.max(1)));
         let cut = |i: u64| {
@@ -125,26 +128,27 @@ impl EpochPlan {
         range.end - range.start
     }
 
-    /// How many updates a shard has in all.
+    /// The number of updates of a whole shard.
     pub fn rounds(&self, shard: u32) -> u64 {
         self.updates(self.shard_len(shard))
     }
 
-    /// How many updates cover the first `batches` batches of a shard.
+    /// The number of updates that cover the first `batches` batches of a shard.
     pub fn updates(&self, batches: u64) -> u64 {
         batches.div_ceil(self.local_steps.max(1))
     }
 
-    /// Whether, under top-k compression, the `update`-th update of a shard, counted from 0, brings all
-    /// that was kept: the last one that all shards have with the same number of batches, and those after
-    /// it. So what every shard kept has the same weight in a round, and no shard keeps anything for ever.
+    /// `true` if, under top-k compression, update number `update` of a shard, counted from 0,
+    /// contains all entries that were kept. This holds from the last update that all shards have
+    /// with the same number of batches. In that round the kept entries of all shards have the same
+    /// weight, and at its end no shard keeps any.
     pub fn leaves_nothing_out(&self, update: u64) -> bool {
         let shortest = self.batches() / u64::from(self.shards.max(1));
         update + 1 >= shortest / self.local_steps.max(1)
     }
 
-    /// How many batches the update at `position` of `shard` covers: the local steps, or what is left
-    /// of the shard.
+    /// The number of batches in the update at `position` of `shard`: the local steps, or fewer at
+    /// the end of the shard.
     pub fn update_len(&self, shard: u32, position: u64) -> u64 {
         self.local_steps.min(self.shard_len(shard).saturating_sub(position))
     }
@@ -162,7 +166,7 @@ impl EpochPlan {
         start..(start + self.batch_size).min(self.examples)
     }
 
-    /// The seed that the gradient of a batch may draw from: the same whichever worker computes it.
+    /// The seed for the gradient of a batch. It does not depend on the worker that computes it.
     pub fn gradient_seed(&self, batch: u64) -> Seed {
         self.seed.split(Stream::Gradient, &[self.epoch, batch])
     }

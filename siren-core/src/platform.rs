@@ -1,4 +1,4 @@
-//! What a platform of functions permits and what it costs, as data.
+//! Limits, prices and timing of platforms of functions, as data.
 
 mod delay_distribution;
 mod distribution;
@@ -17,7 +17,7 @@ pub use step::StepTime;
 
 use crate::{DriverUsage, Error, Requests, Result, Usd};
 
-/// What a platform permits.
+/// The limits of a platform.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -25,58 +25,58 @@ pub struct Limits {
     pub memory_min_mb: u32,
     /// The largest memory of a function, in MB.
     pub memory_max_mb: u32,
-    /// Memory comes in steps of this many MB.
+    /// The step between memory sizes, in MB.
     pub memory_step_mb: u32,
-    /// The memory that comes with one vCPU, in MB; less memory has its share of one.
+    /// The memory that comes with one vCPU, in MB. A function has vCPUs in proportion to its
+    /// memory.
     pub memory_per_vcpu_mb: f64,
     /// The largest number of vCPUs of a function.
     pub vcpus_max: f64,
-    /// The longest time an invocation may take; in files, seconds.
+    /// The longest time of an invocation; in files, seconds.
     #[serde(rename = "timeout_s", with = "crate::seconds")]
     pub timeout: Duration,
-    /// The timeouts that functions are configured with, in whole seconds, the shortest first: what the
-    /// platform itself enforces. Without any, it enforces whatever an invocation asks for.
+    /// The timeouts that functions are configured with and the platform enforces, in whole seconds,
+    /// the shortest first. If empty, the platform enforces the timeout of each invocation.
     pub timeouts_s: Vec<u32>,
-    /// The longest billed time that an invocation may need before its handler starts; in files,
-    /// seconds.
+    /// The longest billed time of an invocation before its handler starts; in files, seconds.
     #[serde(rename = "init_s", with = "crate::seconds")]
     pub init: Duration,
-    /// How many invocations may run at once.
+    /// The number of invocations that may run at once.
     pub concurrency: u32,
     /// The largest payload of an invocation and of its answer, in bytes.
     pub payload_bytes: u64,
 }
 
-/// What a platform costs.
+/// The prices of a platform.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Prices {
-    /// One GB (1,024 MB) of memory for one second.
+    /// The price of one GB (1,024 MB) of memory for one second.
     pub gb_second: Usd,
-    /// Time is billed in whole multiples of this; in files, seconds.
+    /// The unit of billed time, which is rounded up to a multiple of it; in files, seconds.
     #[serde(rename = "billing_step_s", with = "crate::seconds")]
     pub billing_step: Duration,
-    /// One invocation, whatever it does.
+    /// The price of one invocation, in addition to its time and memory.
     pub invocation: Usd,
-    /// One PUT, COPY, POST or LIST of shared storage.
+    /// The price of one PUT, COPY, POST or LIST of shared storage.
     pub storage_write: Usd,
-    /// One GET of shared storage.
+    /// The price of one GET of shared storage.
     pub storage_read: Usd,
-    /// One GB that leaves the region.
+    /// The price of one GB (10^9 bytes) that leaves the region.
     pub egress_gb: Usd,
 }
 
-/// Limits and prices of a place where functions run.
+/// The limits and prices of a platform that runs functions.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Platform {
-    /// A name for people, such as `aws-lambda-x86`.
+    /// A name for display, such as `aws-lambda-x86`.
     pub name: String,
-    /// Whether costs are only what the same work would cost elsewhere.
+    /// `true` if costs are only an estimate of the same work's cost on another platform.
     pub estimated: bool,
-    /// What the platform permits.
+    /// The platform's limits.
     pub limits: Limits,
-    /// What the platform costs.
+    /// The platform's prices.
     pub prices: Prices,
 }
 
@@ -134,7 +134,8 @@ impl Platform {
         }
     }
 
-    /// AWS Lambda on arm64 in us-east-1: as x86, at four fifths of the price.
+    /// AWS Lambda on arm64 in us-east-1: the limits and prices of x86, except that memory costs
+    /// four fifths.
     pub fn aws_lambda_arm64() -> Self {
         let x86 = Self::aws_lambda();
         Self {
@@ -144,8 +145,8 @@ impl Platform {
         }
     }
 
-    /// This machine, priced as if it were AWS Lambda: an estimate. No request is paid for, functions
-    /// start at once, and payloads stay in memory.
+    /// The local machine, with the prices of AWS Lambda as an estimate. Requests and egress are
+    /// free, functions start at once, and payloads have no size limit.
     pub fn local() -> Self {
         let lambda = Self::aws_lambda();
         Self {
@@ -161,11 +162,11 @@ impl Platform {
         }
     }
 
-    /// Refuses limits and prices that no platform can have.
+    /// Checks that the limits and prices are possible.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the field.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected), naming the field.
     pub fn check(&self) -> Result<()> {
         let Self { limits, prices, .. } = self;
         if limits.memory_min_mb == 0 || limits.memory_max_mb < limits.memory_min_mb {
@@ -193,11 +194,12 @@ impl Platform {
         Ok(())
     }
 
-    /// Refuses a memory size that the platform does not have.
+    /// Checks that the platform offers this memory size.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the size and the range.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected), with the size and the allowed
+    /// range.
     pub fn check_memory(&self, memory_mb: u32) -> Result<()> {
         let limits = &self.limits;
         let (min, max, step) =
@@ -212,7 +214,8 @@ impl Platform {
         Ok(())
     }
 
-    /// The least memory size with at least so much, in MB, or the largest there is.
+    /// The smallest memory size of at least `memory_mb`, in MB, or the largest size if none is
+    /// large enough.
     pub fn memory_at_least(&self, memory_mb: u32) -> u32 {
         let limits = &self.limits;
         let (min, max) = (limits.memory_min_mb, limits.memory_max_mb.max(limits.memory_min_mb));
@@ -221,8 +224,8 @@ impl Platform {
         min + above.min((max - min) / step) * step
     }
 
-    /// The timeout that the platform enforces for an invocation that may take `timeout`: an invocation that
-    /// does not stop by itself is billed until then.
+    /// The timeout that the platform enforces for an invocation with this `timeout`. An invocation
+    /// that does not stop by itself is billed until then.
     pub fn enforced(&self, timeout: Duration) -> Duration {
         let Limits { timeouts_s, timeout: longest, .. } = &self.limits;
         let mut timeouts = timeouts_s.iter().map(|&seconds| Duration::from_secs(seconds.into()));
@@ -232,37 +235,37 @@ impl Platform {
         }
     }
 
-    /// The vCPUs of a function: in proportion to its memory, up to the largest number.
+    /// The vCPUs of a function, in proportion to its memory, up to [`Limits::vcpus_max`].
     pub fn vcpus(&self, memory_mb: u32) -> f64 {
         (f64::from(memory_mb) / self.limits.memory_per_vcpu_mb).min(self.limits.vcpus_max)
     }
 
-    /// `execution` rounded up to what is billed.
+    /// The billed time of `execution`: rounded up to a multiple of [`Prices::billing_step`].
     pub fn billed(&self, execution: Duration) -> Duration {
         let step = self.prices.billing_step.as_nanos().max(1);
         let nanos = execution.as_nanos().div_ceil(step).saturating_mul(step);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// What an invocation of `memory_mb` costs that is billed for `billed` and makes `requests`.
+    /// The cost of an invocation with this memory, billed time and requests to shared storage.
     pub fn invocation_cost(&self, memory_mb: u32, billed: Duration, requests: Requests) -> Usd {
         self.prices.invocation
             + self.second_cost(memory_mb) * billed.as_secs_f64()
             + self.requests_cost(requests)
     }
 
-    /// What one second of a function of `memory_mb` costs.
+    /// The cost of one second of a function of `memory_mb`.
     pub fn second_cost(&self, memory_mb: u32) -> Usd {
         self.prices.gb_second * (f64::from(memory_mb) / 1024.0)
     }
 
-    /// What requests to shared storage cost.
+    /// The cost of requests to shared storage.
     pub fn requests_cost(&self, requests: Requests) -> Usd {
         self.prices.storage_write * requests.writes as f64
             + self.prices.storage_read * requests.reads as f64
     }
 
-    /// The bill for the driver's own part.
+    /// The cost of the driver's usage.
     pub fn tally_cost(&self, tally: DriverUsage) -> Usd {
         self.requests_cost(tally.requests)
             + self.prices.egress_gb * (tally.egress_bytes as f64 / 1e9)

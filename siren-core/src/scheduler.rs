@@ -1,69 +1,70 @@
-//! How many workers of what memory size.
+//! The contract of a scheduler, which chooses the number of workers and their memory.
 
 use std::time::Duration;
 
 use crate::{Error, Evaluation, Platform, Result, Usd};
 
-/// What a scheduler is told of a job, once.
+/// The properties of a job that do not change during a run, as a scheduler receives them.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Job {
     /// The number of parameters.
     pub parameters: u64,
     /// The number of batches in an epoch.
     pub batches: u64,
-    /// The held-out loss at which the job is done, if there is one.
+    /// The held-out loss at which the job is done, if one is set.
     pub target_loss: Option<f64>,
-    /// The money that the job may cost, if that is limited.
+    /// The most that the job may cost, if that is limited.
     pub budget: Option<Usd>,
     /// The number of epochs after which the job ends.
     pub epochs: u64,
-    /// Limits and prices.
+    /// The platform's limits and prices.
     pub platform: Platform,
 }
 
-/// Where an epoch's time went, as a mean over its workers.
+/// The parts of an epoch's time, as means over its workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Phases {
-    /// Waiting for data, P^F.
+    /// The time of waiting for data, P^F.
     pub fetch: Duration,
-    /// Computing, P^C.
+    /// The time of computing, P^C.
     pub compute: Duration,
-    /// Pulling and pushing, P^U.
+    /// The time of pulling and pushing, P^U.
     pub update: Duration,
-    /// Waiting for others: for their rounds, where synchrony asks for it, and at the barrier.
+    /// The time of waiting for other workers, at the barrier and, under bulk and stale mode,
+    /// between rounds.
     pub wait: Duration,
 }
 
-/// How much of what was paid for was used, as shares of one.
+/// The used shares of the paid resources, from 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Utilisation {
-    /// Peak memory over the memory asked for, mean over the workers.
+    /// The peak memory divided by the function's memory, as a mean over the workers.
     pub memory: f64,
-    /// CPU time over execution time, mean over the workers.
+    /// The CPU time divided by the execution time, as a mean over the workers.
     pub cpu: f64,
 }
 
-/// What a scheduler sees before an epoch: the state s_t of the SIREN paper, and the last allocation.
-/// Before the first epoch the loss is known, and nothing was measured.
+/// A scheduler's input before an epoch: the state s_t of the SIREN paper, and the last allocation.
+/// Before the first epoch the loss is known, and all measurements of the last epoch are `None`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Observation {
     /// The epoch to allocate for, t.
     pub epoch: u64,
-    /// The held-out loss, or the mean training loss where none is held out.
+    /// The held-out loss, or the mean training loss when no data is held out.
     pub loss: f64,
-    /// How long the last epoch took from launch to seal, P.
+    /// The time of the last epoch from launch to seal, P.
     pub elapsed: Option<Duration>,
-    /// Where its time went: P^F, P^C, P^U, and the wait at the barrier.
+    /// The parts of this time: P^F, P^C, P^U and the wait.
     pub phases: Option<Phases>,
-    /// Memory and CPU utilisation.
+    /// The memory and CPU utilisation in the last epoch.
     pub utilisation: Option<Utilisation>,
-    /// The money left, if it is limited.
+    /// The money left of the budget, if there is one.
     pub budget_left: Option<Usd>,
-    /// What the last epoch ran with.
+    /// The allocation of the last epoch.
     pub allocation: Option<Allocation>,
 }
 
-/// How many workers of what memory size: the action a_t = (n_t, m_t) of the SIREN paper.
+/// The number of workers and their memory size: the action a_t = (n_t, m_t) of the SIREN paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Allocation {
     /// The number of workers.
@@ -73,11 +74,12 @@ pub struct Allocation {
 }
 
 impl Allocation {
-    /// Refuses what a platform does not have.
+    /// Checks that the platform offers this allocation.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the number and the range.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected), with the number and the allowed
+    /// range, when the number of workers or the memory size is outside the platform's limits.
     pub fn check(&self, platform: &Platform) -> Result<()> {
         let most = platform.limits.concurrency;
         if self.workers == 0 || self.workers > most {
@@ -90,7 +92,7 @@ impl Allocation {
     }
 }
 
-/// Why a run ended.
+/// The reason why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -101,9 +103,9 @@ pub enum StopReason {
     Epochs,
     /// The time allowed was used up.
     TimeLimit,
-    /// The money left does not pay for more.
+    /// The money left does not pay for another epoch.
     Budget,
-    /// Somebody asked it to stop.
+    /// The run was asked to stop.
     Interrupted,
     /// The loss or the parameters were no longer finite.
     Diverged,
@@ -122,48 +124,76 @@ impl std::fmt::Display for StopReason {
     }
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Outcome {
-    /// Why it ended.
+    /// The reason why it ended.
     pub reason: StopReason,
-    /// Epochs sealed, those before a resume included.
+    /// The number of sealed epochs, those before a resume included.
     pub epochs: u64,
     /// The last evaluation.
     #[serde(flatten)]
     pub evaluation: Evaluation,
-    /// Time from the first launch to the end, evaluation included.
+    /// The time from the first launch to the end, evaluations included.
     pub elapsed: Duration,
-    /// Money spent.
+    /// The money spent.
     pub cost: Usd,
-    /// More about the reason, where there is more to say.
+    /// Details of the reason, if there are any.
     pub detail: Option<String>,
 }
 
 /// Chooses an allocation before each epoch.
 ///
-/// An allocation is within the job's platform ([`Allocation::check`]). It may ask for more workers
-/// than there are batches: it is cut to the batches.
+/// An allocation must pass [`Allocation::check`] for the job's platform. It may have more workers
+/// than there are batches: the trainer then runs one worker for each batch.
 ///
-/// A scheduler that wraps another one implements [`SchedulerDecorator`](crate::SchedulerDecorator)
-/// instead.
+/// To wrap another scheduler, implement [`SchedulerDecorator`](crate::SchedulerDecorator) instead.
+///
+/// # Examples
+///
+/// ```
+/// use siren_core::{Allocation, Job, Observation, Outcome, Result, Scheduler};
+///
+/// /// Starts with one worker and doubles the number of workers in every epoch.
+/// struct Doubling {
+///     memory_mb: u32,
+/// }
+///
+/// impl Scheduler for Doubling {
+///     fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation> {
+///         let workers = observation.allocation.map_or(1, |last| last.workers.saturating_mul(2));
+///         let workers = workers.min(job.platform.limits.concurrency);
+///         let allocation = Allocation { workers, memory_mb: self.memory_mb };
+///         allocation.check(&job.platform)?;
+///         Ok(allocation)
+///     }
+///
+///     fn predict_allocation(&self, _: &Job, _: u64) -> Option<Allocation> {
+///         None
+///     }
+///
+///     fn finish(&mut self, _: &Outcome) {}
+/// }
+/// ```
 pub trait Scheduler: Send {
-    /// What the next epoch runs with.
+    /// Returns the allocation for the next epoch.
     ///
     /// # Errors
     ///
-    /// Rejected when the job or the observation is not something that it can decide upon.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when the scheduler cannot decide
+    /// for this job or observation.
     fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation>;
 
-    /// The allocation that it expects to choose for `epoch`, if it knows that already: the backend
-    /// prepares it while the epoch before runs. The scheduler may choose another one then.
+    /// The allocation that the scheduler expects to choose for `epoch`, or `None` if it cannot tell
+    /// yet. The backend prepares for it while the epoch before runs. [`allocate`](Self::allocate)
+    /// may still choose another one.
     fn predict_allocation(&self, job: &Job, epoch: u64) -> Option<Allocation>;
 
-    /// Called once, when the run has ended without an error.
+    /// Called once, when a run has ended without an error.
     fn finish(&mut self, outcome: &Outcome);
 }
 
-/// A scheduler that was chosen at run time is a scheduler.
+/// A boxed scheduler, chosen at run time, is a scheduler.
 impl Scheduler for Box<dyn Scheduler> {
     fn allocate(&mut self, job: &Job, observation: &Observation) -> Result<Allocation> {
         (**self).allocate(job, observation)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// Writes a duration as seconds.
+/// Writes a duration as a number of seconds.
 ///
 /// # Errors
 ///
@@ -14,11 +14,11 @@ pub fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::
     to.serialize_f64(duration.as_secs_f64())
 }
 
-/// Reads seconds, zero or more.
+/// Reads a duration from a number of seconds.
 ///
 /// # Errors
 ///
-/// Those of the format, and for a number that is negative, not finite or too large.
+/// Those of the format, and an error when the number is negative, not finite or too large.
 pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     Duration::try_from_secs_f64(f64::deserialize(from)?).map_err(D::Error::custom)
 }
@@ -30,7 +30,7 @@ pub mod optional {
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    /// Writes a duration as seconds, or nothing.
+    /// Writes a duration as a number of seconds, or `None`.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ pub mod optional {
         duration.map(|duration| duration.as_secs_f64()).serialize(to)
     }
 
-    /// Reads seconds, or nothing.
+    /// Reads a duration from a number of seconds, or `None`.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// What a random stream is for; two streams of one seed are independent.
+/// The purpose of a random stream. Two streams of one seed are independent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 #[non_exhaustive]
@@ -12,18 +12,18 @@ pub enum Stream {
     Init = 1,
     /// The order in which an epoch visits the batches.
     Order = 2,
-    /// What a gradient draws for itself, such as dropout masks.
+    /// The draws of gradients, such as dropout masks.
     Gradient = 3,
     /// Jitter of retries.
     Retry = 4,
-    /// What a scheduler draws.
+    /// The draws of a scheduler.
     Scheduler = 5,
-    /// What a simulated platform draws.
+    /// The draws of a simulated platform.
     Platform = 6,
 }
 
-/// A seed that can be split: by stream, and then by any number of indices such as the epoch, the
-/// batch, the shard. Equal paths give equal seeds on every machine and in every version with the
+/// A seed that can be split by stream, and then by any number of indices such as the epoch, the
+/// batch or the shard. Equal paths give equal seeds on every machine and in every version with the
 /// same major number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]

@@ -1,4 +1,4 @@
-//! Where the parameters live.
+//! The contract of a parameter store, which holds the parameters of a run.
 
 use std::time::Duration;
 
@@ -6,22 +6,23 @@ use async_trait::async_trait;
 
 use crate::{Context, EpochPlan, Error, Invocation, Requests, Result, Update, WorkerReport};
 
-/// What became of a push.
+/// The outcome of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushOutcome {
-    /// Durable, and counted once.
+    /// The update is durable, and counts once.
     Accepted,
-    /// It had been accepted before: nothing changed.
+    /// The update had been accepted before: nothing changed.
     Duplicate,
 }
 
 /// A worker's own copy of the parameters, which [`ParameterStore::pull`] keeps up to date.
 #[derive(Clone, Debug, Default)]
 pub struct Replica {
-    /// The parameters. Change them only after [`forget`](Replica::forget), or a later pull will
-    /// leave the changes in place.
+    /// The parameters. After you change them, call [`forget`](Replica::forget): otherwise a later
+    /// pull may leave the changes in place.
     pub values: Vec<f32>,
-    /// Per block of the store, the version that `values` has; zero is none. Kept by the store.
+    /// For each block of the store, the version of that block in `values`; zero before the first
+    /// pull. The store maintains this field.
     pub versions: Vec<u64>,
 }
 
@@ -37,20 +38,20 @@ impl Replica {
     }
 }
 
-/// What a pull did.
+/// The outcome of a pull.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PullOutcome {
-    /// A lower bound of the updates that every pulled block holds: what a gradient computed on the
-    /// replica carries as its version.
+    /// A lower bound of the number of updates in every pulled block. A gradient that is computed on
+    /// the replica has this as its [version](Update::version).
     pub version: u64,
-    /// How many entries were copied.
+    /// The number of entries copied.
     pub copied: usize,
-    /// How long it waited for other shards' progress: as well as the store, or the backend around it,
-    /// can tell this from the transfer.
+    /// The time that the pull waited for the progress of other shards. It is approximate when the
+    /// store, or the backend around it, cannot tell this time from that of the transfer.
     pub waited: Duration,
 }
 
-/// How much of a shard counts.
+/// The part of a shard that has been counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Watermark {
     /// Batches counted, from the start of the shard.
@@ -61,8 +62,8 @@ pub struct Watermark {
     pub loss: f64,
 }
 
-/// How old the parameters were that updates were computed at, in updates; zero for an epoch without
-/// any.
+/// The age of the parameters at which an epoch's updates were computed, as a number of updates
+/// applied in the meantime. Zero for an epoch without updates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Staleness {
     /// The mean over the epoch's updates.
@@ -71,7 +72,7 @@ pub struct Staleness {
     pub max: u64,
 }
 
-/// What a sealed epoch consists of. It alone says what counted.
+/// The contents of a sealed epoch. Only the batches in this summary count.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EpochSummary {
     /// The epoch.
@@ -80,7 +81,7 @@ pub struct EpochSummary {
     pub version: u64,
     /// Every shard's watermark.
     pub watermarks: Vec<Watermark>,
-    /// How stale the epoch's updates were.
+    /// The staleness of the epoch's updates.
     pub staleness: Staleness,
 }
 
@@ -92,20 +93,20 @@ impl EpochSummary {
         loss / examples as f64
     }
 
-    /// How many batches counted.
+    /// The number of batches that counted.
     pub fn batches(&self) -> u64 {
         self.watermarks.iter().map(|w| w.batches).sum()
     }
 }
 
-/// Where a store is in its run.
+/// The progress of a store in its run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
     /// The number of epochs sealed so far, which is the number of the next one.
     pub sealed_epochs: u64,
     /// The number of updates that the parameters hold.
     pub version: u64,
-    /// Every shard's watermark, while an epoch is open.
+    /// Every shard's watermark while an epoch is open, otherwise `None`.
     pub open: Option<Vec<Watermark>>,
 }
 
@@ -118,7 +119,8 @@ pub struct Snapshot {
     pub version: u64,
     /// The parameters.
     pub values: Vec<f32>,
-    /// What the optimizer keeps, a vector of the parameters' length for each slot.
+    /// The optimizer's state: [`Optimizer::state_vectors`](crate::Optimizer::state_vectors) vectors
+    /// of the parameters' length, or none before the first epoch.
     pub optimizer_state: Vec<Vec<f32>>,
 }
 
@@ -128,12 +130,14 @@ impl Snapshot {
         Self { sealed_epochs: 0, version: 0, values, optimizer_state: Vec::new() }
     }
 
-    /// Refuses a state that no store may be in: slots of other lengths than the parameters, or
-    /// entries that are not finite.
+    /// Checks that this is a state that a store may have.
     ///
     /// # Errors
     ///
-    /// Rejected or diverged, saying which entry.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when there are no parameters or
+    /// a vector of the optimizer's state has another length, and
+    /// [`ErrorKind::Diverged`](crate::ErrorKind::Diverged), naming the entry, when an entry is not
+    /// finite.
     pub fn check(&self) -> Result<()> {
         if self.values.is_empty()
             || self.optimizer_state.iter().any(|s| s.len() != self.values.len())
@@ -156,16 +160,17 @@ impl Snapshot {
     }
 }
 
-/// What a store asks of shared storage, so that money can be reserved before a launch.
+/// Upper bounds of the requests of a store to shared storage. The trainer reserves money for them
+/// before it launches workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestCosts {
-    /// Requests of one push, at the most.
+    /// The most requests of one push.
     pub push: Requests,
-    /// Requests of one pull that waits for nobody, at the most.
+    /// The most requests of one pull that does not wait.
     pub pull: Requests,
-    /// Requests of each second that a pull waits for others, at the most.
+    /// The most requests in each second that a pull waits for other shards.
     pub wait: Requests,
-    /// Requests of an invocation beside those, at the most: what it has to look up once.
+    /// The most other requests of an invocation, which it makes once, at its start.
     pub start: Requests,
 }
 
@@ -179,15 +184,16 @@ impl RequestCosts {
     };
 }
 
-/// The aggregators that an epoch needs beside its workers: where shared storage cannot add, they apply
-/// what workers push.
+/// The aggregators that an epoch needs beside its workers. They apply the pushed updates when
+/// shared storage itself cannot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Aggregation {
-    /// How many, each for a part of the parameters; none where the store applies updates itself.
+    /// The number of aggregators, each for one part of the parameters. Zero when the store applies
+    /// updates itself.
     pub aggregators: u32,
     /// The memory of each, in MB.
     pub memory_mb: u32,
-    /// Requests that each makes in a second, at the most.
+    /// The most requests of each in a second.
     pub requests_per_second: Requests,
 }
 
@@ -196,8 +202,8 @@ impl Aggregation {
     pub const NONE: Self =
         Self { aggregators: 0, memory_mb: 0, requests_per_second: Requests::NONE };
 
-    /// The answer of a store without aggregators to [`ParameterStore::aggregate`]: the error says that
-    /// the store applies updates itself.
+    /// The error that a store without aggregators returns from [`ParameterStore::aggregate`]. Its
+    /// kind is [`ErrorKind::Rejected`](crate::ErrorKind::Rejected).
     pub fn unavailable(invocation: &Invocation) -> Error {
         Error::rejected(format!(
             "there is no part {} to aggregate: this store applies updates itself",
@@ -212,117 +218,163 @@ impl Aggregation {
 /// [`push`](Self::push) by all workers at once, then [`seal`](Self::seal). Between two epochs
 /// [`snapshot`](Self::snapshot) is consistent.
 ///
-/// For every shard the store keeps one *watermark*, the number of batches counted. An update whose
-/// position is below it is a duplicate, at it is applied, above it is a conflict. So a new attempt
-/// at a shard starts at the watermark, nothing is lost or counted twice, and memory does not grow.
+/// For every shard the store keeps a *watermark*, the number of batches counted so far. An update
+/// whose position is at the watermark is accepted. One below it is a duplicate, and one above it a
+/// conflict. A new attempt at a shard therefore starts at the watermark. No batch is lost or
+/// counted twice, and the store needs no list of earlier updates.
 ///
 /// The *version* of the parameters is the number of updates that they hold, over all epochs. Under
-/// [`SyncMode::Bulk`](crate::SyncMode::Bulk) a shard's updates are kept until every unfinished shard
-/// has pushed its own of the same round; the mean of them all, weighted by examples, is then applied as
-/// one update. Each is clipped on its own.
+/// [`SyncMode::Bulk`](crate::SyncMode::Bulk) the store keeps the updates of a round until every
+/// unfinished shard has pushed its update of that round. Then it applies their mean, weighted by
+/// examples, as one update. Each update is clipped before the mean is taken.
 ///
-/// Every method is safe to retry and to cancel at any point: a cancelled push has either happened
-/// in full or not at all.
+/// Every method is safe to retry and to cancel at any point: a cancelled push has happened either
+/// in full or not at all. All methods may return [transient](Error::is_transient) errors of shared
+/// storage.
 ///
-/// A store that wraps another one implements [`StoreDecorator`](crate::StoreDecorator) instead.
+/// To wrap another store, implement [`StoreDecorator`](crate::StoreDecorator) instead.
+///
+/// # Examples
+///
+/// A worker pulls the parameters, computes a gradient and pushes it:
+///
+/// ```
+/// use siren_core::{
+///     Batch, Gradient, ParameterStore, PushOutcome, Replica, Result, Seed, Update, UpdateId, Workload,
+/// };
+///
+/// async fn train_one_batch<S: ParameterStore>(
+///     store: &S,
+///     replica: &mut Replica,
+///     workload: &impl Workload,
+///     batch: &Batch<'_>,
+///     id: UpdateId,
+/// ) -> Result<PushOutcome> {
+///     let pulled = store.pull(id.epoch, replica, 0).await?;
+///     let mut gradient = vec![0.0; store.dim()];
+///     let loss = workload.gradient(&replica.values, batch, Seed::new(1), &mut gradient)?;
+///     let update = Update {
+///         id,
+///         batches: 1,
+///         examples: batch.examples as u64,
+///         loss: loss * batch.examples as f64,
+///         version: pulled.version,
+///         squared_norm: gradient.iter().map(|&entry| f64::from(entry).powi(2)).sum(),
+///         gradient: Gradient::Dense(&gradient),
+///     };
+///     store.push(&update).await
+/// }
+/// ```
 #[async_trait]
 pub trait ParameterStore: Send + Sync {
     /// The number of parameters.
     fn dim(&self) -> usize;
 
-    /// The requests that pushes and pulls make of shared storage, at the most; money is reserved for
-    /// them. [`RequestCosts::NONE`] for a store that does not use shared storage.
+    /// Upper bounds of the requests of pushes and pulls to shared storage. [`RequestCosts::NONE`]
+    /// for a store that does not use shared storage.
     fn request_costs(&self) -> RequestCosts;
 
     /// The aggregators that an epoch of this plan needs; the trainer launches and pays for them.
     /// [`Aggregation::NONE`] for a store that applies updates itself.
     fn aggregation(&self, plan: &EpochPlan) -> Aggregation;
 
-    /// Applies what workers push to one part of the parameters, until the epoch is sealed or the time
-    /// is nearly up: what an invocation whose role is [`Aggregator`](crate::Role::Aggregator) does.
-    /// Any number may run for the same part: only one at a time has an effect.
+    /// Applies pushed updates to one part of the parameters, until the epoch is sealed or the
+    /// invocation's time is nearly used up. An invocation whose role is
+    /// [`Aggregator`](crate::Role::Aggregator) runs this. Several may run for the same part at
+    /// once: only one of them has an effect at a time.
     ///
     /// # Errors
     ///
-    /// Rejected when the store has no such part, as by [`Aggregation::unavailable`]; transient ones of
-    /// shared storage.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when the store has no such part
+    /// (see [`Aggregation::unavailable`]).
     async fn aggregate(
         &self,
         invocation: &Invocation,
         context: &dyn Context,
     ) -> Result<WorkerReport>;
 
-    /// The requests that this handle of the store has made of shared storage so far, if it counts them
-    /// for one invocation alone. The invocation is then billed for them, and otherwise for what
-    /// [`request_costs`](Self::request_costs) allows.
+    /// The number of requests that this handle of the store has made to shared storage, if it
+    /// counts them for one invocation alone. The invocation is then billed for these requests. With
+    /// `None` it is billed for the upper bounds in [`request_costs`](Self::request_costs).
     fn requests(&self) -> Option<Requests>;
 
-    /// Starts an epoch. Idempotent: the same plan again changes nothing.
+    /// Starts an epoch. Idempotent: opening the same plan again changes nothing.
     ///
     /// # Errors
     ///
-    /// Rejected when the plan is [not sound](EpochPlan::check); fenced when the epoch is sealed;
-    /// conflict when it is not the next one, or another plan is open.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when the plan does not pass
+    /// [`EpochPlan::check`], [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) when the epoch is
+    /// sealed, and [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when it is not the next one
+    /// or another plan is open.
     async fn open(&self, plan: &EpochPlan) -> Result<()>;
 
-    /// Brings `replica` up to date: copies the blocks that changed since it was last pulled, once
-    /// every unfinished shard of `epoch` has pushed at least `progress` updates (a finished shard
-    /// counts as past every round). These updates are then in what is copied.
+    /// Brings `replica` up to date. Waits until every unfinished shard of `epoch` has pushed at
+    /// least `progress` updates, then copies the blocks that changed since the last pull. The
+    /// copied blocks contain these updates. A `progress` of 0 does not wait: see
+    /// [`SyncMode::progress`](crate::SyncMode::progress).
     ///
-    /// Atomic per block; versions may mix across blocks. A pull after a restore copies everything.
+    /// Each block is copied atomically; different blocks may have different versions. A pull after
+    /// a restore copies everything.
     ///
     /// # Errors
     ///
-    /// Fenced when the epoch is sealed, also while waiting; conflict when it is not open, also when a
-    /// restore drops it while waiting.
+    /// Returns [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) when the epoch is sealed, and
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when it is not open. Both may happen
+    /// during the wait; a restore drops the open epoch.
     ///
     /// # Cancellation
     ///
-    /// Safe at any point: the replica stays consistent per block.
+    /// Safe at any point: every block of the replica is then as before or up to date.
     async fn pull(&self, epoch: u64, replica: &mut Replica, progress: u64) -> Result<PullOutcome>;
 
-    /// Adds an update. Ok means durable and counted at most once, not yet visible to everybody. An
-    /// update that loses the race with `seal` changes nothing, whether its push returned Ok or
-    /// fenced.
+    /// Adds an update. `Ok` means that the update is durable and counts at most once; it may become
+    /// visible to pulls later. An update that comes too late for a concurrent `seal` changes
+    /// nothing, whether its push returned `Ok` or [`ErrorKind::Fenced`](crate::ErrorKind::Fenced).
     ///
     /// # Errors
     ///
-    /// Fenced when the epoch is sealed; conflict when the epoch is not open, the update lies above the
-    /// watermark, or, under bulk mode, it belongs to a later round than the one that goes on;
-    /// diverged when the loss or the norm is not finite (refused before anything is
-    /// touched); rejected when it does not fit the plan. Looked at in this order: the epoch, the fit,
-    /// what is finite, the watermark; so a duplicate that comes after the seal is fenced.
+    /// These errors change nothing. The checks are made in this order:
+    ///
+    /// - [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) when the epoch is sealed, also for a
+    ///   duplicate, and [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when it is not open;
+    /// - [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when the update does not fit the plan;
+    /// - [`ErrorKind::Diverged`](crate::ErrorKind::Diverged) when the loss or the norm is not finite;
+    /// - [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when the update is above the watermark
+    ///   or, under bulk mode, belongs to a later round than the current one.
     async fn push(&self, update: &Update<'_>) -> Result<PushOutcome>;
 
-    /// Closes an epoch: every block has then applied exactly what the report says. A round of bulk
-    /// synchrony that is not complete is applied as the mean of what has come. Idempotent: a
-    /// sealed epoch's report does not change, as long as it is the last one. A restore forgets it.
+    /// Closes an epoch. Every block has then applied exactly the updates in the summary. Under bulk
+    /// mode, an incomplete round is applied as the mean of the updates that were pushed.
+    /// Idempotent: sealing the last sealed epoch again returns the same summary, until a restore.
     ///
     /// # Errors
     ///
-    /// Conflict when the epoch is neither open nor the last one sealed.
+    /// Returns [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when the epoch is neither open
+    /// nor the last one sealed.
     async fn seal(&self, epoch: u64) -> Result<EpochSummary>;
 
-    /// Where the store is in its run. The watermarks include every push that returned Ok before.
+    /// The store's progress in its run. The watermarks include every push that returned `Ok`
+    /// before.
     ///
     /// # Errors
     ///
-    /// Transient ones of shared storage.
+    /// Returns only [transient](Error::is_transient) errors of shared storage.
     async fn status(&self) -> Result<Status>;
 
-    /// The parameters and what the optimizer keeps.
+    /// The parameters and the optimizer's state.
     ///
     /// # Errors
     ///
-    /// Conflict while an epoch is open.
+    /// Returns [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) while an epoch is open.
     async fn snapshot(&self) -> Result<Snapshot>;
 
-    /// Puts the store into a state: initial parameters, or those of a checkpoint. An open epoch is
-    /// dropped, and what its workers still push is refused until that epoch is opened again.
+    /// Puts the store into a given state: initial parameters, or those of a checkpoint. An open
+    /// epoch is dropped: later pushes of its workers are refused until that epoch is opened again.
     ///
     /// # Errors
     ///
-    /// Rejected when the snapshot has another number of parameters, diverged when an entry is not
-    /// finite. The store is then as it was.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when the snapshot has another
+    /// number of parameters, and [`ErrorKind::Diverged`](crate::ErrorKind::Diverged) when an entry
+    /// is not finite. The store is then unchanged.
     async fn restore(&self, snapshot: &Snapshot) -> Result<()>;
 }

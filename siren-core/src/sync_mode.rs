@@ -1,29 +1,31 @@
-//! What workers wait for between the barriers.
+//! The synchronisation of workers within an epoch.
 
-/// What a worker waits for between the barriers of an epoch. A *round* of a worker is one pull and
-/// one push.
+/// The synchronisation of workers between the barriers of an epoch. A *round* of a worker is one
+/// pull and one push.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncMode {
-    /// Nothing: every worker pulls and pushes on its own. Hybrid Synchronous Parallel, HSP (Wang, Niu,
-    /// Li, INFOCOM 2019).
+    /// Workers do not wait for one another between the barriers. Hybrid Synchronous Parallel, HSP
+    /// (Wang, Niu, Li, INFOCOM 2019).
     #[default]
     Hybrid,
-    /// Every round, all workers. The store keeps a round's updates, and when the last one is there it
-    /// applies their mean, weighted by examples, as one update: the same as one worker with a batch
-    /// that is as many times as large. Bulk Synchronous Parallel, BSP (Valiant, 1990).
+    /// In every round, each worker waits for all others. The store keeps the updates of a round.
+    /// When it has the last one, it applies their mean, weighted by examples, as one update. This
+    /// is the same as one worker whose batches are as large as those of all workers together. Bulk
+    /// Synchronous Parallel, BSP (Valiant, 1990).
     Bulk,
-    /// No worker runs more than `bound` rounds ahead of the slowest one; with 0 all go in step. Updates
-    /// are applied one by one, as they come. Stale Synchronous Parallel, SSP (Ho and others, 2013).
+    /// No worker runs more than `bound` rounds ahead of the slowest one. Updates are applied one by
+    /// one, in the order in which they arrive. Stale Synchronous Parallel, SSP (Ho and others,
+    /// 2013).
     Stale {
-        /// Rounds that a worker may be ahead.
+        /// The number of rounds that a worker may be ahead. With 0, all workers run in step.
         bound: u64,
     },
 }
 
 impl SyncMode {
-    /// How many updates every unfinished shard must have pushed before a worker that has pushed
-    /// `round` updates may pull.
+    /// The number of updates that every unfinished shard must have pushed before a worker that has
+    /// pushed `round` updates may pull.
     pub fn progress(self, round: u64) -> u64 {
         match self {
             Self::Hybrid => 0,
@@ -32,7 +34,7 @@ impl SyncMode {
         }
     }
 
-    /// `true` if workers ever wait for one another, so that one that fails holds up the others.
+    /// `true` if workers wait for one another, so that a failed worker delays the others.
     pub fn waits(self) -> bool {
         match self {
             Self::Hybrid => false,
@@ -40,7 +42,8 @@ impl SyncMode {
         }
     }
 
-    /// `true` if the updates of a round are applied as one, their mean weighted by examples.
+    /// `true` if the updates of a round are applied as one update: their mean, weighted by
+    /// examples.
     pub fn merges_rounds(self) -> bool {
         match self {
             Self::Bulk => true,
@@ -48,7 +51,7 @@ impl SyncMode {
         }
     }
 
-    /// `true` if no worker starts a round before all have finished the one before.
+    /// `true` if no worker starts a round before all workers have finished the previous one.
     pub fn runs_in_step(self) -> bool {
         match self {
             Self::Bulk | Self::Stale { bound: 0 } => true,

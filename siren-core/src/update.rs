@@ -1,8 +1,8 @@
-//! What a worker pushes.
+//! The updates that workers push.
 
 use crate::{Error, Result};
 
-/// Names one update of a run: what makes a push idempotent.
+/// The identity of one update in a run. It makes a push idempotent.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
 )]
@@ -19,25 +19,25 @@ pub struct UpdateId {
 /// in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Update<'a> {
-    /// Which update it is.
+    /// The identity of the update.
     pub id: UpdateId,
-    /// How many batches it covers: [`EpochPlan::update_len`](crate::EpochPlan::update_len) at its
-    /// position.
+    /// The number of batches that it covers:
+    /// [`EpochPlan::update_len`](crate::EpochPlan::update_len) at its position.
     pub batches: u64,
-    /// How many examples these batches hold.
+    /// The number of examples in these batches.
     pub examples: u64,
-    /// The sum over these examples of the loss at the parameters the worker had.
+    /// The sum of these examples' losses at the worker's parameters.
     pub loss: f64,
     /// The version of the parameters that the gradient was computed at.
     pub version: u64,
-    /// The squared Euclidean norm of `gradient`, computed as the gradient was finished.
+    /// The squared Euclidean norm of `gradient`.
     pub squared_norm: f64,
     /// The sum of the batches' mean gradients.
     pub gradient: Gradient<'a>,
 }
 
-/// A vector of the parameters' length. The two forms mean the same: a sparse one is the dense one in
-/// which all other entries are zero, whatever the optimizer makes of zeros.
+/// A vector of the parameters' length. A sparse gradient means the same as the dense one in which
+/// all other entries are zero, for every optimizer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Gradient<'a> {
     /// All entries.
@@ -55,7 +55,7 @@ impl Gradient<'_> {
         }
     }
 
-    /// The entries that are given.
+    /// The number of stored entries: all of a dense gradient, the given ones of a sparse gradient.
     pub fn stored(&self) -> usize {
         match self {
             Self::Dense(values) => values.len(),
@@ -67,13 +67,13 @@ impl Gradient<'_> {
 /// One entry of a sparse vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Entry {
-    /// Where it stands.
+    /// The position in the vector, counted from 0.
     pub index: u32,
-    /// Its value.
+    /// The value at this position.
     pub value: f32,
 }
 
-/// A sparse vector: entries with rising indices below `dim`, none of them twice.
+/// A sparse vector: entries with rising indices below `dim`, each at most once.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SparseSlice<'a> {
     dim: usize,
@@ -85,7 +85,8 @@ impl<'a> SparseSlice<'a> {
     ///
     /// # Errors
     ///
-    /// Rejected when an index is not below `dim`, or not above the one before it.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when an index is not below
+    /// `dim`, or not above the one before it.
     pub fn new(dim: usize, entries: &'a [Entry]) -> Result<Self> {
         if let Some(at) = entries.windows(2).position(|pair| pair[0].index >= pair[1].index) {
             let [before, after] = [entries[at].index, entries[at + 1].index];
@@ -114,8 +115,8 @@ impl<'a> SparseSlice<'a> {
     }
 }
 
-/// A sparse vector under construction: entries in any order, to be added up where an index comes
-/// twice.
+/// A sparse vector under construction. Entries may be added in any order; those with the same index
+/// are summed.
 ///
 /// ```
 /// use siren_core::SparseGradient;
@@ -134,7 +135,7 @@ impl<'a> SparseSlice<'a> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SparseGradient {
     entries: Vec<Entry>,
-    /// Whether nothing was added since entries were last merged.
+    /// `true` if no entry was added since the last merge.
     merged: bool,
 }
 
@@ -144,7 +145,7 @@ impl SparseGradient {
         Self::default()
     }
 
-    /// Makes it zero everywhere.
+    /// Removes all entries. The allocated memory is kept for later entries.
     pub fn clear(&mut self) {
         self.entries.clear();
         self.merged = false;
@@ -156,7 +157,8 @@ impl SparseGradient {
         self.merged = false;
     }
 
-    /// Sorts the entries, and adds up those of one index in the order in which they were added.
+    /// Sorts the entries by index, and sums those of one index in the order in which they were
+    /// added.
     pub fn merge(&mut self) {
         if self.merged {
             return;
@@ -172,16 +174,18 @@ impl SparseGradient {
         self.merged = true;
     }
 
-    /// The entries: as they were added, or by rising index after [`merge`](Self::merge).
+    /// The entries, in the order in which they were added, or by rising index after
+    /// [`merge`](Self::merge).
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Merges, and gives the vector of length `dim`.
+    /// [Merges](Self::merge) the entries and returns them as a vector of length `dim`.
     ///
     /// # Errors
     ///
-    /// Rejected when an index is not below `dim`.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when an index is not below
+    /// `dim`.
     pub fn as_slice(&mut self, dim: usize) -> Result<SparseSlice<'_>> {
         self.merge();
         SparseSlice::new(dim, &self.entries)

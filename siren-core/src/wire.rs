@@ -1,6 +1,6 @@
-//! Updates in bytes.
+//! The binary format of updates.
 //!
-//! Version 1, all numbers little-endian, without gaps:
+//! This is version 1 of the format. All numbers are little-endian, and there are no gaps:
 //!
 //! | field | type |
 //! | --- | --- |
@@ -14,10 +14,10 @@
 //! | squared norm | f64 |
 //! | number of parameters, number of entries that follow | u64, u64 |
 //! | dense: the values; sparse: the indices, then the values | f32; u32, f32 |
-//! | XXH3 of all that, 64 bits | u64 |
+//! | XXH3 of all fields above, 64 bits | u64 |
 //!
-//! What is decoded is sound: the checksum fits, lengths are as they say, indices rise, and every
-//! number is finite.
+//! A decoded update has passed these checks: the checksum and the lengths are correct, the indices
+//! rise, and every number is finite.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -29,10 +29,10 @@ const DENSE: u32 = 0;
 const SPARSE: u32 = 1;
 const HEADER: usize = 92;
 const CHECKSUM: usize = 8;
-/// Bytes of an update that are not its entries.
+/// The bytes of an encoded update without its entries.
 pub(crate) const FRAME: usize = HEADER + CHECKSUM;
 
-/// The number of bytes that an update with such a gradient takes.
+/// The number of bytes of an encoded update with this gradient.
 pub fn encoded_len(gradient: &Gradient<'_>) -> usize {
     let entry = match gradient {
         Gradient::Dense(_) => 4,
@@ -41,13 +41,14 @@ pub fn encoded_len(gradient: &Gradient<'_>) -> usize {
     HEADER + entry * gradient.stored() + CHECKSUM
 }
 
-/// Replaces the content of `bytes` by an update.
+/// Replaces the content of `bytes` by the encoded update.
 pub fn encode(update: &Update<'_>, bytes: &mut Vec<u8>) {
     bytes.clear();
     append(update, bytes);
 }
 
-/// Appends an update to `bytes`: several that follow one another can each be decoded by themselves.
+/// Appends an encoded update to `bytes`. Each of several appended updates can be decoded
+/// independently.
 pub fn append(update: &Update<'_>, bytes: &mut Vec<u8>) {
     let start = bytes.len();
     bytes.reserve(encoded_len(&update.gradient));
@@ -81,12 +82,14 @@ pub fn append(update: &Update<'_>, bytes: &mut Vec<u8>) {
     bytes.extend(xxh3_64(&bytes[start..]).to_le_bytes());
 }
 
-/// Whether the bytes begin with an update in sparse form, as far as can be told before it is decoded.
+/// `true` if the bytes seem to begin with an update in sparse form. Only the field of the form is
+/// read, and the bytes may still fail to decode.
 pub fn is_sparse(bytes: &[u8]) -> bool {
     bytes.get(12..16) == Some(&SPARSE.to_le_bytes())
 }
 
-/// Where updates are decoded to. Made once and used again, so that nothing is allocated once warm.
+/// A buffer that updates are decoded into. Reuse it: it then allocates no memory for updates that
+/// are not larger than earlier ones.
 #[derive(Clone, Debug, Default)]
 pub struct Decoder {
     values: Vec<f32>,
@@ -94,17 +97,18 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder.
+    /// A decoder with an empty buffer.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Decodes an update and checks everything that can be checked without its epoch's plan.
+    /// Decodes an update, and checks everything that can be checked without the plan of its epoch.
     ///
     /// # Errors
     ///
-    /// Corrupt when the bytes are not an update of this version, say other lengths than they have,
-    /// or have indices that do not rise; diverged when a number is not finite.
+    /// Returns [`ErrorKind::Corrupt`] when the bytes are not an update of this version, the
+    /// checksum or a length is wrong, or the indices do not rise, and [`ErrorKind::Diverged`] when
+    /// a number is not finite.
     pub fn decode(&mut self, bytes: &[u8]) -> Result<Update<'_>> {
         let Some((body, checksum)) = bytes.split_last_chunk::<CHECKSUM>() else {
             return corrupt(format!("{} bytes are too few for an update", bytes.len()));
@@ -180,7 +184,7 @@ impl Decoder {
     }
 }
 
-/// The fields of a header whose length was checked.
+/// Reads the fields of a header of the right length.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
@@ -210,7 +214,7 @@ fn finite(value: f64, what: &str) -> Result<f64> {
     Err(Error::new(ErrorKind::Diverged, format!("{what} of an update is {value}")))
 }
 
-/// Looks at every value, without a branch for each of them.
+/// Checks all values. The first pass has no branch for each value, so that it can be vectorised.
 fn all_finite(values: impl Iterator<Item = f32> + Clone) -> Result<()> {
     if values.clone().fold(true, |finite, value| finite & value.is_finite()) {
         return Ok(());

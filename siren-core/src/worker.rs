@@ -1,4 +1,4 @@
-//! What runs in one function invocation.
+//! The contract of a worker, which runs in one function invocation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,89 +7,93 @@ use async_trait::async_trait;
 
 use crate::{Clock, DataSource, EpochPlan, Error, ErrorKind, ParameterStore, Requests, Result};
 
-/// What an invocation is for.
+/// The purpose of an invocation.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// To work on a shard of an epoch.
+    /// To train on a shard of an epoch.
     #[default]
     Shard,
-    /// To apply what workers push to a part of the parameters, until the epoch is sealed: see
+    /// To apply pushed updates to a part of the parameters until the epoch is sealed: see
     /// [`ParameterStore::aggregate`].
     Aggregator,
 }
 
-/// A request to work on one shard of an epoch, or to aggregate what workers push.
+/// A request to train on one shard of an epoch, or to aggregate pushed updates.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Invocation {
-    /// The epoch.
+    /// The plan of the epoch.
     pub plan: EpochPlan,
-    /// What the invocation is for.
+    /// The purpose of the invocation.
     #[serde(default)]
     pub role: Role,
-    /// The shard to work on; an aggregator's part of the parameters.
+    /// The number of the shard, or of the aggregator's part of the parameters.
     pub shard: u32,
-    /// The first batch to do, counted from the start of the shard: its watermark.
+    /// The first batch to train on, counted from the start of the shard: the shard's watermark.
     pub position: u64,
-    /// How often the shard was tried before.
+    /// The number of earlier attempts at the shard.
     pub attempt: u32,
     /// The memory of the function, in MB.
     pub memory_mb: u32,
-    /// The longest billed time that the invocation may take.
+    /// The most billed time of the invocation.
     pub timeout: Duration,
-    /// The billed time that one cycle of pull, gradients and push is expected to take, if that is
-    /// known: a worker with less time left hands back the rest.
+    /// The expected billed time of one cycle of pull, gradients and push, if it is known. A worker
+    /// with less time left stops, and another invocation does the rest of the shard.
     pub cycle: Option<Duration>,
-    /// The most requests that the invocation may make.
+    /// The most requests that the invocation may make to shared storage.
     pub request_cap: Requests,
 }
 
-/// What a worker did. What counted is the store's to say.
+/// The work that a worker did. The store alone determines which of it counts.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct WorkerReport {
-    /// The first batch not done, counted from the start of the shard.
+    /// The first unfinished batch, counted from the start of the shard.
     pub position: u64,
-    /// Whether the shard is done, an aggregator's epoch applied; otherwise time or requests ran out.
+    /// `true` if the shard is done or, for an aggregator, the epoch is applied. `false` if time or
+    /// requests ran out.
     pub finished: bool,
-    /// Updates pushed, duplicates left out; an aggregator's: how often it wrote what it had applied.
+    /// The number of pushed updates without duplicates. For an aggregator, the number of times that
+    /// it wrote its part of the parameters.
     pub updates: u64,
-    /// Time spent waiting for data that the computation did not hide: P^F.
+    /// The time of waiting for data, without fetches that ran during a computation: P^F.
     pub fetch: Duration,
-    /// Time spent computing: P^C.
+    /// The time of computing: P^C.
     pub compute: Duration,
-    /// Time spent waiting for a place to compute, which is not billed: none where every worker has a
-    /// machine of its own.
+    /// The time of waiting for a free CPU, which is not billed. Zero when every worker has its own
+    /// machine.
     pub queue: Duration,
-    /// Time spent pulling and pushing, without the wait: P^U.
+    /// The time of pulling and pushing, without `wait`: P^U.
     pub update: Duration,
-    /// Time spent waiting in pulls for the progress of other workers: none under
+    /// The time of waiting in pulls for the progress of other workers. Zero under
     /// [`SyncMode::Hybrid`](crate::SyncMode::Hybrid).
     pub wait: Duration,
-    /// Whether it stopped while it waited for others, who took so long that no time would have been
-    /// left: its shard is not done, and that is no fault of its own.
+    /// `true` if the worker stopped while it waited for other workers, because their delay would
+    /// have left it no time. Its shard is not done then, but this is not its own failure.
     pub waiting: bool,
     /// The longest cycle of pull, gradients and push, in billed time.
     pub cycle: Duration,
-    /// Requests made.
+    /// The requests made to shared storage.
     pub requests: Requests,
-    /// What the function used of its machine.
+    /// The function's use of its machine.
     pub usage: Usage,
 }
 
-/// What an invocation used of its machine.
+/// An invocation's use of its machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Usage {
-    /// CPU time.
+    /// The CPU time.
     pub cpu: Duration,
-    /// The largest memory held, in bytes.
+    /// The peak memory, in bytes.
     pub peak_memory_bytes: u64,
-    /// Whether `peak_memory_bytes` is a share of a process that several workers live in.
+    /// `true` if `peak_memory_bytes` is a share of the memory of a process that runs several
+    /// workers.
     pub shared: bool,
 }
 
-/// How much mathematics a [`ComputeTask`] does: what a simulated platform charges for.
+/// The amount of computation in a [`ComputeTask`], from which a simulated platform derives its
+/// time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Work {
@@ -110,48 +114,50 @@ pub enum Work {
     },
 }
 
-/// Mathematics to run: see [`Context::compute`].
+/// A computation to run: see [`Context::compute`].
 pub type ComputeTask = Box<dyn FnOnce() + Send>;
 
-/// Everything that a worker may touch.
+/// The environment of a worker. A worker uses nothing else.
 #[async_trait]
 pub trait Context: Send + Sync {
-    /// The time.
+    /// The clock.
     fn clock(&self) -> &dyn Clock;
 
-    /// The parameters.
+    /// The parameter store.
     fn store(&self) -> &dyn ParameterStore;
 
     /// The training data.
     fn data(&self) -> &dyn DataSource;
 
-    /// How much of the invocation's billed time is left.
+    /// The rest of the invocation's billed time.
     fn time_left(&self) -> Duration;
 
-    /// What the invocation has used so far.
+    /// The resources that the invocation has used so far.
     fn usage(&self) -> Usage;
 
-    /// Runs a task where this backend computes, and returns how long it ran: waiting for a place to
-    /// run does not count. The only place for a worker's mathematics; what a store in memory does to
-    /// parameters is the store's own.
+    /// Runs a task on the CPUs of this backend, and returns the time that it ran, without the wait
+    /// for a free CPU. A worker must do all its computing here. A store in memory applies updates
+    /// by itself.
     ///
-    /// Prefer the function [`compute`](crate::compute()), which returns a value.
+    /// Prefer the function [`compute`](crate::compute()), which also returns the task's value.
     ///
     /// # Errors
     ///
-    /// Worker when the task panics; deadline exceeded when the time is used up.
+    /// Returns [`ErrorKind::Worker`] when the task panics, and [`ErrorKind::DeadlineExceeded`] when
+    /// the invocation's time is used up.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future forgets the task; one that runs already runs to its end.
+    /// Dropping the future cancels a task that has not started. A task that has started runs to its
+    /// end.
     async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration>;
 }
 
-/// Runs `task` by [`Context::compute`] and returns what it returned, and how long it ran.
+/// Runs `task` by [`Context::compute`]. Returns the task's value and the time that it ran.
 ///
 /// # Errors
 ///
-/// As [`Context::compute`].
+/// Those of [`Context::compute`].
 pub async fn compute<T: Send + 'static>(
     context: &dyn Context,
     work: Work,
@@ -175,19 +181,19 @@ pub async fn compute<T: Send + 'static>(
     Ok((value, ran))
 }
 
-/// What runs in an invocation: pulls, fetches, computes and pushes until its shard of the epoch is
-/// done or its time is up. It keeps nothing between invocations.
+/// The code of an invocation. It pulls, fetches, computes and pushes until its shard of the epoch
+/// is done or its time is used up. It keeps no state between invocations.
 #[async_trait]
 pub trait Worker: Send + Sync {
-    /// Works on the invocation's shard from its position. A worker that runs out of time stops
-    /// before the deadline and says in its report how far it came.
+    /// Trains on the invocation's shard from its position. A worker that runs out of time stops
+    /// before the deadline; its report says how far it came.
     ///
     /// # Errors
     ///
-    /// Whatever the store, the data, the workload or the context answer.
+    /// Those of the store, the data, the workload and the context.
     ///
     /// # Cancellation
     ///
-    /// Safe at any point: what was pushed stays counted.
+    /// Safe at any point: accepted updates stay counted.
     async fn run(&self, invocation: &Invocation, context: &dyn Context) -> Result<WorkerReport>;
 }

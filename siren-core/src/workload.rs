@@ -1,12 +1,42 @@
-//! What is learned.
+//! The contract of a workload, the model that is trained.
 
 use crate::{Batch, Better, Evaluation, Layout, Metrics, Result, Seed, SparseGradient};
 
-/// A differentiable loss over mini-batches. Pure and synchronous: no input, output, clock or random
-/// generator of its own, and no threads, so that a worker can run it anywhere and get the same bits.
+/// A differentiable loss over mini-batches. Its methods are pure and synchronous: they do no input
+/// or output, use no clock, no threads and no random numbers but those drawn from a given seed. A
+/// worker can therefore run them anywhere and get the same bits.
 ///
 /// Parameters and gradients are flat slices of [`dim`](Workload::dim) entries in the order of the
-/// [`layout`](Workload::layout), and a batch has at least one example: callers see to that.
+/// [`layout`](Workload::layout). A batch has at least one example. Callers guarantee both.
+///
+/// # Examples
+///
+/// ```
+/// use siren_core::{Batch, Layout, Metrics, Result, Seed, Workload};
+///
+/// /// One parameter, fitted to the examples by their squared distance from it.
+/// struct Mean(Layout);
+///
+/// impl Workload for Mean {
+///     fn layout(&self) -> &Layout {
+///         &self.0
+///     }
+///     fn init(&self, _: Seed) -> Result<Vec<f32>> {
+///         Ok(vec![0.0])
+///     }
+///     fn gradient(&self, at: &[f32], batch: &Batch<'_>, _: Seed, to: &mut [f32]) -> Result<f64> {
+///         let errors: Vec<f32> = batch.floats(1)?.iter().map(|x| at[0] - x).collect();
+///         to[0] = 2.0 * errors.iter().sum::<f32>() / batch.examples as f32;
+///         let squares: f64 = errors.iter().map(|&error| f64::from(error).powi(2)).sum();
+///         Ok(squares / batch.examples as f64)
+///     }
+///     fn evaluate(&self, at: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
+///         let loss = self.gradient(at, batch, Seed::new(0), &mut [0.0])?;
+///         metrics.add_loss(batch.examples as u64, loss * batch.examples as f64);
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait Workload: Send + Sync {
     /// The named tensors behind the flat vector.
     fn layout(&self) -> &Layout;
@@ -16,20 +46,21 @@ pub trait Workload: Send + Sync {
         self.layout().dim()
     }
 
-    /// The initial parameters, `dim` of them; equal seeds give equal parameters.
+    /// The initial parameters, [`dim`](Workload::dim) of them. Equal seeds give equal parameters.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the workload from making them.
+    /// Returns an error when the workload cannot make its parameters.
     fn init(&self, seed: Seed) -> Result<Vec<f32>>;
 
-    /// The mean loss over the batch at `params`; writes the gradient of that mean into `gradient`
-    /// (every entry: what it held before does not matter). The last batch of a data set may be short.
-    /// What a gradient draws, such as a dropout mask, comes from `seed`.
+    /// Returns the mean loss over the batch at `params`, and writes the gradient of that mean into
+    /// `gradient`. It overwrites every entry of `gradient`. The last batch of a data set may be
+    /// short. Random numbers, such as those of a dropout mask, are drawn from `seed`.
     ///
     /// # Errors
     ///
-    /// Rejected when the batch's bytes are not what the workload reads.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when the batch's bytes do not
+    /// have the format that the workload reads.
     fn gradient(
         &self,
         params: &[f32],
@@ -38,10 +69,12 @@ pub trait Workload: Send + Sync {
         gradient: &mut [f32],
     ) -> Result<f64>;
 
-    /// As [`gradient`](Workload::gradient), for a workload whose gradients are mostly zero, such as a
-    /// linear model of sparse features: adds what is not zero to `gradient`, which is empty, in any
-    /// order. Only these entries are then pushed. None, and nothing added, when the workload has no
-    /// such form, which is the default; it then has none for every batch.
+    /// As [`gradient`](Workload::gradient), for a workload whose gradients are mostly zero, such as
+    /// a linear model of sparse features. Adds the entries that are not zero to `gradient`, in any
+    /// order; `gradient` is empty before. Only these entries are then pushed.
+    ///
+    /// The default returns `None` and adds nothing, for a workload without sparse gradients. A
+    /// workload returns `None` either for every batch or for none.
     ///
     /// # Errors
     ///
@@ -57,24 +90,25 @@ pub trait Workload: Send + Sync {
         Ok(None)
     }
 
-    /// Adds the batch's loss, and the sums of all other metrics, to `metrics`. A data set is measured in
-    /// parts of any size, and their sums are [merged](Metrics::merge).
+    /// Adds the batch's loss, and the sums of all other metrics, to `metrics`. A data set is
+    /// evaluated in parts of any size, and their sums are [merged](Metrics::merge).
     ///
     /// # Errors
     ///
     /// As [`gradient`](Workload::gradient).
     fn evaluate(&self, params: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()>;
 
-    /// Turns the sums over a whole data set into its loss and metrics. The default is
-    /// [`Metrics::evaluation`]: the mean loss and, where they were measured, `accuracy` and `auc`.
+    /// Returns the loss and the metrics of a whole data set, computed from its sums. The default is
+    /// [`Metrics::evaluation`]: the mean loss and, if they were measured, `accuracy` and `auc`.
     ///
-    /// Leave out a metric that is not defined for these sums. The trainer leaves out one that is not
+    /// Omit a metric that is not defined for these sums. The trainer drops metrics that are not
     /// finite.
     fn finish(&self, metrics: &Metrics) -> Evaluation {
         metrics.evaluation()
     }
 
-    /// The direction in which a metric of [`finish`](Workload::finish) improves: higher by default.
+    /// The direction in which a metric of [`finish`](Workload::finish) improves. The default is
+    /// [`Better::Higher`] for every metric.
     fn better(&self, metric: &str) -> Better {
         let _ = metric;
         Better::Higher

@@ -11,7 +11,7 @@ use siren_core::{
     SyncMode, Time, Usd, Work,
 };
 
-/// A backend whose answers are found nowhere else, and which keeps its calls.
+/// A backend with unusual answers, which records its calls.
 struct Telling {
     platform: Platform,
     prepared: Mutex<Vec<(u32, Duration)>>,
@@ -137,7 +137,7 @@ fn a_backend_decorator_passes_on_what_it_does_not_override() {
     assert_eq!(*telling.invoked.lock().unwrap(), [invocation]);
 }
 
-/// A scheduler that keeps the outcomes of its runs.
+/// A scheduler that records the outcomes of its runs.
 struct Counting(Arc<Mutex<Vec<Outcome>>>);
 
 impl Scheduler for Counting {
@@ -167,7 +167,7 @@ impl SchedulerDecorator for Following {
     }
 }
 
-/// Runs a scheduler for an epoch, and returns what it chose and expected.
+/// Runs a scheduler for an epoch. Returns its allocation and its prediction.
 fn run(mut scheduler: impl Scheduler, outcome: &Outcome) -> (Allocation, Option<Allocation>) {
     let job = Job {
         parameters: 10,

@@ -1,4 +1,4 @@
-//! Functions: each invocation has a machine of its own, for its time.
+//! Functions, each of which has its own machine while it runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(super) struct Functions {
     environments: Mutex<Environments>,
     running: Arc<Mutex<u32>>,
     clock: VirtualClock,
-    /// The driver's connection, where it has one.
+    /// The driver's connection, if it has one.
     driver: Mutex<Option<Arc<Link>>>,
 }
 
@@ -65,7 +65,7 @@ impl Functions {
         self.profile.cpu
     }
 
-    /// What a function's GET of its data, GET of the parameters and PUT of an update take on average.
+    /// The mean time of a function's GET of its data, GET of the parameters and PUT of an update.
     pub(super) fn exchange(&self, parameters: u64) -> Duration {
         let Profile { storage, network, .. } = &*self.profile;
         let ms = 2.0 * storage.get_ms.mean() + storage.put_ms.mean() + 3.0 * storage.tail_ms.mean();
@@ -75,12 +75,12 @@ impl Functions {
         seconds(ms / 1e3 + read + write)
     }
 
-    /// Requests of the driver itself.
+    /// The requests of the driver itself.
     pub(super) fn driver_requests(&self) -> Requests {
         self.driver.lock().as_ref().map_or(Requests::NONE, |link| link.requests())
     }
 
-    /// What the driver sees.
+    /// The store and the data for the driver.
     pub(super) fn driver(&self) -> (Arc<dyn ParameterStore>, Arc<dyn DataSource>) {
         let data = Arc::new(SimData { inner: Arc::clone(&self.data), link: None });
         let store: Arc<dyn ParameterStore> = match &self.sim_store {
@@ -108,7 +108,7 @@ impl Functions {
         Link::new(clock, profile, faults, Arc::clone(&self.rate_limiter), rng, fault_rng)
     }
 
-    /// The store at the end of a connection.
+    /// The store behind a connection.
     fn store(&self, link: &Arc<Link>) -> Arc<dyn ParameterStore> {
         match &self.sim_store {
             SimStore::Ideal(store) => {
@@ -138,7 +138,7 @@ impl Functions {
             Ok(memory) => memory,
             Err(error) => return refused(error),
         };
-        // What goes wrong is drawn apart, so that it leaves the chances of the rest as they are.
+        // Faults have a separate random stream, so that they do not change the other draws.
         let (mut rng, mut fault_rng) = (self.rng(invocation, 0), self.rng(invocation, 1));
         let most = self.profile.platform.limits.concurrency;
         let Some(_running) = Running::one_more(&self.running, most) else {
@@ -155,7 +155,7 @@ impl Functions {
         let start = self.environments.lock().take(starts, version, now);
         let latency = if start.cold { starts.cold_ms } else { starts.warm_ms }.draw(&mut rng);
         let init = match start.cold {
-            // A platform ends an INIT that takes longer.
+            // The platform stops a longer INIT.
             true => {
                 let most = self.profile.platform.limits.init;
                 seconds(starts.init_ms.draw(&mut rng) / 1e3).min(most)
@@ -206,7 +206,7 @@ impl Functions {
         Completion { billed: Some(billed), result }
     }
 
-    /// The chances of one attempt: a stream of its own.
+    /// The random stream of one attempt.
     fn rng(&self, invocation: &Invocation, of: u64) -> Box<dyn Rng + Send + Sync> {
         let Invocation { plan, role, shard, attempt, .. } = invocation;
         let role = match role {
@@ -227,10 +227,11 @@ impl Functions {
         }
     }
 
-    /// The memory that the worker holds, in bytes.
+    /// The memory that the worker needs, in bytes.
     fn memory(&self, shared: &Shared, invocation: &Invocation) -> Result<u64> {
         let plan = &invocation.plan;
-        // The replica and the sum of gradients; with local steps a copy and one batch's gradient too.
+        // The replica and the sum of gradients; with local steps also a copy and the gradient of
+        // one batch.
         let vectors = if plan.local_steps > 1 { 4 } else { 2 };
         let extra = plan.compression.extra_memory_bytes(shared.parameters);
         let needs = self.profile.cpu.memory_mb(shared.parameters, vectors, extra);
@@ -248,7 +249,7 @@ fn is_timeout<T>(result: &Result<T>) -> bool {
     result.as_ref().is_err_and(|error| error.kind() == ErrorKind::DeadlineExceeded)
 }
 
-/// One of the functions that run.
+/// One of the running functions.
 struct Running(Arc<Mutex<u32>>);
 
 impl Running {
@@ -268,7 +269,7 @@ impl Drop for Running {
     }
 }
 
-/// Books an invocation when it ends, also when it is abandoned.
+/// Adds an invocation to the bill when it ends or is dropped.
 struct Booking<'a> {
     shared: &'a Shared,
     link: &'a Link,

@@ -1,4 +1,4 @@
-//! One rented machine that all workers share.
+//! A rented machine that all workers share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +22,9 @@ pub(super) struct RentedMachine {
     pub(super) machine: Machine,
     store: Arc<dyn ParameterStore>,
     data: Arc<dyn DataSource>,
-    /// One for each vCPU.
+    /// One permit for each vCPU.
     permits: Arc<Semaphore>,
-    /// Until when the machine is paid for.
+    /// The time until which the machine is paid for.
     paid: Mutex<Time>,
 }
 
@@ -77,8 +77,8 @@ impl RentedMachine {
     }
 }
 
-/// A store in the machine's memory: a pull and a push take as long as their pass over the parameters, and a
-/// vCPU meanwhile.
+/// A store in the machine's memory. A pull and a push take the time of a pass over the copied or
+/// pushed entries, and use a vCPU meanwhile.
 struct LocalStore {
     inner: Arc<dyn ParameterStore>,
     clock: VirtualClock,
@@ -90,7 +90,7 @@ impl LocalStore {
     async fn pass(&self, entries: usize) -> Result<()> {
         let takes =
             self.step.seconds(Work::Parameters { count: entries as u64 }, 1.0, &Cpu::default());
-        // Whole microseconds: what is shorter is no event of its own.
+        // Whole microseconds, so that shorter times do not become separate events.
         let takes = Duration::from_micros(seconds(takes).as_micros() as u64);
         if takes.is_zero() {
             return Ok(());

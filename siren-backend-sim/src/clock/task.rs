@@ -1,4 +1,4 @@
-//! Tasks, and the queue of those that are ready.
+//! Tasks, and the queue of ready tasks.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::task::coop::unconstrained;
 
-/// Tasks in the order in which they were woken; nothing stands for the root.
+/// The ready tasks in the order of their wake-ups. `None` stands for the root future.
 #[derive(Default)]
 pub(super) struct Ready(Mutex<VecDeque<Option<Arc<Task>>>>);
 
@@ -27,7 +27,7 @@ impl Ready {
     }
 }
 
-/// Wakes the future that the clock was asked to run.
+/// Wakes the root future, which the clock runs.
 pub(super) struct RootWaker {
     ready: Arc<Ready>,
     queued: AtomicBool,
@@ -59,12 +59,12 @@ impl Wake for RootWaker {
     }
 }
 
-/// Something that runs beside the root.
+/// A task that runs beside the root future.
 pub(super) struct Task {
     name: String,
     ready: Arc<Ready>,
     queued: AtomicBool,
-    /// Nothing once it is done or dropped.
+    /// `None` when the task is done or dropped.
     future: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
@@ -102,7 +102,7 @@ impl Task {
         let Some(mut future) = self.future.lock().take() else { return };
         let waker = Waker::from(Arc::clone(self));
         let mut context = Context::from_waker(&waker);
-        // A panic ends the task alone: its output never comes.
+        // A panic ends only this task, which then has no output.
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)));
         if matches!(polled, Ok(Poll::Pending)) {
             *self.future.lock() = Some(future);
@@ -120,7 +120,7 @@ impl Wake for Task {
     }
 }
 
-/// Waits for a task's output; nothing if it panicked. Dropping it drops the task.
+/// Waits for a task's output, which is `None` if the task panicked. Dropping this drops the task.
 pub(crate) struct Spawned<T> {
     task: Arc<Task>,
     output: oneshot::Receiver<T>,
@@ -129,7 +129,7 @@ pub(crate) struct Spawned<T> {
 
 impl<T> Spawned<T> {
     pub(super) fn on_end(self, end: impl FnOnce() + Send + 'static) -> Self {
-        // Fields cannot be moved out of what is dropped, so that this is done in place.
+        // Fields cannot be moved out of a type with `Drop`, so this changes one in place.
         let mut spawned = self;
         spawned.end = Some(Box::new(end));
         spawned

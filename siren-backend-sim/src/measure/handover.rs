@@ -1,4 +1,4 @@
-//! What it takes to hand a task to another thread and its result back.
+//! The time of handing a task to another thread, and its result back.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use tokio::sync::oneshot;
 use super::pass::Stopwatch;
 use super::{Measuring, median};
 
-/// A task works so long: threads that wait for less are still awake when it ends.
+/// The work of a task. After a shorter one, the waiting threads would still be awake.
 const WORK: Duration = Duration::from_micros(300);
 
-/// What a task says: how long it worked, and how long its thread has worked since the last one.
+/// The result of a task: its time, and the time of its thread since the last task.
 type Answer = oneshot::Sender<(Duration, Duration)>;
 
-/// Seconds for a task from a future that hands it in until it goes on, without the task: time that passes
-/// or, if CPU time is measured, that of both threads.
+/// The seconds from the submission of a task by a future until the future continues, without the
+/// task itself. With CPU time, the seconds of both threads.
 pub(super) fn seconds(options: Measuring) -> Result<f64> {
     let cannot = |error: std::io::Error| {
         Error::new(ErrorKind::Other, "cannot start a runtime to measure with").with_source(error)
@@ -30,7 +30,7 @@ pub(super) fn seconds(options: Measuring) -> Result<f64> {
             let began = stopwatch.read();
             while stopwatch.read() < began + WORK {}
             let now = stopwatch.read();
-            // The future is there as long as the channel is.
+            // The future exists as long as the channel.
             let _ = done.send((now - began, now - last));
             last = now;
         }
@@ -46,7 +46,7 @@ pub(super) fn seconds(options: Measuring) -> Result<f64> {
             tasks.send(done).map_err(|_| gone(()))?;
             let (work, since) = runtime.block_on(answer).map_err(|_| gone(()))?;
             worked += work;
-            // In real time it waited meanwhile, which is no work.
+            // In real time, this thread waited meanwhile, which is not work.
             rest += if options.cpu_time { since.saturating_sub(work) } else { Duration::ZERO };
             count += 1;
         }
@@ -57,7 +57,7 @@ pub(super) fn seconds(options: Measuring) -> Result<f64> {
         blocks.push((took + rest).as_secs_f64() / f64::from(count));
     }
     drop(tasks);
-    // It ends with the channel, and did not panic: it answered.
+    // The thread ends with the channel. It did not panic, since it answered.
     let _ = thread.join();
     Ok(median(blocks))
 }

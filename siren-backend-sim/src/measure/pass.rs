@@ -1,4 +1,4 @@
-//! A worker's steps, timed.
+//! The timed steps of a worker.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Barrier};
@@ -22,15 +22,15 @@ pub(super) struct BatchSet {
 
 /// One measurement.
 pub(super) struct Block {
-    /// Which set of batches.
+    /// The index of the set of batches.
     pub(super) batch_set: usize,
-    /// Seconds of a step.
+    /// The seconds of a step.
     pub(super) step_s: f64,
-    /// Seconds of a pull and a push, for each entry that they touch.
+    /// The seconds of a pull and a push, for each entry that they touch.
     pub(super) parameter_s: f64,
 }
 
-/// What the threads share.
+/// The shared state of the threads.
 pub(super) struct Pass<'a> {
     workload: &'a Arc<dyn Workload>,
     batch_sets: &'a [BatchSet],
@@ -38,7 +38,7 @@ pub(super) struct Pass<'a> {
     store: MemoryStore,
 }
 
-/// More updates than any measurement makes.
+/// An upper bound of the updates in a measurement.
 const UPDATES: u64 = 1 << 32;
 
 impl<'a> Pass<'a> {
@@ -59,7 +59,8 @@ impl<'a> Pass<'a> {
             shards: shards as u32,
             local_steps: 1,
             optimizer: Optimizer::Sgd,
-            // Parameters stay where a model begins, whose gradients are never unusually fast.
+            // The parameters keep their initial values, at which gradients are never unusually
+            // fast.
             learning_rate: 0.0,
             weight_decay: 0.0,
             clip_norm: None,
@@ -70,7 +71,7 @@ impl<'a> Pass<'a> {
         Ok(Self { workload, batch_sets, options, store })
     }
 
-    /// Measures on one of the threads, which begin each block together.
+    /// Measures on one of the threads. All threads begin each block together.
     pub(super) fn measure(&self, thread: usize, barrier: &Barrier) -> Result<Vec<Block>> {
         let turns = turns(self.options);
         let shards = thread * turns..(thread + 1) * turns;
@@ -86,7 +87,7 @@ impl<'a> Pass<'a> {
                 }));
                 let block =
                     block.unwrap_or_else(|payload| Err(Error::panicked("the workload", &*payload)));
-                // Others wait at the barrier for one that failed, too.
+                // A failed thread must also wait at the barrier, or the others would hang.
                 match (&mut blocks, block) {
                     (Ok(blocks), Ok(block)) if round > 0 => blocks.push(block),
                     (Ok(_), Err(error)) => blocks = Err(error),
@@ -141,16 +142,16 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Workers that take turns on a thread.
+/// The number of workers that take turns on a thread.
 fn turns(options: Measuring) -> usize {
     options.workers.div_ceil(options.threads).max(1)
 }
 
-/// Real time, or a thread's CPU time, since it was made.
+/// Measures real time or the thread's CPU time since its creation.
 pub(super) struct Stopwatch {
     real: Instant,
     cpu: Option<ThreadTime>,
-    /// What reading it takes.
+    /// The time of a reading.
     reading: Duration,
 }
 
@@ -172,13 +173,13 @@ impl Stopwatch {
         self.cpu.as_ref().map_or_else(|| self.real.elapsed(), ThreadTime::elapsed)
     }
 
-    /// What passed between two readings, without what one of them took.
+    /// The time between two readings, without the time of one reading.
     fn between(&self, from: Duration, to: Duration) -> Duration {
         (to - from).saturating_sub(self.reading)
     }
 }
 
-/// What a worker has.
+/// The state of a worker.
 struct State {
     shard: u32,
     position: u64,
@@ -212,7 +213,7 @@ impl State {
     }
 }
 
-/// What a store in memory answers, which waits for nobody.
+/// The result of a call to a store in memory, which does not wait.
 fn at_once<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
     let waits = || Error::new(ErrorKind::Other, "a store in memory waits where it should not");
     answer.now_or_never().ok_or_else(waits)?

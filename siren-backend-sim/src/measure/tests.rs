@@ -4,7 +4,7 @@ use siren_data::MemorySource;
 
 use super::*;
 
-/// Works so long for a batch and so long for each example.
+/// A workload with a fixed time for each batch and for each example.
 struct Busy(Layout, Duration, Duration);
 
 impl Workload for Busy {
@@ -56,7 +56,7 @@ async fn a_line_is_found() {
     let step = measured(&OPTIONS, 0).await.unwrap();
     step.check().unwrap();
     let batch = step.seconds_per_batch + 40.0 * step.seconds_per_example;
-    // Other programs may slow this down, and nothing makes it faster.
+    // Other programs may slow this down, but cannot make it faster.
     assert!(batch > 1.19e-3, "{step:?}");
     assert!(step.seconds_per_parameter > 0.0 && step.seconds_per_handover > 0.0, "{step:?}");
     let cpu = measured(&Measuring { threads: 3, workers: 7, cpu_time: true, ..OPTIONS }, 0)
@@ -91,6 +91,6 @@ async fn bad_input_is_named() {
     }
     let error = measured(&Measuring { threads: 2, ..OPTIONS }, 1).await.unwrap_err();
     assert!(error.message().contains("this batch is bad"), "{error}");
-    // Dropped before it is done, it leaves the caller alone.
+    // Dropping the future before its end has no effect on the caller.
     drop(measured(&OPTIONS, 0).now_or_never());
 }

@@ -1,11 +1,11 @@
 //! Facts of a [`Backend`], in two sets.
 //!
-//! *Remote* facts hold of every backend, also of one whose workers run on other machines. They are about
-//! reports, kinds of errors, deadlines and bills. The deployed worker is a [`ProbeWorker`]; each
-//! invocation says what it does.
+//! *Remote* facts are for every backend, also for one whose workers run on other machines. They are
+//! about reports, kinds of errors, deadlines and bills. The deployed worker is a [`ProbeWorker`],
+//! and each invocation selects its behaviour.
 //!
-//! *Local* facts are of backends whose workers live in this process. Such workers are made by closures, and
-//! meet each other and the test in memory.
+//! *Local* facts are for backends whose workers run in this process. Closures make these workers,
+//! which communicate with each other and with the test through memory.
 
 mod in_process;
 mod local;
@@ -30,13 +30,13 @@ use super::drive::{Driven, Driver};
 use super::store::plan;
 use crate::{Backend, Completion, EpochPlan, Invocation, Requests, Role, Worker};
 
-/// The backend under test of local facts, and how to make it.
+/// The constructor of the backend under test for local facts, and the options of the suite.
 pub struct Subject {
     make: Box<dyn Fn(Arc<dyn Worker>) -> Fixture + Send + Sync>,
     options: Options,
 }
 
-/// The backend under test of remote facts, and how to make it.
+/// The constructor of the backend under test for remote facts, and the options of the suite.
 pub struct RemoteSubject {
     make: Box<dyn Fn() -> Fixture + Send + Sync>,
     options: Options,
@@ -55,18 +55,18 @@ impl Default for Options {
     }
 }
 
-/// The options that both kinds of subjects have.
+/// The options of both kinds of subjects.
 macro_rules! options {
     () => {
-        /// Starts this many invocations at once (32 by default, at least 8).
+        /// Sets the number of simultaneous invocations, at least 8. The default is 32.
         #[must_use]
         pub fn swarm(mut self, invocations: u32) -> Self {
             self.options.swarm = invocations.max(8);
             self
         }
 
-        /// The time for which each of those invocations sleeps (100 ms by default). It should be longer
-        /// than the backend takes to start one.
+        /// Sets the time for which each of these invocations sleeps. The default is 100 ms. It
+        /// should be longer than the start of an invocation.
         #[must_use]
         pub fn nap(mut self, nap: Duration) -> Self {
             self.options.nap = nap;
@@ -76,14 +76,15 @@ macro_rules! options {
 }
 
 impl Subject {
-    /// A backend that `make` makes anew, around a worker.
+    /// Tests the backends that `make` creates around a given worker.
     pub fn new<B: Backend + 'static>(
         make: impl Fn(Arc<dyn Worker>) -> B + Send + Sync + 'static,
     ) -> Self {
         Self::driven(make, |_, future| futures::executor::block_on(future))
     }
 
-    /// A backend, with `run` to block on futures. A backend of virtual time moves on in `run`.
+    /// As [`new`](Self::new), with the function that blocks on futures. With virtual time, `run`
+    /// advances the backend's clock.
     pub fn driven<B: Backend + 'static>(
         make: impl Fn(Arc<dyn Worker>) -> B + Send + Sync + 'static,
         run: impl for<'a> Fn(&B, Driven<'a>) + Send + Sync + 'static,
@@ -95,7 +96,7 @@ impl Subject {
 
     options!();
 
-    /// The same backend for remote facts, around a [`ProbeWorker`].
+    /// This backend around a [`ProbeWorker`], for remote facts.
     #[must_use]
     pub fn remote(self) -> RemoteSubject {
         let Self { make, options } = self;
@@ -108,12 +109,13 @@ impl Subject {
 }
 
 impl RemoteSubject {
-    /// A backend that `make` makes anew, whose deployed worker is a [`ProbeWorker`].
+    /// Tests the backends that `make` creates. Their deployed worker is a [`ProbeWorker`].
     pub fn new<B: Backend + 'static>(make: impl Fn() -> B + Send + Sync + 'static) -> Self {
         Self::driven(make, |_, future| futures::executor::block_on(future))
     }
 
-    /// A backend, with `run` to block on futures. A backend of virtual time moves on in `run`.
+    /// As [`new`](Self::new), with the function that blocks on futures. With virtual time, `run`
+    /// advances the backend's clock.
     pub fn driven<B: Backend + 'static>(
         make: impl Fn() -> B + Send + Sync + 'static,
         run: impl for<'a> Fn(&B, Driven<'a>) + Send + Sync + 'static,
@@ -125,8 +127,8 @@ impl RemoteSubject {
 
     options!();
 
-    /// The plan of the invocations, for functions that check its layout and its number of examples. The
-    /// suite changes the name of the run.
+    /// Sets the plan of the invocations, for functions that check its layout and its number of
+    /// examples. The suite changes the name of the run.
     #[must_use]
     pub fn plan(mut self, plan: EpochPlan) -> Self {
         self.options.plan = plan;
@@ -148,7 +150,7 @@ fn fixture<B: Backend + 'static>(
     Fixture { backend, driver, options: Options::default() }
 }
 
-/// A backend, and how to run futures there.
+/// A backend and the function that runs its futures.
 struct Fixture {
     backend: Arc<dyn Backend>,
     driver: Driver,
@@ -164,7 +166,7 @@ impl Fixture {
         self.run(self.backend.invoke(invocation))
     }
 
-    /// The invocation of a shard whose worker is made by a closure.
+    /// The invocation of a shard, for workers that are made by closures.
     fn invocation(&self, shard: u32, timeout: Duration) -> Invocation {
         Invocation {
             plan: self.options.plan.clone(),
@@ -179,7 +181,7 @@ impl Fixture {
         }
     }
 
-    /// The invocation of a shard in which the probe behaves so.
+    /// The invocation of a shard in which the probe has this behaviour.
     fn probe(&self, behaviour: Behaviour, shard: u32, timeout: Duration) -> Invocation {
         let mut invocation = self.invocation(shard, timeout);
         invocation.plan.run = behaviour.run();
@@ -187,7 +189,7 @@ impl Fixture {
     }
 }
 
-/// Enough time for everything, also on a busy machine.
+/// More time than any fact needs, also on a busy machine.
 const LONG: Duration = Duration::from_secs(600);
 
 /// All local facts.
@@ -224,7 +226,7 @@ macro_rules! local_backend_tests {
     };
 }
 
-/// Makes a test for each fact of a [`Backend`] that holds wherever its workers run:
+/// Makes a test for each fact of a [`Backend`] that does not need workers in this process:
 /// `remote_backend_tests!(module_name, subject)`.
 ///
 /// ```text

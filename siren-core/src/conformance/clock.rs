@@ -22,8 +22,8 @@ impl Subject {
         Self { clock: Arc::new(clock), driver: Driver::default() }
     }
 
-    /// A clock, with `run` to block on futures, on any thread. A clock of virtual time moves on in
-    /// `run`.
+    /// A clock and the function that blocks on futures, on any thread. With virtual time, `run`
+    /// advances the clock.
     pub fn driven<C: Clock + 'static>(
         clock: C,
         run: impl for<'a> Fn(&C, Driven<'a>) + Send + Sync + 'static,
@@ -34,7 +34,7 @@ impl Subject {
     }
 }
 
-/// Time never goes back, neither for one thread nor from one to the next, nor over a sleep.
+/// Time never decreases: not on one thread, not from one thread to another, and not during a sleep.
 pub fn time_never_goes_back(subject: &Subject) {
     let clock = &subject.clock;
     let start = clock.now();
@@ -42,7 +42,7 @@ pub fn time_never_goes_back(subject: &Subject) {
         let mut before = start;
         for _ in 0..1_000 {
             let now = clock.now();
-            assert!(before <= now, "{now} is read after {before}");
+            assert!(before <= now, "the clock says {now} after {before}");
             before = now;
         }
     });
@@ -51,7 +51,7 @@ pub fn time_never_goes_back(subject: &Subject) {
         for _ in 0..5 {
             clock.sleep_until(before + Duration::from_millis(1)).await;
             let now = clock.now();
-            assert!(before <= now, "{now} is read after {before}");
+            assert!(before <= now, "the clock says {now} after {before}");
             before = now;
         }
     });
@@ -70,7 +70,7 @@ pub fn a_sleep_lasts_until_its_deadline(subject: &Subject) {
     });
 }
 
-/// A deadline that has passed is not waited for.
+/// A sleep until a past deadline returns at once.
 pub fn a_past_deadline_is_not_waited_for(subject: &Subject) {
     let clock = &subject.clock;
     subject.driver.run(async {
@@ -85,8 +85,8 @@ pub fn a_past_deadline_is_not_waited_for(subject: &Subject) {
     });
 }
 
-/// Sleeps pass at the same time: a short one ends before a long one that began earlier, and many
-/// take no longer than one.
+/// Sleeps run concurrently: a short one ends before a long one that began earlier, and many take no
+/// longer than one.
 pub fn sleeps_pass_at_the_same_time(subject: &Subject) {
     let clock = &subject.clock;
     subject.driver.run(async {
@@ -104,7 +104,7 @@ pub fn sleeps_pass_at_the_same_time(subject: &Subject) {
     });
 }
 
-/// A sleep that is dropped is forgotten: no other waits for it.
+/// No other sleep waits for a dropped one.
 pub fn a_dropped_sleep_is_forgotten(subject: &Subject) {
     let clock = &subject.clock;
     subject.driver.run(async {

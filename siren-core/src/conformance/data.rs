@@ -15,12 +15,12 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// A source of at least one example. A small one makes the tests quick.
+    /// A source of at least one example. A small source keeps the tests fast.
     pub fn new(source: impl DataSource + 'static) -> Self {
         Self { source: Box::new(source), driver: Driver::default() }
     }
 
-    /// The same source, with `run` to block on futures, on any thread.
+    /// Sets the function that blocks on futures. It is called on any thread.
     #[must_use]
     pub fn driven(mut self, run: impl for<'a> Fn(Driven<'a>) + Send + Sync + 'static) -> Self {
         self.driver = Driver::new(run);
@@ -37,28 +37,32 @@ impl Subject {
     }
 }
 
-/// The parts of the data, fetched one by one in any order, are the whole, end to end.
+/// Parts of the data that are fetched in any order have the same bytes as the whole, one after the
+/// other.
 pub fn parts_make_up_the_whole(subject: &Subject) {
     subject.run(async {
         let len = subject.source.len();
         let whole = subject.fetch(0..len).await;
-        assert!(!whole.is_empty(), "{len} examples of no bytes");
+        assert!(!whole.is_empty(), "{len} examples have no bytes");
         for parts in [1, 2, 3, 7].into_iter().filter(|&parts| parts <= len) {
             let cut = |i| len * i / parts;
             let mut fetched = vec![Vec::new(); parts as usize];
             for part in (0..parts).rev() {
                 fetched[part as usize] = subject.fetch(cut(part)..cut(part + 1)).await;
             }
-            assert!(fetched.concat() == whole, "{parts} parts are not the whole");
+            assert!(fetched.concat() == whole, "{parts} parts differ from the whole");
         }
         for middle in [1, len / 2, len.saturating_sub(1)] {
             let parts = [subject.fetch(0..middle).await, subject.fetch(middle..len).await];
-            assert!(parts.concat() == whole, "the parts at {middle} are not the whole");
+            assert!(
+                parts.concat() == whole,
+                "the parts before and after {middle} differ from the whole"
+            );
         }
     });
 }
 
-/// The same range gives the same bytes, also to several readers at once.
+/// The same range always has the same bytes, also for several readers at once.
 pub fn a_range_always_has_the_same_bytes(subject: &Subject) {
     subject.run(async {
         let len = subject.source.len();
@@ -71,7 +75,7 @@ pub fn a_range_always_has_the_same_bytes(subject: &Subject) {
     });
 }
 
-/// The number of examples does not change, and there is none exactly if it is zero.
+/// The number of examples does not change, and `is_empty` agrees with it.
 pub fn the_number_of_examples_stays(subject: &Subject) {
     subject.run(async {
         let len = subject.source.len();
@@ -121,7 +125,7 @@ pub fn a_reversed_range_is_rejected(subject: &Subject) {
     });
 }
 
-/// A fetch that is cancelled anywhere leaves no trace.
+/// A fetch that is cancelled at any point has no effect on later ones.
 pub fn a_cancelled_fetch_can_be_repeated(subject: &Subject) {
     subject.run(async {
         let len = subject.source.len();

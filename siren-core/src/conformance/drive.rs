@@ -1,4 +1,4 @@
-//! Driving futures: to their end, or only so far.
+//! Running futures to their end, or for a number of polls.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -28,8 +28,8 @@ impl Driver {
     }
 }
 
-/// Polls `future` at most `polls` times, each time it asks for it, and then drops it. Returns its
-/// output if it came that far.
+/// Polls `future` whenever it wakes, at most `polls` times, and then drops it. Returns its output
+/// if it finished.
 pub(super) async fn cancel_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
     if polls == 0 {
         return None;
@@ -47,8 +47,8 @@ pub(super) async fn cancel_after<T>(polls: usize, future: impl Future<Output = T
     .await
 }
 
-/// Whether `future`, polled again and again, is still not done. A future that is must not be polled
-/// afterwards.
+/// `true` if `future` is still pending after many polls. Do not poll it again if this returns
+/// `false`.
 pub(super) async fn stays_pending<T>(future: &mut (impl Future<Output = T> + Unpin)) -> bool {
     for _ in 0..10 {
         let pending = poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx).is_pending())).await;
@@ -60,7 +60,7 @@ pub(super) async fn stays_pending<T>(future: &mut (impl Future<Output = T> + Unp
     true
 }
 
-/// Lets everything else that is ready run.
+/// Lets all other ready futures run.
 pub(super) async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {

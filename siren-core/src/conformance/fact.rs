@@ -5,12 +5,12 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::{Builder, current};
 use std::time::Duration;
 
-/// How long a fact may take before it counts as false: a wait that nobody ends must not hang a test.
+/// The time after which a fact counts as failed, so that an endless wait does not hang a test.
 pub const FACT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One thing that a contract demands of every implementation.
+/// A property that a contract demands of every implementation.
 pub struct Fact<S> {
-    /// The fact in words, with underscores for spaces.
+    /// The property in words, with underscores for spaces.
     pub name: &'static str,
     check: fn(&S),
 }
@@ -21,7 +21,7 @@ impl<S: Send + 'static> Fact<S> {
         Self { name, check }
     }
 
-    /// Checks the fact on a thread of its own.
+    /// Checks the fact on a new thread.
     ///
     /// # Panics
     ///
@@ -36,7 +36,7 @@ impl<S: Send + 'static> Fact<S> {
                 check(&subject);
             })
             .expect("the system starts a thread");
-        // The sender is dropped at the end of the fact, however it ends.
+        // The sender is dropped at the end of the fact, also when it panics.
         if is_done.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
             panic!("{} took more than {timeout:?}: is it waiting?", self.name);
         }
@@ -66,13 +66,13 @@ pub(super) fn on_threads(threads: usize, body: impl Fn(usize) + Sync) {
     });
 }
 
-/// The name of the thread that asks, so that what fails on another thread is still reported for its
-/// test.
+/// The name of the current thread. New threads take it, so that their failures are reported under
+/// the name of the test.
 fn thread_name() -> String {
     current().name().unwrap_or("fact").to_owned()
 }
 
-/// Makes a module with a test for each fact, of the facts that a list macro passes on.
+/// Makes a module with a test for each fact of a list macro.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __fact_tests {
@@ -95,7 +95,7 @@ macro_rules! __fact_tests {
     };
 }
 
-/// Makes an array of the facts that a list macro passes on.
+/// Makes an array of the facts of a list macro.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __fact_list {

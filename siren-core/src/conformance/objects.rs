@@ -1,7 +1,7 @@
 //! Facts of [`Objects`].
 //!
-//! Each fact makes few requests, so that the suite can run against a server. The exception is the fact
-//! about pages, which needs more keys than one page has.
+//! Each fact makes few requests, so that the suite can run against a server. The exception is the
+//! fact about pages, which needs more keys than fit on one page.
 
 mod at_once;
 mod list;
@@ -25,13 +25,14 @@ use crate::objects::{Fetched, Listed, Objects, Tag, Written};
 
 type Making = Pin<Box<dyn Future<Output = Box<dyn Objects>>>>;
 
-/// The number of writers, or readers, of the facts about simultaneous requests.
+/// The number of writers or readers in the facts about simultaneous requests.
 const WRITERS: usize = 8;
 
-/// Attempts to replace an object that has the right tag: storage may be busy with an earlier write.
+/// The number of attempts to replace an object that has the right tag. Storage may be busy with an
+/// earlier write.
 const MAX_TRIES: u32 = 100;
 
-/// Makes the objects under test.
+/// The constructor of the objects under test, and the options of the suite.
 pub struct Subject {
     make: Box<dyn Fn() -> Making + Send + Sync>,
     driver: Driver,
@@ -41,7 +42,8 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Each call of `make` must return storage without any objects.
+    /// Tests the storage that `make` returns. Each call of `make` must return storage without any
+    /// objects.
     pub fn new<O, F>(make: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         O: Objects + 'static,
@@ -59,30 +61,30 @@ impl Subject {
         }
     }
 
-    /// The same objects, with `run` to block on futures, on any thread.
+    /// Sets the function that blocks on futures. It is called on any thread.
     #[must_use]
     pub fn driven(mut self, run: impl for<'a> Fn(Driven<'a>) + Send + Sync + 'static) -> Self {
         self.driver = Driver::new(run);
         self
     }
 
-    /// Make simultaneous requests from this many threads (4 by default). With virtual time, which one
-    /// thread drives, give 1: then all futures wait on that thread.
+    /// Sets the number of threads that make simultaneous requests. The default is 4. Set it to 1
+    /// for virtual time, which a single thread must drive: all requests then come from that thread.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.clamp(1, WRITERS);
         self
     }
 
-    /// Let each of several simultaneous writers write this often (50 by default).
+    /// Sets the number of writes of each simultaneous writer. The default is 50.
     #[must_use]
     pub fn writes(mut self, writes: u32) -> Self {
         self.writes = writes.max(1);
         self
     }
 
-    /// The storage keeps keys in directories: it lists slashes before all other bytes, which the contract
-    /// does not allow, and everything else as it should.
+    /// Declares that the storage keeps keys in directories, and therefore lists slashes before all
+    /// other bytes. The contract does not allow this order, but the suite then accepts it.
     #[must_use]
     pub fn slashes_first(mut self) -> Self {
         self.slashes_first = true;
@@ -98,8 +100,8 @@ impl Subject {
         Storage((self.make)().await)
     }
 
-    /// Runs `writer` for each of the writers at once: on several threads, and several of them on each
-    /// thread. Returns their outputs in any order.
+    /// Runs `writer` for all writers at once, on several threads with several writers each. Returns
+    /// their outputs in any order.
     fn at_once<T: Send, F: Future<Output = T>>(
         &self,
         writer: impl Fn(usize) -> F + Sync,
@@ -208,7 +210,7 @@ impl Storage {
     }
 }
 
-/// Writes the ends of a long list of keys.
+/// Writes the first and the last keys of a long list.
 struct Ends<'a, K>(&'a [K]);
 
 impl<K: AsRef<str>> std::fmt::Debug for Ends<'_, K> {
@@ -220,7 +222,7 @@ impl<K: AsRef<str>> std::fmt::Debug for Ends<'_, K> {
     }
 }
 
-/// What a read brought, which must be bytes.
+/// The bytes and the tag of a read, which must have found a changed object.
 #[track_caller]
 fn changed(key: &str, fetched: Fetched) -> (Vec<u8>, Tag) {
     match fetched {

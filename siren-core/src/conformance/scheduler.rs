@@ -6,13 +6,13 @@ use super::Fact;
 use crate::{Allocation, ErrorKind, Job, Observation, Result, Scheduler};
 use situations::{hostile_jobs, hostile_observations, job, outcomes, run};
 
-/// How to make the scheduler under test.
+/// The constructor of the scheduler under test.
 pub struct Subject {
     make: Box<dyn Fn() -> Box<dyn Scheduler> + Send + Sync>,
 }
 
 impl Subject {
-    /// A scheduler that `make` makes anew, with the same seed every time.
+    /// Tests the schedulers that `make` creates, with the same seed every time.
     pub fn new<S: Scheduler + 'static>(make: impl Fn() -> S + Send + Sync + 'static) -> Self {
         Self { make: Box::new(move || Box::new(make())) }
     }
@@ -27,12 +27,12 @@ pub fn an_allocation_is_within_the_limits(subject: &Subject) {
     }
 }
 
-/// Whatever is observed, in whatever order, gives an allocation within the limits or a refusal that
-/// says why.
+/// Every observation, in any order, results in an allocation within the limits or in an error with
+/// a message.
 pub fn a_hostile_observation_is_answered_or_refused(subject: &Subject) {
     let job = job();
     for observation in hostile_observations() {
-        // Out of the blue, and after a few ordinary epochs.
+        // At the start, and after a few ordinary epochs.
         for epochs in [0, 3] {
             let mut scheduler = (subject.make)();
             follow(&mut *scheduler, &job, epochs);
@@ -49,7 +49,7 @@ pub fn a_hostile_observation_is_answered_or_refused(subject: &Subject) {
     }
 }
 
-/// Whatever the job and the platform, an allocation fits them or is refused.
+/// For every job and platform, the result is an allocation within the limits or an error.
 pub fn a_hostile_job_is_answered_or_refused(subject: &Subject) {
     for job in hostile_jobs() {
         let mut scheduler = (subject.make)();
@@ -62,7 +62,8 @@ pub fn a_hostile_job_is_answered_or_refused(subject: &Subject) {
     }
 }
 
-/// Two schedulers that were made the same way and see the same allocate the same.
+/// Two schedulers that were made in the same way choose the same allocations for the same
+/// observations.
 pub fn equal_seeds_allocate_the_same(subject: &Subject) {
     let job = job();
     let allocations = || {
@@ -78,7 +79,7 @@ pub fn equal_seeds_allocate_the_same(subject: &Subject) {
     assert_eq!(first, allocations());
 }
 
-/// A run may end at any time and for any reason, and another one begin.
+/// A run may end at any time and for any reason, and another one may begin.
 pub fn a_run_may_end_at_any_time(subject: &Subject) {
     let job = job();
     for outcome in outcomes() {
@@ -93,7 +94,7 @@ pub fn a_run_may_end_at_any_time(subject: &Subject) {
     }
 }
 
-/// What a scheduler allocates in the first epochs of an ordinary run.
+/// The allocations of a scheduler in the first epochs of an ordinary run.
 fn follow(scheduler: &mut dyn Scheduler, job: &Job, epochs: u64) -> Vec<Allocation> {
     let mut allocations: Vec<Allocation> = Vec::new();
     for epoch in 0..epochs {
@@ -111,7 +112,7 @@ fn answered(job: &Job, answer: Result<Allocation>) {
         Err(error) => {
             let kinds = [ErrorKind::Rejected, ErrorKind::Budget];
             assert!(kinds.contains(&error.kind()), "{:?}: {error}", error.kind());
-            assert!(!error.message().is_empty(), "a refusal that says nothing");
+            assert!(!error.message().is_empty(), "the error has no message");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Facts of a [`ParameterStore`].
 //!
-//! In most of them every push adds one to every parameter, so that a parameter says how many updates
-//! it holds. What a push did is looked at where it must be visible: in reports, at the barrier, and
-//! in the next epoch.
+//! In most of them every push adds one to every parameter, so that the value of a parameter is its
+//! number of updates. The facts check the effect of a push at the points at which it must be
+//! visible: in summaries, at the barrier, and in the next epoch.
 
 mod cancel;
 mod epoch;
@@ -36,7 +36,7 @@ use crate::{ParameterStore, Snapshot};
 
 type Making = Pin<Box<dyn Future<Output = Box<dyn ParameterStore>>>>;
 
-/// How to make the store under test.
+/// The constructor of the store under test, and the options of the suite.
 pub struct Subject {
     make: Box<dyn Fn(usize) -> Making + Send + Sync>,
     driver: Driver,
@@ -46,8 +46,9 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// A store that `make` makes anew, for a given number of parameters. Its facts restore the
-    /// parameters they need first. Make its blocks small, so that it has several.
+    /// Tests the stores that `make` creates for a given number of parameters. The facts first
+    /// restore the parameters that they need. Make the store's blocks small, so that it has
+    /// several.
     pub fn new<S, F>(make: impl Fn(usize) -> F + Send + Sync + 'static) -> Self
     where
         S: ParameterStore + 'static,
@@ -65,29 +66,29 @@ impl Subject {
         }
     }
 
-    /// The same store, with `run` to block on futures, on any thread.
+    /// Sets the function that blocks on futures. It is called on any thread.
     #[must_use]
     pub fn driven(mut self, run: impl for<'a> Fn(Driven<'a>) + Send + Sync + 'static) -> Self {
         self.driver = Driver::new(run);
         self
     }
 
-    /// Use this many parameters (at least 2; 100 by default).
+    /// Sets the number of parameters, at least 2. The default is 100.
     #[must_use]
     pub fn dim(mut self, dim: usize) -> Self {
         self.dim = dim.max(2);
         self
     }
 
-    /// Push this often on each of the threads of a test (1,000 by default).
+    /// Sets the number of pushes of each thread of a test. The default is 1,000.
     #[must_use]
     pub fn pushes(mut self, pushes: u64) -> Self {
         self.pushes = pushes.max(1);
         self
     }
 
-    /// The store cannot know at which point of its order an update is applied: it reports a
-    /// staleness, and it need not be the exact one.
+    /// Declares that the store cannot know the order in which updates are applied. The staleness
+    /// that it reports may then differ from the exact one.
     #[must_use]
     pub fn staleness_is_estimated(mut self) -> Self {
         self.knows_staleness = false;
@@ -119,13 +120,13 @@ impl Subject {
         store
     }
 
-    /// The gradient that adds one to every parameter when the rate is one.
+    /// The gradient that adds one to every parameter at a learning rate of one.
     fn one_more(&self) -> Vec<f32> {
         vec![ONE_MORE; self.dim]
     }
 }
 
-/// Every parameter's value, when all have the same.
+/// Panics unless every parameter has the expected value.
 #[track_caller]
 fn all_equal(values: &[f32], expected: f32, what: &str) {
     if let Some(entry) = values.iter().position(|&value| value != expected) {

@@ -1,10 +1,10 @@
 //! Facts of a [`ParameterStore`] around another one.
 //!
-//! A store tells the trainer its [`Terms`]: the aggregators that it needs, and the requests that it
-//! makes. The trainer launches the aggregators and reserves the money. A decorator that loses these terms
-//! trains without aggregators, or spends more than the budget. The facts of a [store](super::store)
-//! cannot notice that where the store inside has no aggregators and makes no requests, so here the
-//! store inside has both.
+//! The [`Terms`] of a store are the aggregators that it needs and the requests that it makes. The
+//! trainer launches the aggregators and reserves money for the requests. With a decorator that
+//! loses these terms, it trains without aggregators or exceeds the budget. The facts of a
+//! [store](super::store) cannot detect this when the wrapped store has no aggregators and makes no
+//! requests. So here the wrapped store has both.
 
 mod inside;
 
@@ -20,7 +20,7 @@ use crate::{
     WorkerReport,
 };
 
-/// What a store says about itself.
+/// The properties of a store on which the trainer relies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Terms {
     /// [`ParameterStore::dim`].
@@ -47,7 +47,7 @@ impl Terms {
 
 type Make = dyn Fn(Arc<dyn ParameterStore>) -> Box<dyn ParameterStore> + Send + Sync;
 
-/// How to make the decorator under test.
+/// The constructor of the decorator under test.
 pub struct Subject {
     make: Box<Make>,
     expected: Box<dyn Fn(Terms) -> Terms + Send + Sync>,
@@ -55,8 +55,8 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// A decorator that `make` makes anew around a given store, and whose terms are those of that
-    /// store.
+    /// Tests the decorators that `make` creates around a given store. Their terms must be those of
+    /// that store.
     pub fn new<S: ParameterStore + 'static>(
         make: impl Fn(Arc<dyn ParameterStore>) -> S + Send + Sync + 'static,
     ) -> Self {
@@ -67,22 +67,23 @@ impl Subject {
         }
     }
 
-    /// The decorator changes the terms of the store inside to those that `expected` returns.
+    /// Declares that the decorator changes the terms of the wrapped store to those that `expected`
+    /// returns.
     #[must_use]
     pub fn changing(mut self, expected: impl Fn(Terms) -> Terms + Send + Sync + 'static) -> Self {
         self.expected = Box::new(expected);
         self
     }
 
-    /// The same decorator, with `run` to block on futures, on any thread.
+    /// Sets the function that blocks on futures. It is called on any thread.
     #[must_use]
     pub fn driven(mut self, run: impl for<'a> Fn(Driven<'a>) + Send + Sync + 'static) -> Self {
         self.driver = Driver::new(run);
         self
     }
 
-    /// The decorator's terms and the expected ones, for several plans, before and after the store
-    /// inside has made requests.
+    /// The decorator's terms and the expected ones, for several plans, before and after the wrapped
+    /// store has made requests.
     fn terms(&self) -> Vec<(Terms, Terms)> {
         let mut pairs = Vec::new();
         for counts in [true, false] {
@@ -98,7 +99,7 @@ impl Subject {
         pairs
     }
 
-    /// Runs an aggregator in a decorator; the store inside, and the answer.
+    /// Runs an aggregator in a decorator. Returns the wrapped store and the result.
     fn aggregate(&self, invocation: &Invocation) -> (Arc<Inside>, Result<WorkerReport>) {
         let inside = Arc::new(Inside::new(true));
         let decorator = (self.make)(inside.clone());
@@ -108,50 +109,51 @@ impl Subject {
     }
 }
 
-/// The decorator has as many parameters as the store inside.
+/// The decorator has the same number of parameters as the wrapped store.
 pub fn the_number_of_parameters_is_kept(subject: &Subject) {
     for (terms, expected) in subject.terms() {
         assert_eq!(terms.dim, expected.dim);
     }
 }
 
-/// The decorator's pushes and pulls cost the requests of the store inside.
+/// The decorator has the request costs of the wrapped store.
 pub fn the_request_costs_are_kept(subject: &Subject) {
     for (terms, expected) in subject.terms() {
         assert_eq!(terms.request_costs, expected.request_costs);
     }
 }
 
-/// The decorator needs the aggregators of the store inside, for every plan.
+/// The decorator needs the aggregators of the wrapped store, for every plan.
 pub fn the_aggregation_is_kept(subject: &Subject) {
     for (terms, expected) in subject.terms() {
         assert_eq!(terms.aggregation, expected.aggregation);
     }
 }
 
-/// The decorator has made the requests of the store inside, and counts them only if that store does.
+/// The decorator's count of requests is that of the wrapped store, and `None` if that store does
+/// not count.
 pub fn the_count_of_requests_is_kept(subject: &Subject) {
     for (terms, expected) in subject.terms() {
         assert_eq!(terms.requests, expected.requests);
     }
 }
 
-/// An aggregator runs in the store inside, with its own invocation and context, and the report comes
-/// back.
+/// An aggregator runs in the wrapped store with its own invocation and context, and its report
+/// comes back.
 pub fn an_aggregator_runs_in_the_store_inside(subject: &Subject) {
     for part in [0, 5] {
         let invocation = invocation(part);
         let (inside, answer) = subject.aggregate(&invocation);
-        let report = answer.expect("the store inside aggregates");
+        let report = answer.expect("the wrapped store aggregates");
         assert_eq!(report, Inside::report(&invocation));
         assert_eq!(inside.aggregated(), [(invocation, TIME_LEFT)]);
     }
 }
 
-/// An error of the store inside keeps its kind.
+/// An error of the wrapped store keeps its kind.
 pub fn an_error_of_an_aggregator_keeps_its_kind(subject: &Subject) {
     let (_, answer) = subject.aggregate(&invocation(Inside::LOST_PART));
-    assert_eq!(answer.expect_err("the store inside fails").kind(), ErrorKind::Lost);
+    assert_eq!(answer.expect_err("the wrapped store fails").kind(), ErrorKind::Lost);
 }
 
 /// All facts.

@@ -21,8 +21,8 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// A workload and the bytes of at least three examples, as a data source packs them. A handful
-    /// is enough, and makes the tests quick.
+    /// A workload and the bytes of at least three examples, as a data source packs them. A few
+    /// examples are enough, and keep the tests fast.
     pub fn new(workload: impl Workload + 'static, records: Vec<Vec<u8>>) -> Self {
         assert!(records.len() >= 3, "give at least three examples");
         Self {
@@ -34,22 +34,24 @@ impl Subject {
         }
     }
 
-    /// Let a gradient differ from the difference quotient by this share of the largest entry of its
-    /// tensor's gradient (0.01 by default).
+    /// Sets the allowed difference between gradient and difference quotient, as a share of the
+    /// largest entry of the tensor's gradient. The default is 0.01.
     #[must_use]
     pub fn tolerance(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// Gradients draw from their seed, as with dropout: their loss need not be that of an evaluation.
+    /// Declares that gradients draw from their seed, as with dropout. Their loss may then differ
+    /// from that of an evaluation.
     #[must_use]
     pub fn draws(mut self) -> Self {
         self.draws = true;
         self
     }
 
-    /// Any bytes are examples, such as text: shortened bytes need not be refused.
+    /// Declares that any bytes are valid examples, such as text. The workload need not refuse
+    /// shortened bytes.
     #[must_use]
     pub fn reads_any_bytes(mut self) -> Self {
         self.any_bytes = true;
@@ -64,7 +66,7 @@ impl Subject {
         self.records.concat()
     }
 
-    /// Parameters to compute at: the initial ones, moved a little, so that none is zero.
+    /// The parameters for the tests: the initial ones with small changes, so that none is zero.
     fn params(&self) -> Vec<f32> {
         let mut params = self.workload.init(Seed::new(1)).expect("init");
         for (entry, value) in (0..).zip(&mut params) {
@@ -73,7 +75,7 @@ impl Subject {
         params
     }
 
-    /// Loss and gradient of a batch, in a buffer that held something else.
+    /// The loss and the gradient of a batch, in a buffer with other contents before.
     fn gradient(&self, params: &[f32], batch: &Batch<'_>) -> (f64, Vec<f32>) {
         let mut gradient = vec![f32::NAN; self.dim()];
         let loss =
@@ -82,12 +84,12 @@ impl Subject {
     }
 }
 
-/// A number between -1 and 1 that is decided by the seed.
+/// A number between -1 and 1, determined by the seed.
 fn signed_unit(seed: Seed) -> f32 {
     (seed.get() as f64 / u64::MAX as f64 * 2.0 - 1.0) as f32
 }
 
-/// Whether two numbers are the same but for rounding in single precision.
+/// `true` if two numbers differ only by rounding in single precision.
 fn close(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-5 * a.abs().max(b.abs()).max(1e-3)
 }

@@ -1,4 +1,4 @@
-//! Backends around backends.
+//! Wrappers around backends.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::{
     Work,
 };
 
-/// A backend around another one. Every method calls the same method of [`inner`](Self::inner), until
-/// the decorator overrides it; so a decorator loses nothing that it does not mention.
+/// A wrapper around another backend. Every method that the decorator does not override calls the
+/// same method of [`inner`](Self::inner).
 ///
-/// Every decorator is a [`Backend`]. Both traits have the same methods: where both are in scope, call
-/// them on `self.inner()`, or name the trait.
+/// Every decorator is also a [`Backend`]. The two traits have the same methods. When both are in
+/// scope, call the methods on `self.inner()`, or name the trait.
 ///
 /// # Examples
 ///
@@ -50,7 +50,7 @@ use crate::{
 /// ```
 #[async_trait]
 pub trait BackendDecorator: Send + Sync {
-    /// The backend inside.
+    /// The wrapped backend.
     fn inner(&self) -> &dyn Backend;
 
     /// [`Backend::clock`].

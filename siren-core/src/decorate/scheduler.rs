@@ -1,17 +1,16 @@
-//! Schedulers around schedulers.
+//! Wrappers around schedulers.
 
 use crate::{Allocation, Job, Observation, Outcome, Result, Scheduler};
 
-/// A scheduler around another one. Every method calls the same method of the scheduler
-/// [inside](Self::inner), until the decorator overrides it; so a decorator loses nothing that it does
-/// not mention.
+/// A wrapper around another scheduler. Every method that the decorator does not override calls the
+/// same method of the [wrapped scheduler](Self::inner).
 ///
-/// Every decorator is a [`Scheduler`]. Both traits have the same methods: where both are in scope, call
-/// them on the scheduler inside, or name the trait.
+/// Every decorator is also a [`Scheduler`]. The two traits have the same methods. When both are in
+/// scope, call the methods on the wrapped scheduler, or name the trait.
 ///
 /// # Examples
 ///
-/// A scheduler that logs what another one decides:
+/// A scheduler that logs the decisions of another one:
 ///
 /// ```
 /// use siren_core::{Allocation, Job, Observation, Result, Scheduler, SchedulerDecorator};
@@ -39,10 +38,10 @@ use crate::{Allocation, Job, Observation, Outcome, Result, Scheduler};
 /// }
 /// ```
 pub trait SchedulerDecorator: Send {
-    /// The scheduler inside.
+    /// The wrapped scheduler.
     fn inner(&self) -> &dyn Scheduler;
 
-    /// The scheduler inside, to change.
+    /// The wrapped scheduler, for methods that change it.
     fn inner_mut(&mut self) -> &mut dyn Scheduler;
 
     /// [`Scheduler::allocate`].

@@ -1,4 +1,4 @@
-//! Stores around stores.
+//! Wrappers around parameter stores.
 
 use async_trait::async_trait;
 
@@ -7,15 +7,15 @@ use crate::{
     PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot, Status, Update, WorkerReport,
 };
 
-/// A store around another one. Every method calls the same method of [`inner`](Self::inner), until the
-/// decorator overrides it; so a decorator loses nothing that it does not mention.
+/// A wrapper around another store. Every method that the decorator does not override calls the same
+/// method of [`inner`](Self::inner).
 ///
-/// Every decorator is a [`ParameterStore`]. Both traits have the same methods: where both are in scope,
-/// call them on `self.inner()`, or name the trait.
+/// Every decorator is also a [`ParameterStore`]. The two traits have the same methods. When both
+/// are in scope, call the methods on `self.inner()`, or name the trait.
 ///
 /// # Examples
 ///
-/// A store that counts the updates that were accepted:
+/// A store that counts the accepted updates:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -50,7 +50,7 @@ use crate::{
 /// ```
 #[async_trait]
 pub trait StoreDecorator: Send + Sync {
-    /// The store inside.
+    /// The wrapped store.
     fn inner(&self) -> &dyn ParameterStore;
 
     /// [`ParameterStore::dim`].

@@ -7,11 +7,13 @@ use async_trait::async_trait;
 use super::{Fetched, Listed, Objects, Tag, Written};
 use crate::Result;
 
-/// A wrapper around other [`Objects`]: every method passes the request on unless it is overridden. Each
-/// decorator implements [`Objects`] by this trait.
+/// A wrapper around other [`Objects`]. Every method that is not overridden passes its request to
+/// [`inner`](Self::inner). Every decorator is also an [`Objects`].
 ///
-/// To change all requests alike, for instance to count or delay them, or to let some fail, override
-/// [`around`](Self::around) alone.
+/// To treat all requests alike, for instance to count or delay them or to let some fail, override
+/// only [`around`](Self::around).
+///
+/// # Examples
 ///
 /// ```
 /// use std::future::Future;
@@ -48,11 +50,12 @@ pub trait ObjectsDecorator: Send + Sync {
     /// The wrapped objects.
     fn inner(&self) -> &dyn Objects;
 
-    /// Makes a request to the wrapped objects. Each method below passes its request through here.
+    /// Makes a request to the wrapped objects. The default of each method below makes its request
+    /// through this method.
     ///
     /// # Errors
     ///
-    /// By default those of the request.
+    /// The default returns the errors of the request.
     async fn around<T, F>(&self, request: F) -> Result<T>
     where
         T: Send,

@@ -1,17 +1,19 @@
-//! Sums of chances, and the largest of many.
+//! Sums of random delays, and the largest of many draws.
 
-/// A distribution as a few values and their weights, in rising order: what independent delays add up
-/// to. There are more values towards the upper end, which the largest of many is made of.
+/// A distribution as a few values and their weights, in rising order. It approximates the sum of
+/// independent delays. The values are denser at the upper end, which determines the largest of many
+/// draws.
 #[derive(Clone, Debug)]
 pub(super) struct DelayDistribution(Vec<(f64, f64)>);
 
-/// Values are taken at so many quantiles of the normal distribution, from its lower to its upper end.
+/// The number of quantiles of the normal distribution between `LOWEST` and `HIGHEST` at which
+/// values are taken.
 const POINTS: u32 = 44;
 const LOWEST: f64 = -3.5;
 const HIGHEST: f64 = 4.5;
 
 impl DelayDistribution {
-    /// Always this value.
+    /// A constant.
     pub(super) fn constant(value: f64) -> Self {
         Self(vec![(value, 1.0)])
     }
@@ -28,7 +30,7 @@ impl DelayDistribution {
         Self(points)
     }
 
-    /// Evenly from 0 to `most`.
+    /// A uniform distribution from 0 to `most`.
     pub(super) fn uniform(most: f64) -> Self {
         if most <= 0.0 {
             return Self::constant(0.0);
@@ -38,7 +40,8 @@ impl DelayDistribution {
         Self((0..parts).map(|part| (most * (f64::from(part) + 0.5) * weight, weight)).collect())
     }
 
-    /// Lognormal with this mean and variance: what many delays that are never negative add up to.
+    /// A lognormal distribution with this mean and variance. It approximates the sum of many delays
+    /// that are never negative.
     pub(super) fn lognormal(mean: f64, variance: f64) -> Self {
         if mean <= 0.0 || variance <= 0.0 {
             return Self::constant(mean);
@@ -48,12 +51,13 @@ impl DelayDistribution {
         Self::from_quantiles(|z| mean * (deviation * z - square / 2.0).exp())
     }
 
-    /// `expected` times, on average, one of some delays.
+    /// The sum of rare delays: `expected` of them on average, each one of `delays` with equal
+    /// probability.
     pub(super) fn rare(expected: f64, delays: impl Iterator<Item = f64> + Clone) -> Self {
         if expected <= 0.0 {
             return Self::constant(0.0);
         }
-        // Halved until once is rare and twice does not happen.
+        // The expectation is halved until one delay is rare and two together can be neglected.
         let halves = (expected / 0.1).log2().ceil().max(0.0) as i32;
         let probability = expected * 0.5_f64.powi(halves);
         let weight = probability / delays.clone().count().max(1) as f64;
@@ -62,7 +66,7 @@ impl DelayDistribution {
         (0..halves).fold(once, |sum, _| sum.plus(&sum))
     }
 
-    /// The sum of two that know nothing of one another.
+    /// The distribution of the sum of two independent delays.
     pub(super) fn plus(&self, other: &Self) -> Self {
         if let [(shift, _)] = other.0[..] {
             return Self(self.0.iter().map(|&(value, weight)| (value + shift, weight)).collect());
@@ -78,7 +82,8 @@ impl DelayDistribution {
         Self(thinned(&pairs))
     }
 
-    /// The mean of the largest of `long` draws and of `short` ones that are `less` smaller.
+    /// The expected largest value of `long` draws and of `short` further draws, each reduced by
+    /// `less`.
     pub(super) fn expected_max(&self, long: f64, short: f64, less: f64) -> f64 {
         let below = |value: f64| {
             let count = self.0.partition_point(|&(point, _)| point <= value);
@@ -101,7 +106,8 @@ impl DelayDistribution {
     }
 }
 
-/// As many values as there are quantiles, each the mean of those between two of them.
+/// Reduces sorted values to at most `POINTS`: the weighted means of the values between two
+/// quantiles.
 fn thinned(sorted: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let width = (HIGHEST - LOWEST) / f64::from(POINTS);
     let density = |point: u32| {

@@ -1,4 +1,4 @@
-//! Distributions of latencies and the like, given by their quantiles.
+//! Distributions of latencies and similar quantities, given by their quantiles.
 
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution as _, StandardNormal};
@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// A distribution with given quantiles. Between them its logarithm is a straight line over the
-/// quantiles of the normal distribution: with a single quantile beside the median it is a lognormal
-/// distribution, and with more it runs through all of them. Below the median it mirrors the first
-/// piece; above the last quantile it goes on as before it, up to `max`.
+/// A distribution with given quantiles. Between them, its logarithm is linear in the quantiles of
+/// the normal distribution. With one quantile beside the median, this is a lognormal distribution.
+/// Below the median it mirrors the first piece; above the last quantile it continues the last
+/// piece, up to `max`.
 ///
-/// Units are those of whatever it describes.
+/// The field that holds a distribution gives its unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Distribution {
-    /// The median. Alone, every draw.
+    /// The median. Without any other quantile, every draw has this value.
     pub p50: f64,
-    /// What nine of ten draws are below.
+    /// The 90th percentile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p90: Option<f64>,
-    /// What 95 of 100 are below.
+    /// The 95th percentile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p95: Option<f64>,
-    /// What 99 of 100 are below.
+    /// The 99th percentile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p99: Option<f64>,
-    /// What 999 of 1,000 are below.
+    /// The 99.9th percentile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p999: Option<f64>,
-    /// The largest draw.
+    /// The upper limit of all draws.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
 }
@@ -37,26 +37,27 @@ pub struct Distribution {
 /// Quantiles of the standard normal distribution at 0.9, 0.95, 0.99 and 0.999.
 const NORMAL: [f64; 4] = [1.281_551_565_5, 1.644_853_627_0, 2.326_347_874_0, 3.090_232_306_2];
 
-/// The normal distribution is looked at so far from its middle, in so many steps.
+/// Integrals over the normal distribution run from -`REACH` to `REACH` in `STEPS` steps.
 const REACH: f64 = 6.0;
 const STEPS: u32 = 1_200;
 
 impl Distribution {
-    /// Always this value.
+    /// A constant.
     pub const fn constant(value: f64) -> Self {
         Self { p50: value, p90: None, p95: None, p99: None, p999: None, max: None }
     }
 
-    /// With a median and a 99th percentile: lognormal.
+    /// A lognormal distribution with this median and 99th percentile.
     pub const fn lognormal(p50: f64, p99: f64) -> Self {
         Self { p99: Some(p99), ..Self::constant(p50) }
     }
 
-    /// Refuses what is no distribution of a length of time or the like. `name` is blamed.
+    /// Checks the quantiles. `name` is the name of the distribution in the error message.
     ///
     /// # Errors
     ///
-    /// Rejected when a quantile is negative or not finite, or below the one before it.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when a quantile is negative or
+    /// not finite, or below the one before it, and when only the median is 0.
     pub fn check(&self, name: &str) -> Result<()> {
         let all = [
             ("p50", Some(self.p50)),
@@ -90,7 +91,7 @@ impl Distribution {
         Ok(())
     }
 
-    /// Draws once.
+    /// Draws a value.
     pub fn draw(&self, rng: &mut impl Rng) -> f64 {
         if self.is_constant() {
             return self.p50;
@@ -98,32 +99,34 @@ impl Distribution {
         self.at(StandardNormal.sample(rng))
     }
 
-    /// The mean of all draws.
+    /// The expected value of a draw.
     pub fn mean(&self) -> f64 {
         self.expected_max(1.0)
     }
 
-    /// The mean of the largest of `n` draws: how long one waits for all of them. `n` need not be whole.
+    /// The expected largest value of `n` draws, such as the time until the last of `n` delays has
+    /// passed. `n` need not be an integer.
     ///
-    /// `integral of x(z) d(Phi(z)^n)` over the quantiles z of the normal distribution.
+    /// This is the integral of `x(z) d(Phi(z)^n)` over the quantiles z of the normal distribution.
     pub fn expected_max(&self, n: f64) -> f64 {
         self.integral(n, |x| x)
     }
 
-    /// The variance of all draws.
+    /// The variance of a draw.
     pub fn variance(&self) -> f64 {
         let mean = self.mean();
         self.integral(1.0, |x| (x - mean).powi(2))
     }
 
-    /// The mean and the variance of what draws exceed `least` by; 0 for those that do not.
+    /// The mean and the variance of the amount by which a draw exceeds `least`, which is 0 for a
+    /// smaller draw.
     pub fn excess(&self, least: f64) -> (f64, f64) {
         let mean = self.integral(1.0, |x| (x - least).max(0.0));
         let square = self.integral(1.0, |x| (x - least).max(0.0).powi(2));
         (mean, (square - mean * mean).max(0.0))
     }
 
-    /// The mean of `value` of the largest of `n` draws.
+    /// The expectation of `value` at the largest of `n` draws.
     fn integral(&self, n: f64, value: impl Fn(f64) -> f64) -> f64 {
         if self.is_constant() {
             return value(self.p50);
@@ -171,16 +174,16 @@ impl Distribution {
     }
 }
 
-/// A rare and long delay on top of a distribution: `probability` of one between `from` and `to`,
-/// uniform in its logarithm.
+/// A rare and long delay that is added to a distribution. With probability `probability` it lies
+/// between `from` and `to`; its logarithm is uniform.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tail {
-    /// How likely it is, from 0 to 1.
+    /// The probability of a delay, from 0 to 1.
     pub probability: f64,
-    /// The shortest.
+    /// The shortest delay.
     pub from: f64,
-    /// The longest.
+    /// The longest delay.
     pub to: f64,
 }
 
@@ -188,11 +191,13 @@ impl Tail {
     /// No tail.
     pub const NONE: Self = Self { probability: 0.0, from: 1.0, to: 1.0 };
 
-    /// Refuses what is no tail. `name` is blamed.
+    /// Checks the fields. `name` is the name of the tail in the error message.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the field.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected), naming the field, when the
+    /// probability is outside 0 to 1, or `from` and `to` are not finite numbers above 0 in this
+    /// order.
     pub fn check(&self, name: &str) -> Result<()> {
         if !(0.0..=1.0).contains(&self.probability) {
             return Err(Error::rejected(format!(
@@ -209,7 +214,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Draws a delay; nothing most of the time.
+    /// Draws a delay, or `None` with the complementary probability.
     pub fn draw(&self, rng: &mut impl Rng) -> Option<f64> {
         if self.probability == 0.0 || rng.random::<f64>() >= self.probability {
             return None;
@@ -217,14 +222,14 @@ impl Tail {
         Some(self.from * (self.to / self.from).powf(rng.random::<f64>()))
     }
 
-    /// Some delays that are as likely as one another, where there is one at all.
+    /// A sample of equally likely delays, given that a delay occurs.
     pub(super) fn delays(&self) -> impl Iterator<Item = f64> + Clone {
         const PARTS: u32 = 12;
         let (from, ratio) = (self.from, self.to / self.from);
         (0..PARTS).map(move |part| from * ratio.powf((f64::from(part) + 0.5) / f64::from(PARTS)))
     }
 
-    /// The mean, over all draws.
+    /// The expected delay over all draws, with `None` as 0.
     pub fn mean(&self) -> f64 {
         if self.from == self.to {
             return self.probability * self.from;

@@ -1,4 +1,4 @@
-//! What an epoch takes and costs, without running it.
+//! Estimates of the time and the cost of an epoch.
 
 mod worker_times;
 
@@ -12,35 +12,36 @@ use super::profile::Profile;
 use super::step::StepTime;
 use crate::{Allocation, EpochPlan, Requests, SyncMode, Usd, wire};
 
-/// What there is to do in an epoch.
+/// The work of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EpochShape {
-    /// Batches.
+    /// The number of batches.
     pub batches: u64,
-    /// Examples in a batch.
+    /// The number of examples in a batch.
     pub batch_size: u64,
-    /// Batches that one push covers.
+    /// The number of batches in one push.
     pub local_steps: u64,
-    /// Bytes of an example; 0 where data is at hand and nothing is fetched.
+    /// The bytes of an example; 0 when the workers have the data in memory and fetch nothing.
     pub example_bytes: f64,
-    /// Bytes of a pull.
+    /// The bytes of a pull.
     pub pull_bytes: u64,
-    /// Bytes of a push.
+    /// The bytes of a push.
     pub push_bytes: u64,
-    /// Requests of one pull.
+    /// The requests of one pull.
     pub pull: Requests,
-    /// Requests of one push.
+    /// The requests of one push.
     pub push: Requests,
-    /// What workers wait for between the barriers.
+    /// The synchronisation of workers between the barriers.
     #[serde(default)]
     pub sync_mode: SyncMode,
 }
 
 impl EpochShape {
-    /// The shape of a plan's epochs for a dense model of `parameters`, one object to pull and one to
-    /// push, with training data of `data_bytes` that workers fetch; 0 where it is at hand. A push
-    /// has the bytes that the compression leaves.
+    /// The work of an epoch of `plan` for a dense model of `parameters` parameters. A pull reads
+    /// one object and a push writes one; a push has the bytes that remain after compression.
+    /// `data_bytes` is the size of the training data that workers fetch, or 0 when they have it in
+    /// memory.
     pub fn dense(plan: &EpochPlan, parameters: u64, data_bytes: u64) -> Self {
         Self {
             batches: plan.batches(),
@@ -56,62 +57,69 @@ impl EpochShape {
     }
 }
 
-/// What an epoch is expected to take and to cost.
+/// The expected time and cost of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochEstimate {
-    /// Workers that run: at most one for each batch.
+    /// The number of workers that run: at most one for each batch.
     pub workers: u32,
-    /// From launch to barrier, in seconds.
+    /// The time from launch to barrier, in seconds.
     pub elapsed_s: f64,
-    /// Waiting for data, mean over the workers, in seconds: P^F.
+    /// The time of waiting for data, as a mean over the workers, in seconds: P^F.
     pub fetch_s: f64,
-    /// Computing, the same: P^C.
+    /// The time of computing, as a mean over the workers, in seconds: P^C.
     pub compute_s: f64,
-    /// Pulling and pushing, the same: P^U.
+    /// The time of pulling and pushing, as a mean over the workers, in seconds: P^U.
     pub update_s: f64,
-    /// Waiting for others, in rounds and at the barrier, the same.
+    /// The time of waiting for other workers, in rounds and at the barrier, as a mean over the
+    /// workers, in seconds.
     pub wait_s: f64,
-    /// One cycle of pull, gradients and push, in seconds.
+    /// The time of one cycle of pull, gradients and push, in seconds.
     pub cycle_s: f64,
-    /// The longest time that one worker is expected to be billed for, in seconds.
+    /// The expected longest billed time of a worker, in seconds.
     pub longest_s: f64,
-    /// Invocations of all workers: more than workers where a shard takes longer than an invocation may.
+    /// The number of invocations. It exceeds the number of workers when a shard takes longer than
+    /// the platform's longest invocation.
     pub invocations: u64,
-    /// Requests of all workers.
+    /// The requests of all workers.
     pub requests: Requests,
-    /// Money, without requests to storage.
+    /// The cost without requests to storage.
     pub compute_cost: Usd,
-    /// Money for requests to storage.
+    /// The cost of requests to storage.
     pub request_cost: Usd,
 }
 
 impl EpochEstimate {
-    /// The money in all.
+    /// The total cost.
     pub fn cost(&self) -> Usd {
         self.compute_cost + self.request_cost
     }
 
-    /// The time as a duration.
+    /// The time from launch to barrier as a duration.
     pub fn elapsed(&self) -> Duration {
         Duration::try_from_secs_f64(self.elapsed_s).unwrap_or(Duration::MAX)
     }
 }
 
 impl Profile {
-    /// What an epoch of `shape` is expected to take and to cost with an allocation; `cold` if no
-    /// environment is warm.
+    /// Estimates the time and the cost of an epoch of `shape` with an allocation. `cold` is `true`
+    /// if no environment is warm.
     ///
-    /// A worker with b batches, of which k make an update, takes
-    /// `start + u (get + put + transfer) + b step + fetch` with u = b / k, rounded up: the first batch is
-    /// fetched before it is computed, and each other one while one is computed, so that only what is left
-    /// of its fetch is waited for. Costs are those of the mean worker. The barrier waits for the slowest
-    /// of n, the expected largest of n sums of: the start, the latencies of all requests, rare long
-    /// ones, how slow the function's CPU and its streams are.
+    /// A worker with b batches, k of them in an update, takes
     ///
-    /// Under bulk mode each round is as long as the slowest worker's; so it is under stale mode
-    /// with bound 0. With a larger bound, workers are taken to wait for nobody, which is a lower bound. Where
-    /// storage does not answer as many requests in a second, all take as long as it needs. A
-    /// shard that takes longer than an invocation may starts again, warm. No invocation fails.
+    /// `start + u (get + put + transfer) + b step + fetch`
+    ///
+    /// with u = b / k, rounded up. The first batch is fetched before any computation. Each later
+    /// one is fetched during the computation of the batch before, and only the rest of its fetch is
+    /// added. Costs are n times those of the mean worker. The barrier waits for the slowest of n
+    /// workers: the expected largest of n sums of the start, the latencies of all requests, the
+    /// rare long delays, and the computing and transfers at the random speeds of the function.
+    ///
+    /// Under bulk mode, and under stale mode with bound 0, each round takes as long as that of its
+    /// slowest worker. With a larger bound, the estimate assumes that workers do not wait for one
+    /// another, which is a lower bound. If the workers make more requests per second than the
+    /// storage answers, the epoch takes as long as the storage needs for all of them. A shard that
+    /// takes longer than the longest invocation starts again in a warm environment. The estimate
+    /// assumes that no invocation fails.
     pub fn epoch(
         &self,
         shape: &EpochShape,
@@ -123,7 +131,7 @@ impl Profile {
         let most = u32::try_from(shape.batches).unwrap_or(u32::MAX).max(1);
         let workers = allocation.workers.clamp(1, most);
         let n = f64::from(workers);
-        // Shards of two lengths.
+        // Shards have one of two lengths.
         let (short, longer) =
             (shape.batches / u64::from(workers), shape.batches % u64::from(workers));
         let long = short + u64::from(longer > 0);
@@ -159,7 +167,7 @@ impl Profile {
         if rounds {
             let round = times.handler_time(1.0, k.min(long) as f64, 0.0).expected_max(n, 0.0, 0.0);
             let begins = begin.expected_max(n, 0.0, 0.0);
-            // Who starts first waits for who starts last.
+            // The worker that starts first waits for the one that starts last.
             longest = longest.max(long_updates * round) + begins - start_mean;
             slowest = slowest.max(begins + times.fetch.mean + long_updates * round);
             waits = (slowest - start_mean - dispatch / 2.0 - handler).max(0.0);

@@ -1,4 +1,4 @@
-//! Rented machines: what functions are compared with.
+//! Rented machines, for comparison with functions.
 
 use std::time::Duration;
 
@@ -8,26 +8,26 @@ use super::profile::above_0;
 use super::{Limits, Platform, Prices};
 use crate::{Error, Result, Usd};
 
-/// One machine with several vCPUs, rented by the second, on which all workers live: parameters and data
-/// are in its memory.
+/// One machine with several vCPUs, rented by the second. It runs all workers, and holds the
+/// parameters and the data in its memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
     /// A name, such as `m4.large`.
     pub name: String,
-    /// Its vCPUs, each as fast as a function's.
+    /// The number of its vCPUs, each as fast as a function's.
     pub vcpus: u32,
     /// Its memory, in MB.
     pub memory_mb: u32,
-    /// Its price for an hour, billed by the second.
+    /// Its price per hour, billed by the second.
     pub per_hour: Usd,
     /// The shortest time that is billed, in seconds.
     pub minimum_s: f64,
 }
 
 impl Machine {
-    /// A machine of EC2 in us-east-1 (price list as in the SIREN paper's time, on demand, Linux; a
-    /// minute at least, EC2 docs).
+    /// An EC2 machine in us-east-1, at the on-demand price for Linux at the time of the SIREN
+    /// paper. EC2 bills at least a minute (EC2 docs).
     fn ec2(name: &str, vcpus: u32, memory_gb: u32, per_hour: f64) -> Self {
         Self {
             name: name.into(),
@@ -58,11 +58,11 @@ impl Machine {
         Self::ec2("c5.2xlarge", 8, 16, 0.34)
     }
 
-    /// Refuses a machine that cannot be.
+    /// Checks that the machine is possible.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the field.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected), naming the field.
     pub fn check(&self) -> Result<()> {
         if self.vcpus == 0 || self.memory_mb == 0 {
             return Err(Error::rejected(format!(
@@ -74,14 +74,15 @@ impl Machine {
         above_0("the machine's minimum_s", self.minimum_s.max(f64::MIN_POSITIVE))
     }
 
-    /// What renting it for `time` costs: whole seconds, and at least the shortest time.
+    /// The cost of renting the machine for `time`, rounded up to whole seconds and at least
+    /// [`minimum_s`](Self::minimum_s).
     pub fn bill(&self, time: Duration) -> Usd {
         let seconds = time.as_secs_f64().ceil().max(self.minimum_s);
         self.per_hour * (seconds / 3600.0)
     }
 
-    /// Its limits, and its price as that of one function that has all of its memory: what an invocation
-    /// is billed for is the machine's time.
+    /// The machine as a platform with one function, which has all of its memory. The time of an
+    /// invocation is billed at the price of the machine.
     pub fn platform(&self) -> Platform {
         let gb = f64::from(self.memory_mb) / 1024.0;
         Platform {

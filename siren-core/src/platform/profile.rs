@@ -1,4 +1,4 @@
-//! How a platform behaves, as data.
+//! The behaviour of a platform, as data.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,48 +6,49 @@ use super::Platform;
 use super::distribution::{Distribution, Tail};
 use crate::{Error, Result};
 
-/// Limits, prices and behaviour of a platform of functions with shared storage: what previews,
-/// schedulers and simulations share. Plain data: a file may give any of its fields, and what it leaves
-/// out is as measured on AWS Lambda and S3.
+/// The limits, prices and behaviour of a platform of functions with shared storage. Previews,
+/// schedulers and simulations use it. A file may give any of its fields; the others have their
+/// values for AWS Lambda and S3.
 ///
-/// Where each constant was measured stands at its default. Where nobody has published a figure, it
-/// says that it is an assumption.
+/// The source of each constant is given in the code, at its default. A constant without a published
+/// measurement is marked there as an assumption.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Profile {
     /// Limits and prices.
     pub platform: Platform,
-    /// How functions start.
+    /// The start of functions.
     pub starts: Starts,
-    /// How shared storage answers.
+    /// The latency and the throughput of shared storage.
     pub storage: Storage,
-    /// How fast bytes move.
+    /// The speed of transfers.
     pub network: Network,
-    /// How fast functions compute.
+    /// The computing speed of functions.
     pub cpu: Cpu,
 }
 
-/// How functions start.
+/// The start of functions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Starts {
-    /// From the call to the handler in a new environment, in milliseconds; INIT is part of it.
+    /// The time from the call to the handler in a new environment, INIT included, in milliseconds.
     pub cold_ms: Distribution,
-    /// From the call to the handler in an environment that ran before, in milliseconds.
+    /// The time from the call to the handler in an environment that ran before, in milliseconds.
     pub warm_ms: Distribution,
-    /// INIT of a new environment, in milliseconds: billed.
+    /// The INIT phase of a new environment, in milliseconds. It is billed.
     pub init_ms: Distribution,
-    /// How long an environment is kept after its last invocation, in seconds. Each memory size has
-    /// environments of its own.
+    /// The time that an environment is kept after its last invocation, in seconds. Each memory size
+    /// has its own environments.
     pub keep_s: f64,
-    /// New environments at once.
+    /// The number of new environments that may start at once.
     pub burst: u32,
-    /// Every so many seconds, as many again; what is not used does not add up.
+    /// The seconds after which another `burst` of new environments may start. Unused starts do not
+    /// accumulate.
     pub burst_s: f64,
-    /// The driver's own time for each call, in milliseconds: calls leave one after the other.
+    /// The driver's time for each call, in milliseconds. It makes one call after the other.
     pub dispatch_ms: f64,
-    /// What it takes to publish a version with another memory size, in seconds. The size that a job
-    /// begins with is taken to be published.
+    /// The time to publish a version with another memory size, in seconds. The first memory size of
+    /// a job counts as already published.
     pub publish_s: f64,
 }
 
@@ -55,9 +56,9 @@ impl Default for Starts {
     /// AWS Lambda, Rust on x86.
     fn default() -> Self {
         Self {
-            // danielBCN/faas-parallelism-benchmark: 220 to 290 in the middle, 309 to 730 at p99.
+            // danielBCN/faas-parallelism-benchmark: medians of 220 to 290, p99 of 309 to 730.
             cold_ms: Distribution::lognormal(255.0, 520.0),
-            // The same: 69 to 80, 105 to 152.
+            // The same source: medians of 69 to 80, p99 of 105 to 152.
             warm_ms: Distribution::lognormal(75.0, 128.0),
             // maxday/lambda-perf 2025, zip on x86.
             init_ms: Distribution {
@@ -66,34 +67,36 @@ impl Default for Starts {
                 max: Some(72.0),
                 ..Distribution::constant(15.2)
             },
-            // An assumption: AWS documents no figure; five minutes are at the lower end of what is seen.
+            // An assumption: AWS documents no figure. Five minutes are at the lower end of
+            // observations.
             keep_s: 300.0,
             // Lambda docs, lambda-concurrency: 1,000 environments every 10 s for a function, not accrued.
             burst: 1_000,
             burst_s: 10.0,
-            // Lithops: 1,000 warm calls from one driver take 330 ms, of which one takes 75.
+            // Lithops: 1,000 warm calls from one driver take 330 ms, and a single one takes 75 ms.
             dispatch_ms: 0.25,
-            // An assumption: the new configuration has to be waited for before a version can be published.
+            // An assumption. Publishing must wait until the new configuration is active.
             publish_s: 5.0,
         }
     }
 }
 
-/// How shared storage answers.
+/// The latency and the throughput of shared storage.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Storage {
-    /// A GET, without the transfer, in milliseconds.
+    /// The latency of a GET without the transfer, in milliseconds.
     pub get_ms: Distribution,
-    /// A PUT that creates an object, and a LIST, without the transfer, in milliseconds.
+    /// The latency of a PUT that creates an object, and of a LIST, without the transfer, in
+    /// milliseconds.
     pub put_ms: Distribution,
-    /// A PUT that replaces an object if it is unchanged, in milliseconds.
+    /// The latency of a PUT that replaces an unchanged object, in milliseconds.
     pub put_if_unchanged_ms: Distribution,
-    /// A long delay that any request may have, in milliseconds.
+    /// A rare long delay of any request, in milliseconds.
     pub tail_ms: Tail,
-    /// Writes that are answered in a second; more are asked to slow down.
+    /// The number of writes that are answered per second. Storage throttles further ones.
     pub writes_per_s: f64,
-    /// The same for reads.
+    /// The number of reads that are answered per second.
     pub reads_per_s: f64,
     /// The shortest time between two conditional writes of one object that both succeed, in
     /// milliseconds.
@@ -132,15 +135,16 @@ impl Default for Storage {
             // S3 docs, for a partitioned prefix.
             writes_per_s: 3_500.0,
             reads_per_s: 5_500.0,
-            // cdouglas.github.io 2026-01: one object takes 14.7 to 16.7 of them a second, whatever the
-            // number of writers.
+            // cdouglas.github.io 2026-01: one object takes 14.7 to 16.7 conditional writes per
+            // second, for any number of writers.
             commit_ms: 60.0,
         }
     }
 }
 
 impl Storage {
-    /// S3 Express One Zone. Its prices for bytes are not in [`Prices`](crate::Prices).
+    /// S3 Express One Zone. It also bills transferred bytes, which [`Prices`](crate::Prices) does
+    /// not contain.
     pub fn express() -> Self {
         Self {
             get_ms: Distribution {
@@ -163,27 +167,27 @@ impl Storage {
                 ..Distribution::constant(7.5)
             },
             tail_ms: Tail::NONE,
-            // cdouglas.github.io 2026-01: 68 to 75 of them a second.
+            // cdouglas.github.io 2026-01: 68 to 75 conditional writes per second.
             commit_ms: 14.0,
             ..Self::default()
         }
     }
 }
 
-/// How fast bytes move between a function and shared storage. A function draws how slow it is when it
-/// starts, and stays so: that is what makes stragglers.
+/// The speed of transfers between a function and shared storage. Each function draws its slowdowns
+/// when it starts and keeps them, so that some functions are stragglers.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Network {
-    /// One stream that reads, in MB (10^6 bytes) a second.
+    /// The speed of one reading stream, in MB (10^6 bytes) per second.
     pub read_mb_s: f64,
-    /// One stream that writes.
+    /// The speed of one writing stream, in MB per second.
     pub write_mb_s: f64,
-    /// How many times as long reads take in one function as in most.
+    /// The time of a function's reads, as a multiple of the time in a typical function.
     pub read_slowdown: Distribution,
-    /// The same for writes.
+    /// The time of a function's writes, as a multiple of the time in a typical function.
     pub write_slowdown: Distribution,
-    /// All streams of a function together, in MB a second.
+    /// The speed of all streams of a function together, in MB per second.
     pub function_mb_s: f64,
 }
 
@@ -191,7 +195,8 @@ impl Default for Network {
     /// AWS Lambda and S3.
     fn default() -> Self {
         Self {
-            // Lithops, 1,000 functions: about 100 read (5 % below 98, the slowest 41), 91 to 94 written.
+            // Lithops, 1,000 functions: about 100 MB/s read (5 % below 98, the slowest 41), 91 to
+            // 94 MB/s written.
             read_mb_s: 100.0,
             write_mb_s: 92.5,
             read_slowdown: Distribution {
@@ -207,33 +212,33 @@ impl Default for Network {
                 max: Some(22.2 / 5.7),
                 ..Distribution::constant(1.0)
             },
-            // hpides/skyrise: what a function has once its burst of 283 MB is used up.
+            // hpides/skyrise: the speed after a function's burst of 283 MB is used up.
             function_mb_s: 77.6,
         }
     }
 }
 
 impl Network {
-    /// Seconds that `bytes` take to be read by a function with this slowdown.
+    /// The seconds in which a function with this slowdown reads `bytes`.
     pub fn read_seconds(&self, bytes: u64, slowdown: f64) -> f64 {
         bytes as f64 / ((self.read_mb_s / slowdown).min(self.function_mb_s) * 1e6)
     }
 
-    /// Seconds that `bytes` take to be written by a function with this slowdown.
+    /// The seconds in which a function with this slowdown writes `bytes`.
     pub fn write_seconds(&self, bytes: u64, slowdown: f64) -> f64 {
         bytes as f64 / ((self.write_mb_s / slowdown).min(self.function_mb_s) * 1e6)
     }
 }
 
-/// How fast functions compute.
+/// The computing speed of functions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cpu {
-    /// Floating-point operations of one vCPU, in 10^9 a second.
+    /// The floating-point operations of one vCPU, in 10^9 per second.
     pub gflops_per_vcpu: f64,
-    /// The standard deviation of functions' speeds over their mean.
+    /// The standard deviation of the functions' speeds, divided by their mean.
     pub deviation: f64,
-    /// Memory that a function needs before it holds any data, in MB.
+    /// The memory that a function needs without any data, in MB.
     pub base_memory_mb: f64,
 }
 
@@ -252,12 +257,14 @@ impl Default for Cpu {
 }
 
 impl Cpu {
-    /// How many times as long a function takes as most, `normal` standard deviations from the mean.
+    /// The time of a function's computing, as a multiple of the mean, for a function that is
+    /// `normal` standard deviations slower than the mean. Between 0.5 and 2.
     pub fn slowdown(&self, normal: f64) -> f64 {
         (1.0 + self.deviation * normal).clamp(0.5, 2.0)
     }
 
-    /// The memory that a function needs, in MB: the base, `vectors` of the parameters' length, and `data_bytes`.
+    /// The memory that a function needs, in MB: the base, `vectors` vectors of `parameters`
+    /// entries, and `data_bytes`.
     pub fn memory_mb(&self, parameters: u64, vectors: u32, data_bytes: u64) -> f64 {
         let bytes = parameters as f64 * 4.0 * f64::from(vectors) + data_bytes as f64;
         self.base_memory_mb + bytes / (1024.0 * 1024.0)
@@ -270,9 +277,8 @@ impl Profile {
         Self::default()
     }
 
-    /// A platform without any delay or chance, for tests and for bounds: functions start at once,
-    /// storage answers at once, bytes move in no time, and publishing takes none. Limits and prices
-    /// are those of AWS Lambda.
+    /// A platform without delays and randomness, for tests and for bounds. Starts, requests,
+    /// transfers and publishing take no time. Limits and prices are those of AWS Lambda.
     pub fn instant() -> Self {
         let zero = Distribution::constant(0.0);
         let one = Distribution::constant(1.0);
@@ -306,11 +312,11 @@ impl Profile {
         }
     }
 
-    /// Refuses a profile that no platform can have.
+    /// Checks that the profile is possible.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the field.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected), naming the field.
     pub fn check(&self) -> Result<()> {
         self.platform.check()?;
         let Self { starts, storage, network, cpu, .. } = self;
@@ -390,7 +396,8 @@ mod tests {
         Profile { storage: Storage::express(), ..Profile::default() }.check().unwrap();
     }
 
-    /// Published quantiles at 50, 90 and 99 %, where there is one, and what a hundred thousand draws say.
+    /// Compares published quantiles at 50, 90 and 99 %, as far as there are any, with those of
+    /// 100,000 draws.
     #[test]
     fn what_is_drawn_has_the_published_quantiles() {
         let Profile { starts, storage, network, .. } = Profile::aws_lambda();
@@ -402,7 +409,8 @@ mod tests {
             ("Express GET", express.get_ms, [Some(4.8), None, Some(6.4)]),
             ("Express PUT", express.put_ms, [Some(7.5), None, Some(9.7)]),
             ("INIT", starts.init_ms, [Some(15.2), Some(19.4), Some(30.0)]),
-            // The middle of what was published: 220 to 290 and 309 to 730, 69 to 80 and 105 to 152.
+            // The middles of the published ranges: 220 to 290 and 309 to 730, 69 to 80 and 105
+            // to 152.
             ("cold start", starts.cold_ms, [Some(255.0), None, Some(520.0)]),
             ("warm start", starts.warm_ms, [Some(74.5), None, Some(128.5)]),
             // 100 MB/s, 5 % of the functions below 98.
@@ -412,7 +420,7 @@ mod tests {
         ];
         let mut rng = crate::Seed::new(3).rng();
         for (name, distribution, published) in cases {
-            // The middle of five, since a steep tail makes the rank of one uncertain.
+            // The median of five samples, since a steep tail makes the quantile of one uncertain.
             let mut drawn: Vec<Vec<f64>> = Vec::new();
             for _ in 0..5 {
                 let mut draws: Vec<f64> =
@@ -429,7 +437,7 @@ mod tests {
                 assert!(off.abs() < 0.05, "{name}: {} at {rank}, {published} published", at[2]);
             }
         }
-        // 512 MiB, written by functions that a burst does not help.
+        // The time of writing 512 MiB at the 99th percentile of the slowdown.
         let seconds = network.write_seconds(512 << 20, 13.0 / 5.7);
         assert!((seconds / 13.0 - 1.0).abs() < 0.05, "{seconds} s at 99 %, 13.0 published");
     }

@@ -1,46 +1,47 @@
-//! How long mathematics takes.
+//! The time model of a workload's computations.
 
 use serde::{Deserialize, Serialize};
 
 use super::profile::Cpu;
 use crate::{Error, Result, Work};
 
-/// The time model of a workload's mathematics, at one vCPU. A gradient of `b` examples takes
+/// The time model of a workload's computations, on one vCPU. A gradient of `b` examples takes
 /// `seconds_per_batch + b * (seconds_per_example + flops_per_example / speed)`.
 ///
-/// Written by hand, or measured: the constants are data, so that no measured time enters a simulated
-/// result by itself.
+/// The constants are data, chosen by hand or taken from a measurement. No measured time enters a
+/// simulated result otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StepTime {
     /// Seconds for the gradient of one example.
     pub seconds_per_example: f64,
-    /// Floating-point operations for the gradient of one example, on top: they take as long as the
-    /// platform's [`Cpu`] says.
+    /// Floating-point operations for the gradient of one example, in addition. The speed of the
+    /// platform's [`Cpu`] determines their time.
     pub flops_per_example: f64,
-    /// Seconds for each batch, whatever its size.
+    /// Seconds for each batch, independent of its size.
     pub seconds_per_batch: f64,
     /// Seconds for each parameter in a pass over all of them.
     pub seconds_per_parameter: f64,
-    /// Seconds that a batch takes from its worker to a thread that computes, and its result back, where
-    /// workers share a machine; a function computes where it is.
+    /// Seconds for the handover of a batch from its worker to a computing thread, and of the result
+    /// back, when workers share a machine. A function has no handover.
     pub seconds_per_handover: f64,
-    /// The share of the work that more than one vCPU divides among them, from 0 to 1 (Amdahl, 1967).
-    /// Siren's own worker computes on one thread: 0.
+    /// The share of the work that several vCPUs divide among them, from 0 to 1 (Amdahl, 1967). It
+    /// is 0 for Siren's worker, which computes on one thread.
     pub parallel_share: f64,
 }
 
 impl StepTime {
-    /// A workload of which one example's gradient takes so many seconds, and nothing else takes time.
+    /// A workload whose gradient of one example takes `seconds`. Nothing else takes time.
     pub fn per_example(seconds: f64) -> Self {
         Self { seconds_per_example: seconds, ..Self::default() }
     }
 
-    /// Refuses what no time can be.
+    /// Checks that the times are possible.
     ///
     /// # Errors
     ///
-    /// Rejected, naming the field.
+    /// Returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected), naming the field, when a time
+    /// is negative or not finite, or the parallel share is outside 0 to 1.
     pub fn check(&self) -> Result<()> {
         let fields = [
             ("seconds_per_example", self.seconds_per_example),
@@ -65,10 +66,11 @@ impl StepTime {
         Ok(())
     }
 
-    /// Seconds that `work` takes on `vcpus`, of which there may be less than one.
+    /// The seconds that `work` takes on `vcpus` vCPUs, which may be less than one.
     ///
-    /// `t / v` on a share `v` of a vCPU, since a function's memory buys CPU time in proportion; `t *
-    /// (1 - p + p / v)` on more than one, with `p` the parallel share.
+    /// With `t` the time on one vCPU: `t / v` on a share `v` of one vCPU, since a function's CPU
+    /// time is in proportion to its memory, and `t * (1 - p + p / v)` on more than one, with `p`
+    /// the parallel share.
     pub fn seconds(&self, work: Work, vcpus: f64, cpu: &Cpu) -> f64 {
         let one = match work {
             Work::Gradient { examples } | Work::Evaluation { examples } => {

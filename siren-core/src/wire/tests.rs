@@ -20,7 +20,7 @@ fn encoded(update: &Update<'_>) -> Vec<u8> {
     bytes
 }
 
-/// Overwrites what stands at `at`, and makes the checksum fit again.
+/// Overwrites the bytes from `at`, and corrects the checksum.
 fn forge(mut bytes: Vec<u8>, at: usize, with: &[u8]) -> Vec<u8> {
     bytes[at..at + with.len()].copy_from_slice(with);
     sign(bytes)
@@ -79,7 +79,7 @@ proptest! {
         };
         let bytes = encoded(&update);
         prop_assert_eq!(bytes.len(), encoded_len(&update.gradient));
-        // Also where another update was decoded before.
+        // Also when another update was decoded before.
         let mut decoder = Decoder { values: vec![9.0; 7], entries: vec![Entry::default(); 3] };
         prop_assert!(same(&decoder.decode(&bytes).unwrap(), &update));
     }
@@ -116,7 +116,7 @@ proptest! {
         prop_assert!(is_refused(short, ErrorKind::Corrupt));
         let long = [&bytes[..], &more].concat();
         prop_assert!(is_refused(&long, ErrorKind::Corrupt));
-        // Also by somebody who knows how to make a checksum.
+        // Also with a correct checksum.
         if short.len() >= HEADER + CHECKSUM {
             prop_assert!(is_refused(&sign(short.to_vec()), ErrorKind::Corrupt));
         }
@@ -191,7 +191,7 @@ fn forged_fields_are_refused() {
     }
 }
 
-/// Bytes that were written once can be read for ever.
+/// The format stays the same: bytes written by an earlier version can be read.
 #[test]
 fn version_1_stays_readable() {
     let entries = [Entry { index: 1, value: 0.5 }, Entry { index: 70_000, value: -2.0 }];

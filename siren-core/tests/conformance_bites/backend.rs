@@ -1,4 +1,4 @@
-//! Backends: a correct one, and every way to get it wrong.
+//! A correct backend, and wrong ones.
 
 mod threads;
 
@@ -10,7 +10,7 @@ use super::bite::faults;
 
 backend_tests!(a_thread_each, Subject::new(|worker| Threads::new(worker, None)));
 
-/// What is wrong with a backend.
+/// The fault of a backend.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Fault {
     AcceptsAnyMemory,

@@ -1,4 +1,4 @@
-//! Sees which facts a wrong implementation fails.
+//! Checks which facts a wrong implementation fails.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use siren_core::conformance::Fact;
 
-/// How long a fact may take here: a wrong implementation may well wait for ever.
+/// The timeout of a fact, since a wrong implementation may wait without end.
 const FACT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often a wrong implementation may get away, when threads race and it depends on who wins.
+/// The number of attempts in which a fault must be found, since some faults only appear in races
+/// between threads.
 const CHANCES: u32 = 20;
 
-/// The name of the threads on which panics are wanted.
+/// The name of the threads on which panics are expected.
 const QUIET: &str = "bite";
 
 /// Panics unless the subjects that `make` makes fail all facts named by `expected`, and satisfy
-/// another one: a fact that nothing satisfies shows nothing.
+/// another one. If every fact failed, the failures would not show that the right facts find the
+/// fault.
 pub(crate) fn bites<S: Send + 'static>(
     facts: &'static [Fact<S>],
     make: impl Fn() -> S + Send + 'static,
@@ -40,9 +42,9 @@ pub(crate) fn bites<S: Send + 'static>(
     assert!(another_holds, "every fact fails, so nothing is shown");
 }
 
-/// Makes a test for each fault, which sees that these facts notice:
-/// `name: Fault => fact, fact; …`, with what makes a subject of a fault. With `every`, it also sees that
-/// each fact is named by a fault.
+/// Makes a test for each fault, which checks that these facts find it: `name: Fault => fact, fact;
+/// …`, with a function that makes a subject with a fault. With `every`, it also checks that every
+/// fact is named for some fault.
 macro_rules! faults {
     (every $facts:expr, $make:expr; $($test:ident: $fault:ident => $($fact:ident)*;)*) => {
         crate::bite::faults! { $facts, $make; $($test: $fault => $($fact)*;)* }
@@ -63,8 +65,7 @@ macro_rules! faults {
 }
 pub(crate) use faults;
 
-/// Keeps the panics that are expected, which all happen on threads called like this, off the
-/// terminal.
+/// Hides the expected panics, which all happen on threads with this name.
 fn silence() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,4 +1,4 @@
-//! Clocks: a correct one, and every way to get it wrong.
+//! A correct clock, and wrong ones.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -14,7 +14,7 @@ use super::bite::faults;
 
 clock_tests!(wall_clock, Subject::new(WallClock::new()));
 
-/// What is wrong with a clock.
+/// The fault of a clock.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
     BlocksItsThread,
@@ -23,7 +23,7 @@ enum Fault {
     WaitsForThePast,
 }
 
-/// The time of this machine. Every sleep has a thread.
+/// The machine's time. Every sleep has a thread.
 pub(crate) struct WallClock {
     origin: Instant,
     reads: AtomicU64,

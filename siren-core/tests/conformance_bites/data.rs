@@ -1,4 +1,4 @@
-//! Data sources: a correct one, and every way to get it wrong.
+//! A correct data source, and wrong ones.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use super::store::yield_now;
 
 data_tests!(records_in_memory, Subject::new(Records::new(10)));
 
-/// What is wrong with a data source.
+/// The fault of a data source.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
     CutsTheEnd,

@@ -1,7 +1,7 @@
-//! The conformance suite passes correct implementations and bites wrong ones.
+//! The conformance suites accept correct implementations and find the faults of wrong ones.
 //!
-//! For each contract there is a small correct implementation, written to be read, and a list of
-//! ways to get it wrong, each with the facts that must notice.
+//! For each contract there is a small and simple correct implementation, and a list of faults, each
+//! with the facts that must find it.
 
 mod backend;
 mod bite;

@@ -1,4 +1,4 @@
-//! Objects: correct ones, and every way to get them wrong.
+//! Correct objects, and wrong ones.
 
 mod reference;
 
@@ -22,7 +22,7 @@ impl ObjectsDecorator for Wrapped {
 
 objects_tests!(decorated_objects, Subject::new(|| async { Wrapped(Reference::new()) }));
 
-/// What is wrong with the objects.
+/// The fault of the objects.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
     AfterIsIncluded,

@@ -1,4 +1,4 @@
-//! Schedulers: a correct one, and every way to get it wrong.
+//! A correct scheduler, and wrong ones.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,7 +10,7 @@ use super::bite::faults;
 
 scheduler_tests!(wanderer, Subject::new(|| Wanderer { seed: Seed::new(1), fault: None }));
 
-/// What is wrong with a scheduler.
+/// The fault of a scheduler.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
     AsksForTooMany,
@@ -22,7 +22,7 @@ enum Fault {
     SendsEverybodyHome,
 }
 
-/// Draws an allocation that the platform permits.
+/// Draws an allocation within the platform's limits.
 struct Wanderer {
     seed: Seed,
     fault: Option<Fault>,

@@ -1,4 +1,4 @@
-//! Stores: a correct one, and every way to get it wrong.
+//! A correct store, and wrong ones.
 
 mod optimizer;
 pub(crate) mod reference;
@@ -14,7 +14,7 @@ use super::bite::faults;
 
 store_tests!(reference_store, Subject::new(|dim| async move { Reference::new(dim) }));
 
-/// What is wrong with a store.
+/// The fault of a store.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
     AdamForgetsItsAge,
@@ -163,7 +163,7 @@ faults! { store::FACTS, with_fault;
         a_pull_after_a_restore_brings_the_restored_parameters;
 }
 
-/// Lets everything else that is ready run.
+/// Lets all other ready futures run.
 pub(crate) async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {

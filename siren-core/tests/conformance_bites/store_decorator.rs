@@ -1,4 +1,4 @@
-//! Stores around stores: a correct one, and every way to lose what the store inside says.
+//! A correct store decorator, and ones that lose terms of the wrapped store.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ store_tests!(
     })
 );
 
-/// What is wrong with a decorator.
+/// The fault of a decorator.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
     AggregatesTheFirstPart,

@@ -1,4 +1,4 @@
-//! Workloads: a correct one, and every way to get it wrong.
+//! A correct workload, and wrong ones.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +13,7 @@ use super::bite::faults;
 
 workload_tests!(logistic_regression, subject(None));
 
-/// What is wrong with a workload.
+/// The fault of a workload.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
     AddsToTheBuffer,
@@ -55,12 +55,12 @@ impl Logistic {
     fn read(&self, batch: &Batch<'_>) -> Result<Vec<[f32; FEATURES + 1]>> {
         let fits = batch.bytes.len() == batch.examples * 4 * (FEATURES + 1);
         if self.has(Fault::PanicsOnFewBytes) {
-            assert!(fits, "so many bytes are not so many examples");
+            assert!(fits, "the bytes do not fit the number of examples");
         }
         if !fits && !self.has(Fault::ReadsAnyBytes) {
-            return Err(Error::rejected("so many bytes are not so many examples"));
+            return Err(Error::rejected("the bytes do not fit the number of examples"));
         }
-        // Leniently, for the fault's sake.
+        // A lenient parser, for the fault.
         let numbers = batch.bytes.as_chunks::<4>().0.iter();
         let numbers: Vec<f32> = numbers.map(|&number| f32::from_le_bytes(number)).collect();
         Ok(numbers.as_chunks().0.to_vec())
@@ -151,7 +151,7 @@ impl Workload for Logistic {
         let mut dense = [0.0; FEATURES + 1];
         let loss = self.gradient(params, batch, seed, &mut dense)?;
         let left_out = usize::from(self.has(Fault::SparseLeavesOutTheBias));
-        // In two parts, and backwards.
+        // Summed in two parts, and backwards.
         for index in (0..=FEATURES - left_out).rev() {
             gradient.add(index as u32, dense[index] / 2.0);
             gradient.add(index as u32, dense[index] / 2.0);

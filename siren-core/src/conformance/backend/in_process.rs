@@ -1,4 +1,4 @@
-//! Workers made by a closure, and how they meet in memory.
+//! Workers made by closures, and their communication in memory.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ pub(super) fn worker(
     Arc::new(FnWorker(run))
 }
 
-/// `true` once something has happened.
+/// A flag that an event raises.
 #[derive(Clone, Default)]
 pub(super) struct Flag(Arc<AtomicBool>);
 
@@ -44,7 +44,7 @@ impl Flag {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Raises the flag when what is returned is dropped.
+    /// Returns a guard that raises the flag when it is dropped.
     pub(super) fn on_drop(&self) -> impl Drop + Send + use<> {
         struct OnDrop(Flag);
         impl Drop for OnDrop {
@@ -56,7 +56,7 @@ impl Flag {
     }
 }
 
-/// Where workers wait until all of them are there.
+/// A point at which workers wait until all have arrived.
 #[derive(Clone)]
 pub(super) struct Barrier(Arc<Mutex<(u32, Vec<Waker>)>>);
 

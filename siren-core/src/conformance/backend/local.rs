@@ -12,8 +12,8 @@ use super::probe::a_moment;
 use super::{Fixture, LONG, Subject};
 use crate::{ErrorKind, Work, WorkerReport, compute};
 
-/// All invocations of an epoch run at the same time, however many may compute at once: workers that
-/// wait for each other all come to their end.
+/// All invocations of an epoch run at the same time, even if fewer may compute at once: workers
+/// that wait for each other all finish.
 pub fn all_invocations_live_at_once(subject: &Subject) {
     let swarm = subject.options.swarm;
     let (first, second) = (Barrier::of(swarm), Barrier::of(swarm));
@@ -35,7 +35,7 @@ pub fn all_invocations_live_at_once(subject: &Subject) {
     }
 }
 
-/// The worker runs once for each invocation, also if it fails: to try again is the trainer's task.
+/// The worker runs once for each invocation, also if it fails. Retries are the trainer's task.
 pub fn each_invocation_runs_its_worker_once(subject: &Subject) {
     let runs = Arc::new(AtomicU32::new(0));
     let counts = Arc::clone(&runs);
@@ -56,7 +56,7 @@ pub fn each_invocation_runs_its_worker_once(subject: &Subject) {
     }
 }
 
-/// A worker whose invocation is dropped is dropped too, before long, and the next invocation runs.
+/// The worker of a dropped invocation is soon dropped, too, and the next invocation runs.
 pub fn a_dropped_invocation_stops_its_worker(subject: &Subject) {
     let (started, stopped) = (Flag::default(), Flag::default());
     let flags = (started.clone(), stopped.clone());
@@ -84,7 +84,7 @@ pub fn a_dropped_invocation_stops_its_worker(subject: &Subject) {
     });
 }
 
-/// A worker that has not ended at its deadline is dropped before long.
+/// A worker that has not ended at its deadline is soon dropped.
 pub fn a_worker_is_dropped_at_its_deadline(subject: &Subject) {
     let stopped = Flag::default();
     let flag = stopped.clone();
@@ -101,7 +101,7 @@ pub fn a_worker_is_dropped_at_its_deadline(subject: &Subject) {
     fixture.run(wait_for(&fixture, &stopped, "the worker is dropped"));
 }
 
-/// The clock that a worker reads is its backend's.
+/// A worker's clock is that of its backend.
 pub fn workers_read_the_clock_of_their_backend(subject: &Subject) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sees = Arc::clone(&seen);
@@ -123,7 +123,7 @@ pub fn workers_read_the_clock_of_their_backend(subject: &Subject) {
     }
 }
 
-/// Panics unless `flag` is raised before long.
+/// Panics unless `flag` is raised within ten seconds.
 async fn wait_for(fixture: &Fixture, flag: &Flag, what: &str) {
     let clock = fixture.backend.clock();
     for _ in 0..1_000 {

@@ -1,4 +1,4 @@
-//! How invocations end.
+//! The outcomes of invocations.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::probe::{Behaviour, KINDS, SAYS, a_moment, digest, report};
 use super::{LONG, RemoteSubject};
 use crate::{ErrorKind, Invocation, Role, Work};
 
-/// The worker sees the invocation as it was given, in all fields.
+/// The worker gets all fields of the invocation unchanged.
 pub fn a_worker_gets_its_invocation(subject: &RemoteSubject) {
     let fixture = subject.fixture();
     let first = fixture.probe(Behaviour::Digest, 3, LONG);
@@ -26,12 +26,12 @@ pub fn a_worker_gets_its_invocation(subject: &RemoteSubject) {
     ] {
         let completion = fixture.invoke(asked.clone());
         let report = completion.result.expect("the worker succeeds");
-        assert_eq!(report.position, digest(&asked), "the worker sees another one than {asked:?}");
+        assert_eq!(report.position, digest(&asked), "the worker got other fields than {asked:?}");
     }
 }
 
-/// The worker's report comes back as it was made. Its requests may be more: those that a function makes
-/// before its worker begins count too.
+/// The worker's report comes back unchanged, except that it may have more requests: those that a
+/// function makes before its worker begins are added.
 pub fn a_report_comes_back_as_it_was_made(subject: &RemoteSubject) {
     let fixture = subject.fixture();
     let completion = fixture.invoke(fixture.probe(Behaviour::Report, 0, LONG));
@@ -54,8 +54,8 @@ pub fn an_error_keeps_its_kind_and_message(subject: &RemoteSubject) {
     }
 }
 
-/// A worker that panics fails its invocation, with the kind worker, and no other: neither those that
-/// run beside it nor later ones.
+/// A panic of a worker fails its invocation with the kind worker. It fails no other invocation,
+/// neither a simultaneous nor a later one.
 pub fn a_panic_fails_only_its_invocation(subject: &RemoteSubject) {
     let fixture = subject.fixture();
     for _ in 0..2 {
@@ -72,8 +72,7 @@ pub fn a_panic_fails_only_its_invocation(subject: &RemoteSubject) {
     }
 }
 
-/// A task that panics is an error of the kind worker for the worker that asked for it, which may
-/// continue.
+/// A worker gets an error of the kind worker for a task that panics, and may continue.
 pub fn a_panic_in_a_task_is_an_error_for_its_worker(subject: &RemoteSubject) {
     let fixture = subject.fixture();
     let completion = fixture.invoke(fixture.probe(Behaviour::PanicInTask, 0, LONG));
@@ -84,15 +83,15 @@ pub fn a_panic_in_a_task_is_an_error_for_its_worker(subject: &RemoteSubject) {
     assert_eq!(report.position, 7, "the task after the panic");
 }
 
-/// A task runs once, its value comes back, and one after the other they see each other's effects.
+/// A task runs once and returns its value, and later tasks see the effects of earlier ones.
 pub fn a_task_runs_once_and_returns_its_value(subject: &RemoteSubject) {
     let fixture = subject.fixture();
     let completion = fixture.invoke(fixture.probe(Behaviour::Tasks, 0, LONG));
     assert_eq!(completion.result.expect("ten tasks, one by one").position, 10);
 }
 
-/// What the driver computes runs once, in this process, and takes some time; a panic is an error of the
-/// kind worker.
+/// A task of the driver runs once, in this process, and takes time. A panic is an error of the kind
+/// worker.
 pub fn the_driver_computes_too(subject: &RemoteSubject) {
     let fixture = subject.fixture();
     let runs = Arc::new(Mutex::new(0));

@@ -1,4 +1,4 @@
-//! A worker whose behaviour comes with its invocation.
+//! A worker whose behaviour is selected by its invocation.
 
 use std::future::pending;
 use std::sync::{Arc, Mutex};
@@ -12,31 +12,31 @@ use crate::{
     compute,
 };
 
-/// What the probe does in an invocation. Its name is that of the plan's run.
+/// The behaviour of the probe in an invocation, selected by the name of the plan's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Behaviour {
     /// Reports the [`digest`] of its invocation as the position.
     Digest,
     /// Reports [`report`].
     Report,
-    /// Fails with one of [`KINDS`], by its shard, and the message [`SAYS`].
+    /// Fails with one of [`KINDS`], selected by its shard, and the message [`SAYS`].
     Fail,
     /// Panics after a task if its shard is 1.
     Panic,
     /// Runs a task that panics. Shard 0 returns the error; the others run one more task.
     PanicInTask,
-    /// Runs ten tasks, and reports how often they ran.
+    /// Runs ten tasks, and reports the number of runs.
     Tasks,
     /// Never ends, and uses no CPU.
     Hang,
     /// Computes without end.
     ComputeForEver,
-    /// Computes, and reports how long.
+    /// Computes, and reports the time.
     Compute,
-    /// Sleeps for as many milliseconds as its position.
+    /// Sleeps for a number of milliseconds equal to its position.
     Sleep,
-    /// Sleeps four times, and reports the time left at first as `fetch` and after each sleep less of it
-    /// as one more update.
+    /// Sleeps four times. Reports the time left at the start as `fetch`, and the number of sleeps
+    /// after which less time was left as `updates`.
     TimeLeft,
 }
 
@@ -55,13 +55,13 @@ impl Behaviour {
         Self::TimeLeft,
     ];
 
-    /// The name of a run in which the probe behaves so.
+    /// The name of a run in which the probe has this behaviour.
     pub(super) fn run(self) -> String {
         format!("conformance-{self:?}")
     }
 }
 
-/// The kinds that workers fail with.
+/// The kinds of the probe's errors.
 pub(super) const KINDS: [ErrorKind; 7] = [
     ErrorKind::Fenced,
     ErrorKind::Conflict,
@@ -72,21 +72,21 @@ pub(super) const KINDS: [ErrorKind; 7] = [
     ErrorKind::Worker,
 ];
 
-/// What they say.
+/// The message of these errors.
 pub(super) const SAYS: &str = "the worker says no";
 
-/// How often the probe sleeps to see its time run down.
+/// The number of sleeps after which the probe reads the time left.
 pub(super) const SLEEPS: u64 = 4;
 
 /// The message of panics that facts expect.
 const PANIC: &str = "a panic that the suite wants to see contained";
 
-/// A number that differs between invocations which differ in any field.
+/// A hash of all fields of an invocation.
 pub(super) fn digest(invocation: &Invocation) -> u64 {
     xxh3_64(format!("{invocation:?}").as_bytes())
 }
 
-/// A report in which no field has its default.
+/// A report in which no field has its default value.
 pub(super) fn report() -> WorkerReport {
     WorkerReport {
         position: u64::MAX - 1,
@@ -104,15 +104,16 @@ pub(super) fn report() -> WorkerReport {
     }
 }
 
-/// A task that takes a moment.
+/// A task that takes a short time.
 pub(super) fn a_moment() -> u64 {
     (0..200_000_u64).fold(0, |sum, i| std::hint::black_box(sum.wrapping_add(i)))
 }
 
-/// The worker of [remote facts](super::RemoteSubject): each invocation says what it does.
+/// The worker of [remote facts](super::RemoteSubject). Each invocation selects its behaviour.
 ///
-/// It touches neither store nor data. Deploy it where workers run elsewhere, with the layout and the number
-/// of examples of [`RemoteSubject::plan`](super::RemoteSubject::plan).
+/// It uses neither the store nor the data. For a backend whose workers run elsewhere, deploy it
+/// with the layout and the number of examples of
+/// [`RemoteSubject::plan`](super::RemoteSubject::plan).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeWorker;
 
@@ -185,7 +186,8 @@ async fn behave(
     }
 }
 
-/// Runs ten tasks, each of which must see what the last one did, and returns how often they ran.
+/// Runs ten tasks, each of which must see the effect of the previous one. Returns the number of
+/// runs.
 async fn tasks(context: &dyn Context) -> Result<u64> {
     let runs = Arc::new(Mutex::new(0));
     for expected in 1..=10 {

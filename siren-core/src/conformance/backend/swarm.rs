@@ -1,4 +1,4 @@
-//! Many invocations, and abandoned ones.
+//! Many simultaneous invocations, and dropped ones.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::probe::Behaviour;
 use super::{LONG, RemoteSubject};
 use crate::DriverUsage;
 
-/// The timeout of an invocation that is dropped: as long as its worker may run on.
+/// The timeout of a dropped invocation, which its worker may use up.
 const ABANDONED: Duration = Duration::from_secs(10);
 
-/// Invocations run beside each other: many that sleep take much less time than one after the other.
+/// Invocations run concurrently: many that sleep take much less time than one after the other.
 pub fn many_invocations_run_at_the_same_time(subject: &RemoteSubject) {
     let fixture = subject.fixture();
     let nap = fixture.options.nap;
@@ -31,7 +31,8 @@ pub fn many_invocations_run_at_the_same_time(subject: &RemoteSubject) {
     assert!(took < most, "{swarm} sleeps of {nap:?} take {took:?}, not less than {most:?}");
 }
 
-/// An invocation after a dropped one does not wait for it, though its worker may still run.
+/// An invocation after a dropped one does not wait for it, although the dropped one's worker may
+/// still run.
 pub fn a_dropped_invocation_leaves_room_for_the_next(subject: &RemoteSubject) {
     let fixture = subject.fixture();
     let clock = fixture.backend.clock();
@@ -50,7 +51,7 @@ pub fn a_dropped_invocation_leaves_room_for_the_next(subject: &RemoteSubject) {
     });
 }
 
-/// At least one worker computes at a time, and never more than there are.
+/// The number of workers that compute at once is at least one, and at most that of all workers.
 pub fn parallelism_is_between_one_and_all(subject: &RemoteSubject) {
     let fixture = subject.fixture();
     for workers in [1, 2, 3, 64, 1_000, u32::MAX] {
@@ -62,7 +63,7 @@ pub fn parallelism_is_between_one_and_all(subject: &RemoteSubject) {
     }
 }
 
-/// What the driver has used never becomes less.
+/// The driver's usage never decreases.
 pub fn the_drivers_usage_only_grows(subject: &RemoteSubject) {
     let fixture = subject.fixture();
     let mut before = fixture.backend.driver_usage();

@@ -14,7 +14,7 @@ pub fn a_worker_that_never_ends_meets_its_deadline(subject: &RemoteSubject) {
     let start = fixture.backend.clock().now();
     let completion = fixture.invoke(fixture.probe(Behaviour::Hang, 0, SHORT));
     let took = fixture.backend.clock().now().since(start);
-    assert!(took >= SHORT, "the deadline of {SHORT:?} came after {took:?}");
+    assert!(took >= SHORT, "the invocation ended after {took:?}, before its deadline of {SHORT:?}");
     deadline_exceeded(&fixture, completion);
     let next = fixture.invoke(fixture.probe(Behaviour::Report, 1, LONG));
     next.result.expect("an invocation after the deadline");
@@ -29,7 +29,7 @@ pub fn a_worker_that_computes_for_ever_meets_its_deadline(subject: &RemoteSubjec
     next.result.expect("an invocation after the deadline");
 }
 
-/// What is billed is at least what was computed, in whole steps of the platform's.
+/// The billed time is at least the computing time, and a multiple of the platform's billing step.
 pub fn what_is_computed_is_billed(subject: &RemoteSubject) {
     let fixture = subject.fixture();
     for shard in 0..3 {
@@ -42,7 +42,7 @@ pub fn what_is_computed_is_billed(subject: &RemoteSubject) {
     }
 }
 
-/// The time left is at most the timeout, and less after a wait.
+/// The time left is at most the timeout, and decreases during a wait.
 pub fn time_left_runs_down(subject: &RemoteSubject) {
     let fixture = subject.fixture();
     let completion = fixture.invoke(fixture.probe(Behaviour::TimeLeft, 0, LONG));
@@ -53,7 +53,7 @@ pub fn time_left_runs_down(subject: &RemoteSubject) {
     assert_eq!(report.updates, SLEEPS, "sleeps after which less time was left");
 }
 
-/// Panics unless the completion is that of a deadline, and bills no more than the time allowed.
+/// Panics unless the invocation ended at its deadline and its bill is at most the allowed time.
 #[track_caller]
 fn deadline_exceeded(fixture: &Fixture, completion: Completion) {
     let error = completion.result.expect_err("the worker never ends");

@@ -1,4 +1,4 @@
-//! Requests at the same time.
+//! Simultaneous requests.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -8,8 +8,8 @@ use super::{Storage, Subject, WRITERS, changed};
 use crate::ErrorKind;
 use crate::objects::{Tag, Written};
 
-/// Of several creations of one object at the same time exactly one succeeds, and its bytes stay. The others
-/// may be asked to try again later.
+/// Of several simultaneous creations of one object exactly one succeeds, and its bytes stay. The
+/// others may be throttled.
 pub fn one_of_many_creations_succeeds(subject: &Subject) {
     let objects = subject.run(subject.make());
     for round in 0..subject.writes.min(10) {
@@ -30,12 +30,15 @@ pub fn one_of_many_creations_succeeds(subject: &Subject) {
         assert_eq!(written.len(), WRITERS);
         let winners: Vec<_> = written.into_iter().flatten().collect();
         assert_eq!(winners.len(), 1, "winners of one object");
-        assert!(subject.run(objects.read(&key)) == winners[0], "the winner's object stays");
+        assert!(
+            subject.run(objects.read(&key)) == winners[0],
+            "the created object is not the winner's"
+        );
     }
 }
 
-/// Writers that read a number and replace it by the next one, until they are not refused, count together
-/// without a loss.
+/// Writers that read a number and replace it by the next one, and retry when they are refused, lose
+/// no increment.
 pub fn increments_by_compare_and_swap_are_never_lost(subject: &Subject) {
     let objects = subject.run(subject.make());
     subject.run(objects.create("count", b"0"));
@@ -58,8 +61,8 @@ pub fn increments_by_compare_and_swap_are_never_lost(subject: &Subject) {
     assert_eq!(String::from_utf8_lossy(&bytes), expected.to_string());
 }
 
-/// A read while others write sees the bytes and the tag of one state, and a tag stands for the same state
-/// in all of them.
+/// A read during writes sees the bytes and the tag of one state, and a tag always belongs to the
+/// same state.
 pub fn a_read_among_writes_sees_one_state(subject: &Subject) {
     let states = States::default();
     let objects = subject.run(subject.make());
@@ -68,7 +71,7 @@ pub fn a_read_among_writes_sees_one_state(subject: &Subject) {
         let (states, objects) = (&states, &objects);
         async move {
             for _ in 0..subject.writes {
-                // Each thread has some of both.
+                // Each thread has readers and writers.
                 if writer < WRITERS / 2 {
                     let (bytes, tag) = objects.read("key").await;
                     states.check_tag(whole(&bytes), &tag);
@@ -87,10 +90,10 @@ pub fn a_read_among_writes_sees_one_state(subject: &Subject) {
     });
 }
 
-/// Bytes of the start that is read: every state has more.
+/// The bytes in a read of an object's start. Every state has more.
 const START: usize = 128;
 
-/// The bytes of a state: its number, which is repeated more often in some than in others.
+/// The bytes of a state: its number, repeated. The number of repetitions differs between states.
 fn state(number: u64) -> Vec<u8> {
     number.to_le_bytes().repeat(20 + number as usize % 7)
 }
@@ -115,7 +118,7 @@ fn beginning(bytes: &[u8]) -> u64 {
 #[derive(Default)]
 struct States {
     next: AtomicU64,
-    /// The number of the state that has a tag.
+    /// The number of the state of each tag.
     known: Mutex<HashMap<Tag, u64>>,
 }
 
@@ -133,7 +136,7 @@ impl States {
         }
     }
 
-    /// Checks that the tag has not stood for another state.
+    /// Checks that the tag has not belonged to another state.
     fn check_tag(&self, number: u64, tag: &Tag) {
         let mut known = self.known.lock().expect("no other check failed");
         let before = *known.entry(tag.clone()).or_insert(number);

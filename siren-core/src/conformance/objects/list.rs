@@ -4,10 +4,11 @@ use futures::{StreamExt as _, stream};
 
 use super::Subject;
 
-/// Requests at a time where many objects are written.
+/// The number of simultaneous requests when many objects are written.
 const AT_ONCE: usize = 16;
 
-/// A listing has the keys of all writes and deletions that were answered before it began, each once.
+/// A listing reflects all writes and deletions that were answered before it began, and has each key
+/// once.
 pub fn a_listing_sees_every_write(subject: &Subject) {
     subject.run(async {
         let objects = subject.make().await;
@@ -23,9 +24,9 @@ pub fn a_listing_sees_every_write(subject: &Subject) {
     });
 }
 
-/// Keys are listed in the order of their bytes, whatever the order of their writes: dashes, dots,
-/// slashes, digits, capitals, underscores, small letters. Shorter keys come before longer ones that begin
-/// like them.
+/// Keys are listed in the order of their bytes, independent of the order of their writes: dashes,
+/// dots, slashes, digits, capitals, underscores, small letters. A key comes before longer keys that
+/// begin with it.
 pub fn a_listing_is_in_the_order_of_bytes(subject: &Subject) {
     let sorted = [
         "-", ".x", "/x", "0", "00", "10", "9", "A", "Z", "_", "a", "a-", "a.", "a0", "aA", "a_",
@@ -61,7 +62,8 @@ pub fn a_listing_has_the_keys_with_the_prefix(subject: &Subject) {
     });
 }
 
-/// A listing after a key has the keys behind it, not the key itself. No object needs to have that key.
+/// A listing after a key has the keys that follow it, without the key itself. No object needs to
+/// have that key.
 pub fn a_listing_starts_after_a_key(subject: &Subject) {
     let keys = ["a/1", "a/2", "a/3", "b/1"];
     subject.run(async {
@@ -86,8 +88,8 @@ pub fn a_listing_starts_after_a_key(subject: &Subject) {
     });
 }
 
-/// More than 1,000 keys are listed in pages of at most 1,000, which together have every key once. Each page
-/// says whether another one follows. One deletion may name all of them.
+/// More than 1,000 keys are listed in pages of at most 1,000, which together have every key once.
+/// Each page says if another one follows. One deletion may name all keys.
 pub fn many_keys_are_listed_in_pages(subject: &Subject) {
     let keys: Vec<String> = (0..1_001).map(|number| format!("many/{number:04}")).collect();
     subject.run(async {

@@ -3,7 +3,8 @@
 use super::{Subject, changed};
 use crate::objects::Fetched;
 
-/// An object that was never written is missing to every kind of read, whether a tag is known or not.
+/// An object that was never written is missing for every kind of read, with and without a known
+/// tag.
 pub fn a_missing_object_is_missing(subject: &Subject) {
     subject.run(async {
         let objects = subject.make().await;
@@ -18,7 +19,7 @@ pub fn a_missing_object_is_missing(subject: &Subject) {
     });
 }
 
-/// A read sees the write that was answered last, with its tag.
+/// A read sees the last answered write, with its tag.
 pub fn a_write_is_read(subject: &Subject) {
     subject.run(async {
         let objects = subject.make().await;
@@ -36,7 +37,7 @@ pub fn a_write_is_read(subject: &Subject) {
     });
 }
 
-/// An object is not sent to a reader that knows its tag, and is sent to one that knows another.
+/// A read with the current tag gets no bytes, and one with another tag gets them.
 pub fn a_known_object_is_unchanged(subject: &Subject) {
     subject.run(async {
         let objects = subject.make().await;
@@ -55,7 +56,7 @@ pub fn a_known_object_is_unchanged(subject: &Subject) {
     });
 }
 
-/// The start of an object has the length that is asked for, or the object's if it is shorter.
+/// The start of an object has the requested length, or that of the object if it is shorter.
 pub fn a_start_ends_at_its_length(subject: &Subject) {
     subject.run(async {
         let objects = subject.make().await;
@@ -67,8 +68,8 @@ pub fn a_start_ends_at_its_length(subject: &Subject) {
     });
 }
 
-/// The tag that comes with the start of an object is that of the whole object: it serves for reading and
-/// for replacing it.
+/// The tag of an object's start is that of the whole object: it can be used to read and to replace
+/// the object.
 pub fn a_start_has_the_tag_of_the_object(subject: &Subject) {
     subject.run(async {
         let objects = subject.make().await;
@@ -82,8 +83,8 @@ pub fn a_start_has_the_tag_of_the_object(subject: &Subject) {
     });
 }
 
-/// A range has the bytes from its start to its end, or to the object's if that comes first. A range of no
-/// bytes, or past the end, is empty.
+/// A range has the bytes from its start to its end, or to the object's end if that comes first. A
+/// range without bytes, or past the end, is empty.
 pub fn a_range_ends_where_the_object_does(subject: &Subject) {
     subject.run(async {
         let objects = subject.make().await;
@@ -119,7 +120,7 @@ pub fn an_empty_object_is_an_object(subject: &Subject) {
     });
 }
 
-/// An object of some megabytes, of all values that a byte has, is read as it was written, whole and in
+/// An object of several megabytes with all byte values is read as it was written, whole and in
 /// parts.
 pub fn a_large_object_is_read_as_it_was_written(subject: &Subject) {
     const LENGTH: usize = (5 << 20) + 3;
@@ -130,14 +131,14 @@ pub fn a_large_object_is_read_as_it_was_written(subject: &Subject) {
         objects.expect("key", &bytes, &tag).await;
         let half = LENGTH as u64 / 2;
         let start = changed("key", objects.get_start("key", None, half).await);
-        assert!(start == (bytes[..LENGTH / 2].to_vec(), tag), "the first half is another one");
+        assert!(start == (bytes[..LENGTH / 2].to_vec(), tag), "the first half differs");
         let rest = objects.get_range("key", half, LENGTH as u64).await;
-        assert!(rest.as_deref() == Some(&bytes[LENGTH / 2..]), "the second half is another one");
+        assert!(rest.as_deref() == Some(&bytes[LENGTH / 2..]), "the second half differs");
     });
 }
 
-/// Keys that differ in anything have different objects: in case, in length, in a dot, a dash, an
-/// underscore or a slash.
+/// Different keys have different objects, also if they differ only in case, length, a dot, a dash,
+/// an underscore or a slash.
 pub fn every_key_has_its_own_object(subject: &Subject) {
     subject.run(async {
         let objects = subject.make().await;

@@ -6,7 +6,8 @@ use super::Subject;
 use crate::conformance::drive::cancel_after;
 use crate::objects::{Fetched, Tag, Written};
 
-/// An object that exists cannot be created, and the attempt changes nothing. Once it is deleted, it can.
+/// An existing object cannot be created, and the attempt changes nothing. After a deletion it can
+/// be created again.
 pub fn an_object_is_created_once(subject: &Subject) {
     subject.run(async {
         let objects = subject.make().await;
@@ -21,8 +22,8 @@ pub fn an_object_is_created_once(subject: &Subject) {
     });
 }
 
-/// A replacement with an earlier tag, or another object's, is refused and changes nothing; so is one of an
-/// object that does not exist.
+/// A replacement with an earlier tag or that of another object is refused and changes nothing. The
+/// replacement of a missing object is refused, too.
 pub fn an_object_is_replaced_only_if_unchanged(subject: &Subject) {
     subject.run(async {
         let objects = subject.make().await;
@@ -41,7 +42,7 @@ pub fn an_object_is_replaced_only_if_unchanged(subject: &Subject) {
     });
 }
 
-/// The tags of an object in states of different bytes are all different, even if the bytes have the same
+/// States of an object with different bytes have different tags, even if the bytes have the same
 /// length.
 pub fn other_bytes_have_another_tag(subject: &Subject) {
     subject.run(async {
@@ -55,8 +56,8 @@ pub fn other_bytes_have_another_tag(subject: &Subject) {
     });
 }
 
-/// An object that was deleted and is created with other bytes has a new tag: a reader or writer that knows
-/// an earlier one notices.
+/// An object that is created again with other bytes after a deletion has a new tag. Readers and
+/// writers with an earlier tag notice the change.
 pub fn a_deletion_does_not_bring_tags_back(subject: &Subject) {
     subject.run(async {
         let objects = subject.make().await;
@@ -76,8 +77,8 @@ pub fn a_deletion_does_not_bring_tags_back(subject: &Subject) {
     });
 }
 
-/// A deleted object is missing to every read and in every listing. Others stay, with keys that begin like
-/// it too.
+/// A deleted object is missing in every read and every listing. All other objects stay, also those
+/// whose keys begin with its key.
 pub fn deleted_objects_are_gone(subject: &Subject) {
     subject.run(async {
         let objects = subject.make().await;
@@ -95,7 +96,7 @@ pub fn deleted_objects_are_gone(subject: &Subject) {
     });
 }
 
-/// Keys without an object are skipped by a deletion. It may name no key at all.
+/// A deletion skips keys without an object. Its list of keys may be empty.
 pub fn missing_objects_can_be_deleted(subject: &Subject) {
     subject.run(async {
         let objects = subject.make().await;
@@ -109,7 +110,7 @@ pub fn missing_objects_can_be_deleted(subject: &Subject) {
     });
 }
 
-/// A write that is cancelled anywhere may happen, but only as a whole.
+/// A write that is cancelled at any point has happened either as a whole or not at all.
 pub fn a_cancelled_write_happens_whole_or_not_at_all(subject: &Subject) {
     let (old, new) = (vec![1; 3_000], vec![2; 5_000]);
     subject.run(async {

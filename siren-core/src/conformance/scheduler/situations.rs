@@ -1,4 +1,4 @@
-//! What schedulers meet: an ordinary run, and what nobody should be asked.
+//! Inputs for schedulers: an ordinary run, and extreme jobs and observations.
 
 use std::time::Duration;
 
@@ -19,8 +19,7 @@ pub(super) fn job() -> Job {
     }
 }
 
-/// What is observed before an epoch of an ordinary run, of which the last epoch ran with
-/// `allocation`.
+/// The observation before an epoch of an ordinary run whose last epoch had this allocation.
 pub(super) fn run(epoch: u64, allocation: Option<Allocation>) -> Observation {
     let allocation =
         (epoch > 0).then_some(allocation.unwrap_or(Allocation { workers: 10, memory_mb: 1_024 }));
@@ -42,7 +41,7 @@ pub(super) fn run(epoch: u64, allocation: Option<Allocation>) -> Observation {
     }
 }
 
-/// Observations that contradict themselves or are no numbers.
+/// Observations that are contradictory or not numbers.
 pub(super) fn hostile_observations() -> Vec<Observation> {
     let good = run(7, None);
     let mut all = Vec::new();
@@ -82,7 +81,7 @@ pub(super) fn hostile_observations() -> Vec<Observation> {
     all
 }
 
-/// Jobs without work or money, jobs without end, and platforms with hardly any choice.
+/// Jobs without work or money, endless jobs, and platforms with very few allocations.
 pub(super) fn hostile_jobs() -> Vec<Job> {
     let good = job();
     let with_limits = |workers, min, max, step| {
@@ -112,7 +111,7 @@ pub(super) fn hostile_jobs() -> Vec<Job> {
     all
 }
 
-/// A good end and a bad one.
+/// A successful outcome and a failed one.
 pub(super) fn outcomes() -> [Outcome; 2] {
     let good = Outcome {
         reason: StopReason::TargetLoss,

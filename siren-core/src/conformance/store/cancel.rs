@@ -1,16 +1,16 @@
-//! Dropped futures.
+//! Cancelled calls.
 //!
-//! Every call is cancelled after 0, 1, 2, … polls, until it is done before it can be cancelled, and
-//! repeated each time, as a caller would who got no answer.
+//! Every call is cancelled after 0, 1, 2, … polls, until it finishes before it can be cancelled.
+//! Each time it is repeated, as by a caller without an answer.
 
 use super::{Epoch, Subject, all_equal, plan};
 use crate::conformance::drive::{cancel_after, stays_pending};
 use crate::{Optimizer, Replica, Snapshot};
 
-/// The most polls before a call counts as endless.
+/// The number of polls after which a call counts as endless.
 const POLLS: usize = 1_000;
 
-/// A push that is cancelled anywhere and repeated counts once.
+/// A push that is cancelled at any point and repeated counts once.
 pub fn a_cancelled_push_is_all_or_nothing(subject: &Subject) {
     subject.run(async {
         let epoch = Epoch::new(0, 2, 2 * POLLS as u64);
@@ -35,7 +35,7 @@ pub fn a_cancelled_push_is_all_or_nothing(subject: &Subject) {
     });
 }
 
-/// A pull that is cancelled anywhere and repeated brings the parameters.
+/// A pull that is cancelled at any point and repeated copies the parameters.
 pub fn a_cancelled_pull_can_be_repeated(subject: &Subject) {
     subject.run(async {
         let mut replica = Replica::new();
@@ -56,18 +56,18 @@ pub fn a_cancelled_pull_can_be_repeated(subject: &Subject) {
     });
 }
 
-/// A pull that is cancelled while it waits for others is forgotten: pushes, other pulls and the seal
-/// go on.
+/// A pull that is cancelled while it waits for others has no effect on pushes, other pulls and the
+/// seal.
 pub fn a_cancelled_wait_for_progress_leaves_no_trace(subject: &Subject) {
     subject.run(async {
         let epoch = Epoch::new(0, 2, 4);
         let store = subject.open(&epoch).await;
         let (mut cancelled, mut patient) = (Replica::new(), Replica::new());
         let mut pull = store.pull(0, &mut patient, 1);
-        assert!(stays_pending(&mut pull).await, "nobody pushed");
+        assert!(stays_pending(&mut pull).await, "no shard has pushed");
         for _ in 0..100 {
             let mut other = store.pull(0, &mut cancelled, 1);
-            assert!(stays_pending(&mut other).await, "nobody pushed");
+            assert!(stays_pending(&mut other).await, "no shard has pushed");
         }
         for shard in 0..2 {
             epoch.push(&*store, shard, 0, &subject.one_more()).await.expect("push");
@@ -78,7 +78,7 @@ pub fn a_cancelled_wait_for_progress_leaves_no_trace(subject: &Subject) {
     });
 }
 
-/// An open that is cancelled anywhere and repeated opens the epoch.
+/// An open that is cancelled at any point and repeated opens the epoch.
 pub fn a_cancelled_open_can_be_repeated(subject: &Subject) {
     subject.run(async {
         let store = subject.store().await;
@@ -95,7 +95,7 @@ pub fn a_cancelled_open_can_be_repeated(subject: &Subject) {
     });
 }
 
-/// A seal that is cancelled anywhere and repeated gives the whole report.
+/// A seal that is cancelled at any point and repeated returns the complete summary.
 pub fn a_cancelled_seal_can_be_repeated(subject: &Subject) {
     subject.run(async {
         let store = subject.store().await;
@@ -118,7 +118,7 @@ pub fn a_cancelled_seal_can_be_repeated(subject: &Subject) {
     });
 }
 
-/// A snapshot that is cancelled anywhere leaves no trace.
+/// A snapshot that is cancelled at any point has no effect.
 pub fn a_cancelled_snapshot_can_be_repeated(subject: &Subject) {
     subject.run(async {
         let store = subject.store().await;
@@ -135,7 +135,7 @@ pub fn a_cancelled_snapshot_can_be_repeated(subject: &Subject) {
     });
 }
 
-/// A restore that is cancelled anywhere has happened in full or not at all.
+/// A restore that is cancelled at any point has happened either in full or not at all.
 pub fn a_cancelled_restore_is_all_or_nothing(subject: &Subject) {
     subject.run(async {
         let state = |epochs: u64| Snapshot {
@@ -150,7 +150,7 @@ pub fn a_cancelled_restore_is_all_or_nothing(subject: &Subject) {
             let (old, new) = (state(polls as u64 + 1), state(polls as u64 + 2));
             let done = cancel_after(polls, store.restore(&new)).await;
             let found = store.snapshot().await.expect("snapshot");
-            assert!(found == old || found == new, "a state half restored");
+            assert!(found == old || found == new, "the state is only partly restored");
             store.restore(&new).await.expect("restore again");
             assert_eq!(store.snapshot().await.expect("snapshot"), new);
             if done.is_some() {

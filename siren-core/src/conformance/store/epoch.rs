@@ -1,4 +1,4 @@
-//! Epochs whose outcome is known in advance.
+//! Epochs with a known outcome.
 
 use std::fmt::Debug;
 
@@ -7,12 +7,11 @@ use crate::{
     PushOutcome, Result, Seed, SyncMode, Update, UpdateId, Watermark,
 };
 
-/// The entry of a gradient that adds one to a parameter when the rate is one.
+/// The entry of a gradient that adds one to a parameter at a learning rate of one.
 pub(super) const ONE_MORE: f32 = -1.0;
 
-/// A plan of `shards` shards and `batches` batches of two examples, the last one short unless it
-/// is the only one, with plain
-/// SGD of rate one.
+/// A plan of `shards` shards and `batches` batches of two examples, with plain SGD at a learning
+/// rate of one. The last batch is short unless it is the only one.
 pub(in crate::conformance) fn plan(epoch: u64, shards: u32, batches: u64) -> EpochPlan {
     EpochPlan {
         run: "conformance".into(),
@@ -32,7 +31,7 @@ pub(in crate::conformance) fn plan(epoch: u64, shards: u32, batches: u64) -> Epo
     }
 }
 
-/// A plan, and what its workers push.
+/// A plan, and the updates of its workers.
 pub(super) struct Epoch {
     pub(super) plan: EpochPlan,
     order: Vec<u64>,
@@ -77,7 +76,7 @@ impl Epoch {
         }
     }
 
-    /// The watermark of a shard of which the first `batches` batches count.
+    /// The watermark of a shard whose first `batches` batches count.
     pub(super) fn watermark(&self, shard: u32, batches: u64) -> Watermark {
         self.covered(shard, 0, batches)
     }
@@ -108,8 +107,8 @@ impl Epoch {
         store.push(&self.update(shard, position, gradient)).await
     }
 
-    /// Pushes all updates, the shards taking turns, with the gradients that `gradient` makes of the
-    /// number of the update, and seals.
+    /// Pushes all updates, with the shards in turn, and seals the epoch. `gradient` returns the
+    /// gradient for the number of the update.
     pub(super) async fn train(
         &self,
         store: &dyn ParameterStore,

@@ -1,4 +1,4 @@
-//! From open to seal.
+//! The life of an epoch, from open to seal.
 
 use super::{Epoch, Subject, all_equal, plan, refused};
 use crate::{EpochPlan, ErrorKind, Optimizer, PushOutcome, Staleness, Watermark};
@@ -19,7 +19,7 @@ pub fn open_is_idempotent(subject: &Subject) {
     });
 }
 
-/// A plan that is not sound is rejected, and opens nothing.
+/// An invalid plan is rejected, and opens nothing.
 pub fn an_unsound_plan_is_rejected(subject: &Subject) {
     subject.run(async {
         let store = subject.store().await;
@@ -72,7 +72,7 @@ pub fn epochs_open_in_order(subject: &Subject) {
     });
 }
 
-/// A sealed epoch is fenced: neither its own plan nor another one opens it again.
+/// A sealed epoch is fenced: neither its plan nor another one opens it again.
 pub fn a_sealed_epoch_does_not_open_again(subject: &Subject) {
     subject.run(async {
         let epoch = Epoch::new(0, 2, 4);
@@ -84,7 +84,7 @@ pub fn a_sealed_epoch_does_not_open_again(subject: &Subject) {
     });
 }
 
-/// Sealing the last epoch again gives the same report.
+/// Sealing the last epoch again returns the same summary.
 pub fn seal_is_idempotent(subject: &Subject) {
     subject.run(async {
         let epoch = Epoch::new(0, 2, 4);
@@ -113,15 +113,15 @@ pub fn only_an_open_epoch_can_be_sealed(subject: &Subject) {
     });
 }
 
-/// The report has every shard's batches, examples and sum of losses, and their mean; the version
-/// counts updates, over all epochs.
+/// The summary has every shard's batches, examples and sum of losses, and their mean. The version
+/// counts updates over all epochs.
 pub fn the_seal_reports_what_was_pushed(subject: &Subject) {
     subject.run(async {
         let steps = 2;
         let epoch = Epoch::of(EpochPlan { local_steps: steps, ..plan(0, 3, 14) });
         let store = subject.open(&epoch).await;
         let gradient = subject.one_more();
-        // All five batches of the last shard in three updates, two of the second's, one update of
+        // Three updates for all five batches of the last shard, two of the second shard, and one of
         // the first.
         for (shard, updates) in [(2, 3), (1, 2), (0, 1)] {
             for update in 0..updates {
@@ -147,7 +147,7 @@ pub fn the_seal_reports_what_was_pushed(subject: &Subject) {
     });
 }
 
-/// An epoch in which nobody pushed can be sealed, and changes nothing.
+/// An epoch without pushes can be sealed, and changes nothing.
 pub fn an_epoch_without_updates_changes_nothing(subject: &Subject) {
     subject.run(async {
         let epoch = Epoch::new(0, 2, 4);
@@ -157,13 +157,13 @@ pub fn an_epoch_without_updates_changes_nothing(subject: &Subject) {
         assert_eq!(sealed.watermarks, [Watermark::default(); 2]);
         assert_eq!(sealed.staleness, Staleness::default());
         let after = store.snapshot().await.expect("snapshot");
-        all_equal(&after.values, 0.0, "nobody pushed");
+        all_equal(&after.values, 0.0, "no shard has pushed");
         assert_eq!((after.sealed_epochs, after.version), (1, 0));
     });
 }
 
-/// The status tells the epochs sealed, the version at a barrier, and the watermarks while an epoch
-/// is open.
+/// The status has the number of sealed epochs, the version at a barrier, and the watermarks while
+/// an epoch is open.
 pub fn status_follows_the_life_of_an_epoch(subject: &Subject) {
     subject.run(async {
         let epoch = Epoch::new(0, 2, 4);

@@ -1,7 +1,7 @@
-//! Optimizers, against the formulae.
+//! Comparison of optimizers with their formulae.
 //!
-//! Wherever a optimizer needs no root and no quotient, the numbers are small multiples of powers of two:
-//! every order of operations gives the same bits, and results must be equal.
+//! For optimizers without roots and quotients, all numbers are small multiples of powers of two.
+//! Every order of operations then gives the same bits, and results must be equal.
 
 use super::{Epoch, Subject, plan};
 use crate::{Compression, EpochPlan, EpochSummary, Optimizer, Snapshot};
@@ -33,8 +33,8 @@ pub fn clipping_allows_every_batch_the_limit(subject: &Subject) {
     exactly(subject, &plan, quarter);
 }
 
-/// Under top-k compression workers have clipped before they left entries out: the store does not clip
-/// what they kept and push later.
+/// Under top-k compression workers clip before they select entries. The store does not clip again,
+/// so entries that were kept and are pushed later stay whole.
 pub fn updates_of_top_k_are_not_clipped(subject: &Subject) {
     let plan = EpochPlan {
         clip_norm: Some(1.25),
@@ -76,7 +76,7 @@ pub fn adam_corrects_its_bias(subject: &Subject) {
     }
 }
 
-/// Velocity, moments and the number of updates go on from epoch to epoch.
+/// Velocity, moments and the number of updates continue from epoch to epoch.
 pub fn a_rule_carries_its_state_into_the_next_epoch(subject: &Subject) {
     for optimizer in Optimizer::samples() {
         let plan = EpochPlan { optimizer, learning_rate: 0.125, ..plan(0, 2, 2) };
@@ -92,7 +92,7 @@ pub fn a_rule_carries_its_state_into_the_next_epoch(subject: &Subject) {
     }
 }
 
-/// Trains an epoch and demands the formula's result to the bit.
+/// Trains an epoch, and panics unless the result has the bits of the formula's result.
 fn exactly(subject: &Subject, plan: &EpochPlan, gradient: impl Fn(usize, u64) -> Vec<f32>) {
     let (reached, expected) = train(subject, plan, 1, gradient);
     for (entry, (&reached, expected)) in reached.values.iter().zip(expected).enumerate() {
@@ -108,8 +108,8 @@ fn exactly(subject: &Subject, plan: &EpochPlan, gradient: impl Fn(usize, u64) ->
     }
 }
 
-/// Trains epochs like `plan`; returns what the store reached, and the parameters that the formulae
-/// give in double precision.
+/// Trains epochs like `plan`. Returns the store's state, and the parameters according to the
+/// formulae in double precision.
 fn train(
     subject: &Subject,
     plan: &EpochPlan,
@@ -129,12 +129,12 @@ fn train(
     })
 }
 
-/// Small multiples of a quarter, different for every entry and update.
+/// A gradient of small multiples of a quarter, different for every entry and update.
 fn gradient(dim: usize, update: u64) -> Vec<f32> {
     (0..dim).map(|i| ((i + 3 * update as usize) % 7) as f32 * 0.25 - 0.5).collect()
 }
 
-/// A vector of norm 5 whose parts lie as far apart as can be.
+/// A vector of norm 5 whose two nonzero entries are as far apart as possible.
 pub(super) fn three_and_four(dim: usize, _update: u64) -> Vec<f32> {
     let mut gradient = vec![0.0; dim];
     gradient[0] = 3.0;
@@ -142,7 +142,7 @@ pub(super) fn three_and_four(dim: usize, _update: u64) -> Vec<f32> {
     gradient
 }
 
-/// The optimizers as their papers have them, in double precision.
+/// The optimizers as in their papers, in double precision.
 struct Reference {
     values: Vec<f64>,
     first: Vec<f64>,
@@ -160,7 +160,7 @@ impl Reference {
         }
     }
 
-    /// Applies the updates of an epoch in which the shards took turns.
+    /// Applies the updates of an epoch in which the shards push in turn.
     fn train(
         &mut self,
         plan: &EpochPlan,

@@ -1,4 +1,4 @@
-//! Replicas: what they get, and when.
+//! Pulls into replicas.
 
 use futures::future::{join, join_all};
 
@@ -6,7 +6,7 @@ use super::{Epoch, Subject, all_equal, plan, refused};
 use crate::conformance::drive::stays_pending;
 use crate::{EpochPlan, ErrorKind, Replica, Snapshot};
 
-/// The first pull copies everything, and a pull to which nothing is new copies nothing.
+/// The first pull copies everything, and a pull without new updates copies nothing.
 pub fn a_pull_copies_only_what_changed(subject: &Subject) {
     subject.run(async {
         let values: Vec<f32> = (0..subject.dim).map(|i| i as f32).collect();
@@ -23,7 +23,7 @@ pub fn a_pull_copies_only_what_changed(subject: &Subject) {
     });
 }
 
-/// A pull into a replica that its worker changed and forgot overwrites the changes.
+/// A pull into a replica that its worker changed overwrites the changes after `forget`.
 pub fn a_forgotten_replica_is_copied_whole(subject: &Subject) {
     subject.run(async {
         let store = subject.open(&Epoch::new(0, 2, 4)).await;
@@ -37,8 +37,9 @@ pub fn a_forgotten_replica_is_copied_whole(subject: &Subject) {
     });
 }
 
-/// In the next epoch every replica gets exactly what was sealed, whatever it had, and knows the
-/// version; a version is never more than what the blocks hold.
+/// In the next epoch every replica gets exactly the sealed parameters and their version,
+/// independent of its contents before. A version is never more than the number of updates in any
+/// block.
 pub fn a_pull_brings_the_sealed_parameters(subject: &Subject) {
     subject.run(async {
         let store = subject.store().await;
@@ -74,7 +75,7 @@ pub fn a_pull_brings_the_sealed_parameters(subject: &Subject) {
     });
 }
 
-/// A replica from before a restore gets the restored parameters, though their version be no newer
+/// A replica from before a restore gets the restored parameters, even if their version is not newer
 /// than its own.
 pub fn a_pull_after_a_restore_brings_the_restored_parameters(subject: &Subject) {
     subject.run(async {
@@ -90,7 +91,7 @@ pub fn a_pull_after_a_restore_brings_the_restored_parameters(subject: &Subject) 
         store.open(&epoch.plan).await.expect("open");
         store.pull(0, &mut replica, 0).await.expect("pull");
         all_equal(&replica.values, 5.0, "restored at the same version");
-        // And as many updates later.
+        // Also after the same number of updates.
         for value in [5.0, 9.0] {
             restore(value).await;
             epoch.train(&*store, |_| subject.one_more()).await;
@@ -101,8 +102,8 @@ pub fn a_pull_after_a_restore_brings_the_restored_parameters(subject: &Subject) 
     });
 }
 
-/// A pull of an epoch that is not open is a conflict, and of a sealed one fenced; the replica stays
-/// as it was.
+/// A pull from an epoch that is not open is a conflict, and one from a sealed epoch is fenced. The
+/// replica does not change.
 pub fn a_pull_outside_an_open_epoch_fails(subject: &Subject) {
     subject.run(async {
         let store = subject.store().await;
@@ -124,8 +125,8 @@ pub fn a_pull_outside_an_open_epoch_fails(subject: &Subject) {
     });
 }
 
-/// A pull that asks for progress is not done before every unfinished shard has pushed as many
-/// updates, of however many batches.
+/// A pull with a `progress` waits until every unfinished shard has pushed this number of updates,
+/// for any number of batches in an update.
 pub fn a_pull_waits_for_progress(subject: &Subject) {
     subject.run(async {
         let steps = 2;
@@ -139,10 +140,13 @@ pub fn a_pull_waits_for_progress(subject: &Subject) {
         for round in 1..=2 {
             let mut replica = Replica::new();
             let mut pull = store.pull(0, &mut replica, round);
-            assert!(stays_pending(&mut pull).await, "nobody pushed update {round}");
+            assert!(stays_pending(&mut pull).await, "no shard has pushed update {round}");
             push(0, round - 1).await;
-            assert!(stays_pending(&mut pull).await, "one shard of two pushed update {round}");
-            // The wait is on, so that it is the push that ends it.
+            assert!(
+                stays_pending(&mut pull).await,
+                "only one of two shards has pushed update {round}"
+            );
+            // The pull is waiting already, so that the push must end the wait.
             let (pulled, ()) = join(pull, push(1, round - 1)).await;
             pulled.expect("every shard has pushed");
             let mut without_waiting = Replica::new();
@@ -152,10 +156,10 @@ pub fn a_pull_waits_for_progress(subject: &Subject) {
     });
 }
 
-/// A shard that is done holds nobody up, however many updates it had.
+/// No pull waits for a finished shard, for any number of its updates.
 pub fn a_finished_shard_is_past_every_round(subject: &Subject) {
     subject.run(async {
-        // Two batches and three.
+        // Shards of two and three batches.
         let epoch = Epoch::new(0, 2, 5);
         let store = subject.open(&epoch).await;
         let gradient = subject.one_more();
@@ -172,7 +176,7 @@ pub fn a_finished_shard_is_past_every_round(subject: &Subject) {
     });
 }
 
-/// Sealing ends a pull that waits: fenced.
+/// Sealing ends a waiting pull with the error fenced.
 pub fn a_seal_ends_a_waiting_pull(subject: &Subject) {
     subject.run(async {
         let store = subject.open(&Epoch::new(0, 2, 6)).await;
@@ -180,7 +184,7 @@ pub fn a_seal_ends_a_waiting_pull(subject: &Subject) {
         let [one, two] = &mut replicas;
         let mut waiting = [store.pull(0, one, 1), store.pull(0, two, 2)];
         for pull in &mut waiting {
-            assert!(stays_pending(pull).await, "nobody pushed");
+            assert!(stays_pending(pull).await, "no shard has pushed");
         }
         let (pulls, sealed) = join(join_all(waiting), store.seal(0)).await;
         sealed.expect("seal");

@@ -1,4 +1,4 @@
-//! Updates: which count, and how often.
+//! Pushed updates: acceptance and counting.
 
 use super::{Epoch, Subject, all_equal, plan, refused};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     Update, UpdateId,
 };
 
-/// Pushing an update again changes nothing and says so.
+/// Pushing an update again changes nothing and returns that it is a duplicate.
 pub fn push_is_idempotent(subject: &Subject) {
     subject.run(async {
         let epoch = Epoch::new(0, 2, 6);
@@ -24,7 +24,7 @@ pub fn push_is_idempotent(subject: &Subject) {
     });
 }
 
-/// An update that leaves out its predecessor is a conflict and changes nothing.
+/// An update that skips its predecessor is a conflict and changes nothing.
 pub fn an_update_above_the_watermark_is_a_conflict(subject: &Subject) {
     subject.run(async {
         let epoch = Epoch::new(0, 2, 6);
@@ -41,8 +41,8 @@ pub fn an_update_above_the_watermark_is_a_conflict(subject: &Subject) {
     });
 }
 
-/// After the seal a push is fenced, whether its update was new or not, and the parameters stay as
-/// they were sealed, also while the next epoch is open.
+/// After the seal a push is fenced, for new updates and for duplicates. It does not change the
+/// sealed parameters, also while the next epoch is open.
 pub fn a_late_push_never_changes_sealed_parameters(subject: &Subject) {
     subject.run(async {
         let epoch = Epoch::new(0, 2, 6);
@@ -86,8 +86,8 @@ pub fn a_push_to_an_epoch_that_is_not_open_is_a_conflict(subject: &Subject) {
     });
 }
 
-/// A new attempt at a shard goes on at its watermark, and one that starts further back is told of
-/// duplicates until it gets there; both workers together count every batch once.
+/// A new attempt at a shard continues at its watermark. One that starts before the watermark pushes
+/// duplicates until it reaches it. Every batch of both workers together counts once.
 pub fn a_shard_resumed_elsewhere_counts_every_batch_once(subject: &Subject) {
     subject.run(async {
         let steps = 2;
@@ -99,7 +99,7 @@ pub fn a_shard_resumed_elsewhere_counts_every_batch_once(subject: &Subject) {
         }
         let status = store.status().await.expect("status");
         assert_eq!(status.open.expect("the epoch is open")[1].batches, 3 * steps);
-        // The second attempt does not know of the last push; the first one is still there.
+        // The second attempt does not know of the last push, and the first one still runs.
         for (position, push_outcome) in [
             (4, PushOutcome::Duplicate),
             (6, PushOutcome::Accepted),
@@ -136,8 +136,8 @@ pub fn an_update_that_is_not_finite_changes_nothing(subject: &Subject) {
     });
 }
 
-/// An update of another length, of an unknown shard, between two updates, or of a wrong number of
-/// batches is rejected, and changes nothing.
+/// An update with another length, an unknown shard, a position between two updates, or a wrong
+/// number of batches is rejected and changes nothing.
 pub fn an_update_that_does_not_fit_changes_nothing(subject: &Subject) {
     subject.run(async {
         let epoch = Epoch::of(EpochPlan { local_steps: 2, ..plan(0, 2, 10) });
@@ -176,8 +176,8 @@ pub fn an_update_that_does_not_fit_changes_nothing(subject: &Subject) {
     });
 }
 
-/// An update's staleness is the number of updates applied since the version it was computed at; the
-/// report has mean and maximum.
+/// An update's staleness is the number of updates applied since the version at which it was
+/// computed. The summary has the mean and the maximum.
 pub fn staleness_is_counted_in_updates(subject: &Subject) {
     if !subject.knows_staleness {
         return;
@@ -194,7 +194,8 @@ pub fn staleness_is_counted_in_updates(subject: &Subject) {
                 version,
                 ..epoch.update(shard, position, &gradient)
             };
-            // Three updates from the first version, 0, 1 and 2 updates old; then a current one.
+            // Three updates computed at the first version, with a staleness of 0, 1 and 2, then a
+            // current one.
             for (shard, position) in [(0, 0), (1, 0), (0, 1)] {
                 store.push(&old(shard, position, first.version)).await.expect("push");
             }
@@ -209,7 +210,8 @@ pub fn staleness_is_counted_in_updates(subject: &Subject) {
     });
 }
 
-/// Seals the first epoch, of which these numbers of batches count, each update adding one.
+/// Seals the first epoch, in which this number of batches must count for each shard. Each update
+/// adds one.
 async fn sealed_with(store: &dyn ParameterStore, epoch: &Epoch, batches: &[u64]) {
     let sealed = store.seal(epoch.plan.epoch).await.expect("seal");
     let expected: Vec<_> =

@@ -25,8 +25,8 @@ async fn pull_now(store: &dyn ParameterStore) -> (Vec<f32>, u64) {
     (replica.values, pulled.version)
 }
 
-/// Under bulk mode nothing is applied before every shard has pushed its update of the round; then
-/// their mean is, and whoever waits for the round sees it.
+/// Under bulk mode no update is applied before every shard has pushed its update of the round. Then
+/// their mean is applied, and a pull that waits for the round sees it.
 pub fn a_round_of_bulk_is_applied_as_its_mean_when_all_have_pushed(subject: &Subject) {
     subject.run(async {
         let epoch = bulk(3, 6);
@@ -54,12 +54,15 @@ pub fn a_round_of_bulk_is_applied_as_its_mean_when_all_have_pushed(subject: &Sub
         let all: Vec<_> = (0..3).map(|shard| epoch.watermark(shard, 2)).collect();
         assert_eq!((sealed.version, sealed.watermarks), (2, all));
         if subject.knows_staleness {
-            assert_eq!(sealed.staleness.max, 1, "what was pushed at version 0 in the second round");
+            assert_eq!(
+                sealed.staleness.max, 1,
+                "an update of the second round was computed at version 0"
+            );
         }
     });
 }
 
-/// A batch that is half as long counts half as much, so that the mean is that over all examples.
+/// A batch of half the length has half the weight, so that the mean is over all examples.
 pub fn bulk_weighs_updates_by_their_examples(subject: &Subject) {
     subject.run(async {
         let short = EpochPlan { examples: 3, ..bulk(2, 2).plan };
@@ -94,7 +97,7 @@ pub fn bulk_clips_each_update(subject: &Subject) {
     });
 }
 
-/// A round advances velocity, moments, decay and version once: as one worker does that pushes the
+/// A round advances velocity, moments, decay and version once, as a single worker that pushes the
 /// mean.
 pub fn a_round_of_bulk_is_one_update_of_the_rule(subject: &Subject) {
     for optimizer in Optimizer::samples() {
@@ -127,8 +130,8 @@ pub fn a_round_of_bulk_is_one_update_of_the_rule(subject: &Subject) {
     }
 }
 
-/// Under bulk mode a worker that pushes without waiting for the others is told so, and nothing
-/// changes.
+/// Under bulk mode an update that is pushed before its round begins is a conflict and changes
+/// nothing.
 pub fn an_update_of_a_later_round_is_a_conflict(subject: &Subject) {
     subject.run(async {
         let epoch = bulk(2, 6);
@@ -146,7 +149,7 @@ pub fn an_update_of_a_later_round_is_a_conflict(subject: &Subject) {
     });
 }
 
-/// A shard that is done has no part in the rounds that are left.
+/// A finished shard has no part in the remaining rounds.
 pub fn a_finished_shard_leaves_the_rounds_to_the_others(subject: &Subject) {
     subject.run(async {
         // Shards of one, two and two batches.
@@ -166,7 +169,7 @@ pub fn a_finished_shard_leaves_the_rounds_to_the_others(subject: &Subject) {
     });
 }
 
-/// What came in time counts, also when the seal does not wait for the rest of its round.
+/// The updates of an incomplete round count when the epoch is sealed.
 pub fn a_seal_applies_a_round_that_is_not_complete(subject: &Subject) {
     subject.run(async {
         let epoch = bulk(4, 8);
@@ -183,7 +186,7 @@ pub fn a_seal_applies_a_round_that_is_not_complete(subject: &Subject) {
     });
 }
 
-/// A restore forgets the updates that were kept for a round.
+/// A restore drops the updates that were kept for a round.
 pub fn a_restore_drops_the_open_round(subject: &Subject) {
     subject.run(async {
         let epoch = bulk(2, 4);
@@ -203,8 +206,8 @@ pub fn a_restore_drops_the_open_round(subject: &Subject) {
     });
 }
 
-/// A worker that dies in the middle of a round holds the others up, as far as their synchrony says,
-/// until another attempt at its shard goes on from the watermark. Everything counts once.
+/// Other workers wait for a worker that dies during a round, according to the sync mode, until
+/// another attempt at its shard continues from the watermark. Every update counts once.
 pub fn a_dead_worker_holds_up_the_others_until_its_shard_is_tried_again(subject: &Subject) {
     for (sync_mode, ahead) in [(SyncMode::Bulk, 1), (SyncMode::Stale { bound: 2 }, 3)] {
         subject.run(async {
@@ -231,7 +234,7 @@ pub fn a_dead_worker_holds_up_the_others_until_its_shard_is_tried_again(subject:
                 epoch.push(&*store, 1, 1, &gradient).await.expect("push");
             };
             let (pulled, ()) = join(pull, again).await;
-            pulled.expect("the shard goes on");
+            pulled.expect("the shard continues");
             for round in 2..5 {
                 epoch.push(&*store, 1, round, &gradient).await.expect("the shard catches up");
                 if round > ahead {
@@ -241,7 +244,7 @@ pub fn a_dead_worker_holds_up_the_others_until_its_shard_is_tried_again(subject:
             let sealed = store.seal(0).await.expect("seal");
             assert_eq!(sealed.watermarks, [epoch.watermark(0, 5), epoch.watermark(1, 5)]);
             let after = store.snapshot().await.expect("snapshot");
-            all_equal(&after.values, sealed.version as f32, "everything once");
+            all_equal(&after.values, sealed.version as f32, "every update counts once");
         });
     }
 }

@@ -3,8 +3,8 @@
 use super::{Epoch, Subject, all_equal, plan, refused};
 use crate::{EpochPlan, ErrorKind, Optimizer, ParameterStore, PushOutcome, Snapshot};
 
-/// A snapshot that is restored, into another store or the same one, is that store's snapshot, and
-/// training goes on from it to the same bits.
+/// A snapshot that is restored into the same store or another one is then the snapshot of that
+/// store. Training continues from it with the same bits.
 pub fn snapshot_and_restore_round_trip(subject: &Subject) {
     for optimizer in Optimizer::samples() {
         subject.run(async {
@@ -31,7 +31,7 @@ pub fn snapshot_and_restore_round_trip(subject: &Subject) {
     }
 }
 
-/// While an epoch is open there is nothing consistent to take.
+/// A snapshot while an epoch is open is a conflict.
 pub fn a_snapshot_of_an_open_epoch_is_a_conflict(subject: &Subject) {
     subject.run(async {
         let store = subject.open(&Epoch::new(0, 2, 4)).await;
@@ -41,8 +41,8 @@ pub fn a_snapshot_of_an_open_epoch_is_a_conflict(subject: &Subject) {
     });
 }
 
-/// A snapshot of another length is rejected, and one that is not finite is diverged; the store stays
-/// as it was, between two epochs and while one is open.
+/// Restoring a snapshot of another length is rejected, and restoring one that is not finite fails
+/// as diverged. The store does not change, neither between epochs nor while one is open.
 pub fn a_refused_restore_leaves_the_store_as_it_was(subject: &Subject) {
     subject.run(async {
         let dim = subject.dim;
@@ -80,8 +80,8 @@ pub fn a_refused_restore_leaves_the_store_as_it_was(subject: &Subject) {
     });
 }
 
-/// Restoring drops an open epoch: what its workers still push is refused until it is opened again,
-/// and then starts from nothing.
+/// Restoring drops an open epoch: its workers' pushes are refused until it is opened again. It then
+/// starts without updates.
 pub fn a_restore_drops_the_open_epoch(subject: &Subject) {
     subject.run(async {
         let epoch = Epoch::new(0, 2, 4);

@@ -5,8 +5,8 @@ use crate::{
     Entry, EpochPlan, Gradient, Optimizer, ParameterStore, Replica, Snapshot, SparseSlice, SyncMode,
 };
 
-/// A sparse update does what the dense one does whose other entries are zero, to the bit: by every
-/// optimizer, decay and clipping included, alone and in the mean of a round.
+/// A sparse update has the same effect, to the bit, as the dense one whose other entries are zero:
+/// for every optimizer, with weight decay and clipping, alone and in the mean of a round.
 pub fn a_sparse_update_is_the_dense_one_with_zeros(subject: &Subject) {
     for sync_mode in [SyncMode::Hybrid, SyncMode::Bulk] {
         for (optimizer, weight_decay) in
@@ -34,7 +34,7 @@ pub fn a_sparse_update_is_the_dense_one_with_zeros(subject: &Subject) {
     }
 }
 
-/// A sparse update is in the next pull, and copied once.
+/// The next pull copies a sparse update, and the pull after it copies nothing.
 pub fn a_sparse_update_is_pulled(subject: &Subject) {
     subject.run(async {
         let epoch = Epoch::new(0, 1, 5);
@@ -49,7 +49,7 @@ pub fn a_sparse_update_is_pulled(subject: &Subject) {
             let update = epoch.update_with(0, position, Gradient::Sparse(sparse));
             store.push(&update).await.expect("push");
             expected[at as usize] += 1.0;
-            // Some are pulled together.
+            // Some updates are pulled together.
             if position != 1 {
                 let pulled = store.pull(0, &mut replica, position + 1).await.expect("pull");
                 assert!(pulled.copied > 0, "something changed");
@@ -64,7 +64,7 @@ pub fn a_sparse_update_is_pulled(subject: &Subject) {
     });
 }
 
-/// Trains an epoch in which the updates that `is_sparse` names are pushed in sparse form.
+/// Trains an epoch in which the updates selected by `is_sparse` are pushed in sparse form.
 async fn train(subject: &Subject, epoch: &Epoch, is_sparse: impl Fn(u64) -> bool) -> Snapshot {
     let start: Vec<f32> = (0..subject.dim).map(|i| (i % 5) as f32 - 2.0).collect();
     let store = subject.store_at(&start).await;
@@ -88,7 +88,7 @@ async fn push(
     number: u64,
     is_sparse: bool,
 ) {
-    // From nothing at all to every entry.
+    // From no entry to every entry.
     let stride = [1, 2, 7, subject.dim as u32, u32::MAX][number as usize % 5];
     let entries: Vec<Entry> = (0..subject.dim as u32)
         .filter(|index| stride < u32::MAX && (index + number as u32).is_multiple_of(stride))

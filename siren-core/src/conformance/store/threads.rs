@@ -1,6 +1,6 @@
-//! Many workers at once.
+//! Simultaneous workers.
 //!
-//! All numbers are whole and below 2^24, so that a sum of updates is exact in every order.
+//! All numbers are integers below 2^24, so that a sum of updates is exact in every order.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use crate::{EpochPlan, ErrorKind, PushOutcome, Replica, SyncMode, Update};
 
 const THREADS: usize = 8;
 
-/// Eight threads pull and push shards of their own, and every push counts once.
+/// Eight threads pull and push for their own shards, and every push counts once.
 pub fn eight_threads_lose_no_push(subject: &Subject) {
     let epoch = Epoch::new(0, THREADS as u32, THREADS as u64 * subject.pushes);
     let store = subject.run(subject.open(&epoch));
@@ -67,10 +67,10 @@ pub fn threads_that_push_the_same_update_count_it_once(subject: &Subject) {
     });
 }
 
-/// A replica that is pulled while others push never holds half an update in a block, never goes
-/// back, and holds at least the updates of its version.
+/// A pull during pushes never copies a part of an update in a block. The replica's values never go
+/// back, and hold at least the updates of its version.
 pub fn a_pull_among_pushes_is_atomic_per_block(subject: &Subject) {
-    // Pushes go on while pulls still come, for a while.
+    // Pushes continue for a while, until the pulls have ended.
     let most = 4 * subject.pushes;
     let epoch = Epoch::new(0, 2, 2 * most);
     let store = subject.run(subject.open(&epoch));
@@ -93,7 +93,7 @@ pub fn a_pull_among_pushes_is_atomic_per_block(subject: &Subject) {
             }
             let mut replica = Replica::new();
             let mut before = vec![0.0; subject.dim];
-            // Where blocks meet, seen so far.
+            // The borders between blocks seen so far.
             let mut borders = BTreeSet::new();
             while pushing.load(Ordering::Acquire) > 0 {
                 let pulled = store.pull(0, &mut replica, 0).await.expect("pull");
@@ -124,8 +124,8 @@ pub fn a_pull_among_pushes_is_atomic_per_block(subject: &Subject) {
     });
 }
 
-/// When a seal meets pushes, the report says exactly which counted: the parameters hold those
-/// updates, and none of what comes afterwards.
+/// The summary of a seal during pushes contains exactly the updates that count: the parameters hold
+/// these updates and no later ones.
 pub fn a_seal_among_pushes_reports_exactly_what_counted(subject: &Subject) {
     let epoch = Epoch::new(0, THREADS as u32, THREADS as u64 * subject.pushes);
     let store = subject.run(subject.open(&epoch));
@@ -182,7 +182,7 @@ pub fn a_seal_among_pushes_reports_exactly_what_counted(subject: &Subject) {
     });
 }
 
-/// Eight threads in bulk mode: what each pulls holds exactly the rounds that are over.
+/// With eight threads in bulk mode, each pull gets exactly the completed rounds.
 pub fn threads_in_bulk_see_every_round_whole(subject: &Subject) {
     let rounds = subject.pushes.div_ceil(5);
     let batches = THREADS as u64 * rounds;
@@ -213,10 +213,10 @@ pub fn threads_in_bulk_see_every_round_whole(subject: &Subject) {
     });
 }
 
-/// When a seal meets rounds of bulk mode, the report says exactly which updates counted, and the
-/// parameters hold every round that any of them is of, once.
+/// The summary of a seal during rounds of bulk mode contains exactly the updates that count. The
+/// parameters hold each round with a counted update once.
 pub fn a_seal_among_rounds_reports_exactly_what_counted(subject: &Subject) {
-    // The later the seal, the later the place in a round where it comes.
+    // A later seal comes at a later point of a round.
     let tries = subject.pushes.div_ceil(50).min(20);
     for late in (0..tries).map(|number| 100 * number / tries) {
         let rounds = 40;
@@ -257,7 +257,7 @@ pub fn a_seal_among_rounds_reports_exactly_what_counted(subject: &Subject) {
             let sealed = store.seal(0).await.expect("seal again");
             let counted = sealed.watermarks.iter().map(|mark| mark.batches);
             let (most, least) = (counted.clone().max(), counted.min());
-            assert_eq!(most, Some(sealed.version), "rounds that anybody is in");
+            assert_eq!(most, Some(sealed.version), "the rounds of all shards");
             assert!(least >= most.map(|most| most.saturating_sub(1)), "two rounds at once");
             let after = store.snapshot().await.expect("snapshot");
             assert_eq!(after.version, sealed.version);
@@ -266,8 +266,8 @@ pub fn a_seal_among_rounds_reports_exactly_what_counted(subject: &Subject) {
     }
 }
 
-/// Eight threads in stale mode, one of them slow: none pulls when it is more rounds ahead than
-/// the bound.
+/// With eight threads in stale mode, one of them slow, no thread pulls while it is more rounds
+/// ahead than the bound.
 pub fn threads_are_never_further_ahead_than_the_bound(subject: &Subject) {
     let (bound, rounds) = (2, subject.pushes.div_ceil(5));
     let epoch = Epoch::of(EpochPlan {
@@ -275,7 +275,7 @@ pub fn threads_are_never_further_ahead_than_the_bound(subject: &Subject) {
         ..Epoch::new(0, THREADS as u32, THREADS as u64 * rounds).plan
     });
     let store = subject.run(subject.open(&epoch));
-    // Counted before the push, so that nobody has pushed more than this says.
+    // Counted before the push, so that no thread has pushed more than its count.
     let begun = [const { AtomicU64::new(0) }; THREADS];
     on_threads(THREADS, |shard| {
         subject.run(async {

@@ -1,4 +1,4 @@
-//! A store with terms that no other store has.
+//! A store with unusual terms.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -13,20 +13,20 @@ use crate::{
     Requests, Result, Role, Snapshot, Status, Time, Update, Usage, Work, WorkerReport,
 };
 
-/// The time that an aggregator has left.
+/// The time left of an aggregator.
 pub(super) const TIME_LEFT: Duration = Duration::from_secs(61);
 
-/// A store that has terms and runs aggregators, and refuses everything else.
+/// A store that has terms and runs aggregators. It refuses all other calls.
 pub(super) struct Inside {
     requests: Mutex<Option<Requests>>,
     aggregated: Mutex<Vec<(Invocation, Duration)>>,
 }
 
 impl Inside {
-    /// The part whose aggregator is lost.
+    /// The part whose aggregator fails as lost.
     pub(super) const LOST_PART: u32 = 6;
 
-    /// A store that `counts` its requests, or does not.
+    /// A store, which counts its requests if `counts` is `true`.
     pub(super) fn new(counts: bool) -> Self {
         let requests = counts.then_some(Requests { writes: 11, reads: 13 });
         Self { requests: Mutex::new(requests), aggregated: Mutex::default() }
@@ -39,12 +39,12 @@ impl Inside {
         }
     }
 
-    /// The invocations of aggregators so far, and the time that each had left.
+    /// The invocations of aggregators so far, and the time left of each.
     pub(super) fn aggregated(&self) -> Vec<(Invocation, Duration)> {
         self.aggregated.lock().expect("no test panics in here").clone()
     }
 
-    /// What an aggregator reports.
+    /// The report of an aggregator.
     pub(super) fn report(invocation: &Invocation) -> WorkerReport {
         WorkerReport {
             position: 17,

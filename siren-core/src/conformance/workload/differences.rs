@@ -1,7 +1,8 @@
-//! Gradients against difference quotients.
+//! Comparison of gradients with difference quotients.
 //!
-//! A workload computes in single precision, so that a small step drowns in rounding and a large one
-//! in curvature; a right gradient agrees at one of several steps, a wrong one at none.
+//! A workload computes in single precision: the error of a small step is dominated by rounding, and
+//! that of a large one by curvature. A correct gradient agrees with the quotient of at least one of
+//! several steps, and a wrong one with none.
 
 use std::ops::Range;
 
@@ -10,8 +11,8 @@ use crate::{Batch, Seed};
 
 const STEPS: [f32; 4] = [3e-2, 1e-2, 3e-3, 1e-3];
 
-/// Every tensor's gradient, at its largest entry and three others, is the central difference
-/// quotient of the loss.
+/// Every tensor's gradient agrees with the central difference quotient of the loss, at its largest
+/// entry and three others.
 pub fn a_gradient_is_the_slope_of_the_loss(subject: &Subject) {
     let problem = Problem::new(subject);
     for (name, range) in problem.tensors() {
@@ -32,8 +33,8 @@ pub fn a_gradient_is_the_slope_of_the_loss(subject: &Subject) {
     }
 }
 
-/// Along a random direction within each tensor, the loss changes as the gradient says: no part of a
-/// tensor is left out.
+/// Along a random direction within each tensor, the loss changes according to the gradient, so that
+/// no part of a tensor is missing.
 pub fn every_tensor_has_its_part_in_the_gradient(subject: &Subject) {
     let problem = Problem::new(subject);
     for (name, range) in problem.tensors() {
@@ -75,15 +76,16 @@ impl<'a> Problem<'a> {
             .filter(|(_, range)| !range.is_empty())
     }
 
-    /// The largest entry of a part of the gradient; a thousandth of the whole's at least.
+    /// The largest entry of a part of the gradient, but at least a thousandth of the largest entry
+    /// of the whole.
     fn size(&self, part: &Range<usize>) -> f64 {
         let largest = |part: &[f32]| part.iter().fold(0.0, |size: f32, g| size.max(g.abs()));
         let least = largest(&self.gradient) * 1e-3;
         f64::from(largest(&self.gradient[part.clone()]).max(least).max(1e-6))
     }
 
-    /// Panics unless the loss changes along `direction` as the gradient says, up to the tolerance
-    /// times `size` and the rounding of the loss.
+    /// Panics unless the change of the loss along `direction` agrees with the gradient, up to the
+    /// tolerance times `size` and the rounding of the loss.
     fn agrees(&self, direction: &[f32], size: f64, what: &str) {
         let length = direction.iter().map(|d| d * d).sum::<f32>().sqrt();
         let mut found = Vec::new();
@@ -93,7 +95,7 @@ impl<'a> Problem<'a> {
                 params.map(|(p, d)| p + by * d / length).collect()
             };
             let (above, below) = (moved(step), moved(-step));
-            // The distance that was moved after rounding, seen along the gradient.
+            // The actual step after rounding, projected on the gradient.
             let expected: f64 = above
                 .iter()
                 .zip(&below)

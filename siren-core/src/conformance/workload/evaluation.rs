@@ -3,8 +3,7 @@
 use super::{Subject, close};
 use crate::{Batch, Metrics};
 
-/// The mean loss of an evaluation is the loss that a gradient returns, and parameters do not change
-/// in between.
+/// The mean loss of an evaluation equals the loss that `gradient` returns at the same parameters.
 pub fn an_evaluation_agrees_with_the_gradient(subject: &Subject) {
     let metrics = evaluate(subject, &subject.records);
     assert_eq!(metrics.examples(), subject.records.len() as u64);
@@ -18,8 +17,8 @@ pub fn an_evaluation_agrees_with_the_gradient(subject: &Subject) {
     assert!(close(metrics.loss(), loss), "evaluation says {}, the gradient {loss}", metrics.loss());
 }
 
-/// Every partition of a data set gives the evaluation of the whole, but for rounding: whether its parts
-/// are evaluated into one sum, or into several that are merged.
+/// Every partition of a data set has the evaluation of the whole, up to rounding. The parts are
+/// added to one sum, or to several sums that are merged.
 pub fn metrics_of_parts_merge_into_those_of_the_whole(subject: &Subject) {
     let records = &subject.records;
     let whole = evaluate(subject, records);
@@ -29,7 +28,7 @@ pub fn metrics_of_parts_merge_into_those_of_the_whole(subject: &Subject) {
             merged.merge(&evaluate(subject, part));
             add(subject, part, &mut summed);
         }
-        // A thread may have had no part.
+        // A thread may have evaluated no part.
         merged.merge(&Metrics::new());
         for (how, metrics) in [("merged", &merged), ("summed", &summed)] {
             assert_eq!(metrics.examples(), whole.examples(), "{name}, {how}");
@@ -50,7 +49,7 @@ fn partitions(records: &[Vec<u8>]) -> [(&'static str, Vec<Vec<Vec<u8>>>); 4] {
     ]
 }
 
-/// Demands two evaluations that differ by rounding alone.
+/// Panics unless two evaluations differ only by rounding.
 fn same(subject: &Subject, parts: &Metrics, whole: &Metrics, how: &str) {
     let finish = |metrics| subject.workload.finish(metrics);
     let (parts, whole) = (finish(parts), finish(whole));
@@ -70,7 +69,7 @@ fn same(subject: &Subject, parts: &Metrics, whole: &Metrics, how: &str) {
     }
 }
 
-/// A batch may have any number of examples from one up, in any order of calls.
+/// A batch may have any number of examples from one, in any order of calls.
 pub fn every_number_of_examples_is_a_batch(subject: &Subject) {
     let params = subject.params();
     let count = subject.records.len();

@@ -1,10 +1,10 @@
-//! Initial parameters, and what a gradient call promises beside being right.
+//! Initial parameters, and properties of gradients other than their values.
 
 use super::{Subject, close};
 use crate::conformance::fact::on_threads;
 use crate::{Batch, ErrorKind, Metrics, Result, Seed, SparseGradient};
 
-/// `init` gives `dim` finite numbers, and `dim` is that of the layout.
+/// `init` returns `dim` finite numbers, and `dim` is that of the layout.
 pub fn initial_parameters_are_finite_and_as_many_as_the_layout_says(subject: &Subject) {
     let workload = &subject.workload;
     assert_eq!(workload.dim(), workload.layout().dim());
@@ -16,7 +16,7 @@ pub fn initial_parameters_are_finite_and_as_many_as_the_layout_says(subject: &Su
     }
 }
 
-/// `init` depends on its seed alone.
+/// `init` depends only on its seed.
 pub fn equal_seeds_give_equal_parameters(subject: &Subject) {
     let init = |seed| subject.workload.init(Seed::new(seed)).expect("init");
     let first = init(5);
@@ -24,8 +24,8 @@ pub fn equal_seeds_give_equal_parameters(subject: &Subject) {
     assert!(bits(&first) == bits(&init(5)), "one seed gives two different initial parameters");
 }
 
-/// The gradient of two batches of equal size together is the mean of theirs, and so is the loss:
-/// neither is a sum.
+/// The gradient and the loss of a batch with every example twice are those of the batch itself:
+/// they are means and not sums.
 pub fn a_gradient_is_the_mean_over_its_batch(subject: &Subject) {
     if subject.draws {
         return;
@@ -48,8 +48,8 @@ pub fn a_gradient_is_the_mean_over_its_batch(subject: &Subject) {
     }
 }
 
-/// Where a workload has sparse gradients it has them for every batch, and they are the dense ones;
-/// where it has none, it leaves the buffer empty.
+/// A workload has sparse gradients for every batch or for none. They equal the dense ones. Without
+/// them, the buffer stays empty.
 pub fn a_sparse_gradient_is_the_dense_one(subject: &Subject) {
     let (params, bytes) = (subject.params(), subject.bytes());
     let whole = Batch::new(subject.records.len(), &bytes);
@@ -86,7 +86,7 @@ pub fn a_sparse_gradient_is_the_dense_one(subject: &Subject) {
     }
 }
 
-/// Every entry of the buffer is written, whatever it held.
+/// Every entry of the buffer is overwritten.
 pub fn a_gradient_overwrites_its_buffer(subject: &Subject) {
     let (params, bytes) = (subject.params(), subject.bytes());
     let batch = Batch::new(subject.records.len(), &bytes);
@@ -101,8 +101,8 @@ pub fn a_gradient_overwrites_its_buffer(subject: &Subject) {
     }
 }
 
-/// Loss and gradient depend on parameters, batch and seed alone: the same bits every time, on every
-/// thread, also among other calls.
+/// Loss and gradient depend only on parameters, batch and seed: they have the same bits every time,
+/// on every thread, and between other calls.
 pub fn equal_inputs_give_equal_bits(subject: &Subject) {
     let (params, bytes) = (subject.params(), subject.bytes());
     let batch = Batch::new(subject.records.len(), &bytes);
@@ -118,7 +118,7 @@ pub fn equal_inputs_give_equal_bits(subject: &Subject) {
     });
 }
 
-/// Bytes that are too short, too long or none are rejected, and nothing panics, whatever they say.
+/// Missing bytes, too few and too many bytes are rejected. No bytes cause a panic.
 pub fn bytes_that_are_no_examples_are_rejected(subject: &Subject) {
     let bytes = subject.bytes();
     let count = subject.records.len();
@@ -137,7 +137,7 @@ pub fn bytes_that_are_no_examples_are_rejected(subject: &Subject) {
         }
     }
     for fill in [0x00, 0x7f, 0x80, 0xff] {
-        // Possibly examples, possibly not.
+        // These bytes may or may not be valid examples.
         let _ = both(subject, &Batch::new(count, &vec![fill; bytes.len()]));
     }
     let [gradient, evaluation] = both(subject, &Batch::new(count, &bytes));
@@ -145,7 +145,7 @@ pub fn bytes_that_are_no_examples_are_rejected(subject: &Subject) {
     evaluation.expect("a good batch after bad ones");
 }
 
-/// What gradient and evaluation say to a batch.
+/// The results of `gradient` and `evaluate` for a batch.
 fn both(subject: &Subject, batch: &Batch<'_>) -> [Result<()>; 2] {
     let params = subject.params();
     let mut gradient = vec![0.0; subject.dim()];

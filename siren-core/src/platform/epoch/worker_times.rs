@@ -1,11 +1,11 @@
-//! How long the parts of a worker's loop take.
+//! The times of the parts of a worker's loop.
 
 use super::{EpochShape, Profile};
 use crate::platform::delay_distribution::DelayDistribution;
 use crate::platform::{Distribution, StepTime};
 use crate::{Requests, Work};
 
-/// A delay in seconds.
+/// A random delay, in seconds.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Delay {
     pub(super) mean: f64,
@@ -13,7 +13,7 @@ pub(super) struct Delay {
 }
 
 impl Delay {
-    /// That of requests, without transfers and without the rare long ones.
+    /// The delay of requests, without transfers and without the rare long delays.
     fn of(profile: &Profile, requests: Requests) -> Self {
         let one = |ms: &Distribution| (ms.mean() / 1e3, ms.variance() / 1e6);
         let ((get, gets), (put, puts)) =
@@ -23,20 +23,21 @@ impl Delay {
     }
 }
 
-/// The parts of a worker's loop.
+/// The times of the parts of a worker's loop.
 pub(super) struct WorkerTimes<'a> {
     profile: &'a Profile,
     shape: &'a EpochShape,
-    /// One batch's gradient, in seconds.
+    /// The gradient of one batch, in seconds.
     pub(super) batch: f64,
     /// The latencies of a pull and a push.
     latency: Delay,
-    /// A pull and a push: latencies, and the transfers of the mean function.
+    /// A pull and a push in seconds: latencies, and the transfers of the mean function.
     pub(super) update_s: f64,
-    /// The fetch of a batch, and what is left of it when another batch was computed.
+    /// The fetch of a batch.
     pub(super) fetch: Delay,
+    /// The part of a fetch that remains after the computation of the batch before.
     pub(super) exposed_fetch: Delay,
-    /// The rare long delays, as a mean over all requests.
+    /// The rare long delays, in seconds, as a mean over all requests.
     tail: f64,
 }
 
@@ -73,7 +74,7 @@ impl<'a> WorkerTimes<'a> {
         times
     }
 
-    /// The mean time of a handler with so many updates and batches, in seconds.
+    /// The mean time of a handler with this number of updates and batches, in seconds.
     pub(super) fn seconds(&self, updates: f64, batches: f64) -> f64 {
         updates * self.update_s
             + batches * self.batch
@@ -81,14 +82,14 @@ impl<'a> WorkerTimes<'a> {
             + (batches - 1.0).max(0.0) * self.exposed_fetch.mean
     }
 
-    /// What the handlers of many functions take with so many updates and batches, of which nothing was
-    /// computed before the `first` ones while they were fetched: 1 or 0.
+    /// The distribution of a handler's time with this number of updates and batches. The fetches of
+    /// the `first` batches (0 or 1) do not overlap with a computation.
     pub(super) fn handler_time(&self, updates: f64, batches: f64, first: f64) -> DelayDistribution {
         let (cpu, later) = (&self.profile.cpu, (batches - first).max(0.0));
         let fetches = if self.shape.example_bytes > 0.0 { batches } else { 0.0 };
         let requests = self.shape.pull + self.shape.push;
         let requests = updates * (requests.reads + requests.writes) as f64 + fetches;
-        // The rare long delays come on top.
+        // The rare long delays are added below.
         let later_s = later * (self.exposed_fetch.mean - self.tail).max(0.0);
         let first_s = first * (self.fetch.mean - self.tail).max(0.0);
         let latency = DelayDistribution::lognormal(
@@ -109,14 +110,14 @@ impl<'a> WorkerTimes<'a> {
         latency.plus(&compute).plus(&moved).plus(&rare)
     }
 
-    /// What so many pulls take to be transferred.
+    /// The time of the transfers of this number of pulls.
     fn reads(&self, pulls: f64) -> DelayDistribution {
         let (network, bytes) = (&self.profile.network, self.shape.pull_bytes);
         let slow = &network.read_slowdown;
         DelayDistribution::from_quantiles(|z| pulls * network.read_seconds(bytes, slow.at(z)))
     }
 
-    /// What so many pushes take to be transferred.
+    /// The time of the transfers of this number of pushes.
     fn writes(&self, pushes: f64) -> DelayDistribution {
         let (network, bytes) = (&self.profile.network, self.shape.push_bytes);
         let slow = &network.write_slowdown;

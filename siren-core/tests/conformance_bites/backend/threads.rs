@@ -1,4 +1,4 @@
-//! A backend in its plainest form: a thread for every invocation.
+//! A minimal backend: a thread for every invocation.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -190,7 +190,7 @@ impl Shared {
         Completion { billed: Some(billed), result }
     }
 
-    /// Runs a task on a thread of its own.
+    /// Runs a task on a new thread.
     async fn compute(&self, task: ComputeTask) -> Result<Duration> {
         let start = self.clock.now();
         if !self.has(Fault::AnswersForTasks) {
@@ -218,7 +218,7 @@ impl Shared {
     }
 }
 
-/// What a worker sees.
+/// The context of a worker.
 struct Machine<'a> {
     shared: &'a Shared,
     own_clock: WallClock,
@@ -258,7 +258,7 @@ impl Context for Machine<'_> {
     }
 }
 
-/// Starts a thread with this one's name.
+/// Starts a thread with the name of the current one.
 fn spawn(body: impl FnOnce() + Send + 'static) {
     let name = current().name().unwrap_or("thread").to_owned();
     Builder::new().name(name).spawn(body).unwrap();

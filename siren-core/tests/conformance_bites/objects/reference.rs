@@ -22,7 +22,7 @@ pub(super) struct Reference {
 #[derive(Default)]
 struct State {
     objects: BTreeMap<String, Object>,
-    /// The object that was written last, and what it replaced.
+    /// The last written object, and the one that it replaced.
     last: Option<(String, Option<Object>)>,
     deleted: Vec<String>,
     writes: u64,
@@ -71,7 +71,7 @@ impl Reference {
         })
     }
 
-    /// Writes an object if the one that exists is as the condition wants it.
+    /// Writes an object if the existing one satisfies the condition.
     async fn write(
         &self,
         key: &str,

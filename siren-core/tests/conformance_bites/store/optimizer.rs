@@ -16,7 +16,7 @@ pub(crate) fn apply(
         EpochPlan { weight_decay: plan.weight_decay * scale(plan, update, &has), ..plan.clone() };
     let plan = if has(Fault::DecayIsClipped) { &clipped } else { plan };
     match update.gradient {
-        // What a store does that takes sparse updates for another algorithm.
+        // The fault of a store that treats sparse updates with another algorithm.
         Gradient::Sparse(sparse) if has(Fault::SparseLeavesTheOthersAlone) => {
             let before = state.clone();
             descend(plan, state, &gradient, &has);
@@ -33,7 +33,7 @@ pub(crate) fn apply(
     }
 }
 
-/// What clipping multiplies a gradient by.
+/// The factor by which clipping scales a gradient.
 fn scale(plan: &EpochPlan, update: &Update<'_>, has: impl Fn(Fault) -> bool) -> f32 {
     let batches = match has(Fault::ClipForgetsTheBatches) {
         true => 1.0,

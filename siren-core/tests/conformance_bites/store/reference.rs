@@ -1,4 +1,4 @@
-//! The contract of a store in its plainest form: one lock around everything.
+//! A minimal store: one lock around everything.
 
 mod state;
 
@@ -18,7 +18,7 @@ use super::optimizer::{apply, clipped};
 use super::{Fault, yield_now};
 use state::{Open, State, error};
 
-/// Entries of a block.
+/// The number of entries of a block.
 const BLOCK: usize = 32;
 
 pub(crate) struct Reference {
@@ -51,7 +51,7 @@ impl Reference {
         self.fault == Some(fault)
     }
 
-    /// Whether every unfinished shard has pushed so many updates.
+    /// `true` if every unfinished shard has pushed this number of updates.
     fn progressed(&self, open: &Open, progress: u64) -> bool {
         let mut shards = (0..).zip(&open.watermarks);
         self.has(Fault::PullIgnoresProgress)
@@ -65,7 +65,7 @@ impl Reference {
             })
     }
 
-    /// Whether an update is to be applied, or counts already.
+    /// `true` if an update must be applied, `false` if it is a duplicate.
     fn check(&self, open: &Open, update: &Update<'_>) -> Result<PushOutcome> {
         let (id, plan) = (update.id, &open.plan);
         let fits = id.shard < plan.shards

@@ -11,10 +11,10 @@ pub(super) struct State {
     pub(super) snapshot: Snapshot,
     pub(super) open: Option<Open>,
     pub(super) last: Option<EpochSummary>,
-    /// Goes up with every change, a restore included: what a replica's block has.
+    /// Increases with every change, a restore included. A replica's blocks have this version.
     pub(super) stamp: u64,
     pub(super) waiting: Vec<Waker>,
-    /// Kept by a store that forgets to forget.
+    /// Kept by a store with the fault that it does not forget.
     pub(super) orphans: Vec<(u32, u64, Vec<f32>)>,
 }
 
@@ -22,12 +22,12 @@ pub(super) struct Open {
     pub(super) plan: EpochPlan,
     pub(super) watermarks: Vec<Watermark>,
     pub(super) staleness: Vec<u64>,
-    /// Updates of a round that is not over: the shard, the examples and the clipped gradient.
+    /// The updates of an incomplete round: the shard, the examples and the clipped gradient.
     pub(super) kept: Vec<(u32, u64, Vec<f32>)>,
 }
 
 impl Open {
-    /// Rounds that all unfinished shards have pushed.
+    /// The number of rounds that all unfinished shards have pushed.
     pub(super) fn rounds(&self) -> u64 {
         let shards = (0..).zip(&self.watermarks);
         let unfinished = shards.filter(|&(s, w)| w.batches < self.plan.shard_len(s));
@@ -41,7 +41,7 @@ pub(super) fn error<T>(kind: ErrorKind) -> Result<T> {
 }
 
 impl State {
-    /// The open epoch, if it is this one.
+    /// The open epoch, if it has this number.
     pub(super) fn open(&mut self, epoch: u64) -> Result<(&mut Open, &mut Snapshot)> {
         if epoch < self.snapshot.sealed_epochs {
             return error(ErrorKind::Fenced);
@@ -52,7 +52,7 @@ impl State {
         }
     }
 
-    /// Moves the watermark over an update that was applied.
+    /// Moves the watermark past an applied update.
     pub(super) fn count(&mut self, update: &Update<'_>) -> Result<()> {
         let (open, snapshot) = self.open(update.id.epoch)?;
         snapshot.version += u64::from(!open.plan.sync_mode.merges_rounds());
@@ -64,7 +64,7 @@ impl State {
         Ok(())
     }
 
-    /// Applies the mean of what was kept, if the round is over or `sealed`.
+    /// Applies the mean of the kept updates, if the round is complete or `sealed`.
     pub(super) fn end_round(&mut self, sealed: bool, has: impl Fn(Fault) -> bool) {
         let Some(open) = &mut self.open else { return };
         let plan = &open.plan;
@@ -96,7 +96,7 @@ impl State {
         self.stamp += 1;
     }
 
-    /// Lets pulls that wait look again.
+    /// Lets waiting pulls check their condition again.
     pub(super) fn wake(&mut self) {
         self.waiting.drain(..).for_each(Waker::wake);
     }
