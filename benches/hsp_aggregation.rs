@@ -37,14 +37,6 @@ const SGD: Optimizer = Optimizer::Sgd;
 const MOMENTUM: Optimizer = Optimizer::Momentum { momentum: 0.9 };
 const ADAM: Optimizer = Optimizer::ADAM;
 
-fn name(optimizer: Optimizer) -> &'static str {
-    match optimizer {
-        Optimizer::Sgd => "sgd",
-        Optimizer::Momentum { .. } => "momentum",
-        Optimizer::Adam { .. } => "adam",
-    }
-}
-
 /// Bytes that a push must read and write, for each parameter.
 fn push_bytes(optimizer: Optimizer) -> usize {
     // The gradient is read; parameters and optimizer state are read and written.
@@ -134,7 +126,7 @@ impl Bench {
             (0..threads).map(|_| Mutex::new(Bare::new(optimizer, parameters))).collect();
         let cell = Cell {
             bench: "push",
-            optimizer: name(optimizer),
+            optimizer: optimizer.name(),
             parameters,
             workers,
             bytes: push_bytes(optimizer),

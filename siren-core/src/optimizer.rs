@@ -35,6 +35,15 @@ impl Optimizer {
     /// Adam with the usual constants.
     pub const ADAM: Self = Self::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 
+    /// The name of the optimizer, as in JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Sgd => "sgd",
+            Self::Momentum { .. } => "momentum",
+            Self::Adam { .. } => "adam",
+        }
+    }
+
     /// One or more values of each variant, for tests that hold for every optimizer.
     pub fn samples() -> impl Iterator<Item = Self> {
         // A new variant does not compile until it is listed.
