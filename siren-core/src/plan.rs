@@ -34,6 +34,8 @@ pub struct EpochPlan {
     /// The rule by which updates change the parameters.
     pub optimizer: Optimizer,
     /// The learning rate of the epoch.
+    // Short keys: a store writes the plan with its state in every cycle of an aggregator.
+    #[serde(rename = "rate")]
     pub learning_rate: f32,
     /// The weight decay: the parameters times this number are added to the gradient.
     pub weight_decay: f32,
@@ -43,6 +45,7 @@ pub struct EpochPlan {
     /// from earlier batches.
     pub clip_norm: Option<f32>,
     /// The synchronisation of workers between the barriers.
+    #[serde(rename = "mode")]
     pub sync_mode: SyncMode,
     /// The entries of a gradient that workers push.
     #[serde(default)]
