@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 pub struct Evaluation {
     /// The mean loss on the held-out data, or of training when no data is held out.
     pub loss: f64,
-    /// The other metrics by name, such as `accuracy` and `auc`. A metric that was not measured is absent.
+    /// The other metrics by name, such as `accuracy` and `auc`. A metric that was not measured is
+    /// absent.
     pub metrics: BTreeMap<String, f64>,
 }
 

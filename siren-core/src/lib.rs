@@ -1,7 +1,7 @@
 //! The contracts of Siren.
 //!
-//! Siren trains a model with data-parallel mini-batch SGD on many stateless functions. The design has
-//! six parts. This crate defines all of them but the trainer:
+//! Siren trains a model with data-parallel mini-batch SGD on many stateless functions. The design
+//! has six parts. This crate defines all of them but the trainer:
 //!
 //! | part | type | purpose |
 //! | --- | --- | --- |

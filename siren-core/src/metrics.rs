@@ -18,8 +18,8 @@ const SCORES: &str = "scores";
 /// [merge](Metrics::merge) into those of the whole.
 ///
 /// [`Workload::evaluate`](crate::Workload::evaluate) adds to these sums, and
-/// [`Workload::finish`](crate::Workload::finish) turns them into an [`Evaluation`]. Counts are exact
-/// up to 2^53.
+/// [`Workload::finish`](crate::Workload::finish) turns them into an [`Evaluation`]. Counts are
+/// exact up to 2^53.
 ///
 /// ```
 /// use siren_core::Metrics;
@@ -41,8 +41,8 @@ impl Metrics {
         Self::default()
     }
 
-    /// Adds `sums` to the vector of this name, entry by entry. The first call creates the vector. The
-    /// names `loss`, `answers` and `scores` belong to [`add_loss`](Self::add_loss),
+    /// Adds `sums` to the vector of this name, entry by entry. The first call creates the vector.
+    /// The names `loss`, `answers` and `scores` belong to [`add_loss`](Self::add_loss),
     /// [`add_answers`](Self::add_answers) and [`add_score`](Self::add_score).
     ///
     /// # Panics
@@ -59,8 +59,8 @@ impl Metrics {
         self.sums.get(name).map(Vec::as_slice)
     }
 
-    /// The second sum divided by the first one, for a vector of two: a count, and the sum of a quantity
-    /// over what is counted. `None` if nothing was counted.
+    /// The second sum divided by the first one, for a vector of two: a count, and the sum of a
+    /// quantity over what is counted. `None` if nothing was counted.
     pub fn mean(&self, name: &str) -> Option<f64> {
         match *self.get(name)? {
             [count, sum] if count > 0.0 => Some(sum / count),

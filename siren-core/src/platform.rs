@@ -104,9 +104,9 @@ impl Default for Prices {
 impl Platform {
     /// AWS Lambda on x86 in us-east-1, with S3 Standard.
     ///
-    /// Limits: 128 to 10,240 MB, 1,769 MB for one vCPU, up to 6 (Lambda docs, configuration-memory);
-    /// 900 s, 6 MB payloads, INIT at most 10 s, 1,000 concurrent executions (Lambda docs, limits).
-    /// Prices: Lambda and S3 price lists, 2026.
+    /// Limits: 128 to 10,240 MB, 1,769 MB for one vCPU, up to 6 (Lambda docs,
+    /// configuration-memory); 900 s, 6 MB payloads, INIT at most 10 s, 1,000 concurrent executions
+    /// (Lambda docs, limits). Prices: Lambda and S3 price lists, 2026.
     pub fn aws_lambda() -> Self {
         Self {
             name: "aws-lambda-x86".into(),

@@ -120,7 +120,7 @@ pub struct Snapshot {
     /// The parameters.
     pub values: Vec<f32>,
     /// The optimizer's state: [`Optimizer::state_vectors`](crate::Optimizer::state_vectors) vectors
-    /// of the parameters' length, or none before the first epoch.
+    /// of the parameters' length, or none in an initial state.
     pub optimizer_state: Vec<Vec<f32>>,
 }
 
@@ -239,9 +239,8 @@ impl Aggregation {
 /// A worker pulls the parameters, computes a gradient and pushes it:
 ///
 /// ```
-/// use siren_core::{
-///     Batch, Gradient, ParameterStore, PushOutcome, Replica, Result, Seed, Update, UpdateId, Workload,
-/// };
+/// use siren_core::{Batch, Gradient, ParameterStore, PushOutcome, Replica, Result};
+/// use siren_core::{Seed, Update, UpdateId, Workload};
 ///
 /// async fn train_one_batch<S: ParameterStore>(
 ///     store: &S,
@@ -338,7 +337,8 @@ pub trait ParameterStore: Send + Sync {
     /// - [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) when the epoch is sealed, also for a
     ///   duplicate, and [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when it is not open;
     /// - [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when the update does not fit the plan;
-    /// - [`ErrorKind::Diverged`](crate::ErrorKind::Diverged) when the loss or the norm is not finite;
+    /// - [`ErrorKind::Diverged`](crate::ErrorKind::Diverged) when the loss or the norm is not
+    ///   finite;
     /// - [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when the update is above the watermark
     ///   or, under bulk mode, belongs to a later round than the current one.
     async fn push(&self, update: &Update<'_>) -> Result<PushOutcome>;

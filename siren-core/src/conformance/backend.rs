@@ -198,8 +198,8 @@ pub const LOCAL_FACTS: &[Fact<Subject>] = crate::__local_backend_facts!(__fact_l
 /// All remote facts.
 pub const REMOTE_FACTS: &[Fact<RemoteSubject>] = crate::__remote_backend_facts!(__fact_list);
 
-/// Makes a test for each fact, local and remote, of a [`Backend`] whose workers live in this process:
-/// `backend_tests!(module_name, subject)`.
+/// Makes a test for each fact, local and remote, of a [`Backend`] whose workers live in this
+/// process: `backend_tests!(module_name, subject)`.
 ///
 /// ```text
 /// backend_tests!(in_process, backend::Subject::new(|worker| MyBackend::new(worker)));

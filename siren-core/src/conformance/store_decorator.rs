@@ -160,7 +160,8 @@ pub fn an_error_of_an_aggregator_keeps_its_kind(subject: &Subject) {
 pub const FACTS: &[Fact<Subject>] = crate::__store_decorator_facts!(__fact_list);
 
 /// Makes a test for each fact of a [`ParameterStore`] around another one:
-/// `store_decorator_tests!(module_name, subject)`. Use it beside [`store_tests!`](crate::store_tests).
+/// `store_decorator_tests!(module_name, subject)`. Use it beside
+/// [`store_tests!`](crate::store_tests).
 ///
 /// ```text
 /// store_decorator_tests!(counting, store_decorator::Subject::new(|inner| Counting::new(inner)));

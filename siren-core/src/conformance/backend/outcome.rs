@@ -110,7 +110,8 @@ pub fn the_driver_computes_too(subject: &RemoteSubject) {
     assert_eq!(error.kind(), ErrorKind::Worker, "{}", error.chain());
 }
 
-/// An invocation with a memory size that the platform does not have is rejected, and billed nothing.
+/// An invocation with a memory size that the platform does not have is rejected, and billed
+/// nothing.
 pub fn a_memory_size_that_does_not_exist_is_refused_and_free(subject: &RemoteSubject) {
     let fixture = subject.fixture();
     let limits = &fixture.backend.platform().limits;

@@ -46,8 +46,8 @@ pub fn a_listing_is_in_the_order_of_bytes(subject: &Subject) {
     });
 }
 
-/// A listing has exactly the keys that begin with the prefix, which may end anywhere in a key and may be
-/// empty.
+/// A listing has exactly the keys that begin with the prefix, which may end anywhere in a key and
+/// may be empty.
 pub fn a_listing_has_the_keys_with_the_prefix(subject: &Subject) {
     let keys = ["a/1", "a/12", "a/123/x", "a/2", "ab", "b/1"];
     subject.run(async {
