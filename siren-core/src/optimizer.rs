@@ -9,6 +9,13 @@ use crate::{Error, Result};
 /// the parameters hold. A velocity or first moment below 1e-30 may count as zero. Under
 /// [`SyncMode::Bulk`](crate::SyncMode::Bulk) a whole round is one update
 /// in all this.
+///
+/// ```
+/// use siren_core::Optimizer;
+/// let optimizer = Optimizer::Momentum { momentum: 0.9 };
+/// assert_eq!(optimizer.state_vectors(), 1); // the velocity
+/// assert_eq!(Optimizer::ADAM.state_vectors(), 2); // both moments
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Optimizer {
@@ -83,6 +90,13 @@ impl Optimizer {
 }
 
 /// What a worker leaves out of an update.
+///
+/// ```
+/// use siren_core::Compression;
+/// let compression = Compression::TopK { share: 0.01 };
+/// assert_eq!(compression.entries(1_000_000), 10_000);
+/// assert_eq!(compression.payload_bytes(1_000_000), 80_000); // instead of 4,000,000
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Compression {
