@@ -10,6 +10,13 @@ use crate::{Error, Result};
 /// `t` of Adam counts all updates that the parameters hold. A velocity or first moment below 1e-30
 /// may be treated as zero. Under [`SyncMode::Bulk`](crate::SyncMode::Bulk) a whole round counts as
 /// one update.
+///
+/// ```
+/// use siren_core::Optimizer;
+/// let optimizer = Optimizer::Momentum { momentum: 0.9 };
+/// assert_eq!(optimizer.state_vectors(), 1); // the velocity
+/// assert_eq!(Optimizer::ADAM.state_vectors(), 2); // both moments
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Optimizer {
@@ -93,6 +100,13 @@ impl Optimizer {
 }
 
 /// The entries of a gradient that a worker pushes.
+///
+/// ```
+/// use siren_core::Compression;
+/// let compression = Compression::TopK { share: 0.01 };
+/// assert_eq!(compression.entries(1_000_000), 10_000);
+/// assert_eq!(compression.payload_bytes(1_000_000), 80_000); // instead of 4,000,000
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Compression {

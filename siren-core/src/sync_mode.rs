@@ -2,6 +2,14 @@
 
 /// The synchronisation of workers between the barriers of an epoch. A *round* of a worker is one
 /// pull and one push.
+///
+/// ```
+/// use siren_core::SyncMode;
+/// // A worker that has pushed 5 updates may pull when every unfinished shard has pushed 3.
+/// assert_eq!(SyncMode::Stale { bound: 2 }.progress(5), 3);
+/// assert_eq!(SyncMode::Bulk.progress(5), 5);
+/// assert_eq!(SyncMode::Hybrid.progress(5), 0);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncMode {

@@ -6,6 +6,21 @@ use siren_core::{Error, Result};
 use crate::{MemorySource, RaggedSource, SparseExample, binary_label};
 
 /// Labelled examples of sparse features, packed as [`SparseExample::pack`] does.
+///
+/// [`libsvm::read`](crate::libsvm::read) makes one from a file. Examples from elsewhere:
+///
+/// ```
+/// use siren_core::{DataSource, Entry};
+/// use siren_data::{SparseExample, SparseTable};
+///
+/// let examples = [
+///     SparseExample { positive: true, features: vec![Entry { index: 2, value: 0.5 }] },
+///     SparseExample { positive: false, features: vec![Entry { index: 0, value: 1.0 }] },
+/// ];
+/// let table = SparseTable::pack(examples.map(Ok), None)?;
+/// assert_eq!((table.features, table.positives, table.source.len()), (3, 1, 2));
+/// # Ok::<(), siren_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SparseTable {
     /// The packed examples.
@@ -49,6 +64,21 @@ impl SparseTable {
 }
 
 /// Labelled examples of dense features, before they are standardised and packed.
+///
+/// [`csv::read`](crate::csv::read) makes one from a file. Numbers from elsewhere:
+///
+/// ```
+/// use siren_core::{DataSource, Seed};
+/// use siren_data::DenseTable;
+///
+/// // Two examples, each a label and two features.
+/// let table = DenseTable::new(vec![1.0, 0.5, 2.0, 0.0, 0.1, 3.0], 2)?;
+/// assert_eq!((table.examples(), table.features(), table.positives()), (2, 2, 1));
+/// // Batches are contiguous: shuffle once.
+/// let source = table.pack()?.shuffled(Seed::new(0));
+/// assert_eq!(source.len(), 2);
+/// # Ok::<(), siren_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct DenseTable {
     /// A row for each example: the label, 0 or 1, and the features.

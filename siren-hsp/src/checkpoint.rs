@@ -19,6 +19,23 @@ const MAGIC: &[u8; 8] = b"SIRENCKP";
 const VERSION: u32 = 2;
 
 /// The state of a run at a barrier: everything necessary to continue from there.
+///
+/// [`Trainer::resume`](crate::Trainer::resume) continues the run. The parameters can also be used
+/// without a trainer:
+///
+/// ```
+/// use siren_core::ErrorKind;
+/// use siren_hsp::{Checkpoint, MemoryStore};
+///
+/// fn trained_so_far(folder: &str) -> siren_core::Result<MemoryStore> {
+///     let checkpoint = Checkpoint::load(folder)?;
+///     println!("{} epochs are done", checkpoint.epochs().len());
+///     MemoryStore::new(checkpoint.values().to_vec())
+/// }
+///
+/// let error = trained_so_far("no/such/folder").err();
+/// assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::Other));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     pub(crate) header: Header,

@@ -11,6 +11,29 @@ use crate::{LearningRate, Retry};
 
 /// The settings of a run. Every field has a default, so that `..Config::default()` completes a
 /// literal.
+///
+/// ```
+/// use std::time::Duration;
+/// use siren_core::{Optimizer, Usd};
+/// use siren_hsp::{Config, LearningRate, LrDecay, StopRules};
+///
+/// let decay = LrDecay::Cosine { epochs: 20, last: 0.1 };
+/// let config = Config {
+///     batch_size: 64,
+///     optimizer: Optimizer::ADAM,
+///     learning_rate: LearningRate { base: 1e-3, decay, warmup: 0 },
+///     stop: StopRules {
+///         epochs: 20,
+///         target_loss: Some(0.1),
+///         time_limit: Some(Duration::from_secs(600)),
+///         budget: Some(Usd::new(0.50)),
+///     },
+///     out: Some("runs/first".into()),
+///     ..Config::default()
+/// };
+/// // An epoch of 1,000 examples, divided among 4 workers.
+/// assert_eq!(config.plan(0, 0, 1_000, 4).batches(), 16);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The name of the run.
@@ -52,6 +75,15 @@ pub struct Config {
 }
 
 /// The conditions that end a run; the first one that holds ends it.
+///
+/// ```
+/// use siren_core::Usd;
+/// use siren_hsp::StopRules;
+///
+/// // At most 50 epochs, and at most one dollar.
+/// let stop = StopRules { epochs: 50, budget: Some(Usd::new(1.0)), ..StopRules::default() };
+/// assert_eq!(stop.target_loss, None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StopRules {
     /// The run ends after this many epochs, including those before a resume.

@@ -3,6 +3,22 @@
 use siren_core::{Error, ErrorKind, Result, Usd};
 
 /// Keeps a run within its budget: spent and reserved money together never exceed it.
+///
+/// ```
+/// use siren_core::{ErrorKind, Usd};
+/// use siren_hsp::Ledger;
+///
+/// let mut ledger = Ledger::new(Some(Usd::new(1.0)), Usd::ZERO);
+/// // Before a launch: reserve the most that it may cost.
+/// let reservation = ledger.reserve(Usd::new(0.75))?;
+/// let refused = ledger.reserve(Usd::new(0.5)).unwrap_err();
+/// assert_eq!(refused.kind(), ErrorKind::Budget);
+/// // After it: settle the bill.
+/// ledger.settle(reservation, Some(Usd::new(0.25)));
+/// assert_eq!(ledger.spent(), Usd::new(0.25));
+/// assert_eq!(ledger.left(), Some(Usd::new(0.75)));
+/// # Ok::<(), siren_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Ledger {
     budget: Option<Usd>,

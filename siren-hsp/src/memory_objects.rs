@@ -13,6 +13,26 @@ use siren_core::objects::{Fetched, Listed, Objects, Tag, Written};
 const PAGE: usize = 1_000;
 
 /// Objects in memory, for tests and simulations. Clones share them.
+///
+/// ```
+/// use siren_core::objects::{Objects, Written};
+/// use siren_hsp::MemoryObjects;
+///
+/// # futures::executor::block_on(async {
+/// let objects = MemoryObjects::new();
+/// let Written::Done(first) = objects.put_if_absent("runs/a", b"first").await? else {
+///     panic!("the key is in use");
+/// };
+/// // Two writers know the first state: only one of them replaces it.
+/// let one = objects.put_if_unchanged("runs/a", &first, b"second").await?;
+/// let other = objects.put_if_unchanged("runs/a", &first, b"third").await?;
+/// assert!(matches!(one, Written::Done(_)));
+/// assert_eq!(other, Written::Refused);
+/// assert_eq!(objects.get_range("runs/a", 0..100).await?, Some(b"second".to_vec()));
+/// # Ok::<(), siren_core::Error>(())
+/// # })?;
+/// # Ok::<(), siren_core::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct MemoryObjects(Arc<Mutex<State>>);
 

@@ -3,6 +3,26 @@
 use siren_core::{Allocation, Job, Observation, Outcome, Result, Scheduler};
 
 /// The same allocation in every epoch.
+///
+/// ```
+/// # use siren_core::{Job, Platform};
+/// use siren_core::{Allocation, Scheduler};
+/// use siren_hsp::FixedScheduler;
+///
+/// # let job = Job {
+/// #     parameters: 10,
+/// #     batches: 1_000,
+/// #     target_loss: None,
+/// #     budget: None,
+/// #     epochs: 5,
+/// #     platform: Platform::aws_lambda(),
+/// # };
+/// // 50 workers with 1,792 MB each.
+/// let scheduler = FixedScheduler::new(50, 1_792);
+/// let expected = Some(Allocation { workers: 50, memory_mb: 1_792 });
+/// assert_eq!(scheduler.predict_allocation(&job, 0), expected);
+/// assert_eq!(scheduler.predict_allocation(&job, 4), expected);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FixedScheduler(Allocation);
 
@@ -28,6 +48,26 @@ impl Scheduler for FixedScheduler {
 
 /// One allocation for the first epoch, one for the epochs in between, and one for the last: the "X
 /// functions" of the SIREN talk. The last epoch is the last of [`Job::epochs`].
+///
+/// ```
+/// # use siren_core::{Job, Platform};
+/// use siren_core::Scheduler;
+/// use siren_hsp::PhasedScheduler;
+///
+/// # let job = Job {
+/// #     parameters: 10,
+/// #     batches: 1_000,
+/// #     target_loss: None,
+/// #     budget: None,
+/// #     epochs: 5,
+/// #     platform: Platform::aws_lambda(),
+/// # };
+/// // Many workers at first, few at the end, all with 1,792 MB.
+/// let scheduler = PhasedScheduler::new(120, 20, 10, 1_792);
+/// let workers = |epoch| scheduler.predict_allocation(&job, epoch).map(|next| next.workers);
+/// // A job of 5 epochs.
+/// assert_eq!([0, 1, 3, 4].map(workers), [Some(120), Some(20), Some(20), Some(10)]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PhasedScheduler {
     /// The allocation of the first epoch.

@@ -47,6 +47,35 @@ pub struct TrainerParts {
 /// Trains by Hybrid Synchronous Parallel SGD. In every epoch the trainer allocates workers,
 /// reserves money, opens the epoch, launches and collects the workers, seals, settles, evaluates,
 /// informs the observer, and writes a checkpoint.
+///
+/// Workload, data, store and backend belong together: the backend's workers use the same three.
+/// `siren_backend_local::LocalBackend` has an example with all of them.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use siren_core::{Backend, DataSource, ParameterStore, Result, Workload};
+/// use siren_hsp::{Config, FixedScheduler, Trainer, TrainerParts};
+///
+/// # async fn example(
+/// #     workload: Arc<dyn Workload>,
+/// #     train: Arc<dyn DataSource>,
+/// #     store: Arc<dyn ParameterStore>,
+/// #     backend: Arc<dyn Backend>,
+/// # ) -> Result<()> {
+/// let parts = TrainerParts {
+///     workload,
+///     train,
+///     held_out: None,
+///     store,
+///     backend,
+///     scheduler: Box::new(FixedScheduler::new(8, 1_792)),
+/// };
+/// let config = Config { out: Some("runs/first".into()), ..Config::default() };
+/// let trained = Trainer::new(parts, config)?.run().await?;
+/// println!("{}: loss {}", trained.outcome.reason, trained.outcome.evaluation.loss);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Trainer {
     parts: TrainerParts,
     config: Config,
@@ -103,6 +132,23 @@ impl Trainer {
     ///
     /// Returns the errors of [`new`](Self::new), and [`ErrorKind::Rejected`] when the checkpoint
     /// belongs to another model or optimizer.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use siren_core::Result;
+    /// # use siren_hsp::{TrainerParts, TrainingResult};
+    /// use siren_hsp::{Checkpoint, Trainer};
+    ///
+    /// # async fn example(parts: TrainerParts) -> Result<TrainingResult> {
+    /// let checkpoint = Checkpoint::load("runs/first")?;
+    /// let mut config = checkpoint.config().clone();
+    /// config.stop.epochs += 10;
+    /// config.out = Some("runs/first".into()); // A checkpoint does not contain its folder.
+    /// let trained = Trainer::resume(parts, config, checkpoint)?.run().await?;
+    /// # Ok(trained)
+    /// # }
+    /// ```
     pub fn resume(parts: TrainerParts, config: Config, checkpoint: Checkpoint) -> Result<Self> {
         let layout = parts.workload.layout().hash();
         let Checkpoint { header, snapshot } = checkpoint;

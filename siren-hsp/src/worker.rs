@@ -22,6 +22,19 @@ const MARGIN: f64 = 1.25;
 
 /// Processes one shard of an epoch: pulls changed parameters, computes gradients while the next
 /// batch is fetched, and pushes their sum, until the shard is done or the time is nearly up.
+///
+/// ```
+/// # use std::sync::Arc;
+/// use siren_core::{Worker, Workload};
+/// use siren_hsp::{Retry, ShardWorker};
+///
+/// # fn example(workload: Arc<dyn Workload>) -> Arc<dyn Worker> {
+/// // The worker of a backend, as in `LocalBackend::new(worker, store, data)`.
+/// let retry = Retry { attempts: 5, ..Retry::default() };
+/// let worker = Arc::new(ShardWorker::new(workload).with_retry(retry));
+/// # worker
+/// # }
+/// ```
 pub struct ShardWorker {
     workload: Arc<dyn Workload>,
     retry: Retry,

@@ -12,6 +12,46 @@ use crate::Config;
 pub const SCHEMA: u32 = 2;
 
 /// A whole run: the content of `run.json`. All times are in seconds, all money in US dollars.
+///
+/// ```
+/// # use siren_core::{Evaluation, Platform, StopReason};
+/// # use siren_hsp::{Config, OutcomeRecord, RunInfo, SCHEMA};
+/// use siren_hsp::RunRecord;
+///
+/// # let evaluation = Evaluation::new(0.25);
+/// # let record = RunRecord {
+/// #     schema: SCHEMA,
+/// #     run: "first".into(),
+/// #     info: RunInfo {
+/// #         parameters: 10,
+/// #         examples: 1_000,
+/// #         held_out: 0,
+/// #         layout: "0".into(),
+/// #         metrics: Default::default(),
+/// #         platform: Platform::aws_lambda(),
+/// #     },
+/// #     config: Config::default(),
+/// #     initial: evaluation.clone(),
+/// #     outcome: OutcomeRecord {
+/// #         reason: StopReason::Epochs,
+/// #         detail: None,
+/// #         evaluation,
+/// #         elapsed_s: 60.0,
+/// #         cost_usd: 0.02,
+/// #     },
+/// #     epochs: Vec::new(),
+/// # };
+/// # let folder = tempfile::tempdir()?;
+/// # std::fs::write(folder.path().join("run.json"), serde_json::to_vec(&record)?)?;
+/// # let folder = folder.path();
+/// let record = RunRecord::load(folder.join("run.json"))?;
+/// println!("{}: {} after {} s", record.run, record.outcome.reason, record.outcome.elapsed_s);
+/// for epoch in &record.epochs {
+///     println!("{} workers: loss {}", epoch.workers, epoch.evaluation.loss);
+/// }
+/// assert_eq!(record.outcome.cost_usd, 0.02);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// The version of this schema, [`SCHEMA`].

@@ -47,6 +47,20 @@ const _: () = assert!(MAX_BLOCK <= 1 << 16);
 ///
 /// After warm-up, a push or pull allocates only the boxed future that every `async` trait method
 /// needs.
+///
+/// ```
+/// # use siren_core::{Result, Workload};
+/// use siren_hsp::MemoryStore;
+///
+/// # fn example(workload: &dyn Workload) -> Result<()> {
+/// // Initial parameters, drawn from a seed. The backend and the trainer share this store.
+/// let store = MemoryStore::initialised(workload, 7)?;
+/// # Ok(())
+/// # }
+/// // Parameters of an earlier run, such as `TrainingResult::values`.
+/// let pretrained = MemoryStore::new(vec![0.25, -1.0])?;
+/// # Ok::<(), siren_core::Error>(())
+/// ```
 pub struct MemoryStore {
     dim: usize,
     /// The number of entries in a block; the last block may be shorter.

@@ -60,6 +60,44 @@ use siren_core::objects::Objects;
 ///
 /// This is a handle. All handles over the same objects with the same name of the run are one store,
 /// also in different processes. Creating a handle is cheap and makes no requests.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use async_trait::async_trait;
+/// # use siren_core::{Batch, Clock, Layout, Metrics, ParameterStore, Result, Seed, Time, Workload};
+/// use siren_hsp::{MemoryObjects, ObjectStore};
+/// # struct Mean(Layout);
+/// # impl Workload for Mean {
+/// #     fn layout(&self) -> &Layout { &self.0 }
+/// #     fn init(&self, _: Seed) -> Result<Vec<f32>> { Ok(vec![0.5]) }
+/// #     fn gradient(&self, p: &[f32], b: &Batch<'_>, _: Seed, g: &mut [f32]) -> Result<f64> {
+/// #         let x = b.floats(1)?;
+/// #         let d: Vec<f32> = x.iter().map(|x| p[0] - x).collect();
+/// #         g[0] = d.iter().sum::<f32>() / d.len() as f32;
+/// #         Ok(f64::from(d.iter().map(|d| d * d / 2.0).sum::<f32>()) / d.len() as f64)
+/// #     }
+/// #     fn evaluate(&self, _: &[f32], _: &Batch<'_>, _: &mut Metrics) -> Result<()> { Ok(()) }
+/// # }
+/// # struct Still;
+/// # #[async_trait]
+/// # impl Clock for Still {
+/// #     fn now(&self) -> Time { Time::ORIGIN }
+/// #     async fn sleep_until(&self, _: Time) {}
+/// # }
+/// # let workload = Mean(Layout::flat("mean", 1)?);
+/// # let clock = Arc::new(Still);
+/// # futures::executor::block_on(async {
+///
+/// let objects = Arc::new(MemoryObjects::new()); // On AWS: `siren_backend_lambda::S3Objects`.
+/// let driver = ObjectStore::new(objects.clone(), clock.clone(), "runs/first", workload.dim())?;
+/// driver.initialise(&workload, 7).await?;
+/// // Another handle with the same name is the same store, also in another process.
+/// let worker = ObjectStore::new(objects, clock, "runs/first", workload.dim())?;
+/// assert_eq!(worker.snapshot().await?, driver.snapshot().await?);
+/// # Ok::<(), siren_core::Error>(())
+/// # })?;
+/// # Ok::<(), siren_core::Error>(())
+/// ```
 pub struct ObjectStore {
     /// For pushes and pulls, which their callers retry.
     client: Client,

@@ -82,6 +82,29 @@ pub enum Event<'a> {
 }
 
 /// An observer of a run's events, such as a progress bar.
+///
+/// ```
+/// # use siren_hsp::Trainer;
+/// use siren_hsp::{Event, Observer};
+///
+/// struct Log;
+///
+/// impl Observer for Log {
+///     fn event(&mut self, event: &Event<'_>) {
+///         match event {
+///             Event::EpochFinished(record) => {
+///                 println!("epoch {}: loss {}", record.epoch, record.evaluation.loss);
+///             }
+///             Event::Finished(outcome) => println!("{}, {}", outcome.reason, outcome.cost),
+///             _ => {}
+///         }
+///     }
+/// }
+///
+/// # fn example(trainer: Trainer) -> Trainer {
+/// trainer.with_observer(Log)
+/// # }
+/// ```
 pub trait Observer: Send {
     /// Called for each event as it happens. Return quickly: the run waits.
     fn event(&mut self, event: &Event<'_>);
