@@ -8,10 +8,16 @@ use siren_hsp::{Checkpoint, Config, Observer, Trainer, TrainerParts};
 
 /// Builds a [`Trainer`] for the backend `B`.
 ///
-/// The functions [`siren::local`](crate::local), `siren::simulated` (feature `sim`) and
-/// `siren::lambda::trainer` (feature `lambda`) return one. All of them have the methods on this
-/// page. The methods that depend on the backend, and `build`, are on `TrainerBuilder<Local>` and
-/// its siblings.
+/// Three functions start one:
+///
+/// | function | feature | `build` returns |
+/// | --- | --- | --- |
+/// | `siren::local` | `local` | a [`Trainer`] |
+/// | `siren::simulated` | `sim` | a `SimTrainer`, whose `run` blocks and advances virtual time |
+/// | `siren::lambda::trainer` | `lambda` | a `LambdaTrainer`; `build` makes requests and is async |
+///
+/// `config`, `scheduler`, `observer` and `resume` are common to all. The other settings, such as
+/// `threads` and `store`, depend on the backend.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -94,8 +100,8 @@ impl<B> TrainerBuilder<B> {
     }
 
     /// Continues the run of a checkpoint, with its parameters, epochs and costs. Without
-    /// [`config`](Self::config) the run keeps the checkpoint's settings; with it, the stop rules
-    /// and the output folder may differ.
+    /// [`config`](Self::config) the run keeps the checkpoint's settings. A config given here may
+    /// change only the stop rules and the output folder.
     pub fn resume(self, checkpoint: Checkpoint) -> Self {
         Self { checkpoint: Some(checkpoint), ..self }
     }
@@ -114,7 +120,6 @@ impl<B> TrainerBuilder<B> {
 
     /// Builds the trainer, after the backend exists. `train` is the data as the backend's workers
     /// read it.
-    #[cfg(any(feature = "local", feature = "sim", feature = "lambda"))]
     pub(crate) fn finish(self, parts: BackendParts) -> Result<Trainer> {
         let config = self.effective_config();
         let scheduler = self.scheduler.unwrap_or_else(|| {
@@ -140,11 +145,9 @@ impl<B> TrainerBuilder<B> {
 }
 
 /// Slightly more than one vCPU on AWS Lambda, and a size that the Lambda backend has.
-#[cfg(any(feature = "local", feature = "sim", feature = "lambda"))]
 const DEFAULT_MEMORY_MB: u32 = 1_792;
 
 /// The parts that depend on the backend.
-#[cfg(any(feature = "local", feature = "sim", feature = "lambda"))]
 pub(crate) struct BackendParts {
     pub(crate) train: Arc<dyn DataSource>,
     pub(crate) store: Arc<dyn siren_core::ParameterStore>,

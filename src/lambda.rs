@@ -5,4 +5,4 @@ mod trainer;
 
 pub use siren_backend_lambda::*;
 #[cfg(feature = "lambda")]
-pub use trainer::{LambdaTrainer, OnLambda, trainer};
+pub use trainer::{LambdaOptions, LambdaTrainer, trainer};

@@ -83,6 +83,7 @@
 //! INFOCOM 2019). [`SyncMode`] offers bulk and stale modes for comparison.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(any(feature = "local", feature = "sim", feature = "lambda"))]
 mod builder;
 #[cfg(any(doc, doctest))]
 pub mod guide;
@@ -96,11 +97,12 @@ mod simulated;
 /// Needed before each `impl` of an async trait, such as [`store::ParameterStore`] or
 /// [`backend::Backend`].
 pub use async_trait::async_trait;
+#[cfg(any(feature = "local", feature = "sim", feature = "lambda"))]
 pub use builder::TrainerBuilder;
 #[cfg(feature = "local")]
-pub use local::{Local, local};
+pub use local::{LocalOptions, local};
 #[cfg(feature = "sim")]
-pub use simulated::{SimTrainer, Simulated, simulated};
+pub use simulated::{SimOptions, SimTrainer, simulated};
 #[cfg(feature = "conformance")]
 pub use siren_core::conformance;
 pub use siren_core::{
@@ -167,11 +169,13 @@ pub mod store {
 /// Backends, which run the workers.
 pub mod backend {
     #[cfg(feature = "local")]
-    pub use siren_backend_local::{LocalBackend, WallClock};
+    pub use siren_backend_local::LocalBackend;
     pub use siren_core::{
         Backend, BackendDecorator, Clock, Completion, ComputeTask, Context, DriverUsage,
         Invocation, Role, Time, Usage, Work, Worker, WorkerReport, compute,
     };
+    #[cfg(any(feature = "local", feature = "lambda"))]
+    pub use siren_function::WallClock;
     pub use siren_hsp::ShardWorker;
 }
 

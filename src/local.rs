@@ -19,28 +19,28 @@ pub fn local(
     workload: Arc<dyn Workload>,
     train: Arc<dyn DataSource>,
     held_out: Option<Arc<dyn DataSource>>,
-) -> TrainerBuilder<Local> {
-    TrainerBuilder::new(workload, train, held_out, Local::default())
+) -> TrainerBuilder<LocalOptions> {
+    TrainerBuilder::new(workload, train, held_out, LocalOptions::default())
 }
 
 /// Settings of [`local`] training.
 #[derive(Default)]
-pub struct Local {
+pub struct LocalOptions {
     threads: Option<usize>,
     platform: Option<Platform>,
     store: Option<Arc<dyn ParameterStore>>,
 }
 
-impl fmt::Debug for Local {
+impl fmt::Debug for LocalOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Local")
+        f.debug_struct("LocalOptions")
             .field("threads", &self.threads)
             .field("platform", &self.platform)
             .finish_non_exhaustive()
     }
 }
 
-impl TrainerBuilder<Local> {
+impl TrainerBuilder<LocalOptions> {
     /// Sets the number of threads that workers compute on. Default: one for each core.
     pub fn threads(mut self, threads: usize) -> Self {
         self.backend.threads = Some(threads);
@@ -68,7 +68,7 @@ impl TrainerBuilder<Local> {
     /// Returns the errors of [`Trainer::new`], [`Trainer::resume`] and [`Workload::init`], and
     /// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) for 0 threads.
     pub fn build(mut self) -> Result<Trainer> {
-        let Local { threads, platform, store } = std::mem::take(&mut self.backend);
+        let LocalOptions { threads, platform, store } = std::mem::take(&mut self.backend);
         let store = match store {
             Some(store) => store,
             None => {

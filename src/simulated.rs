@@ -45,8 +45,8 @@ pub fn simulated(
     workload: Arc<dyn Workload>,
     train: Arc<dyn DataSource>,
     held_out: Option<Arc<dyn DataSource>>,
-) -> TrainerBuilder<Simulated> {
-    TrainerBuilder::new(workload, train, held_out, Simulated::default())
+) -> TrainerBuilder<SimOptions> {
+    TrainerBuilder::new(workload, train, held_out, SimOptions::default())
 }
 
 /// Workers of the default scheduler.
@@ -54,22 +54,22 @@ const WORKERS: u32 = 4;
 
 /// Settings of [`simulated`] training.
 #[derive(Default)]
-pub struct Simulated {
+pub struct SimOptions {
     threads: Option<usize>,
     simulation: Option<Simulation>,
     store: Option<SimStore>,
 }
 
-impl fmt::Debug for Simulated {
+impl fmt::Debug for SimOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Simulated")
+        f.debug_struct("SimOptions")
             .field("threads", &self.threads)
             .field("simulation", &self.simulation)
             .finish_non_exhaustive()
     }
 }
 
-impl TrainerBuilder<Simulated> {
+impl TrainerBuilder<SimOptions> {
     /// Sets the number of real threads that compute gradients. Results do not depend on it.
     /// Default: one per core.
     pub fn threads(mut self, threads: usize) -> Self {
@@ -99,7 +99,7 @@ impl TrainerBuilder<Simulated> {
     /// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) for 0 threads or for values of the
     /// simulation that are not valid, naming the field.
     pub fn build(mut self) -> Result<SimTrainer> {
-        let Simulated { threads, simulation, store } = std::mem::take(&mut self.backend);
+        let SimOptions { threads, simulation, store } = std::mem::take(&mut self.backend);
         let seed = self.effective_config().seed;
         let store = match store {
             Some(store) => store,

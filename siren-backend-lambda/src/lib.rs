@@ -5,6 +5,7 @@
 //! `function`) is a binary that AWS runs and that serves one workload. The module `deploy` sets up
 //! the AWS resources that both need. The part of a function that does not depend on AWS is in
 //! [`siren_function`].
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod aws;
 #[cfg(feature = "driver")]

@@ -25,6 +25,7 @@
 //!
 //! The feature `conformance` adds the module of that name. It holds test suites that every
 //! implementation of a contract must pass.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 mod clock;

@@ -14,6 +14,7 @@
 //! with its observations, the [`Belief`]. [`Adaptive`] also refits the model. [`Probing`] first
 //! runs given allocations and then fits a model to them. An `agent::Agent` is a policy that learned
 //! in environments.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod adaptive;
 #[cfg(feature = "agent")]

@@ -21,7 +21,7 @@ use crate::builder::{BackendParts, TrainerBuilder};
 /// let sdk = Aws::default().config().await?;
 /// let train = PackedData::open("train.siren").await?; // written by siren::data::pack
 /// let bucket = S3Objects::new(&sdk, "my-bucket", "");
-/// let key = siren::lambda::upload("train.siren", &bucket, "train").await?;
+/// let key = bucket.upload_data("train.siren", "train").await?;
 /// let settings = LambdaSettings::new(sdk, "my-function", "my-bucket", "run-1", key, &*workload);
 /// let trainer = siren::lambda::trainer(workload, Arc::new(train), Some(test), settings)
 ///     .scheduler(FixedScheduler::new(8, 1_792))
@@ -36,27 +36,27 @@ pub fn trainer(
     train: Arc<dyn DataSource>,
     held_out: Option<Arc<dyn DataSource>>,
     settings: LambdaSettings,
-) -> TrainerBuilder<OnLambda> {
-    TrainerBuilder::new(workload, train, held_out, OnLambda { settings })
+) -> TrainerBuilder<LambdaOptions> {
+    TrainerBuilder::new(workload, train, held_out, LambdaOptions { settings })
 }
 
 /// Workers of the default scheduler.
 const WORKERS: u32 = 4;
 
 /// Settings of training on AWS Lambda.
-pub struct OnLambda {
+pub struct LambdaOptions {
     settings: LambdaSettings,
 }
 
-impl fmt::Debug for OnLambda {
+impl fmt::Debug for LambdaOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OnLambda")
+        f.debug_struct("LambdaOptions")
             .field("function", &self.settings.function)
             .finish_non_exhaustive()
     }
 }
 
-impl TrainerBuilder<OnLambda> {
+impl TrainerBuilder<LambdaOptions> {
     /// Connects to the function and the bucket, writes the workload's initial parameters to the
     /// store (unless a run is resumed), and builds the trainer. It makes requests, but starts no
     /// worker.
@@ -66,6 +66,8 @@ impl TrainerBuilder<OnLambda> {
     /// Returns the errors of [`LambdaBackend::connect`], [`Trainer::new`], [`Trainer::resume`] and
     /// [`Workload::init`].
     pub async fn build(self) -> Result<LambdaTrainer> {
+        // Before anything is written that a corrected second try would find.
+        self.effective_config().check(self.train.len())?;
         let lambda = Arc::new(LambdaBackend::connect(self.backend.settings.clone()).await?);
         let store = lambda.store()?;
         if !self.resumes() {
