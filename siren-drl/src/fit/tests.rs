@@ -264,3 +264,20 @@ fn what_is_missing_is_named() {
     let error = RunHistory::read(empty.path()).unwrap_err();
     assert!(error.message().contains("neither run.json nor history.jsonl"), "{error}");
 }
+
+#[test]
+fn files_of_another_schema_are_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("history.jsonl", r#"{"event":"started","epoch":0}"#),
+        ("run.json", r#"{"schema": 1, "run": "old"}"#),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("{text}\n")).unwrap();
+        let line = RunHistory::read(folder.path()).unwrap_err().chain();
+        for part in [path.to_str().unwrap(), "has schema 1,", "run the training again"] {
+            assert!(line.contains(part) && !line.contains('\n'), "{part} is missing: {line}");
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+}
