@@ -21,7 +21,7 @@ use crate::builder::{BackendParts, TrainerBuilder};
 /// let sdk = Aws::default().config().await?;
 /// let train = PackedData::open("train.siren").await?; // written by siren::data::pack
 /// let bucket = S3Objects::new(&sdk, "my-bucket", "");
-/// let key = siren::lambda::upload("train.siren", &bucket, "train").await?;
+/// let key = bucket.upload_data("train.siren", "train").await?;
 /// let settings = LambdaSettings::new(sdk, "my-function", "my-bucket", "run-1", key, &*workload);
 /// let trainer = siren::lambda::trainer(workload, Arc::new(train), Some(test), settings)
 ///     .scheduler(FixedScheduler::new(8, 1_792))
