@@ -138,7 +138,7 @@ pub struct Budget {
     pub fixed: Option<Entry>,
     /// The same among those that succeed often enough.
     pub static_that_succeeds: Option<Entry>,
-    /// The allocation that Bayesian optimisation finds, in as many episodes as it has trials.
+    /// The allocation that Bayesian optimisation finds from its trials alone.
     pub bayesian: Option<Entry>,
     /// The agent of the median seed, trained from scratch.
     pub agent: Option<Entry>,

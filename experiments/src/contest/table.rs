@@ -40,7 +40,7 @@ fn of_talk(name: &str, row: &talk::Row, grid_s: Option<f64>) -> Vec<String> {
 fn line(name: &str, entry: &Entry, budget: &Budget) -> Vec<String> {
     let score = &entry.score;
     let is_grid = budget.grid.as_ref().is_some_and(|grid| std::ptr::eq(grid, entry));
-    // All its episodes ran out of money, and so its time and gap say nothing.
+    // No episode succeeded, so a gap and saved time have no meaning.
     let fails = score.success == 0.0;
     let is_optimum = budget.optimum.as_ref().is_some_and(|best| std::ptr::eq(best, entry));
     vec![

@@ -84,7 +84,7 @@ impl Job {
     }
 
     /// The model of this job before any epoch ran. Its loss falls from `initial` to the target in
-    /// about `passes` passes of one function. The lower the loss, the less do many functions gain:
+    /// about `passes` passes of one function. The lower the loss, the less many functions gain:
     /// learning rates do not fall here, so that stale updates of many functions keep the loss from
     /// falling further.
     pub fn prior(
