@@ -1,8 +1,8 @@
-//! A model and a data source of one's own: `cargo run --release --example custom_workload`
+//! Your own model and data source: `cargo run --release --example custom_workload`
 //!
 //! A network with one hidden layer learns to tell two interleaved spirals apart. Nothing is stored:
-//! the data source computes the examples that it is asked for. The run is put together by hand here,
-//! with a schedule that starts with many workers and ends with few.
+//! the data source computes the requested examples. The trainer is built from its parts, with a
+//! schedule that starts with many workers and ends with few.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use siren::{
 
 /// Points on two spirals with a little noise: x, y, and which spiral, as three `f32`.
 pub struct Spirals {
-    /// What the noise is drawn from.
+    /// The seed of the noise.
     pub seed: Seed,
-    /// How many points there are.
+    /// The number of points.
     pub len: u64,
 }
 
@@ -39,7 +39,7 @@ impl DataSource for Spirals {
         let noise = Normal::new(0.0, 0.05).map_err(|error| Error::rejected(error.to_string()))?;
         let mut bytes = Vec::new();
         for index in range {
-            // A generator for each point, so that a point does not depend on who asks for it.
+            // A generator for each point, so that a point does not depend on the requested range.
             let mut draws = noise.sample_iter(self.seed.child(index).rng());
             let mut noise = || draws.next().unwrap_or(0.0);
             let (spiral, along) = ((index % 2) as f32, (index / 2 % 500) as f32 / 500.0);
@@ -61,7 +61,7 @@ pub struct Network {
     layout: Layout,
 }
 
-/// What a forward pass leaves behind for the backward pass.
+/// The results of a forward pass that the backward pass needs.
 struct Forward<'a> {
     inputs: Array2<f32>,
     hidden: Array2<f32>,

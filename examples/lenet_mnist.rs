@@ -11,7 +11,8 @@ use siren_core::{DataSource, Result, Workload};
 use siren_examples::{Flags, Program, mnist, preview, print_line, run, steps};
 use siren_lenet::{DigitLearner, RECORD};
 
-/// burn allocates large tensors in every step, and this allocator keeps their memory for the next ones.
+/// burn allocates large tensors in every step, and this allocator keeps their memory for the next
+/// ones.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

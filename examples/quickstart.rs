@@ -30,8 +30,7 @@ impl Workload for Logistic {
     }
     fn gradient(&self, w: &[f32], batch: &Batch<'_>, _: Seed, g: &mut [f32]) -> Result<f64> {
         let (x, error, loss) = Self::predict(w, batch)?;
-        let mean = x.t().dot(&error) / batch.examples as f32;
-        g.copy_from_slice(mean.as_slice().unwrap());
+        g.copy_from_slice((x.t().dot(&error) / batch.examples as f32).as_slice().unwrap());
         Ok(loss / batch.examples as f64)
     }
     fn evaluate(&self, w: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {

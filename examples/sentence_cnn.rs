@@ -17,12 +17,13 @@ use siren_examples::sentences::{RECORD, SentenceLearner};
 use siren_examples::{Flags, Program, preview, print_line, run, steps};
 use siren_hsp::TrainingResult;
 
-/// burn allocates large tensors in every step, and this allocator keeps their memory for the next ones.
+/// burn allocates large tensors in every step, and this allocator keeps their memory for the next
+/// ones.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Trains a convolutional network to tell positive sentences from negative ones, with workers on this
-/// machine's cores.
+/// Trains a convolutional network to tell positive sentences from negative ones, with workers on
+/// this machine's cores.
 #[derive(Parser)]
 #[command(name = "sentence_cnn")]
 struct Command {
@@ -37,8 +38,8 @@ struct Command {
     folds: bool,
 }
 
-/// The values that train this network well. Updates of many workers are stale: smaller batches and a smaller
-/// learning rate suit them.
+/// The values that train this network well. Updates of many workers are stale: smaller batches and
+/// a smaller learning rate suit them.
 fn defaults(flags: &Flags) -> Flags {
     let (batch_size, lr) = if flags.crowded() { (8, 0.000_5) } else { (50, 0.003) };
     Flags {

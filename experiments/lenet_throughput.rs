@@ -1,9 +1,9 @@
 //! LeNet's images per second, side by side: `cargo run --release --example lenet_throughput`
 //!
-//! A plain burn loop on one thread; one worker on one thread; two workers on two threads; 64 workers
-//! on two threads. Rounds alternate, since machines are shared and noisy, and the medians of the
-//! rounds' ratios are printed. With `--case` it runs one of them once and prints one number, for the
-//! comparison with other frameworks in `experiments/peers`.
+//! A plain burn loop on one thread; one worker on one thread; two workers on two threads; 64
+//! workers on two threads. Rounds alternate, since machines are shared and noisy, and the medians
+//! of the rounds' ratios are printed. With `--case` it runs one of them once and prints one number,
+//! for the comparison with other frameworks in `experiments/peers`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,7 +61,7 @@ enum Case {
 
 const CASES: [Case; 4] = [Case::Plain, Case::One, Case::Two, Case::SixtyFour];
 
-/// Images per second of each round, by case, and the ratios that the README quotes.
+/// Images per second of each round, by case, and the ratios that `docs/benchmarks.md` quotes.
 #[derive(Serialize)]
 struct Table {
     load_average: [String; 2],
@@ -172,7 +172,7 @@ impl ModuleMapper for Sgd {
     }
 }
 
-/// The loop that a burn user writes without Siren, on a thread of its own.
+/// The loop that a burn user writes without Siren, on its own thread.
 async fn plain(data: &MemorySource, images: u64) -> Result<f64> {
     let mut batches = Vec::new();
     for start in (0..images).step_by(BATCH as usize) {
@@ -208,7 +208,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
 }
 
-/// The machine's load over the last minute, where the system says.
+/// The machine's load over the last minute, or `unknown`.
 fn load_average() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or("unknown").into()

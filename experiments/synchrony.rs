@@ -1,5 +1,5 @@
 //! Hybrid, stale and bulk mode on simulated Lambda: loss against time with 1, 10, 100 and 1,000
-//! functions, of which some straggle. Each has the learning rate that suits it.
+//! functions, of which some straggle. Each has the best of several learning rates.
 //!
 //! `cargo run --release --example synchrony`
 
@@ -30,13 +30,14 @@ const SHOWN: f64 = 0.2;
 /// The memory of each function: one vCPU.
 const MEMORY_MB: u32 = 1_769;
 
-/// Examples in a batch: 7,500 batches, so that each of 1,000 functions has 7 or 8 rounds in an epoch.
+/// Examples in a batch: 7,500 batches, so that each of 1,000 functions has 7 or 8 rounds in an
+/// epoch.
 const BATCH_SIZE: u64 = 8;
-/// Seconds for the gradient of an example on one vCPU: a batch then takes 80 ms, as long as a GET and a
-/// PUT to S3 together.
+/// Seconds for the gradient of an example on one vCPU: a batch then takes 80 ms, as long as a GET
+/// and a PUT to S3 together.
 const STEP: f64 = 0.01;
 
-/// The held-out log loss that runs are compared at: the best that is known is 0.120.
+/// The held-out log loss at which runs are compared. The best known loss is 0.120.
 const TARGET: f64 = 0.125;
 /// The same for half of the data and fewer epochs.
 const QUICK_TARGET: f64 = 0.135;
@@ -87,16 +88,17 @@ struct Cell {
     rate: f32,
 }
 
-/// A run, and what is said of it.
+/// A run with its figures.
 #[derive(Clone, Debug, Serialize)]
 struct Compared {
     #[serde(flatten)]
     row: Row,
     synchrony: SyncMode,
     rate: f32,
-    /// Pushes that counted; under bulk mode the mean of a round's is one update.
+    /// Pushes that counted. In bulk mode the pushes of a round are one update.
     pushes: u64,
-    /// Seconds until the barrier from which on the loss is at most the target; nothing if it never is.
+    /// Seconds until the barrier from which on the loss stays at most the target; `None` if there
+    /// is none.
     to_target_s: Option<f64>,
     /// Money until then.
     to_target_usd: Option<f64>,
@@ -108,7 +110,7 @@ struct Compared {
     staleness_mean: f64,
     /// Invocations beyond one for each worker and epoch.
     retries: u64,
-    /// Whether the rate is the largest or smallest that was tried.
+    /// `true` if the rate is the largest or smallest that was tried.
     rate_at_edge: bool,
     #[serde(skip)]
     run: Run,
@@ -117,7 +119,7 @@ struct Compared {
 impl Compared {
     fn new(cell: Cell, run: Run, target: f64) -> Self {
         let epochs = &run.record.epochs;
-        // Once is luck, while the rate is large: it has to stay there.
+        // With a large rate a single low loss may be luck, so the loss has to stay there.
         let above = epochs
             .iter()
             .rposition(|epoch| epoch.evaluation.loss.is_nan() || epoch.evaluation.loss > target);
@@ -144,7 +146,7 @@ impl Compared {
         }
     }
 
-    /// Whether its rate suits better than the other's: sooner at the target, or else a smaller loss.
+    /// `true` if its rate is better than the other's: sooner at the target, or else a smaller loss.
     fn is_better_than(&self, other: &Self) -> bool {
         // NaN comes last.
         let order = |of: &Self| (of.to_target_s.unwrap_or(f64::INFINITY), of.row.loss.abs());
@@ -184,8 +186,9 @@ fn name(synchrony: SyncMode) -> String {
     }
 }
 
-/// The rates to try, each twice as large as the one before, or four times when it is to be quick. Bulk
-/// applies the mean of n gradients and the others their sum, so that its rate may be n times as large.
+/// The rates to try, each twice as large as the one before, or four times with `quick`. Bulk mode
+/// applies the mean of n gradients and the others their sum, so that its rate may be n times as
+/// large.
 fn rates(workers: u32, synchrony: SyncMode, quick: bool) -> Vec<f32> {
     let (least, most) = if synchrony.merges_rounds() && workers > 1 { (-3, 4) } else { (-9, -2) };
     (least..=most).step_by(if quick { 2 } else { 1 }).map(|power| 2_f32.powi(power)).collect()
@@ -237,7 +240,8 @@ fn compare(command: &Command) -> Result<()> {
     Ok(())
 }
 
-/// All runs; of each number of workers and synchrony the one with the rate that suits it.
+/// Runs all combinations, and returns the run with the best rate for each number of workers and
+/// each mode.
 fn runs(
     command: &Command,
     job: &Job,
@@ -281,9 +285,10 @@ fn about(job: &Job, target: f64) -> String {
         "Logistic regression on census-kdd: {} training and {} held-out examples, {} parameters, batches of \
          {BATCH_SIZE}, {} epochs. Functions of {MEMORY_MB} MB, whose gradient of a batch takes {:.0} ms, beside \
          GETs and PUTs of about 40 ms with their tails; some functions are slow, and all start cold. Loss is \
-         held-out and looked at when an epoch ends; the target is {target}. Each row has, of the rates tried, \
-         powers of two, the one that reaches the target for good first, or else ends with the smallest loss; a star \
-         marks one at the edge of those tried. Waits are means over the workers, summed over the epochs.",
+         measured on held-out data when an epoch ends; the target is {target}. The learning rates tried are powers \
+         of two. Each row has the rate that first reaches the target and stays there, or else the one with the \
+         smallest loss at the end; a star marks the largest or smallest rate tried. Waits are means over the \
+         workers, summed over the epochs.",
         job.train.len(),
         job.test.len(),
         job.workload.dim(),
@@ -297,7 +302,7 @@ fn chart(workers: u32, all: &[Compared]) -> Chart {
     let (x, y) = (Axis::new("time", "s").log(), Axis::new("held-out loss", ""));
     let of = all.iter().filter(|compared| compared.row.functions == workers);
     of.fold(Chart::new(title, x, y), |chart, compared| {
-        // The start has no place on a logarithmic axis, and far losses would press the rest together.
+        // A logarithmic axis cannot show the start, and large losses would compress the rest.
         let barriers = compared.run.loss_by_time().into_iter().skip(1);
         let points = barriers.filter(|&(_, loss)| loss < SHOWN);
         chart.series(Series::line(compared.row.platform.as_str(), points))

@@ -1,5 +1,5 @@
-//! The toy example of the SIREN talk, with numbers of our own: logistic regression to one target loss
-//! with 20 functions, 150 functions, a number that changes from epoch to epoch, and a rented machine.
+//! The toy example of the SIREN talk, measured again: logistic regression to one target loss with
+//! 20 functions, 150 functions, a number that changes from epoch to epoch, and a rented machine.
 //!
 //! `cargo run --release --example toy_example`
 
@@ -18,7 +18,7 @@ use siren_hsp::Config;
 use siren_linear::SparseLogisticRegression;
 use siren_report::Sheet;
 
-/// The held-out log loss that every run has to reach: within 2 % of the best that is known (0.120).
+/// The held-out log loss that every run has to reach: within 2 % of the best known loss (0.120).
 const TARGET: f64 = 0.122;
 
 /// The same for half of the data.
@@ -27,8 +27,8 @@ const QUICK_TARGET: f64 = 0.128;
 /// Larger losses are not drawn.
 const SHOWN: f64 = 0.16;
 
-/// Seconds for the gradient of one example on one vCPU at which 20 functions take about as long as in
-/// the talk (237 s). The talk says neither what its code nor what its data were.
+/// Seconds for the gradient of one example on one vCPU at which 20 functions take about as long as
+/// in the talk (237 s). The talk names neither its code nor its data.
 const AS_IN_THE_TALK: f64 = 1e-3;
 
 /// Logistic regression to one target loss, on simulated functions and on a simulated machine.
@@ -98,10 +98,10 @@ fn compare(command: &Command) -> Result<()> {
             "{} training and {} held-out examples, {} parameters; every run continues until the \
              held-out log loss is at most {target}. Time is from launch to barrier; cost counts \
              GB-seconds, calls and requests to storage; the last column counts GB-seconds alone, as \
-             the talk does. Each row has the batch size, local steps and rate that suit it; rates are constant. Functions keep \
-             their parameters in a store that applies a push at once and for nothing, which is the best \
-             that any store can do, or over objects on S3, where functions that aggregate have to be paid \
-             too and pushes are seen later.",
+             the talk does. Each row has its best batch size, local steps and learning rate; rates are constant. Functions \
+             keep their parameters in a store that applies a push at once and free of charge, which no real \
+             store can beat, or in objects on S3, where aggregators cost money too and updates are applied \
+             later.",
             toy.job.train.len(),
             toy.job.test.len(),
             toy.job.workload.dim(),
@@ -117,7 +117,7 @@ fn compare(command: &Command) -> Result<()> {
         print_note!("{title}: searching");
         print_line!("\n{title}: {} for the gradient of an example on one vCPU", time(seconds));
         let story = toy.story(&name)?;
-        // Staleness is much the same at both speeds, and so is what suits it.
+        // Staleness is much the same at both speeds, and so are the best settings.
         toy.settings.clone_from(&story.settings);
         rows::print(&story.rows);
         story.says.iter().for_each(|line| print_line!("{line}"));
@@ -147,7 +147,8 @@ fn compare(command: &Command) -> Result<()> {
     Ok(())
 }
 
-/// The table of the talk: cost is GB-seconds at 256 MB alone, and the losses differ.
+/// The table of the talk. Its cost is that of GB-seconds at 256 MB alone, and its losses are of
+/// other data.
 const THE_TALK: [[&str; 4]; 4] = [
     ["20 functions", "0.009725", "237.40", "0.019"],
     ["EC2 c5.2xlarge, 8 cores", "0.009779", "307.87", "0.029"],

@@ -30,8 +30,8 @@ const SCHEDULE: &str = "Schedule and budget";
 const DATA: &str = "Data and output";
 const SIMULATION: &str = "Simulation";
 
-/// Flags that every training example takes. A flag that is not given has its value from the run that
-/// is resumed, or else its default. [`Program`] adds the defaults to the help.
+/// Flags that every training example takes. A flag that is not given has its value from the run
+/// that is resumed, or else its default. [`Program`] adds the defaults to the help.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Flags {
@@ -45,7 +45,7 @@ pub struct Flags {
     #[arg(long, alias = "lr", value_name = "RATE", help_heading = TRAINING)]
     #[arg(allow_negative_numbers = true)]
     pub learning_rate: Option<f32>,
-    /// How updates are applied
+    /// Optimizer that applies the updates
     #[arg(long, value_name = "OPTIMIZER", help_heading = TRAINING)]
     pub optimizer: Option<OptimizerName>,
     /// Momentum of SGD; Adam ignores it
@@ -60,11 +60,11 @@ pub struct Flags {
     /// Batches that a worker computes before each push
     #[arg(long, value_name = "N", help_heading = TRAINING)]
     pub local_steps: Option<u64>,
-    /// What workers wait for within an epoch: hybrid, bulk or stale=N
+    /// Synchronisation of the workers within an epoch: hybrid, bulk or stale=N
     ///
-    /// hybrid:   nothing
-    /// bulk:     all other workers, in every round (BSP)
-    /// stale=N:  workers that are more than N rounds behind (SSP)
+    /// hybrid:   workers do not wait
+    /// bulk:     they wait for all others in every round (BSP)
+    /// stale=N:  they wait for workers that are more than N rounds behind (SSP)
     #[arg(long, value_name = "MODE", help_heading = TRAINING, value_parser = sync_mode)]
     #[arg(verbatim_doc_comment)]
     pub sync_mode: Option<SyncMode>,
@@ -84,15 +84,15 @@ pub struct Flags {
     /// Memory of each worker in MB, which sets its price and its share of vCPUs
     #[arg(long, value_name = "MB", help_heading = SCHEDULE)]
     pub memory_mb: Option<u32>,
-    /// How workers and memory are chosen: fixed, schedule, planner or agent:FILE
+    /// Scheduler that chooses workers and memory: fixed, schedule, planner or agent:FILE
     ///
     /// fixed:       the same in every epoch
     /// schedule:    as --schedule says
     /// planner:     as fast as possible to --target-loss, or through all epochs, within --budget
     /// agent:FILE:  by the trained policy in this file; needs --budget
     ///
-    /// A planner or an agent chooses up to --workers workers. On functions it also chooses the memory,
-    /// unless --memory-mb is given.
+    /// A planner or an agent chooses up to --workers workers. On functions it also chooses the
+    /// memory, unless --memory-mb is given.
     #[arg(long, value_name = "KIND", help_heading = SCHEDULE, value_parser = schedulers::kind)]
     #[arg(verbatim_doc_comment)]
     pub scheduler: Option<Kind>,

@@ -1,5 +1,5 @@
-//! What the examples share: MNIST, a network for sentences and movie reviews, tables, the flags of a
-//! training run, its schedulers, live progress, and the files a run leaves behind.
+//! Code that the examples share: MNIST, a network for sentences and movie reviews, tables, the
+//! flags of a training run, its schedulers, live progress, and the files a run leaves behind.
 
 pub mod flags;
 pub mod mnist;

@@ -71,7 +71,7 @@ fn find(folder: &Path, name: &str) -> Result<PathBuf> {
     }
 }
 
-/// Where the bundled files are: below the working directory, or where this was built.
+/// The folder with the bundled files: below the working directory, or in the source tree.
 pub fn bundled() -> PathBuf {
     let here = PathBuf::from("data/mnist");
     if here.is_dir() { here } else { Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/mnist") }

@@ -3,8 +3,8 @@
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
 
-/// Prints a line to standard output, as `println!` does. Ends the program without a message when the reader
-/// has closed the pipe: save everything before you print.
+/// Prints a line to standard output, as `println!` does. Ends the program without a message when
+/// the reader has closed the pipe: save everything before you print.
 #[macro_export]
 macro_rules! print_line {
     () => {
@@ -15,8 +15,8 @@ macro_rules! print_line {
     };
 }
 
-/// Prints a line to standard error, as `eprintln!` does. The line is dropped when the reader has closed the
-/// pipe, and the program continues.
+/// Prints a line to standard error, as `eprintln!` does. The line is dropped when the reader has
+/// closed the pipe, and the program continues.
 #[macro_export]
 macro_rules! print_note {
     ($($text:tt)*) => {

@@ -6,8 +6,9 @@ use siren_hsp::preview::{Preview, PreviewInput};
 
 use crate::print_line;
 
-/// Prints the time and the cost of the job of `config` on AWS Lambda for several allocations. The model has
-/// `parameters` parameters, all examples together have `data_bytes`, and a step takes the time of `step`.
+/// Prints the time and the cost of the job of `config` on AWS Lambda for several allocations. The
+/// model has `parameters` parameters, all examples together have `data_bytes`, and a step takes the
+/// time of `step`.
 ///
 /// # Errors
 ///

@@ -65,8 +65,8 @@ pub async fn train(name: &str, flags: &Flags, subject: Subject) -> Result<Traini
     tokio::task::block_in_place(|| sim.run(running))?
 }
 
-/// Trains with these parts, with live progress, until a stop rule holds or Ctrl-C is pressed. Continues
-/// from the checkpoint if `--resume` names one.
+/// Trains with these parts, with live progress, until a stop rule holds or Ctrl-C is pressed.
+/// Continues from the checkpoint if `--resume` names one.
 ///
 /// # Errors
 ///
@@ -124,7 +124,8 @@ pub fn evaluated(last: &Evaluation, initial: &Evaluation) -> String {
     lines
 }
 
-/// Writes the report of a run and prints its summary. `command` is the command line that resumes it.
+/// Writes the report of a run and prints its summary. `command` is the command line that resumes
+/// it.
 ///
 /// # Errors
 ///

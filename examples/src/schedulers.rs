@@ -12,8 +12,8 @@ use siren_hsp::{Config, FixedScheduler, PhasedScheduler};
 
 use crate::Flags;
 
-/// The most simulated functions that a planner or an agent chooses by default. With more, updates are too stale
-/// for small models to learn from.
+/// The most simulated functions that a planner or an agent chooses by default. With more, updates
+/// are too stale for small models to learn from.
 pub const MOST: u32 = 100;
 
 /// A kind of scheduler.
@@ -95,7 +95,8 @@ pub fn turns(text: &str) -> Result<Turns, String> {
         .ok_or_else(|| "give three numbers of workers: first, between, last, such as 12,4,2".into())
 }
 
-/// The platform of a run on this machine, without any delay. More memory does not make a worker faster here.
+/// The platform of a run on this machine, without any delay. More memory does not make a worker
+/// faster here.
 pub fn this_machine() -> Profile {
     let mut platform = Platform::local();
     platform.limits.memory_per_vcpu_mb = f64::from(platform.limits.memory_min_mb);
@@ -116,7 +117,8 @@ impl Belief {
     ///
     /// # Errors
     ///
-    /// Rejected when the flags contradict one another or exceed the limits of the platform; errors of the data.
+    /// Rejected when the flags contradict one another or exceed the limits of the platform; errors
+    /// of the data.
     pub async fn scheduler(
         &self,
         flags: &Flags,
@@ -184,7 +186,8 @@ impl Belief {
         train: &dyn DataSource,
     ) -> Result<JobModel> {
         let plan = config.plan(0, 0, train.len(), 1);
-        // On this machine data is in memory. A simulated function fetches all bytes of its examples.
+        // On this machine data is in memory. A simulated function fetches all bytes of its
+        // examples.
         let few = train.len().min(64);
         let data_bytes = match flags.simulated() && few > 0 {
             true => train.fetch(0..few).await?.len() as u64 * train.len() / few,
@@ -199,8 +202,8 @@ impl Belief {
     }
 }
 
-/// Returns the bounds of a scheduler: the most workers, and the memory sizes that a worker fits into and that make it
-/// faster.
+/// Returns the bounds of a scheduler: the most workers, and the memory sizes that a worker fits
+/// into and that make it faster.
 fn bounds(flags: &Flags, platform: &Platform, model: &JobModel) -> Result<Bounds> {
     let mut bounds = Bounds::of(platform);
     let least = Allocation { workers: flags.most_workers(), memory_mb: bounds.memory_min_mb };

@@ -3,8 +3,8 @@
 //!
 //! Sentences are short and of many lengths, so a batch is not padded to the longest one: its
 //! sentences lie end to end in one stream of tokens, with two paddings before, after and between
-//! them, which is as far as the widest window sees beyond the word it is centred on. That halves the
-//! time of a step.
+//! them, which is as far as the widest window sees beyond the word it is centred on. That halves
+//! the time of a step.
 
 pub mod reviews;
 mod vocabulary;
@@ -37,8 +37,8 @@ const FILTERS: usize = 64;
 /// The words on either side of the middle one that the widest window sees.
 const REACH: usize = 2;
 
-/// Kim's network: word vectors, filters over windows of 3, 4 and 5 words, the highest answer of each
-/// filter in the sentence, and a linear classifier.
+/// Kim's network: word vectors, filters over windows of 3, 4 and 5 words, the highest answer of
+/// each filter in the sentence, and a linear classifier.
 #[derive(Module, Debug)]
 pub struct SentenceCnn {
     embedding: Embedding,
@@ -47,7 +47,7 @@ pub struct SentenceCnn {
 }
 
 impl SentenceCnn {
-    /// A new network for a vocabulary of so many tokens.
+    /// A new network for a vocabulary of this number of tokens.
     pub fn new(vocabulary: usize, device: &Device) -> Self {
         Self {
             embedding: EmbeddingConfig::new(vocabulary, VECTOR)
@@ -63,7 +63,7 @@ impl SentenceCnn {
         // The vector of a padding is zero, whatever its row in the table.
         let words = self.embedding.forward(sentences.tokens.clone()).squeeze_dim::<2>(0);
         let words = words * sentences.is_word.clone();
-        // A convolution over the stream: windows of so many vectors, and one product. The window of
+        // A convolution over the stream: windows of `width` vectors, and one product. The window of
         // a word has the word in its middle, or just left of it.
         let middles = words.dims()[0] - 2 * REACH;
         let convolved = WIDTHS.iter().zip(&self.filters).map(|(&width, filters)| {
@@ -94,7 +94,7 @@ impl SentenceCnn {
     }
 }
 
-/// Zeros and twos, at random: what dropout of a half multiplies by.
+/// Zeros and twos, at random: the factors of a dropout of one half.
 fn mask([rows, columns]: [usize; 2], seed: Seed, device: &Device) -> Tensor<2> {
     let mut rng = seed.rng();
     let mut bits = 0;
@@ -123,14 +123,15 @@ pub struct Sentences {
     targets: Tensor<1, Int>,
 }
 
-/// What [`SentenceCnn`] learns: whether a sentence is positive, by cross-entropy, with dropout.
+/// Trains [`SentenceCnn`] to tell positive sentences from negative ones, by cross-entropy, with
+/// dropout.
 #[derive(Clone, Copy, Debug)]
 pub struct SentenceLearner {
     vocabulary: usize,
 }
 
 impl SentenceLearner {
-    /// For a vocabulary of so many tokens: [`Vocabulary::len`].
+    /// A learner for a vocabulary of this number of tokens: [`Vocabulary::len`].
     pub fn new(vocabulary: usize) -> Self {
         Self { vocabulary }
     }

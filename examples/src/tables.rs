@@ -1,5 +1,5 @@
-//! Tables for linear models, from the bundled files: clicks and incomes of sparse features, collisions
-//! of dense ones.
+//! Tables for linear models, from the bundled files: clicks and incomes of sparse features,
+//! collisions of dense ones.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -29,8 +29,8 @@ impl fmt::Display for Clicks {
     }
 }
 
-/// Training and test data of sparse features. The training examples are shuffled once, always in the
-/// same way, and cut to the first `train_size` if that is given; the number of features, and of
+/// Training and test data of sparse features. The training examples are shuffled once, always in
+/// the same way, and cut to the first `train_size` if that is given; the number of features, and of
 /// positives, is that of the whole file.
 ///
 /// # Errors
@@ -107,12 +107,12 @@ fn find(folder: &Path, name: &str) -> Result<PathBuf> {
     }
 }
 
-/// Where the bundled [`Clicks`] are: below the working directory, or where this was built.
+/// The folder with the bundled [`Clicks`]: below the working directory, or in the source tree.
 pub fn bundled_clicks() -> PathBuf {
     bundled("data/click-through")
 }
 
-/// Where the bundled collisions are.
+/// The folder with the bundled collisions.
 pub fn bundled_higgs() -> PathBuf {
     bundled("data/tabular")
 }

@@ -22,7 +22,8 @@ fn default(text: &str, flag: &str) -> String {
     after.split([']', ';', ',']).next().unwrap().to_owned()
 }
 
-/// Runs an example with its defaults, apart from the number of examples, and compares them with the help.
+/// Runs an example with its defaults, apart from the number of examples, and compares them with the
+/// help.
 fn the_help_prints_what_a_run_uses(name: &str, train_size: &str) {
     let text = said(&example(name).arg("-h").output().unwrap());
     // The default output folder is below the working directory.

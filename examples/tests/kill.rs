@@ -1,4 +1,4 @@
-//! A run that is killed at any moment goes on from its last barrier.
+//! A run that is killed at any moment continues from its last barrier.
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! A metric that only one workload has, from its own file to the record, the terminal and the report.
+//! A metric that only one workload has, from its own file to the record, the terminal and the
+//! report.
 
 use std::sync::Arc;
 

@@ -37,7 +37,7 @@ peer() {
     fi
 }
 torch() { OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 peer torch "$1"; }
-# As it is started by default, and told to use both cores, while the others have one thread.
+# With its default settings, and with both cores, while the others have one thread.
 mxnet() { (unset OMP_NUM_THREADS && peer mxnet "$1"); }
 mxnet_two() { OMP_NUM_THREADS=2 peer mxnet "$1"; }
 

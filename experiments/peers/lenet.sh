@@ -38,7 +38,7 @@ for name, column in (("MXNet", 0), ("PyTorch", 1)):
     print(f"Siren / {name}: {statistics.median(r[2] / r[column] for r in rows):.2f}")
 PY
 
-# Seconds of training until the test accuracy is 98.5 %, looked at after each epoch.
+# Seconds of training until the test accuracy is 98.5 %, measured after each epoch.
 reached() {
     # Reads to the end: a reader that leaves early would fail the writer, and with it this script.
     awk -v name="$1" '!found { for (i = 1; i < NF; i++) { if ($i == "seconds") s += $(i + 1)

@@ -1,4 +1,4 @@
-//! The flags of the experiment, and what they ask for.
+//! The flags of the experiment, and the settings that follow from them.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use siren_drl::{JobModel, PROFILES, SchedulingTask};
 use siren_experiments::contest::learning::Lesson;
 use siren_experiments::contest::{Budget, Terms};
 
-/// Schedulers within several budgets, judged by the true optimum.
+/// Schedulers within several budgets, compared with the optimum.
 #[derive(Parser)]
 #[command(name = "scheduler")]
 pub(crate) struct Command {
@@ -52,7 +52,8 @@ pub(crate) struct Command {
     /// Fewer budgets, seeds, steps and episodes; only agents that are trained from scratch
     #[arg(long, help_heading = TRAINING)]
     pub(crate) quick: bool,
-    /// Folder for scheduler.json, report.html, the figures, logs of training, and an agent for similar jobs
+    /// Folder for scheduler.json, report.html, the figures, logs of training, and an agent for
+    /// similar jobs
     #[arg(long, value_name = "DIR", default_value = "target/siren/scheduler")]
     #[arg(help_heading = "Data and output")]
     pub(crate) out: PathBuf,
@@ -105,7 +106,7 @@ impl Command {
         }
     }
 
-    /// How agents are trained: from scratch, warm-started, or both.
+    /// The settings of trainings: from scratch, warm-started, or both.
     pub(crate) fn settings(&self) -> Vec<TrainingSettings> {
         let mut settings = match self.algorithm {
             Algorithm::Ppo => TrainingSettings::ppo(),
@@ -152,7 +153,7 @@ impl Command {
         task.target_loss = self.target.unwrap_or(task.target_loss);
         task.check()?;
         Ok(Terms {
-            // What fits the talk's grid search.
+            // The size at which the model agrees best with the talk's grid search.
             grid_memory_mb: if self.profile == "conservative" { 1_664 } else { 1_536 },
             episodes: self.episodes.unwrap_or(EPISODES[usize::from(self.quick)]).max(1),
             seed: Seed::new(self.seed),

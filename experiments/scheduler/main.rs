@@ -1,5 +1,6 @@
-//! The simulation table of the SIREN talk again: within several budgets, a grid search over the number of
-//! functions, the best allocation that never changes, a planner, a learned scheduler, and the optimum.
+//! The simulation table of the SIREN talk again: within several budgets, a grid search over the
+//! number of functions, the best allocation that never changes, a planner, a learned scheduler, and
+//! the optimum.
 //!
 //! `cargo run --release --example scheduler`
 
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     compare(&Command::parse()).map_or_else(|error| run::fail(&error), |()| ExitCode::SUCCESS)
 }
 
-/// What `scheduler.json` has.
+/// The content of `scheduler.json`.
 #[derive(Serialize)]
 struct Results<'a> {
     profile: &'a str,
@@ -48,11 +49,11 @@ struct Results<'a> {
     summaries: &'a [Summary],
     /// One agent on jobs that it has not seen.
     unseen: &'a [Stranger],
-    /// Differs from run to run; all else does not.
+    /// Measured times. They differ from run to run; all other fields do not.
     timing: &'a [Timing],
 }
 
-/// Everything that was found.
+/// All results.
 struct Found {
     curve: Vec<StaticAllocation>,
     budgets: Vec<Budget>,
@@ -85,7 +86,7 @@ fn compare(command: &Command) -> Result<()> {
         rows::print_columns(&table::SEEDS, &found.seeds());
         HOW.iter().for_each(|line| print_line!("{line}"));
     }
-    // What is found is kept, whatever becomes of the rest.
+    // Saved now, in case the rest fails.
     found.write(command, &terms)?;
     if !command.quick {
         print_note!("one agent for jobs that it has not seen");
@@ -107,20 +108,20 @@ fn compare(command: &Command) -> Result<()> {
     Ok(())
 }
 
-/// What the tables mean.
+/// The explanation of the tables.
 const HOW: [&str; 6] = [
-    "Gap: mean seconds of the episodes that succeed, over what no schedule beats in expectation.",
-    "All rows are played on the same episodes, which nothing was trained on or chosen by. A grid that demands \
-     nothing spends the budget to the last cent in expectation, and fails whenever it has no luck.",
-    "The agent of a table is the seed in the middle by its gap on other episodes, for validation; of each training the \
-     checkpoint counts that was best on those.",
+    "Gap: mean seconds of the episodes that succeed, compared with the lower bound of all schedules in expectation.",
+    "All rows are played on the same episodes, which were used for neither training nor selection. A grid without \
+     a demand spends the whole budget in expectation, and fails when an episode costs more than expected.",
+    "The agent of a table is the median seed by its gap on other episodes, for validation. Each training contributes \
+     the checkpoint that was best on those.",
     "In the quartiles a seed that fails in more than 5 % of the episodes is worse than any other.",
-    "An agent is trained in the job's own model: it sees what the model says of the epoch, and its first policy spends \
-     the money left evenly, on functions of one vCPU. One that is warm-started imitates the planner first.",
+    "An agent is trained in the job's own model. It observes the model's expectations of the epoch, and its first policy \
+     spends the money left evenly, on functions of one vCPU. A warm-started one imitates the planner first.",
     "The planner and the optimum know the model too; Bayesian optimisation does not, and pays for its trials.",
 ];
 
-/// Trains on all cores, and shows how far it is.
+/// Trains on all cores, and shows the progress.
 fn teach(command: &Command, terms: &Terms, lessons: &[Lesson]) -> Result<Vec<Pupil>> {
     let folder = command.out.join("training");
     let bar = ProgressBar::new(lessons.iter().map(|lesson| lesson.settings.steps).sum());

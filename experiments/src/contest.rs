@@ -1,5 +1,5 @@
-//! Schedulers on one modelled job within several budgets, beside one another and beside the optimum: what
-//! the example `scheduler` consists of.
+//! Schedulers on one modelled job within several budgets, compared with one another and with the
+//! optimum. The example `scheduler` runs these comparisons.
 
 pub mod baselines;
 pub mod figures;
@@ -14,55 +14,55 @@ use serde::Serialize;
 use siren_core::{Allocation, Result, Scheduler, Seed};
 use siren_drl::{Episode, JobModel, Optimum, SchedulingTask, Score, StaticAllocation, play};
 
-/// The share of episodes that a scheduler which is of use has to bring home.
+/// The share of episodes in which a useful scheduler succeeds.
 pub const ENOUGH: f64 = 0.95;
 
-/// What everybody schedules, and how it is judged.
+/// The job that all methods schedule, and the way they are judged.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// How the job behaves.
+    /// The model of the job.
     pub model: JobModel,
     /// The job with the first budget.
     pub task: SchedulingTask,
     /// The memory of the grid search over the number of functions.
     pub grid_memory_mb: u32,
-    /// Episodes that a scheduler is judged by.
+    /// The number of episodes that judge a scheduler.
     pub episodes: u64,
-    /// Where all randomness comes from.
+    /// The seed of all randomness.
     pub seed: Seed,
 }
 
 impl Terms {
-    /// The job within a budget.
+    /// Returns the job with another budget.
     pub fn task(&self, budget_usd: f64) -> Arc<SchedulingTask> {
         Arc::new(self.task.with_budget(budget_usd))
     }
 
-    /// What judged episodes come from: nothing is trained on them, and nothing is chosen by them.
+    /// The seed of the judged episodes. Nothing is trained on them or chosen by them.
     pub fn judged(&self) -> Seed {
         self.seed.child(0)
     }
 
-    /// What the episodes come from by which allocations are chosen that succeed often enough.
+    /// The seed of the episodes that select allocations which succeed often enough.
     pub fn chosen(&self) -> Seed {
         self.seed.child(1)
     }
 
-    /// What the trials of a search come from.
+    /// The seed of the trials of a search.
     pub fn searched(&self) -> Seed {
         self.seed.child(2)
     }
 
-    /// What a training comes from.
+    /// The seed of a training.
     pub fn trained(&self, number: u64) -> Seed {
         self.seed.child(3).child(number)
     }
 
-    /// The episodes that a scheduler is judged by. It learns of each new job by itself.
+    /// Plays the judged episodes with a scheduler. It notices each new job by itself.
     ///
     /// # Errors
     ///
-    /// Those of the scheduler.
+    /// Returns the errors of the scheduler.
     pub fn judge(
         &self,
         task: &Arc<SchedulingTask>,
@@ -73,21 +73,21 @@ impl Terms {
     }
 }
 
-/// How a method does within a budget.
+/// The result of a method within a budget.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
     /// Allocations, time, money, successes.
     #[serde(flatten)]
     pub score: Score,
-    /// Seconds over the optimum's lower bound, minus 1.
+    /// Seconds divided by the optimum's lower bound, minus 1.
     pub gap: f64,
-    /// What the first episode ran with.
+    /// The allocations of the first episode that succeeded, or else of the first one.
     #[serde(skip)]
     pub allocations: Vec<Allocation>,
 }
 
 impl Entry {
-    /// Of episodes, in terms of seconds that nobody beats.
+    /// The result of these episodes, compared with a lower bound in seconds.
     pub fn of(episodes: &[Episode], lower_s: f64) -> Self {
         let score = Score::of(episodes);
         let shown = episodes.iter().find(|episode| episode.success).or(episodes.first());
@@ -95,7 +95,7 @@ impl Entry {
         Self { score, gap: score.time_s / lower_s - 1.0, allocations }
     }
 
-    /// The optimal schedule, as it is to be expected: it is not played.
+    /// The expected result of the optimal schedule, which is not played.
     pub fn optimal(optimum: &Optimum) -> Self {
         let episode = Episode {
             success: true,
@@ -106,44 +106,45 @@ impl Entry {
         Self::of(&[episode], optimum.lower_s)
     }
 
-    /// Whether it succeeds often enough to be of use.
+    /// `true` if it succeeds often enough to be useful.
     pub fn succeeds(&self) -> bool {
         self.score.success >= ENOUGH
     }
 }
 
-/// All methods within one budget. What is missing was not asked for, or has no allocation that the budget
-/// pays for.
+/// All methods within one budget. A method is missing if it was not requested, or if the budget
+/// does not pay for any of its allocations.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Budget {
     /// Dollars.
     pub budget_usd: f64,
-    /// What the job costs at the least, in expectation and whatever the time.
+    /// The least expected cost of the job, however long it takes.
     pub minimum_cost_usd: f64,
-    /// Why the budget does not suffice, if it does not.
+    /// The reason if the budget does not suffice.
     pub reason: Option<String>,
-    /// What could not be done, and why.
+    /// Remarks, such as methods that were not possible and the reason.
     pub notes: Vec<String>,
     /// Seconds that no schedule beats in expectation.
     pub lower_bound_s: Option<f64>,
     /// The rows of the talk.
     pub talk: Option<talk::Rows>,
-    /// The best number of functions whose expected cost is within the budget, with memory as in the talk.
+    /// The best number of functions whose expected cost is within the budget, with memory as in the
+    /// talk.
     pub grid: Option<Entry>,
-    /// The same, demanding that it succeeds.
+    /// The same among those that succeed often enough.
     pub grid_that_succeeds: Option<Entry>,
     /// The best number of functions and memory size whose expected cost is within the budget.
     #[serde(rename = "static")]
     pub fixed: Option<Entry>,
-    /// The same, demanding that it succeeds.
+    /// The same among those that succeed often enough.
     pub static_that_succeeds: Option<Entry>,
-    /// What Bayesian optimisation finds by trial, with no more than the trials' episodes.
+    /// The allocation that Bayesian optimisation finds from its trials alone.
     pub bayesian: Option<Entry>,
-    /// The agent of the seed in the middle, trained from scratch.
+    /// The agent of the median seed, trained from scratch.
     pub agent: Option<Entry>,
-    /// The same, trained from what imitating the planner gives.
+    /// The same, where training starts from an imitation of the planner.
     pub agent_warm: Option<Entry>,
-    /// Planning the rest anew before each epoch.
+    /// The planner, which plans the rest of the job again before each epoch.
     pub planner: Option<Entry>,
     /// The optimal schedule.
     pub optimum: Option<Entry>,
@@ -153,7 +154,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Whether the target can be reached within the budget.
+    /// `true` if the target can be reached within the budget.
     pub fn is_enough(&self) -> bool {
         self.reason.is_none()
     }

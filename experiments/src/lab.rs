@@ -1,4 +1,4 @@
-//! Jobs on simulated platforms: what `toy_example`, `testbed` and `synchrony` share.
+//! Jobs on simulated platforms, for `toy_example`, `testbed` and `synchrony`.
 
 mod curves;
 pub mod equal;
@@ -27,20 +27,20 @@ use siren_hsp::{
 /// The name of a store over objects.
 const STORE: &str = "lab";
 
-/// Something to learn, and how.
+/// A workload with its data and the settings of its training.
 #[derive(Clone)]
 pub struct Job {
-    /// A name for people.
+    /// The name in tables and pages.
     pub name: String,
-    /// What is learned.
+    /// The workload.
     pub workload: Arc<dyn Workload>,
     /// The training data.
     pub train: Arc<dyn DataSource>,
     /// The held-out data.
     pub test: Arc<dyn DataSource>,
-    /// How to train.
+    /// The settings of the training.
     pub config: Config,
-    /// How long a step takes on one vCPU.
+    /// The time of a step on one vCPU.
     pub step: StepTime,
     /// Real threads that a simulation computes on.
     pub threads: usize,
@@ -49,23 +49,24 @@ pub struct Job {
 /// A finished run on a simulated platform.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// All of it.
+    /// The record of the run.
     pub record: RunRecord,
-    /// From launch to barrier, summed over the epochs: evaluations are not part of it.
+    /// Seconds from launch to barrier, summed over the epochs, without evaluations.
     pub time_s: f64,
-    /// What the platform charges.
+    /// The cost that the platform charges.
     pub cost: Usd,
-    /// The GB-seconds of it alone: no requests and no fee for a call, as the SIREN talk counts.
+    /// The cost of the GB-seconds alone, without requests and invocations, as the SIREN talk counts
+    /// it.
     pub cost_without_requests: Usd,
 }
 
 impl Job {
-    /// Runs on AWS Lambda, with a store that behaves as if shared storage could add: a pull is one GET, a
-    /// push one PUT, and nobody pays for applying updates. No store does better.
+    /// Runs on AWS Lambda, with a store that behaves as if shared storage could add: a pull is one
+    /// GET, a push one PUT, and applying updates is free. No real store is faster or cheaper.
     ///
     /// # Errors
     ///
-    /// Those of the simulation and of the trainer.
+    /// Returns the errors of the simulation and of the trainer.
     pub fn on_lambda(
         &self,
         scheduler: impl Scheduler + 'static,
@@ -75,12 +76,13 @@ impl Job {
         self.lambda(scheduler, simulation, SimStore::Ideal(Arc::new(store)))
     }
 
-    /// Runs on AWS Lambda, with the parameters in objects on S3: aggregators are functions too, and all
-    /// of their requests are paid for. There are as many as `workers` that push once in `cycle` need.
+    /// Runs on AWS Lambda, with the parameters in objects on S3: aggregators are functions too, and
+    /// all of their requests are billed. Their number suits `workers` workers that push once in
+    /// each `cycle`.
     ///
     /// # Errors
     ///
-    /// Those of the simulation and of the trainer.
+    /// Returns the errors of the simulation and of the trainer.
     pub fn over_objects(
         &self,
         scheduler: impl Scheduler + 'static,
@@ -94,7 +96,7 @@ impl Job {
             cycle,
             ..ObjectOptions::default()
         };
-        // What is wrong with it shows here, and not in a function.
+        // A wrong name or size is an error here, and not in a function.
         let objects: Arc<dyn Objects> = Arc::new(MemoryObjects::new());
         let clock: Arc<dyn Clock> = Arc::new(VirtualClock::new());
         ObjectStore::new(Arc::clone(&objects), clock, STORE, dim)?;
@@ -133,7 +135,7 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// Those of the simulation and of the trainer.
+    /// Returns the errors of the simulation and of the trainer.
     pub fn on_machine(&self, machine: &Machine) -> Result<Run> {
         let store = Arc::new(MemoryStore::initialised(&*self.workload, self.config.seed)?);
         let worker = Arc::new(ShardWorker::new(Arc::clone(&self.workload)));
@@ -171,7 +173,7 @@ impl Job {
 }
 
 impl Run {
-    /// Whether the same number of workers ran in every epoch.
+    /// `true` if the same number of workers ran in every epoch.
     pub fn is_constant(&self) -> bool {
         self.record.epochs.windows(2).all(|pair| pair[0].workers == pair[1].workers)
     }
@@ -181,7 +183,7 @@ impl Run {
         self.loss_by(|epoch| epoch.elapsed_s)
     }
 
-    /// Money and loss at each barrier; a machine's money runs with the time.
+    /// Cost and loss at each barrier.
     pub fn loss_by_cost(&self) -> Vec<(f64, f64)> {
         self.loss_by(|epoch| epoch.cost_usd)
     }
@@ -195,17 +197,17 @@ impl Run {
         std::iter::once((0.0, self.record.initial.loss)).chain(barriers).collect()
     }
 
-    /// Whether it came to its target loss.
+    /// `true` if it reached its target loss.
     pub fn is_done(&self) -> bool {
         self.record.outcome.reason == StopReason::TargetLoss
     }
 }
 
-/// Does something with each item, on all cores, and returns what came of it in the order of the items.
+/// Calls `work` for each item, on all cores, and returns the results in the order of the items.
 ///
 /// # Errors
 ///
-/// The first one, in the order of the items.
+/// Returns the first error, in the order of the items.
 pub fn on_all_cores<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R> + Sync,

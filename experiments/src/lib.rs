@@ -1,5 +1,5 @@
-//! What the experiments share: jobs on simulated platforms, the workloads of the testbed, the searches of
-//! the toy example, and schedulers side by side.
+//! Code that the experiments share: jobs on simulated platforms, the workloads of the testbed, the
+//! searches of the toy example, and comparisons of schedulers.
 
 pub mod contest;
 pub mod lab;

@@ -16,12 +16,12 @@ use siren_linear::SparseLogisticRegression;
 
 use crate::lab::Job;
 
-/// How much of the data, and where all randomness comes from.
+/// The amount of data, and the seed.
 #[derive(Clone, Debug)]
 pub struct Size {
-    /// Small parts of the data.
+    /// `true` for small parts of the data.
     pub quick: bool,
-    /// Where all randomness comes from.
+    /// The seed of all randomness.
     pub seed: u64,
     /// The file with movie reviews.
     pub reviews: PathBuf,
@@ -31,25 +31,25 @@ pub struct Size {
 pub struct Contest {
     /// The whole job.
     pub job: Job,
-    /// The part that numbers of functions are searched on.
+    /// The job on a part of the data, which the search over numbers of functions uses.
     pub part: Job,
-    /// What part of the whole that is.
+    /// The share of the data in that part.
     pub share: f64,
-    /// How to train with so many workers that do not wait for one another.
+    /// The settings of the training for a number of workers in hybrid mode.
     pub config: fn(u32) -> Config,
-    /// Bytes of an example as it is fetched.
+    /// The bytes of a fetched example.
     pub example_bytes: f64,
-    /// How many times as long MXNet takes for an example, where that was measured.
+    /// The time of an example in MXNet divided by the time here, if it was measured.
     pub mxnet: Option<f64>,
     /// The loss before any training.
     pub initial: f64,
-    /// About how many passes one function takes, as somebody guesses who has trained something alike.
+    /// A guess of the passes of one function, from experience with similar jobs.
     pub passes: f64,
-    /// Where schedulers change the number of functions, they train as so many workers do.
+    /// The number of workers whose settings all allocations of a scheduler use.
     pub middle: u32,
-    /// What the first epochs run with, where a scheduler has to learn what the job is.
+    /// The allocations of the first epochs, if a scheduler has to measure the job.
     pub probes: Vec<Allocation>,
-    /// The most functions that it may take: more do not learn with the settings of `middle`.
+    /// The most functions that it may choose. More do not learn with the settings of `middle`.
     pub most: u32,
 }
 
@@ -57,7 +57,7 @@ pub struct Contest {
 const MEMORY_MB: [u32; 3] = [233, 1_769, 256];
 
 impl Contest {
-    /// A job, to be trained by so many workers.
+    /// The job with the settings for this number of workers.
     pub fn with(&self, job: &Job, workers: u32) -> Job {
         let mut job = job.clone();
         let stop = job.config.stop;
@@ -65,7 +65,7 @@ impl Contest {
         job
     }
 
-    /// What schedulers may choose from.
+    /// The bounds of a scheduler's allocations.
     pub fn bounds(&self) -> Bounds {
         let [memory_min_mb, memory_max_mb, memory_step_mb] = MEMORY_MB;
         Bounds { workers: self.most, memory_min_mb, memory_max_mb, memory_step_mb }
@@ -80,7 +80,7 @@ fn probes(workers: &[u32], memory_mb: u32) -> Vec<Allocation> {
 ///
 /// # Errors
 ///
-/// When the data cannot be read.
+/// Returns an error if the data cannot be read.
 pub fn contests(size: &Size) -> Result<Vec<Contest>> {
     Ok(vec![lenet(size)?, sentences(size)?, linear(size)?])
 }
@@ -89,8 +89,8 @@ fn stop(epochs: u64, target: f64) -> StopRules {
     StopRules { epochs, target_loss: Some(target), ..StopRules::default() }
 }
 
-/// LeNet, as `lenet_mnist` trains it: momentum for few workers, Adam in small batches for many. A push
-/// covers eight batches where workers are few, so that requests cost less than computing.
+/// LeNet: plain SGD for few workers, Adam in small batches for many. A push covers several batches,
+/// so that requests cost less than computing.
 fn lenet_config(workers: u32) -> Config {
     let few = workers <= 8;
     Config {
@@ -103,8 +103,9 @@ fn lenet_config(workers: u32) -> Config {
     }
 }
 
-/// How many times as long MXNet 1.9.1 takes for an image of LeNet, on both cores of the machine on which
-/// `experiments/peers/lenet.sh` measured 2,796 and 1,616 images a second side by side.
+/// The time of an image of LeNet in MXNet 1.9.1 divided by the time here.
+/// `experiments/peers/lenet.sh` measured 2,796 and 1,616 images a second in alternation, on both
+/// cores of one machine.
 const LENET_IN_MXNET: f64 = 2_796.0 / 1_616.0;
 
 fn lenet(size: &Size) -> Result<Contest> {

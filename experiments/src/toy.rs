@@ -1,4 +1,4 @@
-//! The toy example of the SIREN talk: its runs, and how they are judged.
+//! The toy example of the SIREN talk: its runs, and the comparison of them.
 
 use std::cmp::Ordering::Less;
 use std::time::Duration;
@@ -18,27 +18,27 @@ const MEMORY_MB: u32 = 256;
 /// Epochs after which a run that has not reached the target is given up.
 const PATIENCE: u64 = 15;
 
-/// The longest schedule that is looked at, in epochs.
+/// The longest schedule that is tried, in epochs.
 const LONGEST_SCHEDULE: u64 = 6;
 
-/// What the first epochs run with, where a scheduler has to learn what the job is: between what is few and
-/// what is many in the talk.
+/// The functions of the first epochs, if a scheduler has to measure the job: between the talk's
+/// small number and its large one.
 const PROBES: [u32; 2] = [100, 20];
 
-/// What it may run the others with.
+/// The bounds of its other allocations.
 const BOUNDS: Bounds =
     Bounds { workers: 150, memory_min_mb: MEMORY_MB, memory_max_mb: MEMORY_MB, memory_step_mb: 64 };
 
-/// Bytes of an example as it is fetched: about 25 features that are not zero.
+/// The bytes of a fetched example: about 25 features that are not zero.
 const EXAMPLE_BYTES: f64 = 25.0 * 8.0;
 
-/// About how many passes one function takes, as somebody guesses who has trained something alike.
+/// A guess of the passes of one function, from experience with similar jobs.
 const PASSES: f64 = 4.0;
 
-/// How often a function pushes at the most.
+/// The shortest time between two pushes of a function.
 const CYCLE: Duration = Duration::from_millis(100);
 
-/// What a worker does between two pushes, and how fast it learns.
+/// The work between two pushes, and the learning rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Setting {
     /// Examples of a batch.
@@ -49,20 +49,20 @@ pub struct Setting {
     pub rate: f32,
 }
 
-/// A job and how far the search for its settings goes.
+/// A job, and the extent of the search for its settings.
 pub struct Toy {
-    /// What is learned.
+    /// The job.
     pub job: Job,
     /// The loss that every run has to reach.
     pub target: f64,
-    /// Where.
+    /// The simulated platform.
     pub simulation: Simulation,
     /// The settings that are tried.
     pub settings: Vec<Setting>,
-    /// How many settings schedulers are tried with, of those that suit some number of functions; with
-    /// none there are no rows of theirs.
+    /// The number of settings that schedulers are tried with, of those that are best for some
+    /// number of functions. With 0 there are no rows of schedulers.
     pub scheduled: usize,
-    /// Epochs that an agent is trained for.
+    /// The number of modelled epochs that an agent is trained for.
     pub steps: u64,
     /// The schedules that are tried.
     pub schedules: Vec<[u32; 3]>,
@@ -81,7 +81,8 @@ impl Toy {
         job
     }
 
-    /// The same number of functions in every epoch: the runs of all settings that reach the target.
+    /// Runs all settings with the same number of functions in every epoch, and returns those that
+    /// reach the target.
     fn constant(&self, functions: u32) -> Result<Vec<Found>> {
         let runs = on_all_cores(&self.settings, |&setting| {
             let scheduler = FixedScheduler::new(functions, MEMORY_MB);
@@ -91,12 +92,12 @@ impl Toy {
         Ok(runs.into_iter().flatten().collect())
     }
 
-    /// So many functions in the first epoch, in between, and in the last: the runs of `settings` that
-    /// reach the target.
+    /// Runs `settings` with these functions in the first epoch, in between and in the last, and
+    /// returns those that reach the target.
     fn schedule(&self, functions: [u32; 3], settings: &[Setting]) -> Result<Vec<Found>> {
         let mut runs = Vec::new();
         for &setting in settings {
-            // The last epoch has to be known: the fewest epochs that suffice.
+            // A schedule needs to know its last epoch. The fewest epochs that suffice are taken.
             for epochs in 2..=LONGEST_SCHEDULE {
                 let [first, between, last] = functions;
                 let scheduler = PhasedScheduler::new(first, between, last, MEMORY_MB);
@@ -110,8 +111,7 @@ impl Toy {
         Ok(runs)
     }
 
-    /// Whatever a scheduler makes of it that has to learn what the job is, at no more than `budget`: a
-    /// run of each of `settings`.
+    /// Runs each of `settings` within `budget`, by a scheduler that has to measure the job first.
     fn scheduled(&self, by: By, budget: Usd, settings: &[Setting]) -> Result<Vec<Held>> {
         on_all_cores(settings, |&setting| {
             let job = self.at(setting, PATIENCE);
@@ -129,7 +129,7 @@ impl Toy {
         })
     }
 
-    /// The machine, whose workers share its memory: pushes cost nothing there.
+    /// Runs all settings on a machine, whose workers share its memory, so that pushes cost nothing.
     fn machine(&self, machine: &Machine) -> Result<Vec<Found>> {
         let runs = on_all_cores(&self.settings, |&setting| {
             let run = self.at(setting, PATIENCE).on_machine(machine)?;
@@ -152,21 +152,21 @@ struct Held {
     held: Scheduled,
 }
 
-/// The run whose setting suits it: the one with the least product of time and money.
+/// The run of the best setting: the one with the least product of time and money.
 fn best(runs: &[Found]) -> Option<&Found> {
     let worth = |found: &&Found| found.run.time_s * found.run.cost.dollars();
     runs.iter().min_by(|a, b| worth(a).total_cmp(&worth(b)))
 }
 
-/// What the toy example consists of at one speed of the workload.
+/// The results of the toy example for one speed of the workload.
 pub struct Story {
-    /// One for each way to run it.
+    /// A row for each method.
     pub rows: Vec<Row>,
-    /// Those whose curves are drawn.
+    /// The runs whose curves are drawn.
     pub runs: Vec<(String, Run)>,
-    /// Settings that suit some allocation.
+    /// The settings that are best for some allocation.
     pub settings: Vec<Setting>,
-    /// What is to be said of them.
+    /// The sentences beside the table.
     pub says: Vec<String>,
 }
 
@@ -175,7 +175,7 @@ impl Toy {
     ///
     /// # Errors
     ///
-    /// Those of the simulation, the trainer and the schedulers.
+    /// Returns the errors of the simulation, the trainer and the schedulers.
     pub fn story(&self, name: &str) -> Result<Story> {
         let mut story =
             Story { rows: Vec::new(), runs: Vec::new(), settings: Vec::new(), says: Vec::new() };
@@ -194,7 +194,7 @@ impl Toy {
         let talk = self.schedule([120, 20, 10], &settings)?;
         story.add(name, "X functions of the talk", best(&talk));
         let found = on_all_cores(&self.schedules, |&of| self.schedule(of, &settings))?.concat();
-        // What the talk asks: as cheap as 20 functions, and faster.
+        // The question of the talk: is anything as cheap as 20 functions, and faster?
         let budget = best(&twenty).map(|found| found.run.cost);
         let affordable = |found: &&Found| budget.is_some_and(|budget| found.run.cost <= budget);
         let fastest = |of: &[Found]| {
@@ -204,7 +204,7 @@ impl Toy {
         let (constant, found) = (fastest(&constant), fastest(&found));
         if let Some(constant) = &constant {
             story.add(name, "best constant number at that cost", Some(constant));
-            // Often one of those above, and there is little room for curves.
+            // It is often one of those above, and too many curves cannot be read.
             story.runs.pop();
         }
         if let Some(found) = &found {
@@ -221,7 +221,7 @@ impl Toy {
                 story.add_scheduled(name, &format!("{by} {at}"), &held, of);
             }
         }
-        // The same over objects on S3, where somebody has to apply what is pushed.
+        // The same over objects on S3, where aggregators apply the updates.
         if let Some(found) = best(&twenty) {
             let scheduler = FixedScheduler::new(20, MEMORY_MB);
             story.over_objects(self, name, "20 functions, over objects", found, scheduler, 20)?;
@@ -253,8 +253,8 @@ impl Story {
         }
     }
 
-    /// The fastest of the runs that came to the target within the budget; if none did, the cheapest that
-    /// came to it, or the one that came nearest.
+    /// Adds the fastest of the runs that reached the target within the budget. If none did, adds
+    /// the cheapest one that reached it, or else the one with the lowest loss.
     fn add_scheduled(&mut self, name: &str, platform: &str, all: &[Held], other: &Run) {
         let worth = |Held { held, .. }: &Held| match (held.succeeded(), held.run.is_done()) {
             (true, _) => (0, held.run.time_s),
@@ -267,7 +267,7 @@ impl Story {
         self.runs.push((platform.into(), held.run.clone()));
         let (time_s, cost_usd) = held.probing();
         self.says.push(format!(
-            "{platform}, in terms of that: {}{}; of which probing {} s and ${}, with batches of {}, {} local \
+            "{platform}, compared with it: {}{}. Probing took {} s and ${} of this, with batches of {}, {} local \
              steps and a rate of {}.",
             beside(&held.run, other),
             match (held.succeeded(), held.run.is_done()) {
@@ -283,8 +283,8 @@ impl Story {
         ));
     }
 
-    /// Runs what was found again over objects. What is pushed is seen later there, so that lower rates
-    /// are tried too; if all miss the target, the row says so.
+    /// Repeats a run over objects. Updates are applied later there, so lower learning rates are
+    /// tried too. If all miss the target, the row says so.
     fn over_objects(
         &mut self,
         toy: &Toy,
@@ -294,7 +294,7 @@ impl Story {
         scheduler: impl Scheduler + Clone + Sync + 'static,
         workers: u32,
     ) -> Result<()> {
-        // A schedule ends after the epochs it was found for.
+        // A schedule has a fixed number of epochs.
         let epochs = found.run.record.epochs.len() as u64;
         let epochs = if found.run.is_constant() { PATIENCE } else { epochs };
         let runs = on_all_cores(&[1.0, 0.3, 0.1], |factor| {
@@ -319,7 +319,7 @@ impl Story {
         }
     }
 
-    /// Says whether a changing number of functions wins.
+    /// Adds sentences that compare a changing number of functions with constant ones.
     fn judge(
         &mut self,
         twenty: Option<&Found>,
@@ -333,7 +333,7 @@ impl Story {
             let cheaper = talk.run.cost <= twenty.run.cost;
             let verdict = match (faster, cheaper) {
                 (true, true) => "wins against 20 functions",
-                (true, false) => "is faster than 20 functions, and dearer",
+                (true, false) => "is faster than 20 functions, and more expensive",
                 (false, true) => "is cheaper than 20 functions, and slower",
                 (false, false) => "loses against 20 functions",
             };
@@ -353,7 +353,7 @@ impl Story {
     }
 }
 
-/// Time and money of one run in terms of another's.
+/// Time and money of one run, compared with those of another.
 fn beside(run: &Run, other: &Run) -> String {
     let less = 1.0 - run.time_s / other.time_s;
     format!(

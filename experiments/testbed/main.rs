@@ -1,4 +1,4 @@
-//! The testbed of the SIREN talk, with numbers of our own: LeNet, a network for sentences and linear
+//! The testbed of the SIREN talk, measured again: LeNet, a network for sentences and linear
 //! classification on simulated functions against rented machines.
 //!
 //! `cargo run --release --example testbed`
@@ -26,14 +26,15 @@ use siren_report::chart::{Axis, Chart, Series};
 
 use model::{Model, Passes};
 
-/// burn allocates large tensors in every step, and this allocator keeps them at hand.
+/// burn allocates large tensors in every step, and this allocator keeps their memory for the next
+/// ones.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Numbers of functions that are searched with real gradients.
 const SEARCHED: [u32; 6] = [1, 2, 4, 8, 16, 32];
 
-/// What is run without any search.
+/// The allocation that runs without any search.
 const STATIC: Allocation = Allocation { workers: 8, memory_mb: 1_769 };
 
 /// LeNet, sentences and linear classification, on simulated functions and simulated machines.
@@ -113,8 +114,8 @@ fn compare(command: &Command) -> Result<()> {
     Ok(())
 }
 
-/// The rows of machines, those with MXNet's images/s included, each beside the fastest rows of functions
-/// that cost no more.
+/// The rows of machines, those with MXNet's images/s included, each beside the fastest rows of
+/// functions that cost no more than the machine.
 fn at_equal_cost(rows: &[Row]) -> Vec<Beside> {
     let machines = rows.iter().filter(|row| row.platform.starts_with("EC2"));
     let of = |machine: &Row, kind: &str, name: &str| {
@@ -134,12 +135,12 @@ fn at_equal_cost(rows: &[Row]) -> Vec<Beside> {
         .collect()
 }
 
-/// A workload, and where and how it is held.
+/// The comparison for one workload.
 struct Held<'a> {
     contest: &'a Contest,
     simulation: &'a Simulation,
     quick: bool,
-    /// Runs that are known: one allocation may answer several questions.
+    /// Finished runs, because several rows may need the same allocation.
     known: Vec<(Allocation, Run)>,
     rows: Vec<Row>,
     says: Vec<String>,
@@ -153,7 +154,7 @@ impl<'a> Held<'a> {
         Self { contest, simulation, quick, known, rows, says, curves }
     }
 
-    /// Searches, runs, compares.
+    /// Searches the number of functions, runs all rows, and compares them.
     fn compare(&mut self, machines: &[Machine]) -> Result<()> {
         let passes = self.search()?;
         let run = self.on_lambda(STATIC)?;
@@ -176,7 +177,7 @@ impl<'a> Held<'a> {
             rented.push(row);
         }
         let model = Model { contest, simulation: self.simulation, passes: &passes };
-        // What somebody takes who does not search, and the machines.
+        // The costs of the allocation without a search, and of the machines.
         let mut budgets: Vec<Row> = self.rows.iter().take(1).chain(&rented).cloned().collect();
         if let Some(best) = model.best(None) {
             let run = self.on_lambda(best)?;
@@ -196,7 +197,7 @@ impl<'a> Held<'a> {
                     self.says.extend(self.rows.last().map(|found| beside(found, row)));
                 }
                 None => self.says.push(format!(
-                    "No number of functions of any size that was looked at is as cheap as {}.",
+                    "No number of functions, at any memory size that was tried, is as cheap as {}.",
                     row.platform
                 )),
             }
@@ -212,7 +213,7 @@ impl<'a> Held<'a> {
         self.rows.push(Row::new(&self.contest.job.name, platform, run));
     }
 
-    /// How many passes each number of functions takes, on a part of the data.
+    /// Finds the passes of each number of functions, on a part of the data.
     fn search(&mut self) -> Result<Vec<Passes>> {
         let Contest { part, share, .. } = self.contest;
         let mut passes = Vec::new();
@@ -240,7 +241,7 @@ impl<'a> Held<'a> {
 
     fn rent(&mut self, machine: &Machine) -> Result<(Row, Run)> {
         self.tell(machine.name.as_ref());
-        // Pushes cost nothing there.
+        // Pushes cost nothing on one machine.
         let as_functions = self.contest.with(&self.contest.job, machine.vcpus);
         let mut job = as_functions.clone();
         job.config.local_steps = 1;
@@ -269,8 +270,8 @@ impl<'a> Held<'a> {
         Ok(run)
     }
 
-    /// Lets schedulers find out what the job is, at no more than what each of these rows costs. Once a
-    /// budget is too small, so are smaller ones.
+    /// Runs schedulers that have to measure the job first, with the cost of each of these rows as
+    /// the budget. Once a budget is too small, smaller ones are left out.
     fn schedule(&mut self, mut budgets: Vec<Row>) -> Result<()> {
         budgets.sort_by(|a, b| b.cost_usd.total_cmp(&a.cost_usd));
         let contest = self.contest;
@@ -289,7 +290,7 @@ impl<'a> Held<'a> {
                 let found = job.scheduled(by, self.simulation, &terms)?;
                 self.rows.push(Row::scheduled(&contest.job.name, &what, &found));
                 self.says.push(probed(&what, &found));
-                // More would leave no room for the curves.
+                // More curves could not be read.
                 if row.platform == budgets[0].platform {
                     self.curves.push((by.to_string(), found.run.clone()));
                 }
@@ -301,7 +302,8 @@ impl<'a> Held<'a> {
         Ok(())
     }
 
-    /// As often as the time model says that a worker pushes, at the most.
+    /// Runs over objects. The store is made for workers that push as often as the time model
+    /// predicts.
     fn over_objects(&self, allocation: Allocation) -> Result<Run> {
         let Allocation { workers, memory_mb } = allocation;
         let Self { contest, simulation, .. } = *self;
@@ -314,7 +316,7 @@ impl<'a> Held<'a> {
 }
 
 /// The same machine with MXNet, whose images per second were measured side by side with ours by
-/// `experiments/peers/lenet.sh`: as many passes, each so many times as long.
+/// `experiments/peers/lenet.sh`. It takes as many passes, and each takes `slower` times as long.
 fn as_in_mxnet(ours: &Row, machine: &Machine, slower: f64) -> Row {
     let time_s = ours.time_s * slower;
     let bill = machine.bill(Duration::try_from_secs_f64(time_s).unwrap_or_default());
@@ -327,7 +329,7 @@ fn as_in_mxnet(ours: &Row, machine: &Machine, slower: f64) -> Row {
     }
 }
 
-/// What a scheduler spent on finding out.
+/// The sentence about the money and time that a scheduler spent on probes.
 fn probed(what: &str, found: &Scheduled) -> String {
     let (time_s, cost_usd) = found.probing();
     let end = match (found.run.is_done(), found.succeeded()) {

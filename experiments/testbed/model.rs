@@ -5,10 +5,11 @@ use siren_core::Allocation;
 use siren_core::platform::EpochEstimate;
 use siren_experiments::testbed::Contest;
 
-/// Memory sizes that are looked at by the time model. More than one vCPU brings nothing to a worker that
+/// The memory sizes that the time model compares. More than one vCPU does not help a worker that
 /// computes on one thread.
 const MEMORY_MB: [u32; 5] = [256, 512, 885, 1_280, 1_769];
-/// How many passes over the data one number of functions takes, by a search with real gradients.
+/// The passes over the data that a number of functions takes, found by a search with real
+/// gradients.
 #[derive(Clone, Copy)]
 pub(crate) struct Passes {
     pub(crate) workers: u32,
@@ -23,8 +24,8 @@ pub(crate) struct Model<'a> {
 }
 
 impl Model<'_> {
-    /// The allocation that takes the least time for at most so much money, or that with the least
-    /// product of both.
+    /// The fastest allocation within `budget`, in dollars. Without a budget, the one with the least
+    /// product of time and money.
     pub(crate) fn best(&self, budget: Option<f64>) -> Option<Allocation> {
         let all = self.passes.iter().flat_map(|&passes| {
             MEMORY_MB.map(|memory_mb| {
@@ -42,7 +43,7 @@ impl Model<'_> {
             .map(|(allocation, _, _)| allocation)
     }
 
-    /// Seconds and dollars of so many passes.
+    /// Seconds and dollars of `epochs` passes.
     fn predict(&self, allocation: Allocation, epochs: u64) -> (f64, f64) {
         let all = (0..epochs).map(|epoch| self.epoch(allocation, epoch == 0));
         all.fold((0.0, 0.0), |(time, cost), epoch| {

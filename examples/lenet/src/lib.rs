@@ -1,7 +1,8 @@
-//! LeNet on handwritten digits, as a workload: a burn module, a [`Learner`] and the format of an example.
+//! LeNet on handwritten digits, as a workload: a burn module, a [`Learner`] and the format of an
+//! example.
 //!
-//! The programs that train it and the function that computes its gradients share this crate, which is why it
-//! depends on nothing else.
+//! The programs that train it and the function that computes its gradients share this crate, which
+//! is why it depends on nothing else.
 
 use siren_burn::burn;
 use siren_burn::burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -51,7 +52,7 @@ impl LeNet {
 
     /// The logits, `[images, classes]`, of `[images, 1, 28, 28]` pixels.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        // As `self.conv1.forward(images)` and `self.pool.forward(x)`, only faster.
+        // The same as `self.conv1.forward(images)` and `self.pool.forward(x)`, and faster.
         let x = self.relu.forward(cpu::conv2d(&self.conv1, images));
         let x = cpu::max_pool2d(&self.pool, x);
         let x = self.relu.forward(cpu::conv2d(&self.conv2, x));
@@ -70,7 +71,7 @@ pub struct Digits {
     pub targets: Tensor<1, Int>,
 }
 
-/// What [`LeNet`] learns: to read digits, by cross-entropy.
+/// Trains [`LeNet`] to read digits, by cross-entropy.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DigitLearner;
 

@@ -15,15 +15,16 @@ use crate::schedulers::Kind;
 pub struct Program {
     /// The name of its runs.
     pub name: &'static str,
-    /// Returns its own defaults, which may depend on the flags that are given. Flags without a value have
-    /// those of [`Flags::values`].
+    /// Returns its own defaults, which may depend on the flags that are given. Flags without a
+    /// value have those of [`Flags::values`].
     pub defaults: fn(&Flags) -> Flags,
-    /// Returns where its bundled data is.
+    /// Returns the path of its bundled data.
     pub data: fn() -> PathBuf,
 }
 
 impl Program {
-    /// Reads the command line. Exits with a message when a flag is wrong, as [`Parser::parse`] does.
+    /// Reads the command line. Exits with a message when a flag is wrong, as [`Parser::parse`]
+    /// does.
     pub fn parse<C: Parser>(&self) -> C {
         let matches = self.with_defaults(C::command()).get_matches();
         C::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
@@ -64,8 +65,8 @@ impl Program {
         })
     }
 
-    /// The default of each flag that has one: its value without any flags, and other values that it has with
-    /// some.
+    /// The default of each flag that has one: its value without any flags, and other values that it
+    /// has with some.
     fn defaults(&self) -> BTreeMap<&'static str, String> {
         let none = Flags::default;
         let of = |flags: Flags| self.with_own(flags).values().named();
@@ -105,7 +106,7 @@ impl Program {
         texts
     }
 
-    /// Says which defaults this machine or a simulation sets.
+    /// Names the defaults that depend on this machine or on a simulation.
     fn explain(&self, texts: &mut BTreeMap<&'static str, String>) {
         let workers = |flags: Flags| self.with_own(flags).values().workers;
         let threads = Flags::default().threads();
@@ -132,7 +133,7 @@ fn optimizer(name: OptimizerName) -> (String, Flags) {
     (text, Flags { optimizer: Some(name), ..Flags::default() })
 }
 
-/// `true` if a condition gives this flag: then its default is of no interest.
+/// `true` if a condition sets this flag, so that its default does not apply.
 fn is_given(name: &str, flags: &Flags) -> bool {
     match name {
         "workers" => flags.workers.is_some(),

@@ -9,11 +9,12 @@ use super::{Flags, LABEL, OptimizerName};
 use crate::print_note;
 use crate::schedulers::{self, Kind};
 
-/// The memory of a worker in MB: the smallest size of 128 + k x 64 MB, which are the sizes that Siren uses
-/// on AWS Lambda, with a whole vCPU (1,769 MB).
+/// The memory of a worker in MB: the smallest size of 128 + k x 64 MB, which are the sizes that
+/// Siren uses on AWS Lambda, with a whole vCPU (1,769 MB).
 const MEMORY_MB: u32 = 1_792;
 
-/// With more asynchronous workers than this, updates are very stale, and training needs other settings.
+/// With more asynchronous workers than this, updates are very stale, and training needs other
+/// settings.
 pub(super) const CROWDED: u32 = 10;
 
 /// The values of all flags that have a default.
@@ -25,7 +26,7 @@ pub struct Values {
     pub batch_size: u64,
     /// Learning rate of the first epoch.
     pub learning_rate: f32,
-    /// How updates are applied.
+    /// The optimizer.
     pub optimizer: OptimizerName,
     /// The momentum, which Adam does not use.
     pub momentum: f32,
@@ -91,7 +92,8 @@ impl Flags {
             false => OptimizerName::Momentum,
         });
         let momentum = self.momentum.unwrap_or_else(|| {
-            // Stale updates act as momentum (Mitliagkas et al., "Asynchrony begets momentum", 2016).
+            // Stale updates act as momentum (Mitliagkas et al., "Asynchrony begets momentum",
+            // 2016).
             (1.0 - 0.1 * self.asynchronous() as f32).max(0.0)
         });
         Values {
@@ -121,8 +123,8 @@ impl Flags {
         Allocation { workers, memory_mb }
     }
 
-    /// These flags with a memory size that the platform has. A size between two that it has is rounded up, and
-    /// a note on standard error says so.
+    /// These flags with a memory size that the platform has. A size between two that it has is
+    /// rounded up, and a note on standard error says so.
     #[must_use]
     pub fn fit_memory(self, platform: &Platform) -> Self {
         let memory_mb = self.allocation().memory_mb;
@@ -139,7 +141,7 @@ impl Flags {
         Self { memory_mb: Some(fitting), ..self }
     }
 
-    /// How allocations are chosen.
+    /// The scheduler.
     pub fn scheduler(&self) -> Kind {
         let implied = if self.schedule.is_some() { Kind::Schedule } else { Kind::Fixed };
         self.scheduler.clone().unwrap_or(implied)
@@ -166,15 +168,15 @@ impl Flags {
         self.threads.unwrap_or_else(cores)
     }
 
-    /// Workers whose updates are computed without those of the others: all except in bulk mode, where a
-    /// round is one update.
+    /// Workers whose updates are computed without those of the others: all except in bulk mode,
+    /// where a round is one update.
     fn asynchronous(&self) -> u32 {
         let mode = self.sync_mode.unwrap_or_default();
         if mode.merges_rounds() { 1 } else { self.most_workers().max(1) }
     }
 
-    /// `true` if more than 10 workers train asynchronously. With usual settings their updates are too stale to
-    /// learn from.
+    /// `true` if more than 10 workers train asynchronously. With usual settings their updates are
+    /// too stale to learn from.
     pub fn crowded(&self) -> bool {
         self.asynchronous() > CROWDED
     }

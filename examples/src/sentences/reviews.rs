@@ -14,7 +14,7 @@ use super::{CLASSES, LENGTH, PADDING, RECORD, Vocabulary, tokens};
 /// The number of folds of a cross-validation.
 pub const FOLDS: u32 = 5;
 
-/// A sentence and what it is said to be.
+/// A sentence and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Review {
     /// 1 for a positive sentence and 0 for a negative one.
@@ -23,7 +23,7 @@ pub struct Review {
     pub words: Vec<String>,
 }
 
-/// What is kept from training, to measure by.
+/// The part of the sentences that is held out from training, to measure the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeldOut {
     /// A tenth of the sentences.
@@ -35,9 +35,9 @@ pub enum HeldOut {
 /// Sentences that are ready to train on.
 #[derive(Clone, Debug)]
 pub struct Reviews {
-    /// What is trained on.
+    /// The training part.
     pub train: MemorySource,
-    /// What is measured by.
+    /// The held-out part.
     pub held_out: MemorySource,
     /// The words of the training part.
     pub vocabulary: Vocabulary,
@@ -152,7 +152,7 @@ fn review(line: &[u8]) -> Result<Review, &'static str> {
 
 const BUNDLED: &str = "data/movie-reviews/rt-polarity-4k.tsv.gz";
 
-/// Where the bundled reviews are: below the working directory, or where this was built.
+/// The file with the bundled reviews: below the working directory, or in the source tree.
 pub fn bundled() -> PathBuf {
     let here = PathBuf::from(BUNDLED);
     if here.exists() {
@@ -187,8 +187,8 @@ mod tests {
         for fold in 0..FOLDS {
             let reviews = split(HeldOut::Fold(fold), None);
             assert_eq!(reviews.train.len() + reviews.held_out.len(), 103);
-            // Each trained review has a word of its own, beside `and`, the unknown and the padding;
-            // what is held out is unknown.
+            // Each trained review has its own word, beside `and`, the unknown and the padding;
+            // the words of held-out reviews are unknown.
             assert_eq!(reviews.vocabulary.len() as u64, reviews.train.len() + 3);
             let words: HashSet<&[u8]> =
                 reviews.train.records().map(|record| &record[1..3]).collect();

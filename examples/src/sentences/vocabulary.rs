@@ -5,7 +5,7 @@ use std::path::Path;
 
 use siren_core::{Result, file};
 
-/// The token that stands for no word: what fills a record up.
+/// The token that stands for no word. It fills the rest of a record.
 pub const PADDING: u16 = 0;
 /// The token of every word that is not in the vocabulary.
 pub const UNKNOWN: u16 = 1;

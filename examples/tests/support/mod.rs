@@ -20,7 +20,7 @@ pub fn data() -> PathBuf {
     siren_examples::mnist::bundled()
 }
 
-/// What a program said, both ways.
+/// The text that a program wrote to standard output and standard error.
 pub fn said(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     text(&output.stdout) + &text(&output.stderr)

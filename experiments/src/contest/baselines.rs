@@ -1,4 +1,4 @@
-//! What needs no training: grids, the planner, the optimum.
+//! Methods without training: grids, the planner, the optimum.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use siren_drl::{
 
 use super::{Budget, ENOUGH, Entry, Terms, talk};
 
-/// Episodes by which allocations are chosen that succeed often enough.
+/// The number of episodes that select allocations which succeed often enough.
 const CHOOSING: u64 = 200;
 
-/// Episodes that a search by trial may spend.
+/// The number of episodes of a search by trial.
 const TRIALS: u64 = 60;
 
-/// Everything about a budget but agents.
+/// Measures all methods within a budget, except agents.
 ///
 /// # Errors
 ///
-/// Where the job makes no sense.
+/// Returns an error if the job contradicts itself.
 pub fn measure(terms: &Terms, budget_usd: f64) -> Result<Budget> {
     let task = terms.task(budget_usd);
     let mut budget = Budget {
@@ -31,11 +31,11 @@ pub fn measure(terms: &Terms, budget_usd: f64) -> Result<Budget> {
     };
     if let Err(error) = check_budget(&task) {
         let reason = too_little(error)?;
-        // The planner takes the cheapest allocations then: that it fails too is seen, not concluded.
+        // The planner then takes the cheapest allocations. Playing it shows that it fails too.
         let played = terms.judge(&task, &mut planner(terms, &task))?;
         let won = played.iter().filter(|episode| episode.success).count();
         budget.notes.push(format!(
-            "The planner, which spends as little as it can then, reaches the target in {won} of {} episodes.",
+            "The planner, which then spends as little as possible, reaches the target in {won} of {} episodes.",
             played.len()
         ));
         budget.reason = Some(reason);
@@ -56,9 +56,9 @@ pub fn measure(terms: &Terms, budget_usd: f64) -> Result<Budget> {
         }
         Err(error) => {
             too_little(error)?;
-            budget
-                .notes
-                .push(format!("{name}: the budget does not suffice for any that was tried."));
+            budget.notes.push(format!(
+                "{name}: the budget does not suffice for any allocation that was tried."
+            ));
             Ok::<_, Error>(None)
         }
     };
@@ -90,7 +90,7 @@ pub fn planner(terms: &Terms, task: &SchedulingTask) -> Planner {
     Planner::new(terms.model.clone()).with_bounds(task.bounds)
 }
 
-/// What is said of a budget that does not suffice; other errors are errors.
+/// The message of an error about a budget that is too small. Returns all other errors.
 fn too_little(error: Error) -> Result<String> {
     match error.kind() {
         ErrorKind::Budget => Ok(error.message().to_owned()),

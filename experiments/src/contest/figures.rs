@@ -7,7 +7,8 @@ use siren_report::chart::{Axis, Chart, Series};
 use super::learning::{Pupil, quantile};
 use super::{Budget, ENOUGH, Entry, talk};
 
-/// What a grid search over the number of functions finds, beside the talk's: time and cost.
+/// Time and cost that a grid search over the number of functions finds, beside those of the SIREN
+/// talk.
 pub fn grid(curve: &[StaticAllocation]) -> [Chart; 2] {
     let functions = || Axis::new("functions", "").whole().log();
     let ours = |of: fn(&StaticAllocation) -> f64| {
@@ -29,8 +30,8 @@ pub fn grid(curve: &[StaticAllocation]) -> [Chart; 2] {
     ]
 }
 
-/// Seconds within each budget, for all methods that succeed often enough, beside those of the talk; and how far
-/// that is from the optimum.
+/// Seconds within each budget, for all methods that succeed often enough, beside those of the SIREN
+/// talk, and the gap to the optimum.
 pub fn time(budgets: &[Budget]) -> [Chart; 2] {
     let budget = || Axis::new("budget", "$");
     let mut time = Chart::new("Time within a budget", budget(), Axis::new("time", "s").log());
@@ -47,7 +48,7 @@ pub fn time(budgets: &[Budget]) -> [Chart; 2] {
         ("planner", |budget| budget.planner.as_ref(), 2),
     ];
     for (name, of, colour) in shown {
-        // What just misses 95 % is in the table as it is.
+        // A method that just misses 95 % is shown too; the table has its share.
         let useful = enough.iter().filter_map(|budget| {
             let entry = of(budget).filter(|entry| entry.score.success >= 0.9)?;
             Some((budget.budget_usd, entry))
@@ -106,11 +107,11 @@ pub fn allocations(budget: &Budget) -> [Chart; 2] {
     ]
 }
 
-/// The gap against the steps of the environments, and the share of the seeds that succeed: over the seeds of
-/// one budget, on the episodes for validation. A seed that fails has an infinite gap.
+/// The gap against the steps of the environments, and the share of the seeds that succeed: over the
+/// seeds of one budget, on the episodes for validation. A seed that fails has an infinite gap.
 pub fn training(pupils: &[&Pupil], title: &str) -> [Chart; 2] {
     let most = pupils.iter().map(|pupil| pupil.evaluations.len()).max().unwrap_or(0);
-    // Who stopped early stays where it was.
+    // A training that stopped early keeps its last evaluation.
     let at = |number: usize| {
         pupils.iter().filter_map(move |pupil| {
             let last = pupil.evaluations.len().checked_sub(1)?;

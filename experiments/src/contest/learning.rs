@@ -12,7 +12,7 @@ use siren_drl::{Environment, SchedulingTask};
 
 use super::{ENOUGH, Entry, Terms};
 
-/// How near the optimum counts as near, where time until then is told.
+/// The largest gap to the optimum that counts as near, for the time until then.
 pub const NEAR: f64 = 0.05;
 
 /// One training.
@@ -20,16 +20,16 @@ pub const NEAR: f64 = 0.05;
 pub struct Lesson {
     /// Dollars.
     pub budget_usd: f64,
-    /// Seconds that no schedule beats.
+    /// The lower bound of all schedules, in seconds.
     pub lower_s: f64,
     /// The number of the seed.
     pub seed: u64,
-    /// How.
+    /// The settings of the training.
     pub settings: TrainingSettings,
 }
 
 impl Lesson {
-    /// Whether the planner was imitated first.
+    /// `true` if training started with an imitation of the planner.
     pub fn is_warm(&self) -> bool {
         self.settings.warm_start > 0
     }
@@ -41,16 +41,16 @@ impl Lesson {
     }
 }
 
-/// What came of one.
+/// The result of a training.
 #[derive(Debug)]
 pub struct Pupil {
-    /// What was taught.
+    /// The training.
     pub lesson: Lesson,
     /// The agent of the best evaluation.
     pub agent: Agent,
-    /// The agent on the episodes that it is judged by.
+    /// The result of the agent in the judged episodes.
     pub entry: Entry,
-    /// What was seen on the way, on episodes for validation.
+    /// The evaluations during training, on episodes for validation.
     pub evaluations: Vec<Evaluation>,
     /// Steps of environments.
     pub steps: u64,
@@ -67,13 +67,13 @@ pub struct SeedRow {
     pub seed: u64,
     /// Dollars.
     pub budget_usd: f64,
-    /// Seconds over the optimum's lower bound, minus 1; nothing if no episode succeeded.
+    /// Seconds divided by the optimum's lower bound, minus 1; `None` if no episode succeeded.
     pub gap: Option<f64>,
     /// The share of the judged episodes that succeeded.
     pub success: f64,
-    /// The gap on the episodes for validation, by which the agent in the middle is picked.
+    /// The gap on the episodes for validation, which selects the median agent.
     pub validation_gap: Option<f64>,
-    /// The share of them that succeeded.
+    /// The share of the episodes for validation that succeeded.
     pub validation_success: f64,
 }
 
@@ -90,12 +90,12 @@ impl Pupil {
         if score.success >= ENOUGH { gap } else { f64::INFINITY }
     }
 
-    /// The gap that counts: infinite where too few episodes succeed.
+    /// The gap, or infinity if too few episodes succeed.
     pub fn counted(&self) -> f64 {
         if self.entry.succeeds() { self.entry.gap } else { f64::INFINITY }
     }
 
-    /// What is kept of it.
+    /// The row of this training in `scheduler.json`.
     pub fn row(&self) -> SeedRow {
         let success = self.entry.score.success;
         let best = self.best();
@@ -113,19 +113,19 @@ impl Pupil {
     }
 }
 
-/// Trains an agent and judges it; nothing where no constant allocation is within the budget, by which
-/// rewards are measured. `after` is told of the steps of each iteration.
+/// Trains an agent and judges it. Returns `None` if no constant allocation is within the budget,
+/// because rewards are relative to one. Calls `after` with the number of steps of each iteration.
 ///
 /// # Errors
 ///
-/// Those of the training.
+/// Returns the errors of the training.
 pub fn teach(
     terms: &Terms,
     lesson: Lesson,
     folder: &Path,
     mut after: impl FnMut(u64),
 ) -> Result<Option<Pupil>> {
-    // One thread does it all, and may have to share its core with others.
+    // One thread does all of it, and may share its core with others.
     let started = ThreadTime::now();
     let passed = || started.elapsed().as_secs_f64();
     let task = terms.task(lesson.budget_usd);
@@ -162,7 +162,7 @@ pub fn teach(
     }))
 }
 
-/// The pupil in the middle by its gap on the episodes for validation, the better one of two; those that
+/// The median pupil by its gap on the episodes for validation, the better one of two. Pupils that
 /// fail there come last.
 pub fn middle<'a>(pupils: &[&'a Pupil]) -> Option<&'a Pupil> {
     let mut sorted = pupils.to_vec();
@@ -171,33 +171,35 @@ pub fn middle<'a>(pupils: &[&'a Pupil]) -> Option<&'a Pupil> {
     sorted.get(sorted.len().saturating_sub(1) / 2).copied()
 }
 
-/// What the seeds of one budget came to. Seeds that fail count with an infinite gap, which is nothing.
+/// The results of all seeds of one budget. Seeds that fail count with an infinite gap, which is
+/// `None`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// Dollars.
     pub budget_usd: f64,
-    /// Whether the planner was imitated first.
+    /// `true` if training started with an imitation of the planner.
     pub warm_start: bool,
     /// Seeds in all.
     pub seeds: usize,
-    /// Seeds whose agents bring home 95 % of the judged episodes or more.
+    /// The number of seeds whose agents succeed in at least 95 % of the judged episodes.
     pub succeed: usize,
     /// The gap's lower quartile, median and upper quartile.
     pub gap: [Option<f64>; 3],
 }
 
-/// How long training takes, in seconds of one core: medians over the seeds.
+/// The duration of training, in seconds of one core: medians over the seeds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Timing {
     /// Dollars.
     pub budget_usd: f64,
-    /// Whether the planner was imitated first.
+    /// `true` if training started with an imitation of the planner.
     pub warm_start: bool,
     /// Steps of environments in a second, evaluations included.
     pub steps_per_s: f64,
     /// Seconds of a training.
     pub seconds: f64,
-    /// Seconds until an evaluation was within 5 % of the optimum; nothing if half of the seeds never were.
+    /// Seconds until an evaluation was within 5 % of the optimum; `None` if half of the seeds never
+    /// were.
     pub seconds_until_near: Option<f64>,
     /// Microseconds of one of the agent's decisions.
     pub decision_us: f64,
@@ -218,11 +220,11 @@ pub fn summary(pupils: &[&Pupil]) -> Option<Summary> {
     })
 }
 
-/// How long the seeds of one budget took.
+/// The duration of training for the seeds of one budget.
 ///
 /// # Errors
 ///
-/// Those of the schedulers.
+/// Returns the errors of the schedulers.
 pub fn timing(terms: &Terms, pupils: &[&Pupil]) -> Result<Option<Timing>> {
     let Some(pupil) = middle(pupils) else { return Ok(None) };
     let median = |of: &dyn Fn(&Pupil) -> f64| {
@@ -266,7 +268,7 @@ fn decision_us(
     }
 }
 
-/// The value below which this share of the values is, interpolated; infinite ones come last.
+/// The quantile of the values for this share, interpolated. Infinite values come last.
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -274,7 +276,7 @@ pub fn quantile(values: &[f64], share: f64) -> f64 {
     let at = share * last as f64;
     let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
     let part = at.fract();
-    // No part of what is infinite is not a number.
+    // Zero times infinity would be NaN.
     if part == 0.0 { low } else { low * (1.0 - part) + high * part }
 }
 

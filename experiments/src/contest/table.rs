@@ -10,7 +10,7 @@ use crate::lab::rows;
 pub const HEADER: [&str; 8] =
     ["method", "functions", "memory, MB", "$", "time, s", "time saved", "success", "gap"];
 
-/// What a budget's table consists of: lines of cells.
+/// The lines of a budget's table, as cells.
 pub fn lines(budget: &Budget) -> Vec<Vec<String>> {
     let mut lines = Vec::new();
     if let Some(talk) = &budget.talk {
@@ -40,7 +40,7 @@ fn of_talk(name: &str, row: &talk::Row, grid_s: Option<f64>) -> Vec<String> {
 fn line(name: &str, entry: &Entry, budget: &Budget) -> Vec<String> {
     let score = &entry.score;
     let is_grid = budget.grid.as_ref().is_some_and(|grid| std::ptr::eq(grid, entry));
-    // Its time is that of bankruptcies.
+    // No episode succeeded, so a gap and saved time have no meaning.
     let fails = score.success == 0.0;
     let is_optimum = budget.optimum.as_ref().is_some_and(|best| std::ptr::eq(best, entry));
     vec![
@@ -64,7 +64,7 @@ pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-/// What is said of a budget beside its table.
+/// The sentences beside a budget's table.
 pub fn says(budget: &Budget) -> Vec<String> {
     let mut says = Vec::new();
     if let Some(reason) = &budget.reason {
@@ -98,7 +98,7 @@ pub const SEEDS: [&str; 10] = [
     "planner's, \u{b5}s",
 ];
 
-/// What is said of the seeds of one budget.
+/// The cells of the line about the seeds of one budget.
 pub fn seeds(summary: &Summary, timing: &Timing) -> Vec<String> {
     let start = if summary.warm_start { "warm-started" } else { "from scratch" };
     let gap = |at: usize| summary.gap[at].map_or("fails".into(), percent);

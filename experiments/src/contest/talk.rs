@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What the talk reports for one budget.
+/// The results that the talk reports for one budget.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Rows {
     /// Dollars.

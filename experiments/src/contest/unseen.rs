@@ -12,8 +12,9 @@ use super::{ENOUGH, Terms};
 const TRAINED: usize = 64;
 const JUDGED: usize = 24;
 
-/// How far each parameter of a job is off, and the smallest budget over the job's least cost.
+/// The largest relative change of each parameter of a job.
 const SPREAD: f64 = 0.3;
+/// The smallest budget, in multiples of the job's least cost.
 const LEAST: f64 = 1.5;
 
 /// The largest budget.
@@ -24,37 +25,37 @@ const MOST_USD: f64 = 400.0;
 pub struct Stranger {
     /// Its budget.
     pub budget_usd: f64,
-    /// An agent that is told the job's model.
+    /// An agent that knows the job's model.
     pub told: Judgement,
-    /// An agent that takes the job for that of the profile, and corrects what it believes as it goes.
+    /// An agent that starts with the profile's model, and corrects it during the job.
     pub untold: Judgement,
-    /// The planner, told the job's model.
+    /// The planner, which knows the job's model.
     pub planner: Judgement,
 }
 
-/// How somebody does on a job.
+/// The result of a scheduler on a job.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Judgement {
-    /// Seconds over those that no schedule beats in expectation, minus 1; infinite where it fails more often
-    /// than it may.
+    /// Seconds divided by the lower bound of all schedules in expectation, minus 1; infinite if it
+    /// fails too often.
     pub gap: f64,
     /// The share of episodes that succeed.
     pub success: f64,
 }
 
-/// Trains an agent on jobs like the profile's, each parameter off by up to 30 %, with budgets from 1.5 times
-/// the job's least cost to $400; and judges it on others.
+/// Trains an agent on jobs like the profile's, each parameter off by up to 30 %, with budgets from
+/// 1.5 times the job's least cost to $400. Judges it on others.
 ///
 /// # Errors
 ///
-/// Those of training and of schedulers.
+/// Returns the errors of the training and of the schedulers.
 pub fn measure(terms: &Terms, settings: TrainingSettings) -> Result<(Agent, Vec<Stranger>)> {
     let seed = terms.seed.child(4);
     let model = JobModel { target_loss: terms.task.target_loss, ..terms.model.clone() };
     let jobs =
         |count, number| sample_tasks(&model, SPREAD, LEAST, MOST_USD, count, seed.child(number));
     let tasks: Vec<Arc<SchedulingTask>> = jobs(TRAINED, 0)?.into_iter().map(Arc::new).collect();
-    // There is more to learn.
+    // Many jobs need more steps than one.
     let settings = TrainingSettings { steps: settings.steps * 5 / 3, ..settings };
     let mut training = Training::new(&tasks, settings, seed.child(2))?;
     training.run()?;
@@ -68,7 +69,7 @@ fn judge(terms: &Terms, agent: &Agent, task: &SchedulingTask) -> Result<Stranger
     let lower_s = optimum(task)?.lower_s;
     let task = Arc::new(task.clone());
     let of = |score: Score| Judgement {
-        // Failing fast is no virtue.
+        // An early failure is not a short time.
         gap: if score.success < ENOUGH { f64::INFINITY } else { score.time_s / lower_s - 1.0 },
         success: score.success,
     };
@@ -82,7 +83,7 @@ fn judge(terms: &Terms, agent: &Agent, task: &SchedulingTask) -> Result<Stranger
     Ok(Stranger { budget_usd: task.budget_usd, told, untold: of(untold), planner: of(planner) })
 }
 
-/// What to say of it.
+/// The sentences about the results.
 pub fn says(strangers: &[Stranger]) -> Vec<String> {
     let line = |name: &str, of: fn(&Stranger) -> Judgement| {
         let mut gaps: Vec<f64> =
@@ -93,8 +94,8 @@ pub fn says(strangers: &[Stranger]) -> Vec<String> {
         let count = gaps.len().max(1);
         let within = gaps.iter().filter(|gap| **gap <= 8.0).count();
         format!(
-            "{name}: gap {:.1} % in the middle, {:.1} % at the most, at most 8 % in {within} of {count}; success \
-             {:.1} % on average, {:.1} % at the least",
+            "{name}: median gap {:.1} %, largest {:.1} %, at most 8 % in {within} of {count}; success {:.1} % on \
+             average, {:.1} % at the least",
             gaps.get(count / 2).copied().unwrap_or_default(),
             gaps.last().copied().unwrap_or_default(),
             100.0 * success / count as f64,
@@ -103,16 +104,16 @@ pub fn says(strangers: &[Stranger]) -> Vec<String> {
     };
     vec![
         format!(
-            "One agent, trained on {TRAINED} jobs like this one (each parameter off by up to {:.0} %, budgets \
+            "One agent, trained on {TRAINED} jobs like this one (each parameter changed by up to {:.0} %, budgets \
              from {LEAST} times a job's least cost to ${MOST_USD}), on {} others:",
             SPREAD * 100.0,
             strangers.len()
         ),
-        line("  the agent, told the job's model", |stranger| stranger.told),
+        line("  the agent, with the job's model", |stranger| stranger.told),
         line(
-            "  the agent, told the profile's, which it corrects (a tenth of the episodes)",
+            "  the agent, with the profile's model, which it corrects (a tenth of the episodes)",
             |stranger| stranger.untold,
         ),
-        line("  the planner, told the job's model", |stranger| stranger.planner),
+        line("  the planner, with the job's model", |stranger| stranger.planner),
     ]
 }

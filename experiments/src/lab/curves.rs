@@ -4,9 +4,9 @@ use siren_report::chart::{Axis, Chart, Series};
 
 use super::Run;
 
-/// Loss against time and loss against money, from the first barrier on, where the loss is below `shown`:
-/// what is far from the target would press the rest together, and the start is at no time and no money,
-/// which a logarithmic axis has not.
+/// Loss against time and loss against money, from the first barrier on, where the loss is below
+/// `shown`. Larger losses would compress the curves near the target. The start is left out, because
+/// its time and money are zero, which a logarithmic axis cannot show.
 pub fn curves(runs: &[(String, Run)], shown: f64) -> [Chart; 2] {
     let chart = |axis: Axis, title: &str, of: fn(&Run) -> Vec<(f64, f64)>| {
         let chart = Chart::new(title, axis.log(), Axis::new("held-out loss", ""));

@@ -5,23 +5,23 @@ use siren_report::chart::{Axis, Chart, Series};
 
 use super::rows::{Row, digits};
 
-/// What part of the time was saved at equal cost, in the talk, against MXNet on EC2.
+/// The share of the time that the SIREN talk saves at equal cost, against MXNet on EC2.
 pub const THE_TALK: f64 = 0.443;
 
 /// A run on functions beside one on a machine that costs no less.
 #[derive(Clone, Debug, Serialize)]
 pub struct Beside {
-    /// What was learned.
+    /// The name of the workload.
     pub workload: String,
-    /// The machine, and whose code ran on it.
+    /// The machine, and the software on it.
     pub machine: String,
-    /// How the functions were chosen.
+    /// The method that chose the functions.
     pub functions: String,
     /// Seconds on the machine.
     pub machine_s: f64,
-    /// Seconds on functions; none where they cost more than the machine, or miss the target.
+    /// Seconds on functions; `None` if they cost more than the machine, or miss the target.
     pub functions_s: Option<f64>,
-    /// What the functions cost, in terms of the machine.
+    /// The cost of the functions divided by that of the machine.
     pub cost_ratio: Option<f64>,
 }
 
@@ -39,7 +39,7 @@ impl Beside {
         }
     }
 
-    /// By how much longer or shorter, in words.
+    /// The difference in time, in words.
     pub fn verdict(&self) -> String {
         match self.functions_s.map(|time| time / self.machine_s) {
             None => "no run is as cheap".into(),
@@ -72,7 +72,8 @@ pub fn cells(all: &[Beside]) -> Vec<Vec<String>> {
     mine.chain([talk]).collect()
 }
 
-/// Time on functions against time on a machine that costs no less, beside equal times and the talk's.
+/// Time on functions against time on a machine that costs no less, beside equal times and the
+/// talk's.
 pub fn chart(all: &[Beside]) -> Chart {
     let axis = |quantity| Axis::new(quantity, "s").log();
     let title = "Time at no more than the machine's cost";

@@ -12,20 +12,20 @@ use super::scheduled::Scheduled;
 /// One run of a comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// What was learned.
+    /// The name of the workload.
     pub workload: String,
-    /// Where.
+    /// The name of the platform, and the method that chose the workers.
     pub platform: String,
-    /// Functions, the most of any epoch; the workers of a machine.
+    /// The most functions of any epoch, or the workers of a machine.
     pub functions: u32,
-    /// Functions of each epoch, where they differ.
+    /// Functions of each epoch, if they differ.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub schedule: Vec<u32>,
     /// Memory of each function in the last epoch, or of the machine.
     pub memory_mb: u32,
     /// Epochs until the target loss.
     pub epochs: u64,
-    /// Whether the target loss was reached, within the budget if there was one.
+    /// `true` if the target loss was reached, within the budget if there was one.
     pub reached: bool,
     /// The held-out loss at the end.
     pub loss: f64,
@@ -33,14 +33,14 @@ pub struct Row {
     pub quality: f64,
     /// Seconds from launch to barrier, summed over the epochs.
     pub time_s: f64,
-    /// What all of it costs.
+    /// The cost of the run.
     pub cost_usd: f64,
-    /// GB-seconds alone, or the machine.
+    /// The cost of the GB-seconds alone, or of the machine.
     pub cost_usd_without_requests: f64,
-    /// What it was allowed to cost.
+    /// The budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget_usd: Option<f64>,
-    /// Seconds and dollars of it that were spent on finding out what the job is.
+    /// The seconds and dollars of the probes, the epochs that measure the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probing: Option<(f64, f64)>,
 }
@@ -73,7 +73,7 @@ impl Row {
         }
     }
 
-    /// A row for a run whose scheduler had to learn what the job is.
+    /// A row for a run whose scheduler had to measure the job first.
     pub fn scheduled(workload: &str, platform: &str, scheduled: &Scheduled) -> Self {
         Self {
             reached: scheduled.succeeded(),
@@ -83,12 +83,12 @@ impl Row {
         }
     }
 
-    /// Whether it cost more than it was allowed to.
+    /// `true` if it cost more than its budget.
     fn is_over(&self) -> bool {
         self.budget_usd.is_some_and(|budget| self.cost_usd > budget)
     }
 
-    /// How many functions, in words.
+    /// The number of functions, or those of the first, second and last epoch.
     pub fn who(&self) -> String {
         match self.schedule.as_slice() {
             [] => self.functions.to_string(),
@@ -171,7 +171,7 @@ pub fn print_columns(header: &[&str], lines: &[Vec<String>]) {
 ///
 /// # Errors
 ///
-/// When the file cannot be written.
+/// Returns an error if the file cannot be written.
 pub fn write(rows: &[impl Serialize], path: &Path) -> Result<()> {
     file::replace(path, |to| {
         serde_json::to_writer_pretty(&mut *to, &serde_json::json!({ "rows": rows }))?;
@@ -183,7 +183,7 @@ pub fn write(rows: &[impl Serialize], path: &Path) -> Result<()> {
 ///
 /// # Errors
 ///
-/// When it cannot be made.
+/// Returns an error if it cannot be made.
 pub fn folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(|error| {
         let what = format!("cannot make the folder {}: name another with --out", path.display());

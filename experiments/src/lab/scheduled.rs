@@ -1,4 +1,4 @@
-//! Runs whose scheduler learns what the job is from its first epochs.
+//! Runs whose scheduler measures the job in its first epochs.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use siren_examples::print_note;
 
 use super::{Job, Run};
 
-/// Who schedules once it is known what the job is.
+/// The scheduler after the first epochs, which are probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// The planner, with a model that is fitted anew after each epoch.
@@ -38,35 +38,35 @@ impl std::fmt::Display for By {
     }
 }
 
-/// What a scheduler is told before anything ran.
+/// The knowledge and the limits of a scheduler before the run.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// What is thought of the job.
+    /// The model of the job before any epoch ran.
     pub prior: JobModel,
-    /// What its first epochs run with.
+    /// The allocations of the first epochs.
     pub probes: Vec<Allocation>,
-    /// What the others may run with.
+    /// The bounds of all later allocations.
     pub bounds: Bounds,
-    /// What all of it may cost.
+    /// The budget of the run.
     pub budget: Usd,
-    /// Epochs that an agent is trained for, on the model.
+    /// The number of modelled epochs that an agent is trained for.
     pub steps: u64,
 }
 
-/// A run with its terms, and what of it was probing.
+/// A run with its budget and the number of its probes.
 #[derive(Clone, Debug)]
 pub struct Scheduled {
-    /// All of it.
+    /// The run.
     pub run: Run,
-    /// What it was allowed to cost.
+    /// Its budget.
     pub budget: Usd,
-    /// Epochs that were probes.
+    /// The number of epochs that were probes.
     pub probes: usize,
 }
 
 impl Job {
-    /// How an epoch of this job looks to a platform, whose parameters are pulled by one GET and pushed by
-    /// one PUT, where examples are fetched as so many bytes each.
+    /// The shape of an epoch of this job. A pull is one GET, a push is one PUT, and an example is
+    /// fetched as `example_bytes` bytes.
     pub fn shape(&self, example_bytes: f64) -> EpochShape {
         let config = &self.config;
         let bytes = self.workload.dim() as u64 * 4;
@@ -83,9 +83,10 @@ impl Job {
         }
     }
 
-    /// What is thought of this job before anything ran: its loss falls from `initial` to the target in about
-    /// so many passes of one function, and the lower it is, the less many functions bring. Rates do not fall
-    /// here, so that what many push at once keeps the loss from falling further.
+    /// The model of this job before any epoch ran. Its loss falls from `initial` to the target in
+    /// about `passes` passes of one function. The lower the loss, the less many functions gain:
+    /// learning rates do not fall here, so that stale updates of many functions keep the loss from
+    /// falling further.
     pub fn prior(
         &self,
         simulation: &Simulation,
@@ -101,12 +102,12 @@ impl Job {
         prior
     }
 
-    /// Runs on AWS Lambda as [`on_lambda`](Job::on_lambda) does, by a scheduler that has to learn what the
-    /// job is.
+    /// Runs on AWS Lambda as [`on_lambda`](Job::on_lambda) does, by a scheduler that has to measure
+    /// the job first.
     ///
     /// # Errors
     ///
-    /// Those of the simulation, the trainer and the scheduler.
+    /// Returns the errors of the simulation, the trainer and the scheduler.
     pub fn scheduled(&self, by: By, simulation: &Simulation, terms: &Terms) -> Result<Scheduled> {
         let Terms { prior, probes, bounds, budget, .. } = terms.clone();
         let scheduler: Box<dyn Scheduler> = match by {
@@ -133,7 +134,7 @@ impl Job {
 }
 
 impl Scheduled {
-    /// Whether it came to its target loss and cost no more than it was allowed to.
+    /// `true` if it reached its target loss within its budget.
     pub fn succeeded(&self) -> bool {
         self.run.is_done() && self.run.cost <= self.budget
     }
@@ -145,9 +146,10 @@ impl Scheduled {
     }
 }
 
-/// An agent that was trained on this model of a job, from scratch. Where the model says that the budget does
-/// not suffice, it learns with one that would, since there is nothing to be learned from failing. Where the
-/// loss hardly fell so far and the model says that the target is out of reach, the curve is the prior's.
+/// An agent that was trained on this model of a job, from scratch. If the budget is too small by
+/// the model, it is trained with one that suffices, because episodes that all fail teach nothing.
+/// If the loss hardly fell so far and the target is out of reach by the model, the loss curve is
+/// that of the prior.
 fn trained(
     prior: &JobModel,
     model: JobModel,
@@ -156,7 +158,7 @@ fn trained(
     steps: u64,
     seed: Seed,
 ) -> Result<Box<dyn Scheduler>> {
-    #[expect(clippy::disallowed_methods, reason = "training takes real time, as is told")]
+    #[expect(clippy::disallowed_methods, reason = "training takes real time, which is printed")]
     let begun = Instant::now();
     let budget = job.budget.unwrap_or_default().dollars();
     let target = job.target_loss.unwrap_or(model.target_loss);
@@ -182,19 +184,19 @@ fn trained(
     Ok(Box::new(agent))
 }
 
-/// Ideal epochs that a job takes at the most, for the fall of its loss to be believed.
+/// The most ideal epochs of a job for which a measured loss curve is believed.
 const LONGEST: f64 = 50.0;
 
-/// The allowance, in budgets.
+/// The allowance, in multiples of the budget.
 const ALLOWANCE: f64 = 4.0;
 
-/// How many times the least cost a budget is at the least that an agent is trained with.
+/// The smallest budget that an agent is trained with, in multiples of the least cost.
 const SUFFICES: f64 = 1.3;
 
-/// A scheduler that does not know of an allowance. Before an epoch a trainer sets aside the most that its
-/// functions could cost, a multiple of what they do: without an allowance, the last epoch that the budget
-/// pays for would not begin. Nor does the run end where the budget does: it then shows what the target would
-/// have cost.
+/// A scheduler that does not see the allowance. Before an epoch the trainer reserves the most that
+/// its functions could cost, a multiple of their actual cost. Without an allowance, the last epoch
+/// that the budget pays for would not begin. With it, a run that exceeds the budget continues and
+/// shows the cost of the target.
 struct Allowed {
     scheduler: Box<dyn Scheduler>,
     allowance: Usd,
