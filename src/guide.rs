@@ -12,10 +12,10 @@ macro_rules! documents {
 
 documents! {
     #[cfg(any(not(doctest), all(feature = "burn", feature = "local")))] readme "README.md";
-    quickstart "docs/quickstart.md";
+    #[cfg(any(not(doctest), feature = "local"))] quickstart "docs/quickstart.md";
     schedulers "docs/schedulers.md";
     simulator "docs/simulator.md";
-    lambda "docs/lambda.md";
+    #[cfg(any(not(doctest), all(feature = "lambda", feature = "function")))] lambda "docs/lambda.md";
     experiments "docs/experiments.md";
     benchmarks "docs/benchmarks.md";
     files "docs/files.md";
