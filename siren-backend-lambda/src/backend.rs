@@ -57,6 +57,32 @@ const MAX_PROGRESS_POLLS: u64 = siren_hsp::MAX_PROGRESS_POLLS as u64;
 /// found no connection. Repeated launches wait, and all launches share one throttle. After
 /// [`LambdaSettings::patience`] the invocation fails. The billed time is the platform's own report,
 /// if it comes with the answer.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use siren_backend_lambda::LambdaSettings;
+/// # use siren_core::{Result, Workload};
+/// use siren_backend_lambda::LambdaBackend;
+/// use siren_hsp::{Config, FixedScheduler, Trainer, TrainerParts};
+///
+/// # async fn example(workload: Arc<dyn Workload>, settings: LambdaSettings) -> Result<()> {
+/// let backend = LambdaBackend::connect(settings).await?;
+/// let store = backend.store()?;
+/// store.initialise(&*workload, 1).await?;
+/// let memory_mb = backend.memory_at_least(1_769);
+/// let parts = TrainerParts {
+///     workload,
+///     train: Arc::new(backend.data().await?),
+///     held_out: None,
+///     store: Arc::new(store),
+///     backend: Arc::new(backend),
+///     scheduler: Box::new(FixedScheduler::new(50, memory_mb)),
+/// };
+/// let trained = Trainer::new(parts, Config::default())?.run().await?;
+/// println!("loss {} for {}", trained.outcome.evaluation.loss, trained.outcome.cost);
+/// # Ok(())
+/// # }
+/// ```
 pub struct LambdaBackend {
     settings: LambdaSettings,
     clock: WallClock,

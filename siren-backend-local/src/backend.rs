@@ -18,6 +18,49 @@ use crate::pool::Pool;
 use crate::store::MeteredStore;
 
 /// Runs workers as tasks of the caller's tokio runtime, and their computations on its own threads.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use siren_core::{Batch, Layout, Metrics, Result, Seed, Workload};
+/// # use siren_data::MemorySource;
+/// use siren_backend_local::LocalBackend;
+/// use siren_hsp::{Config, FixedScheduler, MemoryStore, ShardWorker, Trainer, TrainerParts};
+/// # struct Mean(Layout);
+/// # impl Workload for Mean {
+/// #     fn layout(&self) -> &Layout { &self.0 }
+/// #     fn init(&self, _: Seed) -> Result<Vec<f32>> { Ok(vec![0.0]) }
+/// #     fn gradient(&self, p: &[f32], b: &Batch<'_>, _: Seed, g: &mut [f32]) -> Result<f64> {
+/// #         let x = b.floats(1)?;
+/// #         let d: Vec<f32> = x.iter().map(|x| p[0] - x).collect();
+/// #         g[0] = d.iter().sum::<f32>() / d.len() as f32;
+/// #         Ok(f64::from(d.iter().map(|d| d * d / 2.0).sum::<f32>()) / d.len() as f64)
+/// #     }
+/// #     fn evaluate(&self, _: &[f32], _: &Batch<'_>, _: &mut Metrics) -> Result<()> { Ok(()) }
+/// # }
+/// # let numbers: Vec<f32> = (0..1_000).map(|i| (i % 7) as f32).collect();
+/// # let workload = Arc::new(Mean(Layout::flat("mean", 1)?));
+/// # let data = Arc::new(MemorySource::from_floats(&numbers, 1)?);
+/// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+///
+/// let store = Arc::new(MemoryStore::initialised(&*workload, 1)?);
+/// let worker = Arc::new(ShardWorker::new(workload.clone()));
+/// let backend = LocalBackend::new(worker, store.clone(), data.clone())?;
+/// let parts = TrainerParts {
+///     workload,
+///     train: data,
+///     held_out: None,
+///     store,
+///     backend: Arc::new(backend),
+///     scheduler: Box::new(FixedScheduler::new(4, 1_792)),
+/// };
+/// let trained = Trainer::new(parts, Config::default())?.run().await?;
+/// println!("loss {}, about {}", trained.outcome.evaluation.loss, trained.outcome.cost);
+/// # assert!(trained.outcome.evaluation.loss < 2.5);
+/// # Ok::<(), siren_core::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct LocalBackend {
     worker: Arc<dyn Worker>,
     platform: Platform,

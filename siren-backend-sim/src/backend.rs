@@ -52,6 +52,28 @@ pub enum SimStore {
 /// time and costs.
 ///
 /// Time passes only in [`run`](Self::run), so a trainer must run there.
+///
+/// The [crate's documentation](crate) has an example with functions. This one rents a machine:
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use siren_core::{Backend, DataSource, ParameterStore, Result, Worker};
+/// use siren_backend_sim::SimBackend;
+/// use siren_core::{Machine, StepTime};
+///
+/// # fn example(
+/// #     worker: Arc<dyn Worker>,
+/// #     store: Arc<dyn ParameterStore>,
+/// #     data: Arc<dyn DataSource>,
+/// # ) -> Result<()> {
+/// let machine = Machine::c5_2xlarge();
+/// // The gradient of an example takes 0.1 ms on one vCPU.
+/// let step = StepTime::per_example(1e-4);
+/// let backend = SimBackend::machine(worker, store, data, machine, step)?;
+/// println!("{} workers compute at the same time", backend.parallelism(64));
+/// # Ok(())
+/// # }
+/// ```
 pub struct SimBackend {
     shared: Arc<Shared>,
     store: Arc<dyn ParameterStore>,

@@ -7,6 +7,8 @@ use siren_core::{Batch, Better, Evaluation, Metrics, Result, Seed};
 use crate::Measure;
 
 /// A module and its loss: all that [`BurnWorkload`](crate::BurnWorkload) needs.
+///
+/// The [crate's documentation](crate) has an example.
 pub trait Learner: Send + Sync {
     /// The module that is trained, a plain `#[derive(Module)]`.
     type Module: Module;

@@ -18,6 +18,8 @@ static INIT: Mutex<()> = Mutex::new(());
 ///
 /// Worker threads share one workload. Each gradient is computed on the calling thread, with a
 /// separate module, and its bits do not depend on other threads.
+///
+/// The [crate's documentation](crate) has an example.
 pub struct BurnWorkload<L: Learner> {
     learner: L,
     layout: Layout,

@@ -31,6 +31,21 @@ const SUFFICES: f64 = 0.8;
 /// If the prediction says that the budget does not suffice, the predicted costs are scaled down.
 /// Otherwise the first epoch would run as cheaply as possible, which may take as long as all other
 /// epochs together.
+///
+/// ```
+/// use siren_core::Seed;
+/// use siren_drl::{Adaptive, JobModel, SchedulingTask, play};
+///
+/// let task = SchedulingTask::new(JobModel::named("seed")?, 200.0)?.into();
+/// // The prior predicts twice the computation that the job really needs.
+/// let mut prior = JobModel::named("seed")?;
+/// prior.compute.vcpu_seconds *= 2.0;
+/// let mut scheduler = Adaptive::planner(prior);
+/// let episode = play(&mut scheduler, &task, Seed::new(1))?;
+/// println!("{:.0} s for ${:.2}", episode.time_s, episode.cost_usd);
+/// assert!(episode.success);
+/// # Ok::<(), siren_core::Error>(())
+/// ```
 pub struct Adaptive {
     prior: JobModel,
     bounds: Option<Bounds>,

@@ -33,6 +33,22 @@ use crate::play::Episode;
 use crate::task::SchedulingTask;
 
 /// A trained policy.
+///
+/// [`Training`] makes one.
+///
+/// ```no_run
+/// use siren_core::Seed;
+/// use siren_drl::agent::Agent;
+/// use siren_drl::{JobModel, SchedulingTask, play};
+///
+/// let agent = Agent::load("agent.safetensors")?;
+/// let model = JobModel::named("seed")?;
+/// let task = SchedulingTask::new(model.clone(), 200.0)?.into();
+/// let mut scheduler = agent.scheduler(model);
+/// let episode = play(&mut scheduler, &task, Seed::new(1))?;
+/// println!("{:.0} s for ${:.2}", episode.time_s, episode.cost_usd);
+/// # Ok::<(), siren_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Agent {
     workload: Arc<BurnWorkload<Objective>>,

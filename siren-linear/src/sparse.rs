@@ -14,6 +14,25 @@ use crate::loss::{self, Judged};
 /// or pushed. The work of a batch therefore grows with these features, not with the number of all
 /// features. There is no penalty, because its gradient would be dense. The store's
 /// `siren_hsp::Config::weight_decay` is a penalty without traffic.
+///
+/// ```
+/// use siren_core::{Batch, Entry, Seed, SparseGradient, Workload};
+/// use siren_data::SparseExample;
+/// use siren_linear::SparseLogisticRegression;
+///
+/// let model = SparseLogisticRegression::new(100_000)?;
+/// let example = SparseExample { positive: true, features: vec![Entry { index: 7, value: 2.0 }] };
+/// let mut bytes = Vec::new();
+/// example.pack(&mut bytes)?;
+/// let (params, batch) = (model.init(Seed::new(0))?, Batch::new(1, &bytes));
+/// let mut gradient = SparseGradient::new();
+/// model.sparse_gradient(&params, &batch, Seed::new(0), &mut gradient)?;
+/// gradient.merge();
+/// // The bias, and the weight of feature 7: (p - y) times 1 and the feature.
+/// let expected = [Entry { index: 0, value: -0.5 }, Entry { index: 8, value: -1.0 }];
+/// assert_eq!(gradient.entries(), expected);
+/// # Ok::<(), siren_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SparseLogisticRegression {
     layout: Layout,

@@ -11,6 +11,24 @@ const TIMEOUTS: [Duration; 3] =
     [Duration::from_secs(30), Duration::from_secs(120), Duration::from_secs(900)];
 
 /// The function to invoke, and its workers' store and data.
+///
+/// ```no_run
+/// use siren_backend_lambda::LambdaSettings;
+/// use siren_backend_lambda::aws::Aws;
+/// # use siren_core::{Result, Workload};
+/// # use siren_data::PackedData;
+///
+/// # async fn example(workload: &dyn Workload, packed: &PackedData) -> Result<LambdaSettings> {
+/// let aws = Aws { region: Some("us-east-1".into()), ..Aws::default() };
+/// let config = aws.config().await?;
+/// let data_key = packed.key("train")?; // The data is uploaded under this key.
+/// let settings = LambdaSettings {
+///     in_region: true,
+///     ..LambdaSettings::new(config, "siren", "my-bucket", "runs/first", data_key, workload)
+/// };
+/// # Ok(settings)
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct LambdaSettings {
     /// The configuration of the AWS clients: see [`Aws::config`](crate::aws::Aws::config).

@@ -15,6 +15,23 @@ use crate::task::SchedulingTask;
 ///
 /// Each environment has its own stream of random numbers. Its results depend neither on the number
 /// of environments nor on the thread that steps it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use siren_core::{Allocation, Seed};
+/// use siren_drl::{JobModel, SchedulingTask, Step, VectorEnvironment};
+///
+/// let model = JobModel::named("seed")?;
+/// let tasks = [150.0, 200.0].map(|usd| SchedulingTask::new(model.clone(), usd).map(Arc::new));
+/// let tasks = tasks.into_iter().collect::<Result<Vec<_>, _>>()?;
+/// let mut environments = VectorEnvironment::new(&tasks, 4, 0, Seed::new(1))?;
+/// let actions = [Allocation { workers: 100, memory_mb: 1_792 }; 4];
+/// let mut steps = [Step::default(); 4];
+/// environments.step(&actions, &mut steps);
+/// assert!(steps.iter().all(|step| step.reward < 0.0));
+/// assert!(environments.states().all(|(state, _)| state.epoch == 1));
+/// # Ok::<(), siren_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct VectorEnvironment {
     tasks: Arc<[Arc<SchedulingTask>]>,
