@@ -35,6 +35,7 @@ pub(super) struct SealedEpoch {
 }
 
 /// The largest number of progress polls in an epoch, if requests to the store cost money.
+#[doc(hidden)]
 pub const MAX_PROGRESS_POLLS: i32 = 60;
 
 /// The first delay between two polls, and its growth factor: 60 polls suffice for hours.
