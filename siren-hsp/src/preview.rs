@@ -78,6 +78,7 @@ pub struct PreviewInput {
     /// The aggregators that each epoch needs; none by default.
     pub aggregators: Aggregators,
     /// The driver's own requests and traffic in each epoch: see
+    /// [`Backend::max_driver_usage`](siren_core::Backend::max_driver_usage).
     pub driver: DriverUsage,
 }
 
