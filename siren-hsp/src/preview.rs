@@ -269,7 +269,7 @@ fn row(
         aggregation_cost(profile, &aggregation, &first),
         aggregation_cost(profile, &aggregation, &warm),
     );
-    let driver = profile.platform.tally_cost(subject.driver);
+    let driver = profile.platform.driver_usage_cost(subject.driver);
     let epoch_cost = warm.cost() + extra.0 + extra.1 + driver;
     let cost = first.cost() + first_extra.0 + first_extra.1 + driver + epoch_cost * later;
     let last = if later > 0.0 { &warm } else { &first };
