@@ -249,12 +249,7 @@ impl Backend for LambdaBackend {
 
     /// The time of two reads and a write, with average figures of S3 and of a function's network.
     fn expected_exchange_time(&self) -> Duration {
-        let Profile { storage, network, .. } = Profile::default();
-        let ms = 2.0 * storage.get_ms.mean() + storage.put_ms.mean() + 3.0 * storage.tail_ms.mean();
-        let bytes = self.settings.dim as u64 * 4;
-        let read = network.read_seconds(bytes, network.read_slowdown.mean());
-        let write = network.write_seconds(bytes, network.write_slowdown.mean());
-        Duration::try_from_secs_f64(ms / 1e3 + read + write).unwrap_or_default()
+        Profile::aws_lambda().expected_exchange_time(self.settings.dim as u64)
     }
 
     fn driver_usage(&self) -> DriverUsage {
