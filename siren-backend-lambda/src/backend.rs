@@ -55,8 +55,8 @@ const MAX_PROGRESS_POLLS: u64 = siren_hsp::MAX_PROGRESS_POLLS as u64;
 ///
 /// An invocation is launched once. A launch is repeated only if the platform refused it, or if it
 /// found no connection. Repeated launches wait, and all launches share one throttle. After
-/// [`LambdaSettings::patience`] the invocation fails. The billed time is the platform's own report,
-/// if it comes with the answer.
+/// [`LambdaSettings::launch_retry_time`] the invocation fails. The billed time is the platform's
+/// own report, if it comes with the answer.
 pub struct LambdaBackend {
     settings: LambdaSettings,
     clock: WallClock,
@@ -168,7 +168,8 @@ impl LambdaBackend {
         Ok((payload::write(&stored_request, "the request")?, Some(key)))
     }
 
-    /// Launches an invocation, again and again until the platform accepts it or patience ends.
+    /// Launches an invocation, again and again until the platform accepts it or
+    /// [`LambdaSettings::launch_retry_time`] ends.
     async fn launch(&self, alias: &str, request: &[u8], invocation: &Invocation) -> Ended {
         let enforced = self.platform.enforced(invocation.timeout);
         let mut refused: Option<siren_core::Time> = None;
@@ -190,7 +191,7 @@ impl LambdaBackend {
             add(&self.counter.refused, 1);
             refusals += 1;
             let since = now - *refused.get_or_insert(now);
-            if since >= self.settings.patience {
+            if since >= self.settings.launch_retry_time {
                 return Ended::Rejected(invoke::gave_up(error, refusals, since));
             }
             let path = [invocation.plan.epoch, role(invocation), invocation.shard.into()];

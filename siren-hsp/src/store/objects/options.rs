@@ -43,8 +43,8 @@ pub struct ObjectOptions {
     pub wait_delay: Duration,
     /// The time that a seal waits for idle aggregators before it applies the remaining updates
     /// itself.
-    #[serde(rename = "patience_s", with = "siren_core::seconds")]
-    pub patience: Duration,
+    #[serde(rename = "aggregator_timeout_s", with = "siren_core::seconds")]
+    pub aggregator_timeout: Duration,
     /// The smallest memory of an aggregator, in MB. It grows where its parts and the updates read
     /// at a time do not fit.
     pub memory_mb: u32,
@@ -61,7 +61,7 @@ impl Default for ObjectOptions {
             bandwidth: BANDWIDTH,
             poll_interval: Duration::from_millis(200),
             wait_delay: Duration::from_millis(50),
-            patience: Duration::from_secs(5),
+            aggregator_timeout: Duration::from_secs(5),
             memory_mb: 512,
         }
     }
