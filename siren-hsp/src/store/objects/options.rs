@@ -160,6 +160,12 @@ mod tests {
         assert_eq!(of(431_080, 2, &dense, &options).aggregators, 2, "at most one for each part");
         let sparse = EpochPlan { compression: Compression::TopK { share: 0.01 }, ..dense.clone() };
         assert_eq!(of(431_080, 8, &sparse, &options).aggregators, 1);
+        // Each entry has an index and a value, also if more than half of the entries are pushed.
+        let top_k = |share| {
+            let compression = Compression::TopK { share };
+            of(431_080, 8, &EpochPlan { compression, ..dense.clone() }, &options).aggregators
+        };
+        assert_eq!([0.5, 0.75, 1.0].map(top_k), [3, 5, 6]);
         let inline = ObjectOptions { inline: true, ..options };
         assert_eq!(of(431_080, 8, &dense, &inline), Aggregation::NONE);
     }
