@@ -92,7 +92,7 @@ fn options(parts: u32) -> ObjectOptions {
     // So small that every part has its own aggregator.
     let bandwidth = 1;
     let cycle = Duration::from_millis(20);
-    let patience = Duration::from_millis(200);
+    let aggregator_timeout = Duration::from_millis(200);
     let default = ObjectOptions::default();
     ObjectOptions {
         parts,
@@ -100,7 +100,7 @@ fn options(parts: u32) -> ObjectOptions {
         wait_delay: poll_interval,
         cycle,
         bandwidth,
-        patience,
+        aggregator_timeout,
         ..default
     }
 }

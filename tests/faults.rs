@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use siren::backend::{Context, Invocation, LocalBackend, ShardWorker, Worker, WorkerReport};
 use siren::data::Batch;
-use siren::metrics::Metrics;
+use siren::metrics::{Evaluation, Metrics};
 use siren::store::MemoryStore;
 use siren::{
     Config, ErrorKind, Event, FixedScheduler, Layout, Observer, Result, Seed, StopReason,
@@ -47,6 +47,43 @@ async fn every_batch_counts_once_whatever_becomes_of_its_worker() {
         let again = !matches!(fault, Fault::AnswerLost);
         assert_eq!(epoch.retries > 0, again, "{fault:?}: {} retries", epoch.retries);
     }
+}
+
+/// As [`Linear`], with an evaluation that cannot be finished.
+struct Unfinished(Arc<Linear>);
+
+impl Workload for Unfinished {
+    fn layout(&self) -> &Layout {
+        self.0.layout()
+    }
+
+    fn init(&self, seed: Seed) -> Result<Vec<f32>> {
+        self.0.init(seed)
+    }
+
+    fn gradient(&self, w: &[f32], batch: &Batch<'_>, seed: Seed, g: &mut [f32]) -> Result<f64> {
+        self.0.gradient(w, batch, seed, g)
+    }
+
+    fn evaluate(&self, w: &[f32], batch: &Batch<'_>, metrics: &mut Metrics) -> Result<()> {
+        self.0.evaluate(w, batch, metrics)
+    }
+
+    fn finish(&self, _: &Metrics) -> Evaluation {
+        panic!("an accident of the test")
+    }
+}
+
+#[tokio::test]
+async fn a_panic_at_the_end_of_an_evaluation_ends_the_run_with_an_error() {
+    let workload = Arc::new(Unfinished(Linear::new()));
+    let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
+    let scheduler = FixedScheduler::new(4, 1_769);
+    let (parts, _, _) = parts_on(workload, store, rows(1_000), scheduler, []);
+    let error = Trainer::new(parts, one_epoch()).unwrap().run().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Worker);
+    let chain = error.chain();
+    assert!(chain.contains("the workload panicked: an accident of the test"), "{chain}");
 }
 
 /// Runs out of time after each 30 updates, and continues with another memory size, as on a backend

@@ -34,8 +34,8 @@ impl Workload for Idle {
         Ok(vec![0.0; self.0.dim()])
     }
 
-    /// Leaves the gradient unchanged; the worker initialises it with zeros.
-    fn gradient(&self, _: &[f32], _: &Batch<'_>, _: Seed, _: &mut [f32]) -> Result<f64> {
+    fn gradient(&self, _: &[f32], _: &Batch<'_>, _: Seed, gradient: &mut [f32]) -> Result<f64> {
+        gradient.fill(0.0);
         Ok(1.0)
     }
 

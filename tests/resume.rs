@@ -86,8 +86,9 @@ async fn a_checkpoint_of_another_model_or_rule_is_refused() {
             _: &[f32],
             _: &siren::data::Batch<'_>,
             _: Seed,
-            _: &mut [f32],
+            gradient: &mut [f32],
         ) -> Result<f64> {
+            gradient.fill(0.0);
             Ok(0.0)
         }
         fn evaluate(&self, _: &[f32], _: &siren::data::Batch<'_>, _: &mut Metrics) -> Result<()> {

@@ -32,7 +32,7 @@ pub fn load(folder: &Path, train_size: Option<u64>) -> Result<(MemorySource, Mem
     Ok((train, test))
 }
 
-/// Refuses images of another size and labels that are no digits.
+/// Refuses images of another size and labels that are not digits.
 fn check(source: &MemorySource, images: &Path, labels: &Path) -> Result<()> {
     let corrupt = |message: String| Err(Error::new(ErrorKind::Corrupt, message));
     if source.record_len() != RECORD {
@@ -45,7 +45,7 @@ fn check(source: &MemorySource, images: &Path, labels: &Path) -> Result<()> {
     match source.records().position(|record| record[0] >= CLASSES) {
         None => Ok(()),
         Some(index) => corrupt(format!(
-            "label {index} in {} is no digit from 0 to 9: is it the right file?",
+            "label {index} in {} is not a digit from 0 to 9: is it the right file?",
             labels.display()
         )),
     }

@@ -117,8 +117,8 @@ impl Belief {
     ///
     /// # Errors
     ///
-    /// Rejected when the flags contradict one another or exceed the limits of the platform; errors
-    /// of the data.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when the flags contradict
+    /// one another or exceed the limits of the platform, and the errors of the data.
     pub async fn scheduler(
         &self,
         flags: &Flags,

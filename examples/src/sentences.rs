@@ -143,7 +143,7 @@ impl SentenceLearner {
         let tokens = tokens.iter().map(|&token| u16::from_le_bytes(token));
         let words = tokens.clone().position(|token| token == PADDING).unwrap_or(tokens.len());
         if label >= CLASSES {
-            return Err(Error::rejected(format!("{label} is no class: pack labels 0 and 1")));
+            return Err(Error::rejected(format!("{label} is not a class: pack labels 0 and 1")));
         }
         if words == 0 {
             return Err(Error::rejected("a sentence has no words: leave it out"));
@@ -375,7 +375,7 @@ mod tests {
         };
         let good = record(1, &[2, 3]);
         assert!(refused(2, &good).contains("2 sentences are 258 bytes, not 129"));
-        assert!(refused(1, &record(2, &[2, 3])).contains("2 is no class"));
+        assert!(refused(1, &record(2, &[2, 3])).contains("2 is not a class"));
         assert!(refused(1, &record(0, &[])).contains("no words"));
         assert!(refused(1, &record(0, &[2, 12])).contains("token 12 is not in the vocabulary"));
         assert!(refused(1, &record(0, &[2, 0, 12])).contains("token 12"));

@@ -141,7 +141,7 @@ fn damaged_data_is_named() {
     let mut eleven = labels.clone();
     eleven[8 + 77] = 11;
     let cases: [(&[u8], &[&str]); 8] = [
-        (&packed(&eleven), &["label 77", "no digit"]),
+        (&packed(&eleven), &["label 77", "not a digit"]),
         (&whole[..whole.len() / 2], &["truncated or damaged"]),
         (&packed(&labels[..1_000]), &["truncated", "60000 bytes"]),
         (&packed(&[&labels[..], &[0]].concat()), &["too long"]),

@@ -73,7 +73,7 @@ ROWS = [
 
 def siren(round, bench, optimizer, parameters, column, size):
     for row in json.load(open(f"{log}/{round}.json")):
-        if (row["bench"], row["optimizer"], row["parameters"], row["workers"]) == (bench, optimizer, parameters, 1):
+        if (row["bench"], row["rule"], row["parameters"], row["workers"]) == (bench, optimizer, parameters, 1):
             return size * parameters / row[column] / 1e9
     sys.exit(f"round {round}: the bench has no row {bench}, {optimizer}, {parameters}")
 

@@ -143,7 +143,7 @@ fn invocation(plan: &EpochPlan, position: u64) -> Invocation {
         shard: 0,
         position,
         attempt: 0,
-        memory_mb: 1_769,
+        memory_mb: 1_792,
         timeout: Duration::from_secs(30),
         cycle: None,
         request_cap: Requests { reads: 40, writes: 20 },

@@ -55,8 +55,8 @@ const MAX_PROGRESS_POLLS: u64 = siren_hsp::MAX_PROGRESS_POLLS as u64;
 ///
 /// An invocation is launched once. A launch is repeated only if the platform refused it, or if it
 /// found no connection. Repeated launches wait, and all launches share one throttle. After
-/// [`LambdaSettings::patience`] the invocation fails. The billed time is the platform's own report,
-/// if it comes with the answer.
+/// [`LambdaSettings::launch_retry_time`] the invocation fails. The billed time is the platform's
+/// own report, if it comes with the answer.
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -69,7 +69,7 @@ const MAX_PROGRESS_POLLS: u64 = siren_hsp::MAX_PROGRESS_POLLS as u64;
 /// let backend = LambdaBackend::connect(settings).await?;
 /// let store = backend.store()?;
 /// store.initialise(&*workload, 1).await?;
-/// let memory_mb = backend.memory_at_least(1_769);
+/// let memory_mb = backend.memory_at_least(1_792);
 /// let parts = TrainerParts {
 ///     workload,
 ///     train: Arc::new(backend.data().await?),
@@ -194,7 +194,8 @@ impl LambdaBackend {
         Ok((payload::write(&stored_request, "the request")?, Some(key)))
     }
 
-    /// Launches an invocation, again and again until the platform accepts it or patience ends.
+    /// Launches an invocation, again and again until the platform accepts it or
+    /// [`LambdaSettings::launch_retry_time`] ends.
     async fn launch(&self, alias: &str, request: &[u8], invocation: &Invocation) -> Ended {
         let enforced = self.platform.enforced(invocation.timeout);
         let mut refused: Option<siren_core::Time> = None;
@@ -216,7 +217,7 @@ impl LambdaBackend {
             add(&self.counter.refused, 1);
             refusals += 1;
             let since = now - *refused.get_or_insert(now);
-            if since >= self.settings.patience {
+            if since >= self.settings.launch_retry_time {
                 return Ended::Rejected(invoke::gave_up(error, refusals, since));
             }
             let path = [invocation.plan.epoch, role(invocation), invocation.shard.into()];
@@ -275,12 +276,7 @@ impl Backend for LambdaBackend {
 
     /// The time of two reads and a write, with average figures of S3 and of a function's network.
     fn expected_exchange_time(&self) -> Duration {
-        let Profile { storage, network, .. } = Profile::default();
-        let ms = 2.0 * storage.get_ms.mean() + storage.put_ms.mean() + 3.0 * storage.tail_ms.mean();
-        let bytes = self.settings.dim as u64 * 4;
-        let read = network.read_seconds(bytes, network.read_slowdown.mean());
-        let write = network.write_seconds(bytes, network.write_slowdown.mean());
-        Duration::try_from_secs_f64(ms / 1e3 + read + write).unwrap_or_default()
+        Profile::aws_lambda().expected_exchange_time(self.settings.dim as u64)
     }
 
     fn driver_usage(&self) -> DriverUsage {

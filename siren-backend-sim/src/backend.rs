@@ -273,7 +273,7 @@ impl Backend for SimBackend {
     /// The driver's computations take no virtual time.
     async fn compute(&self, work: Work, task: ComputeTask) -> Result<Duration> {
         catch_unwind(AssertUnwindSafe(task))
-            .map_err(|payload| Error::panicked("the worker", &*payload))?;
+            .map_err(|payload| Error::panicked("the driver's computation", &*payload))?;
         Ok(seconds(self.shared.one_vcpu(work)))
     }
 

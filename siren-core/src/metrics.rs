@@ -59,8 +59,7 @@ impl Metrics {
         self.sums.get(name).map(Vec::as_slice)
     }
 
-    /// The second sum divided by the first one, for a vector of two: a count, and the sum of a
-    /// quantity over what is counted. `None` if nothing was counted.
+    /// The mean of a quantity whose vector is [count, sum]. `None` if the count is 0.
     pub fn mean(&self, name: &str) -> Option<f64> {
         match *self.get(name)? {
             [count, sum] if count > 0.0 => Some(sum / count),

@@ -266,9 +266,9 @@ impl Platform {
     }
 
     /// The cost of the driver's usage.
-    pub fn tally_cost(&self, tally: DriverUsage) -> Usd {
-        self.requests_cost(tally.requests)
-            + self.prices.egress_gb * (tally.egress_bytes as f64 / 1e9)
+    pub fn driver_usage_cost(&self, usage: DriverUsage) -> Usd {
+        self.requests_cost(usage.requests)
+            + self.prices.egress_gb * (usage.egress_bytes as f64 / 1e9)
     }
 }
 
@@ -302,10 +302,10 @@ mod tests {
 
     #[test]
     fn a_gigabyte_that_leaves_the_region_costs_nine_cents() {
-        let tally = DriverUsage { egress_bytes: 2_000_000_000, ..DriverUsage::default() };
-        let usd = Platform::aws_lambda().tally_cost(tally);
+        let usage = DriverUsage { egress_bytes: 2_000_000_000, ..DriverUsage::default() };
+        let usd = Platform::aws_lambda().driver_usage_cost(usage);
         assert!((usd.dollars() - 0.18).abs() < 1e-12, "{usd}");
-        assert_eq!(Platform::local().tally_cost(tally), Usd::ZERO);
+        assert_eq!(Platform::local().driver_usage_cost(usage), Usd::ZERO);
     }
 
     #[test]

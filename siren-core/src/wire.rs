@@ -106,9 +106,9 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Corrupt`] when the bytes are not an update of this version, the
-    /// checksum or a length is wrong, or the indices do not rise, and [`ErrorKind::Diverged`] when
-    /// a number is not finite.
+    /// Returns [`ErrorKind::Rejected`] when the update has another version of the format,
+    /// [`ErrorKind::Corrupt`] when the bytes are not an update, the checksum or a length is wrong,
+    /// or the indices do not rise, and [`ErrorKind::Diverged`] when a number is not finite.
     pub fn decode(&mut self, bytes: &[u8]) -> Result<Update<'_>> {
         let Some((body, checksum)) = bytes.split_last_chunk::<CHECKSUM>() else {
             return corrupt(format!("{} bytes are too few for an update", bytes.len()));
@@ -122,9 +122,10 @@ impl Decoder {
         }
         let version = header.u32();
         if version != VERSION {
-            return corrupt(format!(
-                "an update in version {version} of the format, this library reads {VERSION}"
-            ));
+            return Err(Error::rejected(format!(
+                "an update has version {version}, and this version of Siren reads version {VERSION}: run \
+                 the driver and all workers with one version of Siren"
+            )));
         }
         if xxh3_64(body) != u64::from_le_bytes(*checksum) {
             return corrupt("the update's checksum does not fit".into());

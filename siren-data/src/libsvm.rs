@@ -109,7 +109,7 @@ fn example(text: &str, max_index: u32, labels: &mut Labels) -> Result<SparseExam
     let mut last = 0;
     for word in words {
         let Some((index, value)) = word.split_once(':') else {
-            return Err(format!("{word:?} is no feature: write index:value"));
+            return Err(format!("{word:?} is not a feature: write index:value"));
         };
         let index = number(index, word)?;
         if index == 0 {

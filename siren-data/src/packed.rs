@@ -82,8 +82,9 @@ impl PackedData {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Other`] if the file cannot be read, and [`ErrorKind::Corrupt`] if it
-    /// was not written by [`pack`], if a later version wrote it, or if it is not complete.
+    /// Returns [`ErrorKind::Other`] if the file cannot be read, [`ErrorKind::Rejected`] if it has
+    /// another version of the format, and [`ErrorKind::Corrupt`] if it was not written by [`pack`]
+    /// or is not complete.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let cannot = |error| unreadable(&path, error);
@@ -106,8 +107,8 @@ impl PackedData {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Rejected`] if there is no such object, [`ErrorKind::Corrupt`] as
-    /// [`open`](Self::open), and the errors of `objects`.
+    /// Returns [`ErrorKind::Rejected`] if there is no such object or it has another version of the
+    /// format, [`ErrorKind::Corrupt`] as [`open`](Self::open), and the errors of `objects`.
     pub async fn open_object(objects: Arc<dyn Objects>, key: &str) -> Result<Self> {
         Self::read(Place::Object { objects, key: key.to_owned() }, FIRST_READ_BYTES).await
     }

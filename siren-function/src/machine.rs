@@ -49,8 +49,8 @@ pub(crate) fn peak_memory_bytes() -> u64 {
     peak_in(&status).unwrap_or(0)
 }
 
-/// Begins to measure the peak anew, where the system lets a process do so: an environment that is
-/// used again would otherwise report what an earlier invocation needed.
+/// Resets the measured peak, if the system allows it. An environment that is used again would
+/// otherwise report the peak of an earlier invocation.
 pub(crate) fn forget_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }

@@ -57,8 +57,11 @@ impl LearningRate {
     ///
     /// ```
     /// use siren_hsp::{LrDecay, LearningRate};
-    /// let rate = LearningRate { base: 0.1, decay: LrDecay::Step { factor: 0.5, every: 2 }, warmup:
-    /// 1 };
+    /// let rate = LearningRate {
+    ///     base: 0.1,
+    ///     decay: LrDecay::Step { factor: 0.5, every: 2 },
+    ///     warmup: 1,
+    /// };
     /// let rates: Vec<f32> = (0..6).map(|epoch| rate.at(epoch)).collect();
     /// assert_eq!(rates, [0.05, 0.1, 0.1, 0.05, 0.05, 0.025]);
     /// ```

@@ -78,6 +78,7 @@ pub struct PreviewInput {
     /// The aggregators that each epoch needs; none by default.
     pub aggregators: Aggregators,
     /// The driver's own requests and traffic in each epoch: see
+    /// [`Backend::max_driver_usage`](siren_core::Backend::max_driver_usage).
     pub driver: DriverUsage,
 }
 
@@ -268,7 +269,7 @@ fn row(
         aggregation_cost(profile, &aggregation, &first),
         aggregation_cost(profile, &aggregation, &warm),
     );
-    let driver = profile.platform.tally_cost(subject.driver);
+    let driver = profile.platform.driver_usage_cost(subject.driver);
     let epoch_cost = warm.cost() + extra.0 + extra.1 + driver;
     let cost = first.cost() + first_extra.0 + first_extra.1 + driver + epoch_cost * later;
     let last = if later > 0.0 { &warm } else { &first };

@@ -97,7 +97,7 @@ impl Learner for DigitLearner {
         for record in batch.records() {
             if record[0] >= CLASSES {
                 return Err(Error::rejected(format!(
-                    "{} is no digit: pack labels from 0 to 9",
+                    "{} is not a digit: pack labels from 0 to 9",
                     record[0]
                 )));
             }

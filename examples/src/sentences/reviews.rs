@@ -49,7 +49,8 @@ impl Reviews {
     ///
     /// # Errors
     ///
-    /// Rejected when nothing would be left to train on, or to measure by.
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when no sentences
+    /// would be left to train on, or to measure by.
     pub fn new(
         mut reviews: Vec<Review>,
         seed: Seed,
@@ -101,8 +102,9 @@ fn pack(reviews: &[Review], vocabulary: &Vocabulary) -> Result<MemorySource> {
 ///
 /// # Errors
 ///
-/// Other when the file cannot be opened or read; corrupt, naming the file and the line, when it is
-/// damaged or a line is something else.
+/// Returns [`ErrorKind::Other`](siren_core::ErrorKind::Other) when the file cannot be opened or
+/// read, and [`ErrorKind::Corrupt`](siren_core::ErrorKind::Corrupt), with the file and the line,
+/// when it is damaged or a line is something else.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<Review>> {
     let path = path.as_ref();
     let cannot_read = |error| {

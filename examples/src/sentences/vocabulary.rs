@@ -94,7 +94,8 @@ impl Vocabulary {
     ///
     /// # Errors
     ///
-    /// Other when the file cannot be written; the message names it.
+    /// Returns [`ErrorKind::Other`](siren_core::ErrorKind::Other) when the file cannot be
+    /// written; the message names it.
     pub fn save(&self, path: &Path) -> Result<()> {
         file::replace(path, |to| self.words.iter().try_for_each(|word| writeln!(to, "{word}")))
     }

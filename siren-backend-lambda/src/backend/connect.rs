@@ -128,7 +128,7 @@ async fn check_function(settings: &LambdaSettings, invoker: &Invoker) -> Result<
         store_prefix: settings.store_prefix.clone(),
     };
     let request = payload::write(&Request::new(request), "the request")?;
-    let give_up_at = invoker.clock.now() + settings.patience;
+    let give_up_at = invoker.clock.now() + settings.launch_retry_time;
     let reply = loop {
         match invoker.invoke(None, &request, DESCRIBE_TIMEOUT).await {
             Ended::Answered(response, _) => break response.reply,

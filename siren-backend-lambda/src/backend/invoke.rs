@@ -173,7 +173,7 @@ pub(super) fn computed(platform: &Platform, timing: &Timing) -> Option<Duration>
     Some(platform.billed(Duration::try_from_secs_f64(seconds).ok()?))
 }
 
-/// The error for an invocation whose launches were refused until patience ended.
+/// The error for an invocation whose launches were refused for too long.
 pub(super) fn gave_up(error: Error, refusals: u32, after: Duration) -> Error {
     let kind = error.kind();
     let why = format!("the platform refused an invocation {refusals} times in {after:.0?}");

@@ -96,7 +96,8 @@ impl Workload for Nothing {
         Ok(vec![0.0; self.dim()])
     }
 
-    fn gradient(&self, _: &[f32], _: &Batch<'_>, _: Seed, _: &mut [f32]) -> Result<f64> {
+    fn gradient(&self, _: &[f32], _: &Batch<'_>, _: Seed, gradient: &mut [f32]) -> Result<f64> {
+        gradient.fill(0.0);
         Ok(0.0)
     }
 

@@ -52,7 +52,7 @@ pub struct LambdaSettings {
     /// timeout.
     pub timeouts: Vec<Duration>,
     /// The time for which a refused launch is repeated before its invocation fails.
-    pub patience: Duration,
+    pub launch_retry_time: Duration,
     /// The seed of the random delays between repeated launches.
     pub seed: Seed,
     /// `true` if the driver runs in the bucket's region, where its reads cost no data transfer.
@@ -60,7 +60,8 @@ pub struct LambdaSettings {
 }
 
 impl LambdaSettings {
-    /// Settings for a workload, with timeouts of 30, 120 and 900 s and a patience of 5 minutes.
+    /// Settings for a workload, with timeouts of 30, 120 and 900 s and repeated launches for 5
+    /// minutes.
     pub fn new(
         config: SdkConfig,
         function: impl Into<String>,
@@ -79,7 +80,7 @@ impl LambdaSettings {
             layout: workload.layout().hash(),
             dim: workload.dim(),
             timeouts: TIMEOUTS.to_vec(),
-            patience: Duration::from_secs(300),
+            launch_retry_time: Duration::from_secs(300),
             seed: Seed::new(0),
             in_region: false,
         }
@@ -128,7 +129,7 @@ mod tests {
             layout: 1,
             dim: 1,
             timeouts: timeouts.iter().copied().map(Duration::from_secs).collect(),
-            patience: Duration::ZERO,
+            launch_retry_time: Duration::ZERO,
             seed: Seed::new(0),
             in_region: false,
         }

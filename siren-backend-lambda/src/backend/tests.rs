@@ -6,7 +6,7 @@ use super::*;
 use crate::payload::Timing;
 
 /// A backend whose function has a version of 128 MB and 30 s, which answers with `answers`.
-async fn backend(answers: &str, patience: Duration) -> LambdaBackend {
+async fn backend(answers: &str, launch_retry_time: Duration) -> LambdaBackend {
     let answers = answers.to_owned();
     let endpoint = serve(move |head| {
         let line = head.lines().next().unwrap_or_default();
@@ -25,7 +25,7 @@ async fn backend(answers: &str, patience: Duration) -> LambdaBackend {
     .await;
     let settings =
         LambdaSettings::new(config(&endpoint), "f", "bucket", "run", "data", &workload());
-    LambdaBackend::connect(LambdaSettings { patience, ..settings }).await.unwrap()
+    LambdaBackend::connect(LambdaSettings { launch_retry_time, ..settings }).await.unwrap()
 }
 
 fn invocation() -> Invocation {

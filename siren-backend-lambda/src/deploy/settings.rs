@@ -31,7 +31,7 @@ impl Default for DeploySettings {
         Self {
             name: "siren".into(),
             bucket: None,
-            memory_mb: 1_769,
+            memory_mb: 1_792,
             timeout: Duration::from_secs(900),
             expire_days: 30,
             log_days: 7,

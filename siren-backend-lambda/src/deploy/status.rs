@@ -190,7 +190,7 @@ mod tests {
             ours: true,
             architecture: Some(Architecture::Arm64),
             code_sha256: "0123456789".into(),
-            memory_mb: 1_769,
+            memory_mb: 1_792,
             timeout: Duration::from_secs(900),
             versions: vec![version("1", false), version("2", true)],
             aliases: vec![FunctionAlias { name: "m512-t120".into(), version: "2".into() }],
@@ -206,7 +206,7 @@ mod tests {
             some.to_string(),
             "siren:\n  bucket    mine, 3 objects, 2.5 MB\n  role      siren-x (without this \
              deployment's tags: left alone)\n  log       none\n  function  siren, arm64, code 01234567, \
-             1769 MB, 900 s\n    version 1: 512 MB, 120 s, earlier code\n    version 2: 512 MB, 120 s, \
+             1792 MB, 900 s\n    version 1: 512 MB, 120 s, earlier code\n    version 2: 512 MB, 120 s, \
              m512-t120"
         );
     }

@@ -67,12 +67,7 @@ impl Functions {
 
     /// The mean time of a function's GET of its data, GET of the parameters and PUT of an update.
     pub(super) fn exchange(&self, parameters: u64) -> Duration {
-        let Profile { storage, network, .. } = &*self.profile;
-        let ms = 2.0 * storage.get_ms.mean() + storage.put_ms.mean() + 3.0 * storage.tail_ms.mean();
-        let bytes = parameters * 4;
-        let read = network.read_seconds(bytes, network.read_slowdown.mean());
-        let write = network.write_seconds(bytes, network.write_slowdown.mean());
-        seconds(ms / 1e3 + read + write)
+        self.profile.expected_exchange_time(parameters)
     }
 
     /// The requests of the driver itself.

@@ -130,7 +130,7 @@ pub const FACTS: &[Fact<Subject>] = crate::__scheduler_facts!(__fact_list);
 /// Makes a test for each fact of a [`Scheduler`]: `scheduler_tests!(module_name, subject)`.
 ///
 /// ```text
-/// scheduler_tests!(fixed, scheduler::Subject::new(|| FixedScheduler::new(4, 1_769)));
+/// scheduler_tests!(fixed, scheduler::Subject::new(|| FixedScheduler::new(4, 1_792)));
 /// ```
 #[macro_export]
 macro_rules! scheduler_tests {

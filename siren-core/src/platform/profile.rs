@@ -1,5 +1,7 @@
 //! The behaviour of a platform, as data.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::Platform;
@@ -276,6 +278,18 @@ impl Profile {
     /// AWS Lambda on x86 with S3 Standard: the default.
     pub fn aws_lambda() -> Self {
         Self::default()
+    }
+
+    /// The mean time that a function needs to read its data and `parameters` parameters and to
+    /// write an update: two GETs and a PUT, and one transfer of the parameters in each direction.
+    pub fn expected_exchange_time(&self, parameters: u64) -> Duration {
+        let Self { storage, network, .. } = self;
+        let ms = 2.0 * storage.get_ms.mean() + storage.put_ms.mean() + 3.0 * storage.tail_ms.mean();
+        let bytes = parameters * 4;
+        let read = network.read_seconds(bytes, network.read_slowdown.mean());
+        let write = network.write_seconds(bytes, network.write_slowdown.mean());
+        let seconds = ms / 1e3 + read + write;
+        Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
     }
 
     /// A platform without delays and randomness, for tests and for bounds. Starts, requests,

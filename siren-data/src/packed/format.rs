@@ -81,13 +81,13 @@ impl Header {
             field.map(|&field| u64::from_le_bytes(field)).ok_or_else(short)
         };
         if !bytes.starts_with(&MAGIC) {
-            return Err(corrupt("it is no packed data: pack it first"));
+            return Err(corrupt("it is not packed data: pack it first"));
         }
         let version = u32_at(8)?;
         if version != VERSION {
-            return Err(corrupt(format!(
-                "it is in format {version}, this library reads {VERSION}: update the library, or pack \
-                 the data again"
+            return Err(Error::rejected(format!(
+                "it has format {version}, and this version of Siren reads format {VERSION}: use the \
+                 version of Siren that packed it, or pack the data again"
             )));
         }
         let (form, examples, length) = (u32_at(12)?, u64_at(16)?, u64_at(24)?);

@@ -44,6 +44,7 @@ struct AboutTraining {
     seed: Seed,
     tasks: Vec<Vec<f64>>,
     updates: [u64; 2],
+    // The old key keeps the file format.
     #[serde(rename = "rest")]
     state: TrainingState,
     vector: SavedVectorEnvironment,

@@ -66,11 +66,8 @@ fn memory(
         if step.parallel_share > 0.0 {
             sizes.extend([2.0, 4.0].map(|vcpus| (vcpus * full) as u32));
         }
-        let (min, unit) = (limits.memory_min_mb, limits.memory_step_mb.max(1));
-        for size in &mut sizes {
-            let within = (*size).clamp(min, limits.memory_max_mb);
-            *size = min + (within - min) / unit * unit;
-        }
+        // Rounded up, so that a size for whole vCPUs has all of them.
+        sizes.iter_mut().for_each(|size| *size = platform.memory_at_least(*size));
         sizes.retain(|&size| f64::from(size) >= needs);
         if sizes.is_empty() && f64::from(limits.memory_max_mb) >= needs {
             sizes.push(limits.memory_max_mb);

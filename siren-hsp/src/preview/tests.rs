@@ -46,6 +46,21 @@ fn the_fastest_is_within_the_budget_and_the_cheapest_costs_least() {
 }
 
 #[test]
+fn a_grid_of_larger_steps_has_a_size_of_a_whole_vcpu() {
+    let mut profile = Profile::aws_lambda();
+    let sizes = |profile: &Profile| {
+        let few = lenet().with_workers([1]);
+        let preview = Preview::new(&job(None), &few, profile, &STEP()).unwrap();
+        let mut sizes: Vec<_> = preview.rows.iter().map(|row| row.allocation.memory_mb).collect();
+        sizes.sort_unstable();
+        sizes
+    };
+    assert_eq!(sizes(&profile), [128, 256, 512, 1_024, 1_769]);
+    profile.platform.limits.memory_step_mb = 64;
+    assert_eq!(sizes(&profile), [128, 256, 512, 1_024, 1_792]);
+}
+
+#[test]
 fn the_grid_is_within_the_platform_and_the_batches() {
     let few = PreviewInput::new(10, 640, 0);
     let few = preview(&job(None), &few).unwrap();

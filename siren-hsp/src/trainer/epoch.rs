@@ -35,6 +35,7 @@ pub(super) struct SealedEpoch {
 }
 
 /// The largest number of progress polls in an epoch, if requests to the store cost money.
+#[doc(hidden)]
 pub const MAX_PROGRESS_POLLS: i32 = 60;
 
 /// The first delay between two polls, and its growth factor: 60 polls suffice for hours.
@@ -95,7 +96,7 @@ pub(super) struct EpochRun<'a> {
     cancel: StopHandle,
     /// The reservation for the driver's own part, and its actual usage in the end.
     driver: Option<Reservation>,
-    tally: DriverUsage,
+    driver_usage: DriverUsage,
     driver_cost: Usd,
     /// The timeout of the first launch of its workers.
     timeout: Duration,
@@ -143,7 +144,7 @@ impl<'a> EpochRun<'a> {
                 .map(|_| ShardRun { memory_mb: allocation.memory_mb, ..ShardRun::default() })
                 .collect(),
             driver: Some(driver),
-            tally: DriverUsage::NONE,
+            driver_usage: DriverUsage::NONE,
             driver_cost: Usd::ZERO,
             timeout: limits.timeout,
             trainer,

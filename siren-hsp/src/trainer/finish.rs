@@ -36,8 +36,8 @@ impl Trainer {
         }
         let initial = self.initial.take().unwrap_or_else(|| Evaluation::new(f64::NAN));
         // Settles the driver's usage since the last barrier.
-        let tally = self.unsettled_driver_usage();
-        let usd = self.platform.tally_cost(tally);
+        let usage = self.unsettled_driver_usage();
+        let usd = self.platform.driver_usage_cost(usage);
         self.ledger.spend(usd);
         if usd > Usd::ZERO {
             let epoch = snapshot.sealed_epochs;

@@ -235,8 +235,8 @@ impl Trainer {
 
     /// The largest possible cost of the driver's own part in an epoch.
     pub(super) fn max_driver_cost(&self, plan: &EpochPlan) -> Usd {
-        let tally = self.parts.backend.max_driver_usage(plan, self.job.parameters);
-        self.platform.tally_cost(tally)
+        let usage = self.parts.backend.max_driver_usage(plan, self.job.parameters);
+        self.platform.driver_usage_cost(usage)
     }
 
     /// A message with the money that would be needed.

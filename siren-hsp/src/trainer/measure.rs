@@ -1,11 +1,12 @@
 //! Measurements: the model's loss, the driver's speed, and the scheduler's observation.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use siren_core::{
-    Allocation, Batch, Error, ErrorKind, Evaluation, Observation, Phases, Result, Seed,
+    Allocation, Batch, Error, ErrorKind, Evaluation, Metrics, Observation, Phases, Result, Seed,
     Utilisation, Work,
 };
 
@@ -66,10 +67,29 @@ impl Trainer {
                 return Ok(Evaluation::new(loss));
             }
         };
-        let mut evaluation = self.parts.workload.finish(&metrics);
+        let mut evaluation = self.finished(metrics).await?;
         // JSON and charts cannot represent values that are not finite.
         evaluation.metrics.retain(|_, value| value.is_finite());
         Ok(evaluation)
+    }
+
+    /// The workload's evaluation of these metrics.
+    async fn finished(&self, metrics: Metrics) -> Result<Evaluation> {
+        let workload = Arc::clone(&self.parts.workload);
+        let finished = Arc::new(Mutex::new(None));
+        let into = Arc::clone(&finished);
+        // The examples were counted when they were evaluated.
+        let work = Work::Evaluation { examples: 0 };
+        let task = Box::new(move || {
+            let result = catch_unwind(AssertUnwindSafe(|| workload.finish(&metrics)));
+            let result = result.map_err(|payload| Error::panicked("the workload", &*payload));
+            *into.lock() = Some(result);
+        });
+        self.parts.backend.compute(work, task).await?;
+        let finished = finished.lock().take();
+        finished.unwrap_or_else(|| {
+            Err(Error::new(ErrorKind::Worker, "the backend did not run the end of the evaluation"))
+        })
     }
 
     /// Times one gradient in the driver, for the forecast of the first epoch. If the workload

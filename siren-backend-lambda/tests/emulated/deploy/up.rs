@@ -212,7 +212,7 @@ async fn the_function_is_told_where_the_emulator_is() {
         account.config.endpoint_url()
     );
     assert_eq!(found.runtime.unwrap().as_str(), "provided.al2023");
-    assert_eq!((found.memory_size, found.timeout), (Some(1_769), Some(900)));
+    assert_eq!((found.memory_size, found.timeout), (Some(1_792), Some(900)));
     assert_eq!(function.tags.unwrap().get("project").map(String::as_str), Some("siren"));
 }
 

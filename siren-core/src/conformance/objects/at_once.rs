@@ -38,27 +38,38 @@ pub fn one_of_many_creations_succeeds(subject: &Subject) {
 }
 
 /// Writers that read a number and replace it by the next one, and retry when they are refused, lose
-/// no increment.
+/// no increment. All writers read the number before the first write, so that all but one of their
+/// first writes are refused.
 pub fn increments_by_compare_and_swap_are_never_lost(subject: &Subject) {
     let objects = subject.run(subject.make());
     subject.run(objects.create("count", b"0"));
-    subject.at_once(|_| async {
-        for _ in 0..subject.writes {
+    let first = Mutex::new(subject.at_once(|_| objects.read("count")));
+    let done = subject.at_once(|_| async {
+        let read = first.lock().expect("no writer panicked").pop();
+        let (bytes, tag) = read.expect("one read for each writer");
+        let first = increment(&objects, &bytes, &tag).await;
+        for _ in u32::from(first)..subject.writes {
             loop {
                 let (bytes, tag) = objects.read("count").await;
-                let count: u64 = String::from_utf8_lossy(&bytes).parse().expect("a number");
-                let next = (count + 1).to_string();
-                if let Written::Done(_) =
-                    objects.put_if_unchanged("count", &tag, next.as_bytes()).await
-                {
+                if increment(&objects, &bytes, &tag).await {
                     break;
                 }
             }
         }
+        first
     });
+    let refused = done.iter().filter(|&&done| !done).count();
+    assert!(refused >= WRITERS - 1, "of {WRITERS} writes to one state, {refused} are refused");
     let (bytes, _) = subject.run(objects.read("count"));
     let expected = u64::from(subject.writes) * WRITERS as u64;
     assert_eq!(String::from_utf8_lossy(&bytes), expected.to_string());
+}
+
+/// Writes the next number, and returns `false` if the write is refused.
+async fn increment(objects: &Storage, bytes: &[u8], tag: &Tag) -> bool {
+    let count: u64 = String::from_utf8_lossy(bytes).parse().expect("a number");
+    let next = (count + 1).to_string();
+    matches!(objects.put_if_unchanged("count", tag, next.as_bytes()).await, Written::Done(_))
 }
 
 /// A read during writes sees the bytes and the tag of one state, and a tag always belongs to the

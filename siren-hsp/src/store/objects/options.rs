@@ -43,8 +43,8 @@ pub struct ObjectOptions {
     pub wait_delay: Duration,
     /// The time that a seal waits for idle aggregators before it applies the remaining updates
     /// itself.
-    #[serde(rename = "patience_s", with = "siren_core::seconds")]
-    pub patience: Duration,
+    #[serde(rename = "aggregator_timeout_s", with = "siren_core::seconds")]
+    pub aggregator_timeout: Duration,
     /// The smallest memory of an aggregator, in MB. It grows where its parts and the updates read
     /// at a time do not fit.
     pub memory_mb: u32,
@@ -61,7 +61,7 @@ impl Default for ObjectOptions {
             bandwidth: BANDWIDTH,
             poll_interval: Duration::from_millis(200),
             wait_delay: Duration::from_millis(50),
-            patience: Duration::from_secs(5),
+            aggregator_timeout: Duration::from_secs(5),
             memory_mb: 512,
         }
     }
@@ -160,6 +160,12 @@ mod tests {
         assert_eq!(of(431_080, 2, &dense, &options).aggregators, 2, "at most one for each part");
         let sparse = EpochPlan { compression: Compression::TopK { share: 0.01 }, ..dense.clone() };
         assert_eq!(of(431_080, 8, &sparse, &options).aggregators, 1);
+        // Each entry has an index and a value, also if more than half of the entries are pushed.
+        let top_k = |share| {
+            let compression = Compression::TopK { share };
+            of(431_080, 8, &EpochPlan { compression, ..dense.clone() }, &options).aggregators
+        };
+        assert_eq!([0.5, 0.75, 1.0].map(top_k), [3, 5, 6]);
         let inline = ObjectOptions { inline: true, ..options };
         assert_eq!(of(431_080, 8, &dense, &inline), Aggregation::NONE);
     }

@@ -98,11 +98,12 @@ impl Meta {
         }
         let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
-        if u32_at(8) != FORMAT {
-            return corrupt(&format!(
-                "a part of the parameters has format {}, but this library reads {FORMAT}",
-                u32_at(8)
-            ));
+        let format = u32_at(8);
+        if format != FORMAT {
+            return Err(Error::rejected(format!(
+                "a part of the parameters has format {format}, and this version of Siren reads format \
+                 {FORMAT}: use the version of Siren that wrote it, or give another run name"
+            )));
         }
         let shards = u32_at(68) as usize;
         let end = meta_len(shards);
@@ -278,7 +279,9 @@ mod tests {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             let error = PartObject::decode(&bad, 3).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Corrupt, "bit {bit}");
+            let is_format = (8..12).contains(&(bit / 8));
+            let kind = if is_format { ErrorKind::Rejected } else { ErrorKind::Corrupt };
+            assert_eq!(error.kind(), kind, "bit {bit}");
         }
     }
 }

@@ -70,7 +70,7 @@ impl ObjectStore {
             let sequences: Vec<u64> = metas.iter().map(|meta| meta.sequence).collect();
             if sequences != last {
                 (last, since) = (sequences, self.clock.now());
-            } else if self.clock.now() - since >= self.options.patience {
+            } else if self.clock.now() - since >= self.options.aggregator_timeout {
                 wait_for_aggregators = false;
             }
             if wait_for_aggregators {

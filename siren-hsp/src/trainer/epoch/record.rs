@@ -69,8 +69,8 @@ impl EpochRun<'_> {
             aggregator_retries: self.aggregators.retries,
             aggregator_cost_usd: self.aggregators.cost.dollars(),
             driver_cost_usd: self.driver_cost.dollars(),
-            egress_bytes: self.tally.egress_bytes,
-            computed_bills: self.tally.computed_bills,
+            egress_bytes: self.driver_usage.egress_bytes,
+            computed_bills: self.driver_usage.computed_bills,
             cost_usd: self.cost.dollars(),
             budget_left_usd: None,
         }

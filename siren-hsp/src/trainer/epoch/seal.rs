@@ -49,9 +49,9 @@ impl EpochRun<'_> {
         // Running invocations are abandoned, and their reservations count as spent.
         self.running.clear();
         if let Some(reserved) = self.driver.take() {
-            let tally = self.trainer.unsettled_driver_usage();
-            self.tally = tally;
-            let usd = self.trainer.platform.tally_cost(tally);
+            let usage = self.trainer.unsettled_driver_usage();
+            self.driver_usage = usage;
+            let usd = self.trainer.platform.driver_usage_cost(usage);
             self.driver_cost = self.trainer.ledger.settle(reserved, Some(usd));
             self.cost += self.driver_cost;
         }
