@@ -99,7 +99,7 @@ impl LambdaBackend {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Rejected`], with a remedy, when the function or the bucket does not
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected), with a remedy, when the function or the bucket does not
     /// exist or may not be used, when the function does not start, and when it serves another
     /// workload or was built with another version of this crate.
     pub async fn connect(settings: LambdaSettings) -> Result<Self> {
@@ -160,7 +160,7 @@ impl LambdaBackend {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Rejected`] when the platform has no such memory size, or when the
+    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when the platform has no such memory size, or when the
     /// function was deployed again since connecting.
     ///
     /// # Cancellation

@@ -49,7 +49,7 @@ impl Reviews {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Rejected`](siren_core::ErrorKind::Rejected) when no sentences
+    /// Returns [`ErrorKind::Rejected`] when no sentences
     /// would be left to train on, or to measure by.
     pub fn new(
         mut reviews: Vec<Review>,
@@ -102,8 +102,8 @@ fn pack(reviews: &[Review], vocabulary: &Vocabulary) -> Result<MemorySource> {
 ///
 /// # Errors
 ///
-/// Returns [`ErrorKind::Other`](siren_core::ErrorKind::Other) when the file cannot be opened or
-/// read, and [`ErrorKind::Corrupt`](siren_core::ErrorKind::Corrupt), with the file and the line,
+/// Returns [`ErrorKind::Other`] when the file cannot be opened or
+/// read, and [`ErrorKind::Corrupt`], with the file and the line,
 /// when it is damaged or a line is something else.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<Review>> {
     let path = path.as_ref();
