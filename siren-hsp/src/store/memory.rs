@@ -10,6 +10,8 @@ mod apply;
 mod block;
 mod rounds;
 mod run;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::ops::Range;
@@ -384,22 +386,4 @@ impl ParameterStore for MemoryStore {
         self.progress.notify_waiters();
         Ok(())
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use siren_core::conformance::{store, store_tests};
-
-    use super::MemoryStore;
-
-    store_tests!(
-        in_small_blocks,
-        store::Subject::new(
-            |dim| async move { MemoryStore::in_blocks(vec![0.0; dim], 7).unwrap() }
-        )
-    );
-    store_tests!(
-        in_memory,
-        store::Subject::new(|dim| async move { MemoryStore::new(vec![0.0; dim]).unwrap() })
-    );
 }
