@@ -45,12 +45,14 @@ pub struct Utilisation {
 }
 
 /// A scheduler's input before an epoch: the state s_t of the SIREN paper, and the last allocation.
-/// Before the first epoch the loss is known, and all measurements of the last epoch are `None`.
+/// Before the first epoch the loss and the budget are known, and all measurements of the last epoch
+/// are `None`. After a resume they are those of the last epoch in the checkpoint.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Observation {
     /// The epoch to allocate for, t.
     pub epoch: u64,
-    /// The held-out loss, or the mean training loss when no data is held out.
+    /// The held-out loss. When no data is held out: the loss of the first batch before the first
+    /// epoch, and afterwards the mean training loss of the last epoch.
     pub loss: f64,
     /// The time of the last epoch from launch to seal, P.
     pub elapsed: Option<Duration>,
@@ -60,7 +62,9 @@ pub struct Observation {
     pub utilisation: Option<Utilisation>,
     /// The money left of the budget, if there is one.
     pub budget_left: Option<Usd>,
-    /// The allocation of the last epoch.
+    /// The allocation that the last epoch ran with. It may differ from the one that
+    /// [`Scheduler::allocate`] returned: it has fewer workers when there were too few batches or
+    /// too little money, and more memory when functions ran out of it.
     pub allocation: Option<Allocation>,
 }
 
@@ -146,6 +150,13 @@ pub struct Outcome {
 ///
 /// An allocation must pass [`Allocation::check`] for the job's platform. It may have more workers
 /// than there are batches: the trainer then runs one worker for each batch.
+///
+/// # State
+///
+/// A checkpoint holds no state of a scheduler. A resumed run has a new scheduler, whose first call
+/// has an [`epoch`](Observation::epoch) above 0 and the last [`allocation`](Observation::allocation).
+/// Take what the decision needs from the observation: a scheduler that decides by its fields alone
+/// chooses differently after a resume.
 ///
 /// To wrap another scheduler, implement [`SchedulerDecorator`](crate::SchedulerDecorator) instead.
 ///

@@ -32,7 +32,8 @@ pub struct TrainingResult {
     pub record: RunRecord,
     /// The parameters at the last barrier.
     pub values: Vec<f32>,
-    /// `true` if this run, or the run that it resumes, launched an epoch; otherwise no file was
-    /// written.
+    /// `true` if this run, or the run that it resumes, launched an epoch. Otherwise `run.json` and
+    /// the checkpoint were not written, and the files of an earlier run are unchanged. A new output
+    /// folder then has only an empty `history.jsonl`.
     pub started: bool,
 }
