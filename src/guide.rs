@@ -12,9 +12,10 @@ macro_rules! documents {
 
 documents! {
     #[cfg(any(not(doctest), all(feature = "burn", feature = "local")))] readme "README.md";
-    #[cfg(any(not(doctest), feature = "local"))] quickstart "docs/quickstart.md";
+    #[cfg(any(not(doctest), all(feature = "local", feature = "report")))]
+    quickstart "docs/quickstart.md";
     schedulers "docs/schedulers.md";
-    simulator "docs/simulator.md";
+    #[cfg(any(not(doctest), feature = "sim"))] simulator "docs/simulator.md";
     #[cfg(any(not(doctest), all(feature = "lambda", feature = "function")))] lambda "docs/lambda.md";
     experiments "docs/experiments.md";
     benchmarks "docs/benchmarks.md";

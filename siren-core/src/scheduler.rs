@@ -153,10 +153,10 @@ pub struct Outcome {
 ///
 /// # State
 ///
-/// A checkpoint holds no state of a scheduler. A resumed run has a new scheduler, whose first call
-/// has an [`epoch`](Observation::epoch) above 0 and the last [`allocation`](Observation::allocation).
-/// Take what the decision needs from the observation: a scheduler that decides by its fields alone
-/// chooses differently after a resume.
+/// A checkpoint holds no state of a scheduler, so a resumed run has a new one. If an epoch ended
+/// before, its first observation has an [`epoch`](Observation::epoch) above 0, and an
+/// [`allocation`](Observation::allocation). Take what the decision needs from the observation: a
+/// scheduler that keeps state in its fields may choose differently after a resume.
 ///
 /// To wrap another scheduler, implement [`SchedulerDecorator`](crate::SchedulerDecorator) instead.
 ///
