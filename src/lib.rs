@@ -106,8 +106,8 @@ pub use simulated::{SimOptions, SimTrainer, simulated};
 #[cfg(feature = "conformance")]
 pub use siren_core::conformance;
 pub use siren_core::{
-    Compression, Error, ErrorKind, Layout, Optimizer, Outcome, Result, Seed, StopReason, Stream,
-    SyncMode, TensorSpec, Usd, Workload,
+    Compression, Error, ErrorKind, Layout, Noise, NoiseScale, Optimizer, Outcome, Result, Seed,
+    StopReason, Stream, SyncMode, TensorSpec, Usd, Workload,
 };
 pub use siren_hsp::{
     Checkpoint, Config, EpochRecord, Event, FixedScheduler, HistoryEvent, LearningRate, Ledger,

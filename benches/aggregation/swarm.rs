@@ -9,7 +9,7 @@ use siren::backend::Clock;
 use siren::store::{
     EpochPlan, Gradient, MemoryStore, ParameterStore, PushOutcome, Replica, Update, UpdateId,
 };
-use siren::{Compression, Optimizer, Seed, SyncMode};
+use siren::{Compression, Noise, Optimizer, Seed, SyncMode};
 use siren_backend_local::WallClock;
 
 use super::bare::RATE;
@@ -43,6 +43,7 @@ impl Swarm {
             clip_norm: None,
             sync_mode,
             compression: Compression::None,
+            noise: Noise::Off,
         };
         block_on(store.open(&plan)).unwrap();
         Self { store, positions: (0..workers).map(|_| AtomicU64::new(0)).collect() }

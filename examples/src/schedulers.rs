@@ -261,15 +261,7 @@ mod tests {
                 false => Platform::local(),
             },
         };
-        let observation = Observation {
-            epoch: 0,
-            loss: 1.0,
-            elapsed: None,
-            phases: None,
-            utilisation: None,
-            budget_left: job.budget,
-            allocation: None,
-        };
+        let observation = Observation { budget_left: job.budget, ..Observation::first(1.0) };
         schedule(flags).unwrap().allocate(&job, &observation).unwrap()
     }
 

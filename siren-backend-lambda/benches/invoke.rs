@@ -14,8 +14,8 @@ use siren_backend_lambda::payload::{self, Description, Reply, Response, Timing};
 use siren_backend_lambda::{LambdaBackend, LambdaSettings};
 use siren_backend_local::WallClock;
 use siren_core::{
-    Backend, Clock, Compression, EpochPlan, Invocation, Optimizer, Requests, Role, Seed, SyncMode,
-    WorkerReport, Workload,
+    Backend, Clock, Compression, EpochPlan, Invocation, Noise, Optimizer, Requests, Role, Seed,
+    SyncMode, WorkerReport, Workload,
 };
 use siren_linear::LogisticRegression;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -87,6 +87,7 @@ fn invocation(workload: &dyn Workload, shard: u32) -> Invocation {
             clip_norm: None,
             sync_mode: SyncMode::Hybrid,
             compression: Compression::None,
+            noise: Noise::Off,
         },
         role: Role::Shard,
         shard,

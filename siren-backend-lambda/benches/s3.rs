@@ -19,8 +19,8 @@ use siren_backend_lambda::S3Objects;
 use siren_backend_local::WallClock;
 use siren_core::objects::Objects as _;
 use siren_core::{
-    Compression, EpochPlan, Gradient, Optimizer, ParameterStore as _, Replica, Seed, Snapshot,
-    SyncMode, Update, UpdateId,
+    Compression, EpochPlan, Gradient, Noise, Optimizer, ParameterStore as _, Replica, Seed,
+    Snapshot, SyncMode, Update, UpdateId,
 };
 use siren_hsp::{ObjectStore, kernel};
 
@@ -51,6 +51,7 @@ fn plan() -> EpochPlan {
         clip_norm: None,
         sync_mode: SyncMode::Hybrid,
         compression: Compression::None,
+        noise: Noise::Off,
     }
 }
 

@@ -19,8 +19,8 @@ use siren_backend_lambda::deploy::{self, Architecture, Artefact, Deployment};
 use siren_backend_lambda::payload::{self, Reply, Request, RequestKind, Response, RunRequest};
 use siren_backend_lambda::{LambdaBackend, LambdaSettings};
 use siren_core::{
-    Compression, EpochPlan, Error, Invocation, Optimizer, ParameterStore as _, Requests, Result,
-    Role, Seed, SyncMode, WorkerReport, Workload as _,
+    Compression, EpochPlan, Error, Invocation, Noise, Optimizer, ParameterStore as _, Requests,
+    Result, Role, Seed, SyncMode, WorkerReport, Workload as _,
 };
 use siren_data::{MemorySource, PackedData, pack};
 
@@ -132,6 +132,7 @@ fn plan(layout: u64) -> EpochPlan {
         clip_norm: None,
         sync_mode: SyncMode::Hybrid,
         compression: Compression::None,
+        noise: Noise::Off,
     }
 }
 

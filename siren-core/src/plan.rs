@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rand::seq::SliceRandom;
 
-use crate::{Compression, Error, Optimizer, Result, Seed, Stream, SyncMode};
+use crate::{Compression, Error, Noise, Optimizer, Result, Seed, Stream, SyncMode};
 
 /// The plan of one epoch, which does not change from [`open`](crate::ParameterStore::open) to
 /// [`seal`](crate::ParameterStore::seal). It determines the batches, their order, their division
@@ -50,6 +50,9 @@ pub struct EpochPlan {
     /// The entries of a gradient that workers push.
     #[serde(default)]
     pub compression: Compression,
+    /// The measurement of gradient noise, and its use.
+    #[serde(default)]
+    pub noise: Noise,
 }
 
 impl EpochPlan {
@@ -107,6 +110,7 @@ impl EpochPlan {
             ));
         }
         self.compression.check()?;
+        self.noise.check(self.sync_mode.merges_rounds())?;
         self.optimizer.check()
     }
 
@@ -195,6 +199,7 @@ mod tests {
             clip_norm: None,
             sync_mode: SyncMode::Hybrid,
             compression: Compression::None,
+            noise: Noise::Off,
         }
     }
 
@@ -230,7 +235,8 @@ mod tests {
     fn each_bad_setting_is_named() {
         let good = plan(100, 10, 2);
         let top = |share| Compression::TopK { share };
-        let cases: [(&str, EpochPlan); 10] = [
+        let bulk = EpochPlan { sync_mode: SyncMode::Bulk, ..good.clone() };
+        let cases: [(&str, EpochPlan); 11] = [
             ("training data", EpochPlan { examples: 0, ..good.clone() }),
             ("batch size", EpochPlan { batch_size: 0, ..good.clone() }),
             ("batch size", EpochPlan { batch_size: 101, ..good.clone() }),
@@ -241,6 +247,7 @@ mod tests {
             ("clipping norm", EpochPlan { clip_norm: Some(0.0), ..good.clone() }),
             ("top-k share", EpochPlan { compression: top(0.0), ..good.clone() }),
             ("top-k share", EpochPlan { compression: top(f64::NAN), ..good.clone() }),
+            ("noise rule", EpochPlan { noise: Noise::RULE, ..bulk }),
         ];
         for (name, bad) in cases {
             let error = bad.check().unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, Evaluation, Platform, Result, Usd};
+use crate::{Error, Evaluation, NoiseScale, Platform, Result, Usd};
 
 /// The properties of a job that do not change during a run, as a scheduler receives them.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -66,6 +66,31 @@ pub struct Observation {
     /// [`Scheduler::allocate`] returned: it has fewer workers when there were too few batches or
     /// too little money, and more memory when functions ran out of it.
     pub allocation: Option<Allocation>,
+    /// The mean [factor](crate::Noise::factor) of the last epoch's updates.
+    pub step_factor: Option<f64>,
+    /// The progress of the last epoch in passes over the data; see
+    /// [`EpochSummary::progress`](crate::EpochSummary::progress).
+    pub progress: Option<f64>,
+    /// The noise scale in the last epoch, if it was measured.
+    pub noise: Option<NoiseScale>,
+}
+
+impl Observation {
+    /// The observation before the first epoch of a job without a budget, whose loss is `loss`.
+    pub fn first(loss: f64) -> Self {
+        Self {
+            epoch: 0,
+            loss,
+            elapsed: None,
+            phases: None,
+            utilisation: None,
+            budget_left: None,
+            allocation: None,
+            step_factor: None,
+            progress: None,
+            noise: None,
+        }
+    }
 }
 
 /// The number of workers and their memory size: the action a_t = (n_t, m_t) of the SIREN paper.

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Context, EpochPlan, Error, Invocation, Requests, Result, Update, WorkerReport};
+use crate::{
+    Context, EpochPlan, Error, Invocation, NoiseAverages, NoiseScale, Requests, Result, Update,
+    WorkerReport,
+};
 
 /// The outcome of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,14 @@ pub struct EpochSummary {
     pub watermarks: Vec<Watermark>,
     /// The staleness of the epoch's updates.
     pub staleness: Staleness,
+    /// The mean [factor](crate::Noise::factor) of the updates' steps; 1 without the noise rule, and
+    /// in an epoch without updates.
+    pub step_factor: f64,
+    /// The progress of the epoch in passes over the data: the sum of each update's examples times
+    /// its factor, divided by the examples of a pass.
+    pub progress: f64,
+    /// The noise scale; `None` if the plan does not ask for it, or with fewer than two windows.
+    pub noise: Option<NoiseScale>,
 }
 
 impl EpochSummary {
@@ -122,12 +133,21 @@ pub struct Snapshot {
     /// The optimizer's state: [`Optimizer::state_vectors`](crate::Optimizer::state_vectors) vectors
     /// of the parameters' length, or none in an initial state.
     pub optimizer_state: Vec<Vec<f32>>,
+    /// The averages of gradient noise, one for each part of the store that has its own; empty in an
+    /// initial state.
+    pub noise: Vec<NoiseAverages>,
 }
 
 impl Snapshot {
     /// The state before the first epoch.
     pub fn initial(values: Vec<f32>) -> Self {
-        Self { sealed_epochs: 0, version: 0, values, optimizer_state: Vec::new() }
+        Self {
+            sealed_epochs: 0,
+            version: 0,
+            values,
+            optimizer_state: Vec::new(),
+            noise: Vec::new(),
+        }
     }
 
     /// Checks that this is a state that a store may have.
@@ -155,6 +175,12 @@ impl Snapshot {
                     format!("entry {entry} of the snapshot's vector {vector} is not finite"),
                 ));
             }
+        }
+        if let Some(part) = self.noise.iter().position(|noise| !noise.is_finite()) {
+            return Err(Error::new(
+                crate::ErrorKind::Diverged,
+                format!("the snapshot's average of noise {part} is not finite"),
+            ));
         }
         Ok(())
     }

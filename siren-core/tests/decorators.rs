@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use siren_core::{
     Allocation, Backend, BackendDecorator, Clock, Completion, Compression, ComputeTask,
-    DriverUsage, EpochPlan, Error, ErrorKind, Evaluation, Invocation, Job, Observation, Optimizer,
-    Outcome, Platform, Requests, Result, Role, Scheduler, SchedulerDecorator, Seed, StopReason,
-    SyncMode, Time, Usd, Work,
+    DriverUsage, EpochPlan, Error, ErrorKind, Evaluation, Invocation, Job, Noise, Observation,
+    Optimizer, Outcome, Platform, Requests, Result, Role, Scheduler, SchedulerDecorator, Seed,
+    StopReason, SyncMode, Time, Usd, Work,
 };
 
 /// A backend with unusual answers, which records its calls.
@@ -94,6 +94,7 @@ fn plan() -> EpochPlan {
         clip_norm: None,
         sync_mode: SyncMode::Hybrid,
         compression: Compression::None,
+        noise: Noise::Off,
     }
 }
 
@@ -177,15 +178,7 @@ fn run(mut scheduler: impl Scheduler, outcome: &Outcome) -> (Allocation, Option<
         epochs: 5,
         platform: Platform::local(),
     };
-    let observation = Observation {
-        epoch: 4,
-        loss: 1.0,
-        elapsed: None,
-        phases: None,
-        utilisation: None,
-        budget_left: None,
-        allocation: None,
-    };
+    let observation = Observation { epoch: 4, ..Observation::first(1.0) };
     let allocation = scheduler.allocate(&job, &observation).unwrap();
     let predicted = scheduler.predict_allocation(&job, 6);
     scheduler.finish(outcome);

@@ -84,6 +84,7 @@ impl State {
             utilisation: measured.then_some(Utilisation { memory: self.memory, cpu: self.cpu }),
             budget_left: self.budget_usd.is_finite().then(|| Usd::new(self.budget_usd)),
             allocation: self.allocation,
+            ..Observation::first(self.loss)
         }
     }
 }

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use siren_core::{Error, ErrorKind, Evaluation, Result, Snapshot, Usd, file};
+use siren_core::{Error, ErrorKind, Evaluation, NoiseAverages, Result, Snapshot, Usd, file};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::forecast::Forecast;
@@ -56,6 +56,8 @@ pub(crate) struct Header {
     version: u64,
     dim: u64,
     optimizer_state: u64,
+    #[serde(default)]
+    noise: Vec<NoiseAverages>,
 }
 
 impl Header {
@@ -82,6 +84,7 @@ impl Header {
             version: snapshot.version,
             dim: snapshot.values.len() as u64,
             optimizer_state: snapshot.optimizer_state.len() as u64,
+            noise: snapshot.noise.clone(),
         }
     }
 }
@@ -206,6 +209,7 @@ impl Checkpoint {
             version: header.version,
             values: vectors.next().unwrap_or_default(),
             optimizer_state: vectors.collect(),
+            noise: header.noise.clone(),
         };
         snapshot.check().map_err(|error| error.to_string())?;
         Ok(Self { header, snapshot })

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use siren_core::{Compression, EpochPlan, Error, Optimizer, Result, SyncMode, Usd};
+use siren_core::{Compression, EpochPlan, Error, Noise, Optimizer, Result, SyncMode, Usd};
 
 use crate::{LearningRate, Retry};
 
@@ -59,6 +59,11 @@ pub struct Config {
     /// The compression of updates.
     #[serde(default)]
     pub compression: Compression,
+    /// The measurement of gradient noise, and its use. With `None`, bulk mode measures, and the
+    /// other modes use the [rule](Noise::RULE), by which one learning rate suits any number of
+    /// workers.
+    #[serde(default)]
+    pub noise: Option<Noise>,
     /// The conditions that end the run.
     pub stop: StopRules,
     /// The rules for repeating failed invocations.
@@ -120,6 +125,7 @@ impl Default for Config {
             clip_norm: None,
             sync_mode: SyncMode::Hybrid,
             compression: Compression::None,
+            noise: None,
             stop: StopRules::default(),
             retry: Retry::default(),
             labels: BTreeMap::new(),
@@ -175,7 +181,17 @@ impl Config {
             clip_norm: self.clip_norm,
             sync_mode: self.sync_mode,
             compression: self.compression,
+            noise: self.noise_setting(),
         }
+    }
+
+    /// The measurement of noise that these settings lead to: [`noise`](Self::noise) if it is given,
+    /// otherwise that of the synchronisation mode.
+    pub fn noise_setting(&self) -> Noise {
+        self.noise.unwrap_or(match self.sync_mode {
+            SyncMode::Bulk => Noise::Measure,
+            SyncMode::Hybrid | SyncMode::Stale { .. } => Noise::RULE,
+        })
     }
 }
 

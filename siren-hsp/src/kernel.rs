@@ -5,10 +5,12 @@
 //! separately) and no sum is reordered, so that every instruction set gives the same bits. Memory
 //! bandwidth bounds these loops in any case.
 
+mod noise;
 mod optimizer;
 mod top_k;
 mod vector;
 
+pub use noise::Products;
 pub use optimizer::{Step, clip_scale};
 use pulp::Arch;
 pub use top_k::TopK;

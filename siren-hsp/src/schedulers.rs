@@ -130,15 +130,7 @@ mod tests {
     }
 
     fn before(epoch: u64) -> Observation {
-        Observation {
-            epoch,
-            loss: 1.0,
-            elapsed: None,
-            phases: None,
-            utilisation: None,
-            budget_left: None,
-            allocation: None,
-        }
+        Observation { epoch, ..Observation::first(1.0) }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Parameter stores.
 
 mod memory;
+mod noise;
 mod objects;
 mod update;
 

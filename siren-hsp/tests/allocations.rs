@@ -3,8 +3,8 @@
 use allocation_counter::measure;
 use futures::FutureExt;
 use siren_core::{
-    Compression, Entry, EpochPlan, Gradient, Optimizer, ParameterStore, PushOutcome, Replica, Seed,
-    SparseSlice, SyncMode, Update, UpdateId,
+    Compression, Entry, EpochPlan, Gradient, Noise, Optimizer, ParameterStore, PushOutcome,
+    Replica, Seed, SparseSlice, SyncMode, Update, UpdateId,
 };
 use siren_hsp::MemoryStore;
 
@@ -52,6 +52,7 @@ fn pushes_and_pulls_allocate_nothing_once_warm() {
                 clip_norm: Some(1.0),
                 sync_mode,
                 compression: Compression::None,
+                noise: Noise::Off,
             };
             store.open(&plan).now_or_never().unwrap().unwrap();
             let mut replica = Replica::new();

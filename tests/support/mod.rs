@@ -122,6 +122,7 @@ pub fn plan(
         clip_norm: config.clip_norm,
         sync_mode: config.sync_mode,
         compression: config.compression,
+        noise: config.noise_setting(),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use siren_core::{
-    Batch, Compression, EpochPlan, Layout, Metrics, Optimizer, Result, Seed, SyncMode, Workload,
+    Batch, Compression, EpochPlan, Layout, Metrics, Noise, Optimizer, Result, Seed, SyncMode,
+    Workload,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -123,6 +124,7 @@ pub(super) fn plan() -> EpochPlan {
         clip_norm: None,
         sync_mode: SyncMode::Hybrid,
         compression: Compression::None,
+        noise: Noise::Off,
     }
 }
 

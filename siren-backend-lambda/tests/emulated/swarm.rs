@@ -10,7 +10,7 @@ use siren_backend_local::WallClock;
 use siren_core::objects::Objects;
 use siren_core::{
     Clock, Compression, ComputeTask, Context, DataSource, EpochPlan, EpochSummary, Gradient,
-    Invocation, Optimizer, ParameterStore, Replica, Requests, Result, Role, Seed, Snapshot,
+    Invocation, Noise, Optimizer, ParameterStore, Replica, Requests, Result, Role, Seed, Snapshot,
     SyncMode, Update, UpdateId, Usage, Work, WorkerReport,
 };
 use siren_data::MemorySource;
@@ -43,6 +43,7 @@ pub(crate) fn plan(shards: u32, each: u64) -> EpochPlan {
         clip_norm: None,
         sync_mode: SyncMode::Hybrid,
         compression: Compression::None,
+        noise: Noise::Off,
     }
 }
 

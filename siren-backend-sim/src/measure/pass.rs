@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use cpu_time::ThreadTime;
 use futures::FutureExt;
 use siren_core::{
-    Batch, Compression, EpochPlan, Error, ErrorKind, Gradient, Optimizer, ParameterStore, Replica,
-    Result, Seed, SparseGradient, SyncMode, Update, UpdateId, Workload,
+    Batch, Compression, EpochPlan, Error, ErrorKind, Gradient, Noise, Optimizer, ParameterStore,
+    Replica, Result, Seed, SparseGradient, SyncMode, Update, UpdateId, Workload,
 };
 use siren_hsp::{MemoryStore, kernel};
 
@@ -66,6 +66,7 @@ impl<'a> Pass<'a> {
             clip_norm: None,
             sync_mode: SyncMode::Hybrid,
             compression: Compression::None,
+            noise: Noise::Off,
         };
         at_once(store.open(&plan))?;
         Ok(Self { workload, batch_sets, options, store })

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use siren_core::{
-    Compression, Context, EpochPlan, Invocation, Optimizer, Seed, SyncMode, WorkerReport,
+    Compression, Context, EpochPlan, Invocation, Noise, Optimizer, Seed, SyncMode, WorkerReport,
 };
 use siren_data::MemorySource;
 use siren_hsp::MemoryObjects;
@@ -91,6 +91,7 @@ fn run_request(run: &str) -> RunRequest {
                 clip_norm: None,
                 sync_mode: SyncMode::Hybrid,
                 compression: Compression::None,
+                noise: Noise::Off,
             },
             role: Role::Shard,
             shard: 0,

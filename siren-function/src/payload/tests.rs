@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use siren_core::{
-    Compression, EpochPlan, Optimizer, Requests, Role, Seed, SyncMode, Usage, WorkerReport,
+    Compression, EpochPlan, Noise, Optimizer, Requests, Role, Seed, SyncMode, Usage, WorkerReport,
 };
 
 use super::*;
@@ -28,6 +28,7 @@ fn run_request() -> RunRequest {
                 clip_norm: Some(1.0 / 3.0),
                 sync_mode: SyncMode::Hybrid,
                 compression: Compression::TopK { share: 0.01 },
+                noise: Noise::Rule { tuned_for: 3 },
             },
             role: Role::Aggregator,
             shard: 399,

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use siren_core::{Better, Compression, Evaluation, Optimizer, Platform, StopReason, SyncMode, Usd};
+use siren_core::{
+    Better, Compression, Evaluation, NoiseScale, Optimizer, Platform, StopReason, SyncMode, Usd,
+};
 
 use super::{EpochRecord, HistoryEvent, OutcomeRecord, RunInfo, RunRecord, SCHEMA};
 use crate::{Config, LearningRate, LrDecay, Retry, StopRules};
@@ -78,6 +80,9 @@ fn the_document_of_the_files_names_nothing_that_does_not_exist() {
     let stale = SyncMode::Stale { bound: 1 };
     for mode in [SyncMode::Hybrid, SyncMode::Bulk, stale] {
         collect(&serde_json::to_value(mode).unwrap(), &mut known);
+    }
+    for noise in [Noise::Off, Noise::Measure, Noise::RULE] {
+        collect(&serde_json::to_value(noise).unwrap(), &mut known);
     }
     collect(&serde_json::to_value(Compression::None).unwrap(), &mut known);
     collect(&serde_json::to_value(Better::Lower).unwrap(), &mut known);
@@ -247,6 +252,15 @@ fn record() -> RunRecord {
             retries: 1,
             staleness_mean: 3.0,
             staleness_max: 9,
+            step_factor: 1.0,
+            progress: 1.0,
+            noise_scale: Some(NoiseScale {
+                examples: 120.0,
+                standard_error: 9.0,
+                above: false,
+                at_floor: 0.1,
+                windows: 12,
+            }),
             aggregators: 1,
             aggregator_retries: 0,
             aggregator_cost_usd: 0.01,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use siren_core::{Better, Error, ErrorKind, Evaluation, Platform, Result, StopReason};
+use siren_core::{Better, Error, ErrorKind, Evaluation, NoiseScale, Platform, Result, StopReason};
 
 use crate::Config;
 
@@ -214,6 +214,16 @@ pub struct EpochRecord {
     pub staleness_mean: f64,
     /// The largest staleness of an update, in updates.
     pub staleness_max: u64,
+    /// The mean factor of the updates' steps: 1 without the noise rule.
+    #[serde(default = "one")]
+    pub step_factor: f64,
+    /// The progress of the epoch, in passes over the data: the sum of each update's examples times
+    /// its factor, divided by the examples of a pass.
+    #[serde(default)]
+    pub progress: f64,
+    /// The noise scale of the gradients, if it was measured.
+    #[serde(default)]
+    pub noise_scale: Option<NoiseScale>,
     /// The number of aggregators running at a time: zero where the store applies updates itself.
     #[serde(default)]
     pub aggregators: u32,
@@ -238,6 +248,11 @@ pub struct EpochRecord {
     pub cost_usd: f64,
     /// The money left after the epoch, if there is a budget.
     pub budget_left_usd: Option<f64>,
+}
+
+/// The step factor in records from before it was measured.
+fn one() -> f64 {
+    1.0
 }
 
 /// One line of `history.jsonl`, which is written during the run.

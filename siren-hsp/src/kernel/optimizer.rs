@@ -173,16 +173,16 @@ pub fn clip_scale(limit: Option<f32>, batches: u64, squared_norm: f64) -> f32 {
 /// Adam's constants at one count of updates: `p -= rate / (1 - beta1^t) * m / (sqrt(v / (1 -
 /// beta2^t)) + epsilon)` (Kingma, Ba, "Adam", 2015).
 #[derive(Clone, Copy)]
-struct Adam {
+pub(super) struct Adam {
     beta1: f32,
     beta2: f32,
     epsilon: f32,
     rate: f32,
-    root: f32,
+    pub(super) root: f32,
 }
 
 impl Adam {
-    fn new(beta1: f32, beta2: f32, epsilon: f32, rate: f32, count: u64) -> Self {
+    pub(super) fn new(beta1: f32, beta2: f32, epsilon: f32, rate: f32, count: u64) -> Self {
         let power = |beta: f32| f64::from(beta).powf(count as f64);
         Self {
             beta1,

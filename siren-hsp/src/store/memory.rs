@@ -8,6 +8,7 @@
 
 mod apply;
 mod block;
+mod noise;
 mod rounds;
 mod run;
 #[cfg(test)]
@@ -20,13 +21,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use block::Block;
+use noise::Noise;
 use parking_lot::{Mutex, RwLock};
 use rounds::{Kept, Rounds};
 use run::{Open, Run, Shard, fenced};
 use siren_core::{
     Aggregation, Context, EpochPlan, EpochSummary, Error, ErrorKind, Invocation, ParameterStore,
-    PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result, Seed, Snapshot, Staleness,
-    Status, Stream, Update, WorkerReport, Workload,
+    PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result, Seed, Snapshot, Status,
+    Stream, Update, WorkerReport, Workload,
 };
 use tokio::sync::Notify;
 use walk::Walks;
@@ -74,6 +76,7 @@ pub struct MemoryStore {
     version: AtomicU64,
     /// Wakes pulls that wait for progress.
     progress: Notify,
+    noise: Noise,
     /// Buffers of earlier rounds' updates, for reuse.
     spare: Mutex<Vec<Kept>>,
 }
@@ -104,6 +107,7 @@ impl MemoryStore {
             run: RwLock::new(Run { sealed_epochs: 0, last: None, open: None }),
             version: AtomicU64::new(0),
             progress: Notify::new(),
+            noise: Noise::new(dim),
             spare: Mutex::default(),
         };
         store.put(&snapshot);
@@ -132,6 +136,7 @@ impl MemoryStore {
             block.lock().put(&snapshot.values[range], optimizer_state);
         }
         self.version.store(snapshot.version, Ordering::Release);
+        self.noise.restore(&snapshot.noise);
     }
 
     fn copy_changed(&self, replica: &mut Replica) -> PullOutcome {
@@ -205,6 +210,7 @@ impl ParameterStore for MemoryStore {
         for block in &self.blocks {
             block.lock().prepare(plan.optimizer.state_vectors(), version);
         }
+        self.noise.begin_epoch(plan);
         run.open = Some(Open {
             plan: plan.clone(),
             shards: (0..plan.shards).map(|_| Mutex::default()).collect(),
@@ -247,6 +253,7 @@ impl ParameterStore for MemoryStore {
             }
             let round = plan.updates(update.id.position);
             let before;
+            let mut factor = 1.0;
             let mut kept = None;
             if plan.sync_mode.merges_rounds() {
                 let floor = open.rounds.floor();
@@ -265,15 +272,11 @@ impl ParameterStore for MemoryStore {
                 keep.fill(update, scale);
                 kept = Some(keep);
             } else {
-                self.apply(&update::step(plan, scale), update.gradient);
+                factor = self.noise.factor(plan, self.version.load(Ordering::Acquire), update);
+                self.apply(plan, &update::step(plan, scale, factor), update.gradient);
                 before = self.version.fetch_add(1, Ordering::AcqRel);
             }
-            let staleness = before.saturating_sub(update.version);
-            shard.staleness += staleness;
-            shard.staleness_max = shard.staleness_max.max(staleness);
-            shard.watermark.batches += update.batches;
-            shard.watermark.examples += update.examples;
-            shard.watermark.loss += update.loss;
+            shard.count(update, before, factor);
             open.rounds.arrive(plan, update.id.shard, round + 1, kept, |kept| {
                 if !kept.is_empty() {
                     self.apply_round(plan, kept);
@@ -310,18 +313,8 @@ impl ParameterStore for MemoryStore {
                 self.apply_round(&open.plan, &mut kept);
             }
             let shards: Vec<Shard> = open.shards.into_iter().map(Mutex::into_inner).collect();
-            let updates: u64 =
-                shards.iter().map(|shard| open.plan.updates(shard.watermark.batches)).sum();
-            let stale: u64 = shards.iter().map(|shard| shard.staleness).sum();
-            let sealed = EpochSummary {
-                epoch,
-                version: self.version.load(Ordering::Acquire),
-                watermarks: shards.iter().map(|shard| shard.watermark).collect(),
-                staleness: Staleness {
-                    mean: stale as f64 / updates.max(1) as f64,
-                    max: shards.iter().map(|s| s.staleness_max).max().unwrap_or(0),
-                },
-            };
+            let version = self.version.load(Ordering::Acquire);
+            let sealed = Open::summarise(&open.plan, &shards, version, self.noise.sums());
             run.sealed_epochs = epoch + 1;
             run.last = Some(sealed.clone());
             sealed
@@ -356,6 +349,7 @@ impl ParameterStore for MemoryStore {
             version: self.version.load(Ordering::Acquire),
             values: Vec::with_capacity(self.dim),
             optimizer_state: Vec::new(),
+            noise: self.noise.averages(),
         };
         for block in &self.blocks {
             let block = &mut *block.lock();

@@ -26,6 +26,7 @@ mod keys;
 mod lifecycle;
 mod options;
 mod part;
+mod part_noise;
 mod part_object;
 mod payload;
 mod pull;

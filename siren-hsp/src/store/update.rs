@@ -48,9 +48,45 @@ pub(super) fn sum_up<'a>(
     }
 }
 
-/// The step that applies a gradient with the clipping factor `scale`.
-pub(super) fn step(plan: &EpochPlan, scale: f32) -> Step {
-    Step { optimizer: plan.optimizer, rate: plan.learning_rate, scale, decay: plan.weight_decay }
+/// Splits entries into those with indices below `end` and the others. It reads ahead in strides and
+/// only forwards, so that the hardware prefetches entries that are not yet cached.
+pub(super) fn split_below(entries: &[Entry], end: usize) -> (&[Entry], &[Entry]) {
+    const STRIDE: usize = 16;
+    let below = |entry: &Entry| (entry.index as usize) < end;
+    let strides = entries.chunks_exact(STRIDE).take_while(|stride| below(&stride[STRIDE - 1]));
+    let sure = strides.count() * STRIDE;
+    let more = entries[sure..].iter().take_while(|entry| below(entry)).count();
+    entries.split_at(sure + more)
+}
+
+/// The step that applies a gradient with the clipping factor `scale`. The noise rule's `factor`
+/// multiplies the whole step.
+pub(super) fn step(plan: &EpochPlan, scale: f32, factor: f64) -> Step {
+    Step {
+        optimizer: plan.optimizer,
+        rate: (f64::from(plan.learning_rate) * factor) as f32,
+        scale,
+        decay: plan.weight_decay,
+    }
+}
+
+/// The number of updates in flight when one is applied to parameters of `version`: the larger one
+/// of the number of workers and its staleness plus one.
+pub(super) fn in_flight(plan: &EpochPlan, version: u64, update: &Update<'_>) -> u64 {
+    u64::from(plan.shards).max(version.saturating_sub(update.version).saturating_add(1))
+}
+
+/// The number of updates of a round whose noise can be measured: all have as many examples. Zero if
+/// they differ, or if there is only one.
+pub(super) fn equal_updates(examples: impl Iterator<Item = u64>) -> u64 {
+    let (mut updates, mut last) = (0, None);
+    for examples in examples {
+        if last.is_some_and(|last| last != examples) {
+            return 0;
+        }
+        (updates, last) = (updates + 1, Some(examples));
+    }
+    if updates > 1 { updates } else { 0 }
 }
 
 /// Returns the clipping factor of an update, or an error if the update does not fit the plan or is

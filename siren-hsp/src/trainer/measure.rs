@@ -36,6 +36,9 @@ impl Trainer {
             budget_left: self.ledger.left(),
             allocation: last
                 .map(|last| Allocation { workers: last.workers, memory_mb: last.memory_mb }),
+            step_factor: last.map(|last| last.step_factor),
+            progress: last.map(|last| last.progress),
+            noise: last.and_then(|last| last.noise_scale),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    Allocation, Evaluation, Job, Observation, Outcome, Phases, Platform, StopReason, Usd,
-    Utilisation,
+    Allocation, Evaluation, Job, NoiseScale, Observation, Outcome, Phases, Platform, StopReason,
+    Usd, Utilisation,
 };
 
 /// A small job on AWS Lambda.
@@ -38,6 +38,15 @@ pub(super) fn run(epoch: u64, allocation: Option<Allocation>) -> Observation {
         utilisation: allocation.map(|_| Utilisation { memory: 0.4, cpu: 0.9 }),
         budget_left: Some(Usd::new(1.0 - 0.005 * epoch.min(100) as f64)),
         allocation,
+        step_factor: allocation.map(|_| 0.8),
+        progress: allocation.map(|_| 0.8),
+        noise: allocation.map(|_| NoiseScale {
+            examples: 400.0,
+            standard_error: 20.0,
+            above: false,
+            at_floor: 0.1,
+            windows: 90,
+        }),
     }
 }
 
@@ -68,15 +77,7 @@ pub(super) fn hostile_observations() -> Vec<Observation> {
     }
     for epoch in [0, 7, 1_000_000_000, u64::MAX] {
         all.push(Observation { epoch, ..good.clone() });
-        all.push(Observation {
-            epoch,
-            loss: 1.0,
-            elapsed: None,
-            phases: None,
-            utilisation: None,
-            budget_left: None,
-            allocation: None,
-        });
+        all.push(Observation { epoch, ..Observation::first(1.0) });
     }
     all
 }

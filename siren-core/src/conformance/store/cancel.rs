@@ -143,6 +143,7 @@ pub fn a_cancelled_restore_is_all_or_nothing(subject: &Subject) {
             version: 3 * epochs,
             values: vec![epochs as f32; subject.dim],
             optimizer_state: vec![vec![0.5; subject.dim]; Optimizer::ADAM.state_vectors()],
+            noise: Vec::new(),
         };
         let store = subject.store().await;
         store.restore(&state(1)).await.expect("restore");

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use crate::{
-    Compression, EpochPlan, EpochSummary, ErrorKind, Gradient, Optimizer, ParameterStore,
+    Compression, EpochPlan, EpochSummary, ErrorKind, Gradient, Noise, Optimizer, ParameterStore,
     PushOutcome, Result, Seed, SyncMode, Update, UpdateId, Watermark,
 };
 
@@ -28,6 +28,7 @@ pub(in crate::conformance) fn plan(epoch: u64, shards: u32, batches: u64) -> Epo
         clip_norm: None,
         sync_mode: SyncMode::Hybrid,
         compression: Compression::None,
+        noise: Noise::Off,
     }
 }
 

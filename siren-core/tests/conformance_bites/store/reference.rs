@@ -272,6 +272,9 @@ impl ParameterStore for Reference {
                     / open.staleness.len().max(1) as f64,
                 max: open.staleness.iter().copied().max().unwrap_or(0),
             },
+            step_factor: 1.0,
+            progress: 0.0,
+            noise: None,
         };
         state.open = None;
         state.last = Some(sealed.clone());

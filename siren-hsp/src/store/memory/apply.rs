@@ -3,23 +3,31 @@
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 
-use siren_core::{Entry, EpochPlan, Gradient, SparseSlice};
+use siren_core::{EpochPlan, Gradient, SparseSlice};
 
 use super::MemoryStore;
 use super::rounds::Kept;
 use crate::kernel::Step;
-use crate::store::update::{self, within};
+use crate::store::noise::Sample;
+use crate::store::update::{self, Piece, split_below, within};
 
 impl MemoryStore {
     /// Applies an update.
-    pub(super) fn apply(&self, step: &Step, gradient: Gradient<'_>) {
+    pub(super) fn apply(&self, plan: &EpochPlan, step: &Step, gradient: Gradient<'_>) {
+        let sample = self.noise.sample(plan);
         match gradient {
             Gradient::Dense(gradient) => {
                 for index in self.walks.walk() {
-                    self.blocks[index].lock().apply(step, &gradient[self.range(index)]);
+                    let range = self.range(index);
+                    let gradient = &gradient[range.clone()];
+                    let block = &mut *self.blocks[index].lock();
+                    block.apply(step, gradient);
+                    if let Some(sample) = sample {
+                        block.observe(step, sample, range, Piece::Dense(gradient), None);
+                    }
                 }
             }
-            Gradient::Sparse(sparse) if step.keeps_zeros() => self.descend(step, sparse),
+            Gradient::Sparse(sparse) if step.keeps_zeros() => self.descend(step, sparse, sample),
             // With other optimizers, zeros also change the optimizer state.
             Gradient::Sparse(sparse) => {
                 let entries = sparse.entries();
@@ -32,7 +40,11 @@ impl MemoryStore {
                         for entry in inside {
                             dense[entry.index as usize - range.start] = entry.value;
                         }
-                        self.blocks[index].lock().apply(step, dense);
+                        let block = &mut *self.blocks[index].lock();
+                        block.apply(step, dense);
+                        if let Some(sample) = sample {
+                            block.observe(step, sample, range.clone(), Piece::Sparse(inside), None);
+                        }
                         for entry in inside {
                             dense[entry.index as usize - range.start] = 0.0;
                         }
@@ -40,17 +52,24 @@ impl MemoryStore {
                 });
             }
         }
+        if sample.is_some() {
+            self.count_measured();
+        }
     }
 
     /// Applies a sparse update with a step that leaves all other entries unchanged: only blocks
     /// with entries are touched.
-    fn descend(&self, step: &Step, sparse: SparseSlice<'_>) {
+    fn descend(&self, step: &Step, sparse: SparseSlice<'_>, sample: Option<Sample>) {
         let mut rest = sparse.entries();
         while let Some(entry) = rest.first() {
             let index = entry.index as usize / self.block;
             let range = self.range(index);
             let (inside, after) = split_below(rest, range.end);
-            self.blocks[index].lock().descend(step, range.start as u32, inside);
+            let block = &mut *self.blocks[index].lock();
+            block.descend(step, range.start as u32, inside);
+            if let Some(sample) = sample {
+                block.observe(step, sample, range, Piece::Sparse(inside), None);
+            }
             rest = after;
         }
     }
@@ -60,7 +79,7 @@ impl MemoryStore {
         // In the order of shards, not of arrival: a run's bits do not depend on threads.
         kept.sort_unstable_by_key(|kept| kept.shard);
         let examples = kept.iter().map(|kept| kept.examples).sum();
-        let step = update::step(plan, 1.0);
+        let step = update::step(plan, 1.0, 1.0);
         with_scratch(self.block.min(self.dim), |mean| {
             for (index, block) in self.blocks.iter().enumerate() {
                 let range = self.range(index);
@@ -72,6 +91,7 @@ impl MemoryStore {
                 block.lock().apply(&step, mean);
             }
         });
+        self.measure_round(plan, &step, kept);
         self.version.fetch_add(1, Ordering::AcqRel);
         self.spare.lock().append(kept);
     }
@@ -88,15 +108,4 @@ fn with_scratch(len: usize, body: impl FnOnce(&mut [f32])) {
         }
         body(&mut scratch[..len]);
     });
-}
-
-/// Splits entries into those with indices below `end` and the others. It reads ahead in strides and
-/// only forwards, so that the hardware prefetches entries that are not yet cached.
-fn split_below(entries: &[Entry], end: usize) -> (&[Entry], &[Entry]) {
-    const STRIDE: usize = 16;
-    let below = |entry: &Entry| (entry.index as usize) < end;
-    let strides = entries.chunks_exact(STRIDE).take_while(|stride| below(&stride[STRIDE - 1]));
-    let sure = strides.count() * STRIDE;
-    let more = entries[sure..].iter().take_while(|entry| below(entry)).count();
-    entries.split_at(sure + more)
 }

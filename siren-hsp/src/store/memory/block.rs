@@ -1,8 +1,12 @@
 //! A range of the parameters behind one lock.
 
+use std::ops::Range;
+
 use siren_core::Entry;
 
 use crate::kernel::Step;
+use crate::store::noise::{Lengths, Observed, Sample, Window};
+use crate::store::update::Piece;
 
 /// A range of the parameters, and its optimizer state.
 pub(super) struct Block {
@@ -14,6 +18,10 @@ pub(super) struct Block {
     optimizer_state: Vec<Box<[f32]>>,
     /// Subtractions of sparse updates that are not applied yet.
     pending: Pending,
+    /// The open window of the measurement of noise.
+    window: Window,
+    /// The sum of its updates.
+    window_sum: Vec<f32>,
 }
 
 /// Positions and the values to subtract there, in the order of the updates. Recording them causes a
@@ -37,6 +45,8 @@ impl Block {
             values: vec![0.0; len].into(),
             optimizer_state: Vec::new(),
             pending: Pending::default(),
+            window: Window::default(),
+            window_sum: Vec::new(),
         }
     }
 
@@ -45,6 +55,7 @@ impl Block {
         let len = self.values.len();
         self.optimizer_state.resize_with(optimizer_state, || vec![0.0; len].into());
         self.updates = updates;
+        self.window = Window::default();
     }
 
     /// Replaces the parameters and the optimizer state.
@@ -102,6 +113,27 @@ impl Block {
         }
         places.extend(entries.iter().map(|entry| (entry.index - start) as u16));
         descents.extend(entries.iter().map(|entry| step.descent(entry.value)));
+    }
+
+    /// Adds an update to the open window, or to the window and sum `into`. The update has just been applied
+    /// with `step` to this block, whose range in the whole vector is `range`.
+    pub(super) fn observe(
+        &mut self,
+        step: &Step,
+        sample: Sample,
+        range: Range<usize>,
+        piece: Piece<'_>,
+        into: Option<(&mut Window, &mut Vec<f32>)>,
+    ) {
+        let Self { updates, optimizer_state, window, window_sum, .. } = self;
+        let at = Observed { sample, range, state: optimizer_state.as_slice(), count: *updates };
+        let (window, sum) = into.unwrap_or((window, window_sum));
+        window.add(sum, step, &at, piece);
+    }
+
+    /// Ends the open window, and returns the lengths of its updates.
+    pub(super) fn end_window(&mut self) -> Lengths {
+        self.window.end()
     }
 
     /// Applies the pending subtractions in their order.

@@ -1,9 +1,10 @@
 //! The epochs of a run.
 
 use parking_lot::Mutex;
-use siren_core::{EpochPlan, EpochSummary, Error, ErrorKind, Result, Watermark};
+use siren_core::{EpochPlan, EpochSummary, Error, ErrorKind, Result, Staleness, Update, Watermark};
 
 use super::rounds::Rounds;
+use crate::store::noise::{Sums, noise_scale};
 
 /// The epochs sealed so far, and the open one.
 pub(super) struct Run {
@@ -23,6 +24,52 @@ pub(super) struct Shard {
     pub(super) watermark: Watermark,
     pub(super) staleness: u64,
     pub(super) staleness_max: u64,
+    /// The sum of the updates' factors.
+    pub(super) factors: f64,
+    /// The sum of the updates' examples times their factors.
+    pub(super) progress: f64,
+}
+
+impl Shard {
+    /// Counts an update that was applied to parameters of `version` with the noise rule's `factor`.
+    pub(super) fn count(&mut self, update: &Update<'_>, version: u64, factor: f64) {
+        let staleness = version.saturating_sub(update.version);
+        self.staleness += staleness;
+        self.staleness_max = self.staleness_max.max(staleness);
+        self.factors += factor;
+        self.progress += factor * update.examples as f64;
+        self.watermark.batches += update.batches;
+        self.watermark.examples += update.examples;
+        self.watermark.loss += update.loss;
+    }
+}
+
+impl Open {
+    /// The summary of the epoch, which ends with parameters of `version`.
+    pub(super) fn summarise(
+        plan: &EpochPlan,
+        shards: &[Shard],
+        version: u64,
+        noise: Sums,
+    ) -> EpochSummary {
+        let updates: u64 = shards.iter().map(|shard| plan.updates(shard.watermark.batches)).sum();
+        let examples: u64 = shards.iter().map(|shard| shard.watermark.examples).sum();
+        let stale: u64 = shards.iter().map(|shard| shard.staleness).sum();
+        let factors: f64 = shards.iter().map(|shard| shard.factors).sum();
+        let progress: f64 = shards.iter().map(|shard| shard.progress).sum();
+        EpochSummary {
+            epoch: plan.epoch,
+            version,
+            watermarks: shards.iter().map(|shard| shard.watermark).collect(),
+            staleness: Staleness {
+                mean: stale as f64 / updates.max(1) as f64,
+                max: shards.iter().map(|s| s.staleness_max).max().unwrap_or(0),
+            },
+            step_factor: if updates == 0 { 1.0 } else { factors / updates as f64 },
+            progress: progress / plan.examples as f64,
+            noise: noise_scale(&[noise], examples as f64 / updates.max(1) as f64),
+        }
+    }
 }
 
 impl Run {

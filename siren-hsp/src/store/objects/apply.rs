@@ -1,7 +1,5 @@
 //! Applies updates to a part.
 
-use std::ops::Range;
-
 use siren_core::wire::Decoder;
 use siren_core::{EpochPlan, Error, ErrorKind, Result, Update, UpdateId, Watermark};
 
@@ -10,6 +8,15 @@ use super::part_object::PartObject;
 use super::payload::{self, FetchedUpdate};
 use crate::kernel::Step;
 use crate::store::update::{self, Piece};
+
+/// The place of a part in the parameters.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// The number of parameters of the model.
+    pub(super) dim: usize,
+    /// The index of the part's first parameter.
+    pub(super) start: usize,
+}
 
 impl PartObject {
     /// Begins a newly opened epoch, unless the part has begun it already.
@@ -24,10 +31,11 @@ impl PartObject {
         (meta.staleness, meta.staleness_max) = (0, 0);
         let len = self.values.len();
         self.optimizer_state.resize_with(plan.optimizer.state_vectors(), || vec![0.0; len]);
+        self.begin_measuring(plan);
     }
 
-    /// Counts an update, which must be the next one of its shard.
-    fn count(&mut self, update: &Update<'_>) -> Result<()> {
+    /// Counts an update, which must be the next one of its shard, and whose step has this factor.
+    fn count(&mut self, update: &Update<'_>, factor: f64) -> Result<()> {
         let meta = &mut self.meta;
         let UpdateId { shard, position, .. } = update.id;
         match meta.marks.get_mut(shard as usize) {
@@ -46,27 +54,29 @@ impl PartObject {
         let staleness = meta.version.saturating_sub(update.version);
         meta.staleness += staleness;
         meta.staleness_max = meta.staleness_max.max(staleness);
+        meta.noise.count(update, factor);
         Ok(())
     }
 
-    /// Applies an update. `start` is the index of the part's first parameter.
+    /// Applies an update.
     pub(super) fn apply(
         &mut self,
         plan: &EpochPlan,
-        start: usize,
+        at: Place,
         update: &Update<'_>,
         piece: Piece<'_>,
         scratch: &mut Vec<f32>,
     ) -> Result<()> {
         let scale = update::check(plan, update.gradient.dim(), update)?;
-        self.count(update)?;
+        let factor = self.factor(plan, update);
+        self.count(update, factor)?;
         self.meta.version += 1;
-        let step = update::step(plan, scale);
+        let step = update::step(plan, scale, factor);
         match piece {
             Piece::Dense(gradient) => self.step(&step, gradient),
             Piece::Sparse(entries) if step.keeps_zeros() => {
                 for entry in entries {
-                    self.values[entry.index as usize - start] -= step.descent(entry.value);
+                    self.values[entry.index as usize - at.start] -= step.descent(entry.value);
                 }
             }
             // With other optimizers, zeros also change the optimizer state.
@@ -74,11 +84,12 @@ impl PartObject {
                 scratch.clear();
                 scratch.resize(self.values.len(), 0.0);
                 for entry in entries {
-                    scratch[entry.index as usize - start] = entry.value;
+                    scratch[entry.index as usize - at.start] = entry.value;
                 }
                 self.step(&step, scratch);
             }
         }
+        self.measure(plan, at, &step, piece);
         Ok(())
     }
 
@@ -86,21 +97,25 @@ impl PartObject {
     pub(super) fn apply_round(
         &mut self,
         plan: &EpochPlan,
-        start: usize,
+        at: Place,
         updates: &[(Update<'_>, Piece<'_>)],
         scratch: &mut Vec<f32>,
     ) -> Result<()> {
         let examples = updates.iter().map(|(update, _)| update.examples).sum();
-        let mut pieces = Vec::with_capacity(updates.len());
+        let mut clipped = Vec::with_capacity(updates.len());
         for (update, piece) in updates {
             let scale = update::check(plan, update.gradient.dim(), update)?;
-            self.count(update)?;
-            pieces.push((update::weight(scale, update.examples, examples), *piece));
+            self.count(update, 1.0)?;
+            clipped.push((update.examples, scale, *piece));
         }
         self.meta.version += 1;
         scratch.resize(self.values.len(), 0.0);
-        update::sum_up(scratch, start, pieces.iter().copied());
-        self.step(&update::step(plan, 1.0), scratch);
+        let weighted =
+            clipped.iter().map(|&(of, scale, piece)| (update::weight(scale, of, examples), piece));
+        update::sum_up(scratch, at.start, weighted);
+        let step = update::step(plan, 1.0, 1.0);
+        self.step(&step, scratch);
+        self.measure_round(plan, at, &step, &clipped);
         Ok(())
     }
 
@@ -115,7 +130,7 @@ impl PartObject {
         (cuts, part): (Cuts, usize),
         fetched: &[(UpdateId, FetchedUpdate)],
     ) -> Result<()> {
-        let Range { start, .. } = cuts.range(part);
+        let at = Place { dim: cuts.dim, start: cuts.range(part).start };
         let mut scratch = Vec::new();
         if plan.sync_mode.merges_rounds() {
             let mut decoders = vec![Decoder::new(); fetched.len()];
@@ -124,12 +139,12 @@ impl PartObject {
                 .zip(fetched)
                 .map(|(decoder, (id, bytes))| payload::decode(decoder, bytes, *id, cuts, part))
                 .collect::<Result<Vec<_>>>()?;
-            return self.apply_round(plan, start, &updates, &mut scratch);
+            return self.apply_round(plan, at, &updates, &mut scratch);
         }
         let mut decoder = Decoder::new();
         for (id, bytes) in fetched {
             let (update, piece) = payload::decode(&mut decoder, bytes, *id, cuts, part)?;
-            self.apply(plan, start, &update, piece, &mut scratch)?;
+            self.apply(plan, at, &update, piece, &mut scratch)?;
         }
         Ok(())
     }

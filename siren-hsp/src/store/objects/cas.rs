@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use siren_core::{
     Aggregation, Clock, Context, EpochPlan, EpochSummary, Error, ErrorKind, Invocation,
-    ParameterStore, PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot,
-    Status, Update, WorkerReport,
+    NoiseAverages, ParameterStore, PullOutcome, PushOutcome, Replica, RequestCosts, Requests,
+    Result, Snapshot, Status, Update, WorkerReport,
 };
 
 use super::client::Client;
@@ -20,6 +20,8 @@ use super::pull::Backoff;
 use super::state::{State, floor, not_open};
 use siren_core::objects::{Fetched, Objects, Tag, Written};
 use whole::Whole;
+
+use crate::store::noise::saved;
 
 /// A parameter store in one object. Every push reads, changes and writes it by compare-and-swap,
 /// and starts again if another write came first.
@@ -189,6 +191,7 @@ impl ParameterStore for CasStore {
             version: state.version,
             values: part.values,
             optimizer_state: part.optimizer_state,
+            noise: saved(vec![part.meta.noise.estimator.averages]),
         })
     }
 
@@ -214,7 +217,8 @@ impl ParameterStore for CasStore {
             (state.last, state.open) = (None, None);
             let (values, optimizer_state) =
                 (snapshot.values.clone(), snapshot.optimizer_state.clone());
-            let part = PartObject::new(state.taken, snapshot.version, values, optimizer_state);
+            let mut part = PartObject::new(state.taken, snapshot.version, values, optimizer_state);
+            part.meta.noise.estimator.averages = NoiseAverages::divided(&snapshot.noise, 1)[0];
             let bytes = Whole { state, part, kept: Vec::new() }.encode()?;
             let written = match &tag {
                 Some(tag) => self.client.put_if_unchanged(&self.key, tag, &bytes).await?,

@@ -1,13 +1,16 @@
 //! Operations between epochs, and reads of the whole store: open, status, snapshot and restore.
 
 use futures::{StreamExt, TryStreamExt, stream};
-use siren_core::{EpochPlan, Error, ErrorKind, Result, Snapshot, Status, UpdateId, Watermark};
+use siren_core::{
+    EpochPlan, Error, ErrorKind, NoiseAverages, Result, Snapshot, Status, UpdateId, Watermark,
+};
 
 use super::part::{Part, missing_part};
 use super::part_object::{Meta, PartObject, meta_len};
 use super::session::View;
 use super::state::{Open, State, fenced};
 use super::{ObjectStore, payload};
+use crate::store::noise::saved;
 
 /// The number of concurrent small reads.
 const CONCURRENT_REQUESTS: usize = 32;
@@ -188,6 +191,7 @@ impl ObjectStore {
                 version: state.version,
                 values: Vec::with_capacity(self.dim),
                 optimizer_state: Vec::new(),
+                noise: Vec::new(),
             };
             for (index, part) in parts.into_iter().enumerate() {
                 let object = part.ok_or_else(|| missing_part(index))?.object;
@@ -203,11 +207,13 @@ impl ObjectStore {
                     ));
                 }
                 snapshot.values.extend(object.values);
+                snapshot.noise.push(object.meta.noise.estimator.averages);
                 for (into, slot) in snapshot.optimizer_state.iter_mut().zip(object.optimizer_state)
                 {
                     into.extend(slot);
                 }
             }
+            snapshot.noise = saved(snapshot.noise);
             return Ok(snapshot);
         }
         Err(Error::new(
@@ -237,15 +243,18 @@ impl ObjectStore {
                 break taken;
             }
         };
+        let noise = NoiseAverages::divided(&snapshot.noise, cuts.parts);
         // These keys are not read until the state names their lineage.
         stream::iter(0..cuts.parts)
-            .map(|index| async move {
+            .map(|index| (index, noise[index]))
+            .map(|(index, noise)| async move {
                 let range = cuts.range(index);
                 let optimizer_state =
                     snapshot.optimizer_state.iter().map(|slot| slot[range.clone()].to_vec());
                 let values = snapshot.values[range.clone()].to_vec();
-                let object =
+                let mut object =
                     PartObject::new(lineage, snapshot.version, values, optimizer_state.collect());
+                object.meta.noise.estimator.averages = noise;
                 let key = self.keys.part(lineage, index);
                 self.retrying_client.put_if_absent(&key, &object.encode()).await.map(drop)
             })

@@ -133,6 +133,10 @@ impl Part {
             }
             object.meta.sequence += 1;
             object.meta.closed = closes;
+            if closes {
+                // A window never spans a barrier.
+                object.drop_window();
+            }
             let bytes = object.encode();
             Ok((object, bytes))
         };

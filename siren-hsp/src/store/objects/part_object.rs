@@ -5,23 +5,27 @@
 //! | field | type |
 //! | --- | --- |
 //! | `SIRENPRT` | 8 bytes |
-//! | format, 1; 1 if it contains exactly its epoch's cut, else 0 | u32, u32 |
+//! | format, 2; 1 if it contains exactly its epoch's cut, else 0 | u32, u32 |
 //! | sequence, generation, version | u64, u64, u64 |
 //! | sum and maximum of staleness | u64, u64 |
 //! | numbers of parameters, of optimizer state vectors, of shards | u64, u32, u32 |
+//! | the measurement of noise, see `part_noise.rs` | 16 times 8 bytes |
+//! | number of entries in the sum of the noise window | u64 |
 //! | for each shard: batches, examples, loss | u64, u64, f64 |
 //! | XXH3 of all that | u64 |
 //! | the parameters, their XXH3 | f32, u64 |
-//! | the optimizer state, its XXH3 | f32, u64 |
+//! | the optimizer state, the sum of the noise window, their XXH3 | f32, f32, u64 |
 //!
 //! The fields that a pull needs come first, so that it does not read those for aggregators.
 
 use siren_core::{Error, ErrorKind, Result, Staleness, Watermark};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::part_noise::PartNoise;
+
 const MAGIC: [u8; 8] = *b"SIRENPRT";
-const FORMAT: u32 = 1;
-const HEADER_LEN: usize = 72;
+const FORMAT: u32 = 2;
+const HEADER_LEN: usize = 80 + 8 * PartNoise::WORDS;
 const WATERMARK_LEN: usize = 24;
 const CHECKSUM_LEN: usize = 8;
 
@@ -40,8 +44,10 @@ pub(super) struct Meta {
     pub(super) staleness_max: u64,
     /// The applied batches of each shard.
     pub(super) marks: Vec<Watermark>,
+    pub(super) noise: PartNoise,
     len: usize,
     optimizer_state: usize,
+    window_sum: usize,
 }
 
 /// A part.
@@ -50,6 +56,9 @@ pub(super) struct PartObject {
     pub(super) meta: Meta,
     pub(super) values: Vec<f32>,
     pub(super) optimizer_state: Vec<Vec<f32>>,
+    /// The sum of the updates in the open noise window, at the sampled entries; empty if there is
+    /// none.
+    pub(super) window_sum: Vec<f32>,
 }
 
 /// The number of bytes of a part's metadata, with this number of shards.
@@ -63,6 +72,11 @@ pub(super) fn pull_len(shards: usize, parameters: usize) -> usize {
 }
 
 impl Meta {
+    /// The number of parameters.
+    pub(super) fn parameters(&self) -> usize {
+        self.len
+    }
+
     /// The staleness of the epoch's `updates` updates.
     pub(super) fn staleness(&self, updates: u64) -> Staleness {
         Staleness { mean: self.staleness as f64 / updates.max(1) as f64, max: self.staleness_max }
@@ -79,6 +93,8 @@ impl Meta {
         bytes.extend((self.len as u64).to_le_bytes());
         bytes.extend((self.optimizer_state as u32).to_le_bytes());
         bytes.extend((self.marks.len() as u32).to_le_bytes());
+        bytes.extend(self.noise.to_words().iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend((self.window_sum as u64).to_le_bytes());
         for mark in &self.marks {
             bytes.extend(mark.batches.to_le_bytes());
             bytes.extend(mark.examples.to_le_bytes());
@@ -131,6 +147,8 @@ impl Meta {
             len: usize::try_from(u64_at(56)).unwrap_or(usize::MAX),
             optimizer_state: u32_at(64) as usize,
             marks: (0..shards).map(mark).collect(),
+            noise: PartNoise::from_words(std::array::from_fn(|word| u64_at(72 + 8 * word))),
+            window_sum: usize::try_from(u64_at(HEADER_LEN - 8)).unwrap_or(usize::MAX),
         };
         Ok(Some((meta, end)))
     }
@@ -184,16 +202,17 @@ impl PartObject {
             optimizer_state: optimizer_state.len(),
             ..Meta::default()
         };
-        Self { meta, values, optimizer_state }
+        Self { meta, values, optimizer_state, window_sum: Vec::new() }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let numbers = self.values.len() * (1 + self.optimizer_state.len());
+        let numbers = self.values.len() * (1 + self.optimizer_state.len()) + self.window_sum.len();
         let mut bytes =
             Vec::with_capacity(meta_len(self.meta.marks.len()) + 4 * numbers + 2 * CHECKSUM_LEN);
         let meta = Meta {
             len: self.values.len(),
             optimizer_state: self.optimizer_state.len(),
+            window_sum: self.window_sum.len(),
             ..self.meta.clone()
         };
         meta.encode(&mut bytes);
@@ -205,7 +224,8 @@ impl PartObject {
             bytes.extend(xxh3_64(&bytes[start..]).to_le_bytes());
         };
         write(&[&self.values]);
-        write(&self.optimizer_state.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let rest = self.optimizer_state.iter().chain([&self.window_sum]);
+        write(&rest.map(Vec::as_slice).collect::<Vec<_>>());
         bytes
     }
 
@@ -219,14 +239,17 @@ impl PartObject {
             return corrupt("a part of the parameters ends early");
         }
         let rest = &bytes[at + 4 * len + CHECKSUM_LEN..];
-        let expected = len.checked_mul(4).and_then(|n| n.checked_mul(meta.optimizer_state));
-        if expected.and_then(|n| n.checked_add(CHECKSUM_LEN)) != Some(rest.len()) {
+        let state = len.checked_mul(meta.optimizer_state);
+        let numbers = state.and_then(|n| n.checked_add(meta.window_sum));
+        let expected = numbers.and_then(|n| n.checked_mul(4)?.checked_add(CHECKSUM_LEN));
+        let Some(state) = state.filter(|_| expected == Some(rest.len())) else {
             return corrupt("a part of the parameters has optimizer state of the wrong length");
-        }
-        let mut all = vec![0.0; len * meta.optimizer_state];
+        };
+        let mut all = vec![0.0; state + meta.window_sum];
         read(rest, &mut all)?;
+        let window_sum = all.split_off(state);
         let optimizer_state = all.chunks(len.max(1)).map(<[f32]>::to_vec).collect();
-        Ok(Self { meta, values, optimizer_state })
+        Ok(Self { meta, values, optimizer_state, window_sum })
     }
 }
 
@@ -244,6 +267,9 @@ mod tests {
         object.meta.marks = vec![Watermark { batches: 1, examples: 2, loss: -0.125 }; 2];
         object.meta.staleness = 5;
         object.meta.staleness_max = 4;
+        object.meta.noise = PartNoise::from_words(std::array::from_fn(|word| word as u64));
+        object.window_sum = vec![0.5, 0.25];
+        object.meta.window_sum = 2;
         object
     }
 
@@ -252,9 +278,10 @@ mod tests {
         let object = object();
         let bytes = object.encode();
         assert_eq!(PartObject::decode(&bytes, 3).unwrap(), object);
-        let plain = PartObject { optimizer_state: vec![], ..object.clone() };
+        let plain = PartObject { optimizer_state: vec![], window_sum: vec![], ..object.clone() };
         let bytes = plain.encode();
-        assert_eq!(PartObject::decode(&bytes, 3).unwrap().optimizer_state, plain.optimizer_state);
+        let read = PartObject::decode(&bytes, 3).unwrap();
+        assert_eq!((read.optimizer_state, read.window_sum), (vec![], vec![]));
         assert_eq!(bytes.len(), pull_len(2, 3) + CHECKSUM_LEN);
     }
 

@@ -1,7 +1,7 @@
 //! The seal of an epoch.
 
 use futures::{StreamExt, TryStreamExt, stream};
-use siren_core::{EpochSummary, Error, ErrorKind, Result};
+use siren_core::{EpochPlan, EpochSummary, Error, ErrorKind, Result};
 
 use super::ObjectStore;
 use super::part::{Advance, Executor, Part, missing_part};
@@ -9,6 +9,7 @@ use super::part_object::Meta;
 use super::pull::Backoff;
 use super::session::View;
 use super::state::Open;
+use crate::store::noise::{Sums, noise_scale};
 
 /// The number of parts read concurrently.
 const CONCURRENT_REQUESTS: usize = 32;
@@ -113,11 +114,28 @@ fn summarise(epoch: u64, open: &Open, metas: &[Meta]) -> Result<Option<EpochSumm
             format!("the parts of epoch {epoch} contain other updates than its cut"),
         ));
     }
-    let updates = batches.map(|batches| open.plan.updates(batches)).sum();
-    Ok(Some(EpochSummary {
-        epoch,
+    Ok(Some(summary(&open.plan, metas)))
+}
+
+/// The summary of an epoch that all parts contain.
+pub(super) fn summary(plan: &EpochPlan, metas: &[Meta]) -> EpochSummary {
+    let first = &metas[0];
+    let updates = first.marks.iter().map(|mark| plan.updates(mark.batches)).sum::<u64>();
+    let examples = first.marks.iter().map(|mark| mark.examples).sum::<u64>();
+    let dim: usize = metas.iter().map(Meta::parameters).sum();
+    // Each part counts as often as it has parameters.
+    let mean = |of: fn(&Meta) -> f64| -> f64 {
+        metas.iter().map(|meta| meta.parameters() as f64 * of(meta)).sum::<f64>() / dim as f64
+    };
+    let sums: Vec<Sums> = metas.iter().map(|meta| meta.noise.estimator.sums).collect();
+    let updates = updates.max(1) as f64;
+    EpochSummary {
+        epoch: plan.epoch,
         version: first.version,
         watermarks: first.marks.clone(),
-        staleness: first.staleness(updates),
-    }))
+        staleness: first.staleness(updates as u64),
+        step_factor: if examples == 0 { 1.0 } else { mean(|meta| meta.noise.factors) / updates },
+        progress: mean(|meta| meta.noise.progress) / plan.examples as f64,
+        noise: noise_scale(&sums, examples as f64 / updates),
+    }
 }

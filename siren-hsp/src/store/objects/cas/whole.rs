@@ -6,7 +6,9 @@ use siren_core::{
     EpochPlan, EpochSummary, Error, ErrorKind, Gradient, PushOutcome, Result, Update, Watermark,
 };
 
+use super::super::apply::Place;
 use super::super::part_object::PartObject;
+use super::super::seal::summary;
 use super::super::state::{Open, State, fenced, floor};
 use crate::store::update::{self, Piece, within};
 
@@ -98,10 +100,14 @@ impl Whole {
             }
         } else {
             let piece = piece(update);
-            self.part.apply(&plan, 0, update, piece, &mut Vec::new())?;
+            self.part.apply(&plan, self.place(), update, piece, &mut Vec::new())?;
             self.part.meta.sequence += 1;
         }
         Ok((PushOutcome::Accepted, true))
+    }
+
+    fn place(&self) -> Place {
+        Place { dim: self.part.values.len(), start: 0 }
     }
 
     /// Applies the mean of the kept updates.
@@ -115,7 +121,7 @@ impl Whole {
         let mut updates = decoded.collect::<Result<Vec<_>>>()?;
         updates.sort_unstable_by_key(|update| update.id.shard);
         let updates: Vec<_> = updates.iter().map(|update| (*update, piece(update))).collect();
-        self.part.apply_round(plan, 0, &updates, &mut Vec::new())?;
+        self.part.apply_round(plan, self.place(), &updates, &mut Vec::new())?;
         self.part.meta.sequence += 1;
         Ok(())
     }
@@ -163,14 +169,8 @@ impl Whole {
             }
         };
         self.end_round(&plan)?;
-        let meta = &self.part.meta;
-        let updates = meta.marks.iter().map(|mark| plan.updates(mark.batches)).sum();
-        let sealed = EpochSummary {
-            epoch,
-            version: meta.version,
-            watermarks: meta.marks.clone(),
-            staleness: meta.staleness(updates),
-        };
+        self.part.drop_window();
+        let sealed = summary(&plan, std::slice::from_ref(&self.part.meta));
         self.state.open = None;
         self.state.sealed_epochs = epoch + 1;
         self.state.version = sealed.version;

@@ -216,6 +216,7 @@ pub(in crate::store::objects) fn plan(sync_mode: SyncMode, optimizer: Optimizer)
         clip_norm: None,
         sync_mode,
         compression: siren_core::Compression::None,
+        noise: siren_core::Noise::Off,
     }
 }
 

@@ -1,0 +1,106 @@
+//! The measurement of gradient noise over the blocks.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use siren_core::{EpochPlan, Noise as Setting, NoiseAverages, Update};
+
+use super::MemoryStore;
+use super::rounds::Kept;
+use crate::kernel::Step;
+use crate::store::noise::{Estimator, Lengths, Sample, Sums, WINDOW, Window, saved};
+use crate::store::update;
+
+/// The state of the measurement that the blocks share. Each block has its part of the window.
+pub(super) struct Noise {
+    sample: Sample,
+    estimator: Mutex<Estimator>,
+    /// The number of updates of the epoch that all blocks have.
+    updates: AtomicU64,
+}
+
+impl Noise {
+    pub(super) fn new(dim: usize) -> Self {
+        Self { sample: Sample::new(dim), estimator: Mutex::default(), updates: AtomicU64::new(0) }
+    }
+
+    /// The sample, if the plan asks for a measurement.
+    pub(super) fn sample(&self, plan: &EpochPlan) -> Option<Sample> {
+        plan.noise.measures().then_some(self.sample)
+    }
+
+    pub(super) fn begin_epoch(&self, plan: &EpochPlan) {
+        self.estimator.lock().begin_epoch(plan);
+        self.updates.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn sums(&self) -> Sums {
+        self.estimator.lock().sums
+    }
+
+    /// The averages, for a snapshot.
+    pub(super) fn averages(&self) -> Vec<NoiseAverages> {
+        saved(vec![self.estimator.lock().averages])
+    }
+
+    pub(super) fn restore(&self, averages: &[NoiseAverages]) {
+        let averages = NoiseAverages::divided(averages, 1)[0];
+        *self.estimator.lock() = Estimator { averages, ..Estimator::default() };
+    }
+
+    /// The factor of an update that is about to be applied to parameters of `version`.
+    pub(super) fn factor(&self, plan: &EpochPlan, version: u64, update: &Update<'_>) -> f64 {
+        match plan.noise {
+            Setting::Off | Setting::Measure => 1.0,
+            Setting::Rule { .. } => {
+                let averages = self.estimator.lock().averages;
+                plan.noise.factor(&averages, update::in_flight(plan, version, update))
+            }
+        }
+    }
+}
+
+impl MemoryStore {
+    /// Counts an update that was applied to all blocks, and ends a window after every few of them.
+    pub(super) fn count_measured(&self) {
+        let updates = self.noise.updates.fetch_add(1, Ordering::AcqRel) + 1;
+        if !updates.is_multiple_of(WINDOW) {
+            return;
+        }
+        // In the order of the blocks, not of the walk: a run's bits do not depend on threads. With
+        // concurrent pushes, a block may lack an update of this window and have it in the next one,
+        // which cancels in the averages.
+        let mut lengths = Lengths::default();
+        for block in &self.blocks {
+            lengths += block.lock().end_window();
+        }
+        self.noise.estimator.lock().add(WINDOW, lengths);
+    }
+
+    /// Measures a round of bulk mode, whose mean was applied with `step`. A worker alone has rounds
+    /// of one update, which are taken together as in hybrid mode.
+    pub(super) fn measure_round(&self, plan: &EpochPlan, step: &Step, kept: &[Kept]) {
+        let Some(sample) = self.noise.sample(plan) else { return };
+        let alone = plan.shards == 1;
+        let updates = update::equal_updates(kept.iter().map(|kept| kept.examples));
+        if !alone && updates == 0 {
+            return;
+        }
+        let mut lengths = Lengths::default();
+        let (mut window, mut sum) = (Window::default(), Vec::new());
+        for (index, block) in self.blocks.iter().enumerate() {
+            let range = self.range(index);
+            let block = &mut *block.lock();
+            for kept in kept {
+                let step = Step { scale: kept.scale, ..*step };
+                let into = (!alone).then_some((&mut window, &mut sum));
+                block.observe(&step, sample, range.clone(), kept.piece(&range), into);
+            }
+            lengths += window.end();
+        }
+        match alone {
+            true => self.count_measured(),
+            false => self.noise.estimator.lock().add(updates, lengths),
+        }
+    }
+}
