@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use siren_core::{
-    Better, Compression, Evaluation, NoiseScale, Optimizer, Platform, StopReason, SyncMode, Usd,
+    Better, Compression, Evaluation, Noise, NoiseScale, Optimizer, Platform, StopReason, SyncMode,
+    Usd,
 };
 
 use super::{EpochRecord, HistoryEvent, OutcomeRecord, RunInfo, RunRecord, SCHEMA};
