@@ -7,6 +7,7 @@
 mod cancel;
 mod epoch;
 mod lifecycle;
+mod noise;
 mod optimizer;
 mod pull;
 mod push;
@@ -22,6 +23,7 @@ pub use cancel::*;
 pub(super) use epoch::plan;
 use epoch::{Epoch, ONE_MORE, refused};
 pub use lifecycle::*;
+pub use noise::*;
 pub use optimizer::*;
 pub use pull::*;
 pub use push::*;
@@ -203,6 +205,12 @@ macro_rules! __store_facts {
 
             a_sparse_update_is_the_dense_one_with_zeros
             a_sparse_update_is_pulled
+
+            measuring_noise_changes_no_bit
+            the_rule_leaves_alone_what_the_rate_was_chosen_for
+            the_rule_follows_the_noise_of_earlier_windows
+            a_snapshot_has_the_averages_of_the_noise
+            bulk_measures_the_noise_of_each_round
 
             snapshot_and_restore_round_trip
             a_snapshot_of_an_open_epoch_is_a_conflict

@@ -26,6 +26,7 @@ pub(crate) enum Fault {
     BulkAppliesAtOnce,
     BulkCountsEveryUpdate,
     BulkForgetsTheExamples,
+    BulkMeasuresEightUpdates,
     BulkTakesLaterRounds,
     ClipForgetsTheBatches,
     ClipsTopK,
@@ -37,6 +38,7 @@ pub(crate) enum Fault {
     GapsAreAccepted,
     LatePullsAreServed,
     LatePushesApply,
+    MeasuringShortensSteps,
     MomentumIsDampened,
     NothingIsChecked,
     OpenStartsAgain,
@@ -49,11 +51,15 @@ pub(crate) enum Fault {
     PullTearsBlocks,
     PushLeavesPullsWaiting,
     ReplicasSurviveARestore,
+    RestoreForgetsNoise,
     RestoreForgetsSlots,
     RestoreForgetsTheVersion,
     RestoreKeepsTheOpenEpoch,
     RestoreKeepsTheRound,
     RestoreTakesAnything,
+    RuleIgnoresStaleness,
+    RuleIsIgnored,
+    RuleShortensASingleWorker,
     SealDropsTheOpenRound,
     SealIsOffByOne,
     SealLeavesPullsWaiting,
@@ -64,6 +70,7 @@ pub(crate) enum Fault {
     SparseLosesItsLastEntry,
     StalenessCountsItself,
     TheLastEntryIsLeftOut,
+    WindowsSpanBarriers,
 }
 
 fn with_fault(fault: Fault) -> Subject {
@@ -151,6 +158,18 @@ faults! { store::FACTS, with_fault;
         a_sparse_update_is_the_dense_one_with_zeros;
     sparse_updates_without_their_last_entry: SparseLosesItsLastEntry =>
         a_sparse_update_is_the_dense_one_with_zeros a_sparse_update_is_pulled;
+
+    a_rule_that_is_ignored: RuleIsIgnored => the_rule_follows_the_noise_of_earlier_windows;
+    a_rule_without_staleness: RuleIgnoresStaleness =>
+        the_rule_follows_the_noise_of_earlier_windows;
+    a_rule_for_a_single_worker: RuleShortensASingleWorker =>
+        the_rule_leaves_alone_what_the_rate_was_chosen_for;
+    measuring_that_shortens_steps: MeasuringShortensSteps => measuring_noise_changes_no_bit;
+    windows_that_span_barriers: WindowsSpanBarriers =>
+        the_rule_follows_the_noise_of_earlier_windows;
+    a_restore_without_noise: RestoreForgetsNoise => a_snapshot_has_the_averages_of_the_noise;
+    bulk_with_windows_of_eight_updates: BulkMeasuresEightUpdates =>
+        bulk_measures_the_noise_of_each_round;
 
     snapshots_of_an_open_epoch: SnapshotsAnOpenEpoch => a_snapshot_of_an_open_epoch_is_a_conflict;
     a_restore_without_slots: RestoreForgetsSlots => snapshot_and_restore_round_trip;

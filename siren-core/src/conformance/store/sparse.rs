@@ -2,7 +2,8 @@
 
 use super::{Epoch, Subject, plan};
 use crate::{
-    Entry, EpochPlan, Gradient, Optimizer, ParameterStore, Replica, Snapshot, SparseSlice, SyncMode,
+    Entry, EpochPlan, Gradient, Noise, Optimizer, ParameterStore, Replica, Snapshot, SparseSlice,
+    SyncMode,
 };
 
 /// A sparse update has the same effect, to the bit, as the dense one whose other entries are zero:
@@ -12,7 +13,9 @@ pub fn a_sparse_update_is_the_dense_one_with_zeros(subject: &Subject) {
         for (optimizer, weight_decay) in
             Optimizer::samples().flat_map(|optimizer| [(optimizer, 0.0), (optimizer, 0.25)])
         {
+            let noise = if sync_mode.merges_rounds() { Noise::Measure } else { Noise::RULE };
             let epoch = Epoch::of(EpochPlan {
+                noise,
                 optimizer,
                 weight_decay,
                 sync_mode,

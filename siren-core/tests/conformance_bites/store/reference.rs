@@ -1,5 +1,6 @@
 //! A minimal store: one lock around everything.
 
+mod noise;
 mod state;
 
 use std::future::poll_fn;
@@ -9,14 +10,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use siren_core::{
-    Aggregation, Context, EpochPlan, EpochSummary, ErrorKind, Invocation, ParameterStore,
-    PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot, Staleness, Status,
-    Update, Watermark, WorkerReport,
+    Aggregation, Context, EpochPlan, EpochSummary, ErrorKind, Invocation, NoiseAverages,
+    ParameterStore, PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot,
+    Staleness, Status, Update, Watermark, WorkerReport,
 };
 
 use super::optimizer::{apply, clipped};
 use super::{Fault, yield_now};
-use state::{Open, State, error};
+use noise::Measured;
+use state::{Open, State, averages, error};
 
 /// The number of entries of a block.
 const BLOCK: usize = 32;
@@ -39,6 +41,7 @@ impl Reference {
                 stamp: 1,
                 waiting: Vec::new(),
                 orphans: Vec::new(),
+                window: Vec::new(),
             }),
         }
     }
@@ -149,6 +152,7 @@ impl ParameterStore for Reference {
             watermarks: vec![Watermark::default(); plan.shards as usize],
             staleness: Vec::new(),
             kept: std::mem::take(&mut state.orphans),
+            noise: Measured::with_window(std::mem::take(&mut state.window)),
         });
         Ok(())
     }
@@ -225,10 +229,20 @@ impl ParameterStore for Reference {
             });
             let bulk = open.plan.sync_mode.merges_rounds();
             if bulk && !self.has(Fault::BulkAppliesAtOnce) {
+                let none = NoiseAverages::default();
+                open.noise.factor(&open.plan, none, 0, update, |_| false);
                 let gradient = clipped(&open.plan, update, |fault| self.has(fault));
                 open.kept.push((update.id.shard, update.examples, gradient));
             } else {
-                apply(&open.plan, snapshot, update, |fault| self.has(fault));
+                let (plan, version) = (open.plan.clone(), snapshot.version);
+                let before = *averages(snapshot);
+                let has = |fault| self.has(fault);
+                let factor = open.noise.factor(&plan, before, version, update, has);
+                let rate = (f64::from(plan.learning_rate) * factor) as f32;
+                let shortened = EpochPlan { learning_rate: rate, ..plan.clone() };
+                apply(&shortened, snapshot, update, has);
+                let gradient = clipped(&plan, update, has);
+                open.noise.add(averages(snapshot), &plan, gradient);
             }
             if !self.has(Fault::CountsAfterAWait) {
                 state.count(update)?;
@@ -263,6 +277,8 @@ impl ParameterStore for Reference {
             open.watermarks[0].batches += 1;
         }
         snapshot.sealed_epochs += 1;
+        let examples = open.watermarks.iter().map(|mark| mark.examples).sum();
+        let (step_factor, progress, noise) = open.noise.summary(&open.plan, examples);
         let sealed = EpochSummary {
             epoch,
             version: snapshot.version,
@@ -272,10 +288,13 @@ impl ParameterStore for Reference {
                     / open.staleness.len().max(1) as f64,
                 max: open.staleness.iter().copied().max().unwrap_or(0),
             },
-            step_factor: 1.0,
-            progress: 0.0,
-            noise: None,
+            step_factor,
+            progress,
+            noise,
         };
+        if self.has(Fault::WindowsSpanBarriers) {
+            state.window = std::mem::take(&mut open.noise.window);
+        }
         state.open = None;
         state.last = Some(sealed.clone());
         if !self.has(Fault::SealLeavesPullsWaiting) {
@@ -312,6 +331,9 @@ impl ParameterStore for Reference {
         state.snapshot.clone_from(snapshot);
         if self.has(Fault::RestoreForgetsSlots) {
             state.snapshot.optimizer_state.iter_mut().for_each(|s| s.fill(0.0));
+        }
+        if self.has(Fault::RestoreForgetsNoise) {
+            state.snapshot.noise.clear();
         }
         if self.has(Fault::RestoreForgetsTheVersion) {
             state.snapshot.version = 0;

@@ -2,10 +2,13 @@
 
 use std::task::Waker;
 
-use siren_core::{EpochPlan, EpochSummary, Error, ErrorKind, Result, Snapshot, Update, Watermark};
+use siren_core::{
+    EpochPlan, EpochSummary, Error, ErrorKind, NoiseAverages, Result, Snapshot, Update, Watermark,
+};
 
 use super::super::Fault;
 use super::super::optimizer::descend;
+use super::noise::Measured;
 
 pub(super) struct State {
     pub(super) snapshot: Snapshot,
@@ -16,6 +19,8 @@ pub(super) struct State {
     pub(super) waiting: Vec<Waker>,
     /// Kept by a store with the fault that it does not forget.
     pub(super) orphans: Vec<(u32, u64, Vec<f32>)>,
+    /// The open window of the last epoch, in a store with the fault that it goes on.
+    pub(super) window: Vec<Vec<f32>>,
 }
 
 pub(super) struct Open {
@@ -24,6 +29,7 @@ pub(super) struct Open {
     pub(super) staleness: Vec<u64>,
     /// The updates of an incomplete round: the shard, the examples and the clipped gradient.
     pub(super) kept: Vec<(u32, u64, Vec<f32>)>,
+    pub(super) noise: Measured,
 }
 
 impl Open {
@@ -78,6 +84,9 @@ impl State {
         open.kept.sort_by_key(|kept| kept.0);
         let total: u64 = open.kept.iter().map(|kept| kept.1).sum();
         let mut mean = vec![0.0; self.snapshot.values.len()];
+        let round = open.kept.iter().map(|(_, examples, update)| (*examples, update.clone()));
+        let averages = averages(&mut self.snapshot);
+        open.noise.add_round(averages, plan, round.collect(), &has);
         for (_, examples, gradient) in open.kept.drain(..) {
             let mut weight = (examples as f64 / total as f64) as f32;
             if has(Fault::BulkForgetsTheExamples) {
@@ -100,4 +109,10 @@ impl State {
     pub(super) fn wake(&mut self) {
         self.waiting.drain(..).for_each(Waker::wake);
     }
+}
+
+/// The averages of the noise in a snapshot.
+pub(super) fn averages(snapshot: &mut Snapshot) -> &mut NoiseAverages {
+    snapshot.noise.resize(1, NoiseAverages::default());
+    &mut snapshot.noise[0]
 }
