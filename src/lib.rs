@@ -111,9 +111,9 @@ pub use siren_core::{
 };
 pub use siren_hsp::{
     Checkpoint, Config, EpochRecord, Event, FixedScheduler, HistoryEvent, LearningRate, Ledger,
-    LrDecay, Observer, OutcomeRecord, PhasedScheduler, Reservation, Retry, RunInfo, RunRecord,
-    SCHEMA, StopHandle, StopRules, Trainer, TrainerParts, TrainingResult, evaluate, preview,
-    read_history,
+    LrClock, LrDecay, Observer, OutcomeRecord, PhasedScheduler, Reservation, Retry, RunInfo,
+    RunRecord, SCHEMA, StopHandle, StopRules, Trainer, TrainerParts, TrainingResult, evaluate,
+    preview, read_history,
 };
 
 #[cfg(feature = "sim")]

@@ -16,7 +16,7 @@ async fn trained(config: Config) -> Vec<f32> {
 
 #[tokio::test]
 async fn one_worker_and_one_local_step_equal_a_plain_sgd_loop_to_the_last_bit() {
-    let rate = LearningRate { base: 0.05, decay: LrDecay::Exponential { factor: 0.5 }, warmup: 0 };
+    let rate = LearningRate { decay: LrDecay::Exponential { factor: 0.5 }, ..0.05.into() };
     let config = Config {
         learning_rate: rate,
         stop: StopRules { epochs: 3, ..StopRules::default() },

@@ -50,7 +50,7 @@ impl Progress {
 
     fn sealed(&self, record: &EpochRecord) -> String {
         format!(
-            "epoch {}/{}: {:.1} s  {:.0} examples/s  loss {:.4} (training {:.4}){}  {}{}",
+            "epoch {}/{}: {:.1} s  {:.0} examples/s  loss {:.4} (training {:.4}){}  {}{}{}",
             record.epoch + 1,
             self.epochs,
             record.elapsed_s,
@@ -61,8 +61,16 @@ impl Progress {
             metrics(&record.evaluation),
             siren_core::Usd::new(record.cost_usd),
             if record.complete { "" } else { "  (cut short)" },
+            noise(record),
         )
     }
+}
+
+/// The noise scale, and the mean factor of the steps if the noise rule shortened some.
+fn noise(record: &EpochRecord) -> String {
+    let scale = record.noise_scale.map(|scale| format!("  noise scale {scale}"));
+    let factor = (record.step_factor < 1.0).then(|| format!("  steps x{:.2}", record.step_factor));
+    scale.into_iter().chain(factor).collect()
 }
 
 impl Observer for Progress {

@@ -156,9 +156,8 @@ fn sentences_config(workers: u32) -> Config {
         local_steps: if few { 2 } else { 4 },
         optimizer: Optimizer::ADAM,
         learning_rate: LearningRate {
-            base: if few { 0.003 } else { 0.000_5 },
             decay: LrDecay::Cosine { epochs: 8, last: 0.1 },
-            warmup: 0,
+            ..if few { 0.003 } else { 0.000_5 }.into()
         },
         clip_norm: Some(1.0),
         weight_decay: 1e-4,

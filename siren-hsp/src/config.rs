@@ -21,7 +21,7 @@ use crate::{LearningRate, Retry};
 /// let config = Config {
 ///     batch_size: 64,
 ///     optimizer: Optimizer::ADAM,
-///     learning_rate: LearningRate { base: 1e-3, decay, warmup: 0 },
+///     learning_rate: LearningRate { decay, ..1e-3.into() },
 ///     stop: StopRules {
 ///         epochs: 20,
 ///         target_loss: Some(0.1),

@@ -34,7 +34,7 @@ pub use evaluate::evaluate;
 pub use history::{
     EpochRecord, HistoryEvent, OutcomeRecord, RunInfo, RunRecord, SCHEMA, read_history,
 };
-pub use learning_rate::{LearningRate, LrDecay};
+pub use learning_rate::{LearningRate, LrClock, LrDecay};
 pub use ledger::{Ledger, Reservation};
 pub use memory_objects::MemoryObjects;
 pub use retry::Retry;

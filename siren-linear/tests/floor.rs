@@ -44,9 +44,8 @@ fn config(rate: f32) -> Config {
     Config {
         batch_size: 64,
         learning_rate: LearningRate {
-            base: rate,
             decay: LrDecay::Cosine { epochs: 5, last: 0.1 },
-            warmup: 0,
+            ..rate.into()
         },
         stop: StopRules { epochs: 5, ..StopRules::default() },
         ..Config::default()

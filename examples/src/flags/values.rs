@@ -200,9 +200,8 @@ impl Flags {
                 (OptimizerName::Momentum, momentum) => Optimizer::Momentum { momentum },
             },
             learning_rate: LearningRate {
-                base: values.learning_rate,
                 decay: LrDecay::Cosine { epochs, last: 0.1 },
-                warmup: 0,
+                ..values.learning_rate.into()
             },
             stop: StopRules {
                 epochs,

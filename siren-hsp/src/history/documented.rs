@@ -11,7 +11,7 @@ use siren_core::{
 };
 
 use super::{EpochRecord, HistoryEvent, OutcomeRecord, RunInfo, RunRecord, SCHEMA};
-use crate::{Config, LearningRate, LrDecay, Retry, StopRules};
+use crate::{Config, LearningRate, LrClock, LrDecay, Retry, StopRules};
 
 /// Words in backticks that are neither fields nor values of these types.
 const OTHER_WORDS: [&str; 3] = ["null", "true", "false"];
@@ -208,6 +208,7 @@ fn record() -> RunRecord {
                 base: 0.1,
                 decay: LrDecay::Exponential { factor: 0.9 },
                 warmup: 1,
+                clock: LrClock::Epochs,
             },
             clip_norm: Some(1.0),
             compression: Compression::TopK { share: 0.01 },

@@ -180,3 +180,91 @@ impl Preconditioner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+
+    use super::super::tests::{LENGTHS, archs, numbers};
+    use super::*;
+
+    /// The bits of a window's sum and of the products, after two updates.
+    fn observed(
+        step: Step,
+        length: usize,
+        mut observe: impl FnMut(
+            &Preconditioner,
+            Option<&[f32]>,
+            &[f32],
+            &mut [f32],
+            bool,
+            &mut Products,
+        ),
+    ) -> (Vec<u32>, u64, u64) {
+        let second: Vec<f32> = numbers(length, 9).iter().map(|x| x * x).collect();
+        let mut sum = vec![f32::NAN; length];
+        let mut products = Products::default();
+        for (count, first) in [(3, true), (4, false)] {
+            let preconditioner = step.preconditioner(count);
+            let second = preconditioner.slot.map(|_| second.as_slice());
+            let gradient = numbers(length, count as u32);
+            observe(&preconditioner, second, &gradient, &mut sum, first, &mut products);
+        }
+        let bits = sum.iter().map(|x| x.to_bits()).collect();
+        (bits, products.square().to_bits(), products.with_sum().to_bits())
+    }
+
+    fn steps() -> impl Iterator<Item = Step> {
+        Optimizer::samples().map(|optimizer| Step {
+            optimizer,
+            rate: 0.1,
+            scale: 0.83,
+            decay: 0.01,
+        })
+    }
+
+    #[test]
+    fn every_instruction_set_measures_the_same_bits() {
+        for step in steps() {
+            for length in LENGTHS {
+                let plain = observed(step, length, |of, second, gradient, sum, first, products| {
+                    for at in 0..black_box(length) {
+                        let update = match second {
+                            None => of.scale * gradient[at],
+                            Some(second) => of.divided(gradient[at], second[at]),
+                        };
+                        products.add(at % LANES, update, &mut sum[at], first);
+                    }
+                });
+                for arch in archs() {
+                    let vector =
+                        observed(step, length, |of, second, gradient, sum, first, into| {
+                            of.observe_on(arch, second, gradient, sum, first, into);
+                        });
+                    assert!(vector == plain, "{step:?} on {length} entries, {arch:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sparse_update_measures_the_bits_of_the_dense_one() {
+        for step in steps() {
+            let state = vec![numbers(99, 7).iter().map(|x| x * x).collect::<Vec<f32>>(); 2];
+            let mut gradient = numbers(99, 8);
+            gradient.iter_mut().step_by(3).for_each(|x| *x = 0.0);
+            let entries: Vec<Entry> = (0..99)
+                .map(|at| Entry { index: 1_000 + at, value: gradient[at as usize] })
+                .filter(|entry| entry.value != 0.0)
+                .collect();
+            let of = step.preconditioner(5);
+            let (mut dense, mut sparse) = (Products::default(), Products::default());
+            let mut sums = [numbers(99, 3), numbers(99, 3)];
+            of.observe(&state, 0..99, &gradient, &mut sums[0], false, &mut dense);
+            of.observe_sparse((&state, 1_000), (&entries, 1_000), &mut sums[1], &mut sparse);
+            assert_eq!(sums[0], sums[1], "{step:?}");
+            let bits = |of: Products| (of.square().to_bits(), of.with_sum().to_bits());
+            assert_eq!(bits(dense), bits(sparse), "{step:?}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use super::vector::{squared_norm_on, weighted_sum_on};
 use super::*;
 
 /// The instruction sets that this machine has, narrowest first.
-fn archs() -> Vec<Arch> {
+pub(super) fn archs() -> Vec<Arch> {
     let mut archs = vec![Arch::Scalar, Arch::new()];
     #[cfg(target_arch = "x86_64")]
     archs.extend(pulp::x86::V3::try_new().map(Arch::V3));
@@ -16,7 +16,7 @@ fn archs() -> Vec<Arch> {
 }
 
 /// Numbers of many sizes, whose products and sums round.
-fn numbers(count: usize, seed: u32) -> Vec<f32> {
+pub(super) fn numbers(count: usize, seed: u32) -> Vec<f32> {
     let mut state = seed;
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -38,7 +38,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 type Apply = Box<dyn FnMut(u64, &mut [f32], &mut [Vec<f32>], &[f32])>;
 
 /// Lengths around the widths of vectors and blocks.
-const LENGTHS: [usize; 9] = [0, 1, 7, 8, 9, 33, 2_047, 2_049, 5_003];
+pub(super) const LENGTHS: [usize; 9] = [0, 1, 7, 8, 9, 33, 2_047, 2_049, 5_003];
 
 #[test]
 fn every_instruction_set_gives_the_same_bits_as_one_entry_at_a_time() {

@@ -25,7 +25,7 @@ const BEFORE: [Column; 7] = [
 ];
 
 /// The columns after those of the metrics.
-const AFTER: [Column; 17] = [
+const AFTER: [Column; 20] = [
     ("time, s", "from launch to seal, without the evaluation", |e| short(e.elapsed_s)),
     ("fetch, s", "waiting for data, mean over the workers", |e| short(e.fetch_s)),
     ("compute, s", "computing, mean over the workers", |e| short(e.compute_s)),
@@ -46,6 +46,13 @@ const AFTER: [Column; 17] = [
     ("retries", "invocations beyond one for each worker", |e| count(e.retries.into())),
     ("staleness", "mean staleness of the updates", |e| short(e.staleness_mean)),
     ("largest", "largest staleness of an update", |e| count(e.staleness_max)),
+    ("step factor", "mean factor of the updates' steps, by the noise rule", |e| {
+        short(e.step_factor)
+    }),
+    ("progress", "passes over the data, each update weighted by its factor", |e| short(e.progress)),
+    ("noise scale", "examples at which gradients have as much noise as signal", |e| {
+        e.noise_scale.map_or_else(String::new, |scale| scale.to_string())
+    }),
     ("cost", "money that the epoch cost", |e| dollars_exactly(e.cost_usd)),
     ("budget left", "money left afterwards", |e| maybe(e.budget_left_usd, dollars_exactly)),
 ];
