@@ -2,7 +2,7 @@
 //!
 //! Each cell runs the work and its reference in turn. The ratio is the median over these pairs: on
 //! a shared machine, other load affects both runs of a pair alike. `cargo bench --bench
-//! hsp_aggregation` runs 25 cells in a few minutes; a filter selects some of them.
+//! hsp_aggregation` runs 32 cells in a few minutes; a filter selects some of them.
 //! `SIREN_BENCH=all` runs all sizes with all numbers of workers, and 10^8 parameters (needs 3 GB).
 //! The table is printed at the end and written to `target/siren/bench/aggregation.json`.
 
@@ -29,8 +29,14 @@ use siren::Optimizer;
 
 const SIZES: [usize; 4] = [10_000, 61_706, LENET, TEN_MILLION];
 
-const MOMENTUM: Optimizer = Optimizer::Momentum { momentum: 0.9 };
-const ADAM: Optimizer = Optimizer::ADAM;
+/// The optimizers that keep state.
+const STATEFUL: [Optimizer; 5] = [
+    Optimizer::Momentum { momentum: 0.9 },
+    Optimizer::Nesterov { momentum: 0.9 },
+    Optimizer::ADAGRAD,
+    Optimizer::ADAM,
+    Optimizer::ADAMW,
+];
 
 /// The cells that run by default.
 fn usual(bench: &mut Bench) {
@@ -42,7 +48,7 @@ fn usual(bench: &mut Bench) {
     bench.push(SGD, LENET, 8);
     bench.push(SGD, LENET, 64);
     bench.push(SGD, TEN_MILLION, 64);
-    for optimizer in [MOMENTUM, ADAM] {
+    for optimizer in STATEFUL {
         bench.push(optimizer, LENET, 1);
         bench.push(optimizer, TEN_MILLION, 1);
     }
@@ -53,8 +59,9 @@ fn usual(bench: &mut Bench) {
     bench.push_and_pull(LENET);
     bench.bookkeeping(LENET);
     bench.mean(TEN_MILLION);
-    bench.sparse(TEN_MILLION, false);
-    bench.sparse(TEN_MILLION, true);
+    bench.sparse(SGD, TEN_MILLION, false);
+    bench.sparse(SGD, TEN_MILLION, true);
+    bench.sparse(Optimizer::ADAGRAD, TEN_MILLION, false);
     bench.select(LENET);
 }
 
@@ -62,7 +69,7 @@ fn usual(bench: &mut Bench) {
 fn all(bench: &mut Bench) {
     for parameters in SIZES {
         for workers in [1, 2, 8, 64] {
-            for optimizer in [SGD, MOMENTUM, ADAM] {
+            for optimizer in [SGD].into_iter().chain(STATEFUL) {
                 bench.push(optimizer, parameters, workers);
             }
             bench.pull(parameters, workers);
@@ -72,8 +79,10 @@ fn all(bench: &mut Bench) {
         bench.bookkeeping(parameters);
         bench.mean(parameters);
         bench.bulk(parameters, 8);
-        bench.sparse(parameters, false);
-        bench.sparse(parameters, true);
+        for optimizer in [SGD, Optimizer::ADAGRAD] {
+            bench.sparse(optimizer, parameters, false);
+            bench.sparse(optimizer, parameters, true);
+        }
         bench.select(parameters);
     }
     for workers in [1, 2] {

@@ -4,22 +4,22 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use siren::store::{Entry, Gradient, Replica, SparseSlice};
-use siren::{Seed, SyncMode};
+use siren::{Optimizer, Seed, SyncMode};
 use siren_hsp::kernel::TopK;
 
-use super::bench::{Bench, Cell, SGD, numbers, passes, push_bytes, timed};
+use super::bench::{Bench, Cell, numbers, passes, push_bytes, timed};
 use super::swarm::Swarm;
 
 impl Bench {
     /// A push of one entry in a hundred, in random places, against a dense push. With `pulled`, a
     /// pull follows each.
-    pub(crate) fn sparse(&mut self, parameters: usize, pulled: bool) {
+    pub(crate) fn sparse(&mut self, optimizer: Optimizer, parameters: usize, pulled: bool) {
         let gradient = numbers(parameters);
         let entries = one_in_a_hundred(parameters);
         let sparse = Gradient::Sparse(SparseSlice::new(parameters, &entries).unwrap());
         let (dense, swarm) = (
-            Swarm::new(SGD, SyncMode::Hybrid, parameters, 1),
-            Swarm::new(SGD, SyncMode::Hybrid, parameters, 1),
+            Swarm::new(optimizer, SyncMode::Hybrid, parameters, 1),
+            Swarm::new(optimizer, SyncMode::Hybrid, parameters, 1),
         );
         let mut replicas = [Replica::new(), Replica::new()];
         let [one, two] = &mut replicas;
@@ -37,11 +37,11 @@ impl Bench {
         };
         let cell = Cell {
             bench: if pulled { "top 1 %, push and pull" } else { "top 1 %, push" },
-            optimizer: "sgd",
+            optimizer: optimizer.name(),
             parameters,
             workers: 1,
             // The bytes of a dense update, so that rates compare.
-            bytes: push_bytes(SGD) + if pulled { 8 } else { 0 },
+            bytes: push_bytes(optimizer) + if pulled { 8 } else { 0 },
             against: if pulled { "dense push and pull" } else { "dense push" },
         };
         let dense_gradient = Gradient::Dense(&gradient);

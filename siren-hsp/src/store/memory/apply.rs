@@ -19,7 +19,7 @@ impl MemoryStore {
                     self.blocks[index].lock().apply(step, &gradient[self.range(index)]);
                 }
             }
-            Gradient::Sparse(sparse) if step.keeps_zeros() => self.descend(step, sparse),
+            Gradient::Sparse(sparse) if step.keeps_zeros() => self.apply_entries(step, sparse),
             // With other optimizers, zeros also change the optimizer state.
             Gradient::Sparse(sparse) => {
                 let entries = sparse.entries();
@@ -44,13 +44,13 @@ impl MemoryStore {
 
     /// Applies a sparse update with a step that leaves all other entries unchanged: only blocks
     /// with entries are touched.
-    fn descend(&self, step: &Step, sparse: SparseSlice<'_>) {
+    fn apply_entries(&self, step: &Step, sparse: SparseSlice<'_>) {
         let mut rest = sparse.entries();
         while let Some(entry) = rest.first() {
             let index = entry.index as usize / self.block;
             let range = self.range(index);
             let (inside, after) = split_below(rest, range.end);
-            self.blocks[index].lock().descend(step, range.start as u32, inside);
+            self.blocks[index].lock().apply_entries(step, range.start, inside);
             rest = after;
         }
     }
