@@ -46,7 +46,11 @@ fn defaults(flags: &Flags) -> Flags {
         epochs: Some(4),
         batch_size: Some(batch_size),
         optimizer: Some(OptimizerName::Adam),
-        learning_rate: (flags.optimizer != Some(OptimizerName::Momentum)).then_some(lr),
+        learning_rate: match flags.optimizer {
+            None | Some(OptimizerName::Adam | OptimizerName::AdamW) => Some(lr),
+            Some(OptimizerName::Adagrad) => Some(0.03),
+            Some(OptimizerName::Momentum | OptimizerName::Nesterov) => None,
+        },
         weight_decay: Some(0.0001),
         ..Flags::default()
     }

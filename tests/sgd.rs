@@ -57,7 +57,10 @@ async fn every_rule_learns_with_many_workers() {
     for (optimizer, rate) in [
         (Optimizer::Sgd, 0.05),
         (Optimizer::Momentum { momentum: 0.5 }, 0.02),
+        (Optimizer::Nesterov { momentum: 0.5 }, 0.02),
+        (Optimizer::ADAGRAD, 0.5),
         (Optimizer::ADAM, 0.05),
+        (Optimizer::ADAMW, 0.05),
     ] {
         for workers in [1, 3, 16] {
             let config =

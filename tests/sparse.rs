@@ -70,6 +70,8 @@ async fn sparse_gradients_train_to_the_same_bits_as_dense_ones() {
         (Optimizer::Sgd, 1, SyncMode::Hybrid, 1),
         (Optimizer::Sgd, 3, SyncMode::Hybrid, 1),
         (momentum, 1, SyncMode::Hybrid, 1),
+        (Optimizer::ADAGRAD, 1, SyncMode::Hybrid, 1),
+        (Optimizer::ADAGRAD, 3, SyncMode::Hybrid, 1),
         (Optimizer::Sgd, 2, SyncMode::Bulk, 2),
     ] {
         let config =

@@ -50,7 +50,17 @@ impl Bare {
                 let velocity = slot();
                 arch.dispatch(|| heavy_ball(values, velocity, gradient, momentum));
             }
-            Optimizer::Adam { beta1, beta2, epsilon } => {
+            Optimizer::Nesterov { momentum } => {
+                let velocity = slot();
+                arch.dispatch(|| nesterov(values, velocity, gradient, momentum));
+            }
+            Optimizer::Adagrad { initial, epsilon } => {
+                let (sums, numbers) = (slot(), black_box([initial, epsilon]));
+                arch.dispatch(|| adagrad(values, sums, gradient, numbers));
+            }
+            // Without weight decay both are the same.
+            Optimizer::Adam { beta1, beta2, epsilon }
+            | Optimizer::AdamW { beta1, beta2, epsilon } => {
                 let (first, second) = (slot(), slot());
                 // The bias corrections of rate and root, after very many updates.
                 let numbers = black_box([beta1, beta2, epsilon, RATE, 1.0]);
@@ -76,6 +86,22 @@ fn heavy_ball(values: &mut [f32], velocity: &mut [f32], gradient: &[f32], moment
     for ((p, v), &g) in values.iter_mut().zip(velocity).zip(gradient) {
         *v = momentum * *v + g;
         *p -= RATE * *v;
+    }
+}
+
+#[inline(always)]
+fn nesterov(values: &mut [f32], velocity: &mut [f32], gradient: &[f32], momentum: f32) {
+    for ((p, v), &g) in values.iter_mut().zip(velocity).zip(gradient) {
+        *v = momentum * *v + g;
+        *p -= RATE * (g + momentum * *v);
+    }
+}
+
+#[inline(always)]
+fn adagrad(values: &mut [f32], sums: &mut [f32], gradient: &[f32], [initial, epsilon]: [f32; 2]) {
+    for ((p, s), &g) in values.iter_mut().zip(sums).zip(gradient) {
+        *s += g * g;
+        *p -= RATE * g / ((*s + initial).sqrt() + epsilon);
     }
 }
 

@@ -21,8 +21,15 @@ pub use values::Values;
 pub enum OptimizerName {
     /// SGD with momentum; plain SGD if --momentum is 0
     Momentum,
+    /// SGD with Nesterov's momentum; plain SGD if --momentum is 0
+    Nesterov,
+    /// AdaGrad with the usual constants
+    Adagrad,
     /// Adam with the usual constants
     Adam,
+    /// Adam with decoupled --weight-decay
+    #[value(name = "adamw")]
+    AdamW,
 }
 
 const TRAINING: &str = "Training";
@@ -48,13 +55,13 @@ pub struct Flags {
     /// Optimizer that applies the updates
     #[arg(long, value_name = "OPTIMIZER", help_heading = TRAINING)]
     pub optimizer: Option<OptimizerName>,
-    /// Momentum of SGD; Adam ignores it
+    /// Momentum of the optimizers momentum and nesterov; the others ignore it
     #[arg(long, value_name = "M", help_heading = TRAINING, allow_negative_numbers = true)]
     pub momentum: Option<f32>,
     /// Longer gradients are scaled down to this Euclidean norm
     #[arg(long, value_name = "NORM", help_heading = TRAINING, allow_negative_numbers = true)]
     pub clip_norm: Option<f32>,
-    /// Weight decay: this times the parameters is added to each gradient
+    /// Weight decay: this times the parameters is added to each gradient; with adamw, to each step
     #[arg(long, value_name = "DECAY", help_heading = TRAINING, allow_negative_numbers = true)]
     pub weight_decay: Option<f32>,
     /// Batches that a worker computes before each push

@@ -49,7 +49,7 @@ fn settings_that_cannot_work_are_named_and_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let before = finished(folder.path());
     let out = folder.path().to_str().unwrap();
-    let cases: [(&[&str], &str); 23] = [
+    let cases: [(&[&str], &str); 24] = [
         (&["--workers", "0"], "number of workers is 0"),
         (&["--workers", "1001"], "1 to 1000"),
         (&["--memory-mb", "127"], "128 to 10240 MB"),
@@ -62,6 +62,7 @@ fn settings_that_cannot_work_are_named_and_lose_nothing() {
         (&["--lr", "inf"], "learning rate is inf"),
         (&["--momentum", "1"], "momentum is 1"),
         (&["--momentum", "NaN"], "momentum is NaN"),
+        (&["--optimizer", "nesterov", "--momentum", "1"], "momentum is 1"),
         (&["--budget", "-1"], "budget is -1"),
         (&["--budget", "NaN"], "budget is NaN"),
         (&["--budget", "0.0000001"], "needs about $"),
@@ -188,4 +189,5 @@ fn folders_that_cannot_be_used_are_named() {
     assert_eq!(std::fs::read(&path).unwrap(), bad, "the file is as it was");
     std::fs::write(&path, &good).unwrap();
     refused(&["--resume", resume, "--momentum", "0"], &["optimizer"]);
+    refused(&["--resume", resume, "--optimizer", "adagrad"], &["optimizer"]);
 }

@@ -50,9 +50,11 @@ fn the_help_prints_what_a_run_uses(name: &str, train_size: &str) {
         ("threads", std::thread::available_parallelism().unwrap().get() as f64),
     ];
     match config.optimizer {
-        Optimizer::Momentum { momentum } => used.push(("momentum", momentum.into())),
+        Optimizer::Momentum { momentum } | Optimizer::Nesterov { momentum } => {
+            used.push(("momentum", momentum.into()));
+        }
         Optimizer::Sgd => used.push(("momentum", 0.0)),
-        _ => {}
+        Optimizer::Adagrad { .. } | Optimizer::Adam { .. } | Optimizer::AdamW { .. } => {}
     }
     for (flag, value) in used {
         let shown: f64 = default(&text, flag).parse().unwrap();
@@ -88,13 +90,15 @@ fn the_help_names_the_conditions_of_other_defaults() {
         (
             &lenet,
             "learning-rate",
-            "[default: 0.05; 0.0002 with more than 10 workers or --optimizer adam]",
+            "[default: 0.05; 0.0002 with more than 10 workers or --optimizer adam or --optimizer \
+             adamw; 0.002 with --optimizer adagrad]",
         ),
         (&sentences, "batch-size", "[default: 50; 8 with more than 10 workers]"),
         (
             &sentences,
             "learning-rate",
-            "[default: 0.003; 0.0005 with more than 10 workers; 0.05 with --optimizer momentum]",
+            "[default: 0.003; 0.0005 with more than 10 workers; 0.05 with --optimizer momentum or \
+             --optimizer nesterov; 0.03 with --optimizer adagrad]",
         ),
     ] {
         let line = help(text, flag);

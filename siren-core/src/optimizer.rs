@@ -5,11 +5,13 @@ use crate::{Error, Result};
 /// The rule by which an update changes the parameters. It is data, since it runs in the store, next
 /// to the parameters.
 ///
-/// `g` is the update's gradient after clipping, plus weight decay times the parameters. Weight
-/// decay is applied once for each update, independent of the number of batches in it. The time step
-/// `t` of Adam counts all updates that the parameters hold. A velocity or first moment below 1e-30
-/// may be treated as zero. Under [`SyncMode::Bulk`](crate::SyncMode::Bulk) a whole round counts as
-/// one update.
+/// `g` is the update's gradient after clipping, plus weight decay times the parameters. Only
+/// [`AdamW`](Self::AdamW) has no weight decay in `g`: it decays the parameters apart from the
+/// gradient. Weight decay is applied once for each update, independent of the number of batches in
+/// it. The time step `t` of Adam and AdamW counts all updates that the parameters hold. A velocity
+/// or first moment below 1e-30 may be treated as zero. Under
+/// [`SyncMode::Bulk`](crate::SyncMode::Bulk) a whole round counts as one update. The state starts
+/// at zero.
 ///
 /// ```
 /// use siren_core::Optimizer;
@@ -27,8 +29,40 @@ pub enum Optimizer {
         /// The share of the velocity that is kept, in \[0, 1).
         momentum: f32,
     },
-    /// Adam (Kingma, Ba, 2015) with bias correction.
+    /// `v = momentum * v + g; p -= rate * (g + momentum * v)`: Nesterov's accelerated gradient, as
+    /// in PyTorch (Sutskever, Martens, Dahl, Hinton, 2013). The step looks ahead by the velocity
+    /// that the next update keeps.
+    Nesterov {
+        /// The share of the velocity that is kept, in \[0, 1).
+        momentum: f32,
+    },
+    /// `s += g * g; p -= rate * g / (sqrt(s + initial) + epsilon)` (Duchi, Hazan, Singer, 2011).
+    /// The steps of an entry become shorter with every gradient that it gets, and never longer.
+    /// Without weight decay, entries whose gradient is zero stay as they are, so a sparse push
+    /// costs only its entries.
+    Adagrad {
+        /// Added to the sum of squares, as if earlier gradients had left it; 0 or more, usually 0.
+        initial: f32,
+        /// Added to the root of the sum; above 0, usually 1e-10.
+        epsilon: f32,
+    },
+    /// Adam with bias correction (Kingma, Ba, 2015): `m = beta1 * m + (1 - beta1) * g;
+    /// v = beta2 * v + (1 - beta2) * g * g; p -= rate * m_hat / (sqrt(v_hat) + epsilon)`, where
+    /// `m_hat = m / (1 - beta1^t)` and `v_hat = v / (1 - beta2^t)`.
     Adam {
+        /// The decay of the first moment, in \[0, 1); usually 0.9.
+        beta1: f32,
+        /// The decay of the second moment, in \[0, 1); usually 0.999.
+        beta2: f32,
+        /// Added to the square root of the second moment; above 0, usually 1e-8.
+        epsilon: f32,
+    },
+    /// Adam with decoupled weight decay, as in PyTorch (Loshchilov, Hutter, 2019):
+    /// `p -= rate * (m_hat / (sqrt(v_hat) + epsilon) + weight_decay * p)` with the moments of
+    /// [`Adam`](Self::Adam). Here `g` has no weight decay, and `p` on the right is the value before
+    /// the update. All parameters decay at one rate. In Adam, those with large gradients decay less.
+    #[serde(rename = "adamw")]
+    AdamW {
         /// The decay of the first moment, in \[0, 1); usually 0.9.
         beta1: f32,
         /// The decay of the second moment, in \[0, 1); usually 0.999.
@@ -42,12 +76,21 @@ impl Optimizer {
     /// Adam with the usual constants.
     pub const ADAM: Self = Self::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 
+    /// AdamW with the usual constants. The weight decay is that of the plan.
+    pub const ADAMW: Self = Self::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+
+    /// AdaGrad with the usual constants.
+    pub const ADAGRAD: Self = Self::Adagrad { initial: 0.0, epsilon: 1e-10 };
+
     /// The name of the optimizer, as in JSON.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Sgd => "sgd",
             Self::Momentum { .. } => "momentum",
+            Self::Nesterov { .. } => "nesterov",
+            Self::Adagrad { .. } => "adagrad",
             Self::Adam { .. } => "adam",
+            Self::AdamW { .. } => "adamw",
         }
     }
 
@@ -57,8 +100,11 @@ impl Optimizer {
         std::iter::successors(Some(Self::Sgd), |last| match last {
             Self::Sgd => Some(Self::Momentum { momentum: 0.5 }),
             Self::Momentum { momentum: 0.5 } => Some(Self::Momentum { momentum: 0.9 }),
-            Self::Momentum { .. } => Some(Self::ADAM),
-            Self::Adam { .. } => None,
+            Self::Momentum { .. } => Some(Self::Nesterov { momentum: 0.5 }),
+            Self::Nesterov { .. } => Some(Self::ADAGRAD),
+            Self::Adagrad { .. } => Some(Self::ADAM),
+            Self::Adam { .. } => Some(Self::ADAMW),
+            Self::AdamW { .. } => None,
         })
     }
 
@@ -66,8 +112,8 @@ impl Optimizer {
     pub fn state_vectors(&self) -> usize {
         match self {
             Self::Sgd => 0,
-            Self::Momentum { .. } => 1,
-            Self::Adam { .. } => 2,
+            Self::Momentum { .. } | Self::Nesterov { .. } | Self::Adagrad { .. } => 1,
+            Self::Adam { .. } | Self::AdamW { .. } => 2,
         }
     }
 
@@ -81,19 +127,30 @@ impl Optimizer {
                 )))
             }
         };
+        let positive = |epsilon: f32| {
+            if epsilon > 0.0 && epsilon.is_finite() {
+                Ok(())
+            } else {
+                Err(Error::rejected(format!("epsilon is {epsilon}: give a finite number above 0")))
+            }
+        };
         match *self {
             Self::Sgd => Ok(()),
-            Self::Momentum { momentum } => share("momentum", momentum),
-            Self::Adam { beta1, beta2, epsilon } => {
+            Self::Momentum { momentum } | Self::Nesterov { momentum } => {
+                share("momentum", momentum)
+            }
+            Self::Adagrad { initial, epsilon } => {
+                if !(initial >= 0.0 && initial.is_finite()) {
+                    return Err(Error::rejected(format!(
+                        "the initial sum of squares is {initial}: give a finite number, 0 or more"
+                    )));
+                }
+                positive(epsilon)
+            }
+            Self::Adam { beta1, beta2, epsilon } | Self::AdamW { beta1, beta2, epsilon } => {
                 share("beta1", beta1)?;
                 share("beta2", beta2)?;
-                if epsilon > 0.0 && epsilon.is_finite() {
-                    Ok(())
-                } else {
-                    Err(Error::rejected(format!(
-                        "epsilon is {epsilon}: give a finite number above 0"
-                    )))
-                }
+                positive(epsilon)
             }
         }
     }
@@ -210,6 +267,28 @@ mod tests {
             sample.check().unwrap();
         }
         let state: Vec<_> = samples.iter().map(Optimizer::state_vectors).collect();
-        assert_eq!(state, [0, 1, 1, 2]);
+        assert_eq!(state, [0, 1, 1, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn constants_that_are_not_sound_are_rejected_by_name() {
+        let (beta1, beta2, epsilon) = (0.9, 0.999, 1e-8);
+        for (optimizer, message) in [
+            (Optimizer::Momentum { momentum: 1.0 }, "momentum is 1"),
+            (Optimizer::Nesterov { momentum: 1.0 }, "momentum is 1"),
+            (Optimizer::Nesterov { momentum: f32::NAN }, "momentum is NaN"),
+            (Optimizer::Adagrad { initial: -1.0, epsilon }, "initial sum of squares is -1"),
+            (Optimizer::Adagrad { initial: f32::NAN, epsilon }, "initial sum of squares is NaN"),
+            (Optimizer::Adagrad { initial: 0.0, epsilon: 0.0 }, "epsilon is 0"),
+            (Optimizer::Adagrad { initial: 1.0, epsilon: f32::INFINITY }, "epsilon is inf"),
+            (Optimizer::Adam { beta1: -0.5, beta2, epsilon }, "beta1 is -0.5"),
+            (Optimizer::AdamW { beta1: 1.0, beta2, epsilon }, "beta1 is 1"),
+            (Optimizer::AdamW { beta1, beta2: 1.0, epsilon }, "beta2 is 1"),
+            (Optimizer::AdamW { beta1, beta2, epsilon: 0.0 }, "epsilon is 0"),
+        ] {
+            let error = optimizer.check().unwrap_err();
+            assert!(error.message().contains(message), "{optimizer:?}: {error}");
+        }
+        Optimizer::Adagrad { initial: 0.5, epsilon }.check().unwrap();
     }
 }

@@ -37,7 +37,8 @@ pub struct EpochPlan {
     // Short keys: a store writes the plan with its state in every cycle of an aggregator.
     #[serde(rename = "rate")]
     pub learning_rate: f32,
-    /// The weight decay: the parameters times this number are added to the gradient.
+    /// The weight decay: the parameters times this number are added to the gradient, or to the step
+    /// under [`Optimizer::AdamW`].
     pub weight_decay: f32,
     /// Gradients with a larger Euclidean norm are scaled down to this norm. The limit for an update
     /// of k batches is k times this norm. Under top-k compression the worker clips each batch's

@@ -49,7 +49,8 @@ pub struct Config {
     pub optimizer: Optimizer,
     /// The learning rate.
     pub learning_rate: LearningRate,
-    /// Weight decay: this factor times the parameters is added to the gradient.
+    /// Weight decay: this factor times the parameters is added to the gradient, or to the step
+    /// under [`Optimizer::AdamW`].
     pub weight_decay: f32,
     /// The largest Euclidean norm of a gradient; longer ones are scaled down to it. `None` for no
     /// limit.
@@ -212,6 +213,18 @@ mod tests {
         };
         let text = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn the_name_of_an_optimizer_is_that_in_json() {
+        for optimizer in Optimizer::samples() {
+            let json = serde_json::to_value(optimizer).unwrap();
+            assert_eq!(json["name"], optimizer.name());
+            assert_eq!(serde_json::from_value::<Optimizer>(json).unwrap(), optimizer);
+        }
+        let mut names: Vec<_> = Optimizer::samples().map(|optimizer| optimizer.name()).collect();
+        names.dedup();
+        assert_eq!(names, ["sgd", "momentum", "nesterov", "adagrad", "adam", "adamw"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum as _};
 use siren_core::{Result, SyncMode};
 
 use super::values::CROWDED;
@@ -70,16 +70,16 @@ impl Program {
     fn defaults(&self) -> BTreeMap<&'static str, String> {
         let none = Flags::default;
         let of = |flags: Flags| self.with_own(flags).values().named();
-        let with = [
+        let mut with = vec![
             ("1 worker".into(), Flags { workers: Some(1), ..none() }),
             (
                 format!("more than {CROWDED} workers"),
                 Flags { workers: Some(CROWDED + 1), ..none() },
             ),
-            optimizer(OptimizerName::Momentum),
-            optimizer(OptimizerName::Adam),
-            ("--sync-mode bulk".into(), Flags { sync_mode: Some(SyncMode::Bulk), ..none() }),
         ];
+        with.extend(OptimizerName::value_variants().iter().map(|&name| optimizer(name)));
+        let bulk = Some(SyncMode::Bulk);
+        with.push(("--sync-mode bulk".into(), Flags { sync_mode: bulk, ..none() }));
         let mut texts = BTreeMap::new();
         for (at, (name, value)) in of(none()).into_iter().enumerate() {
             // Conditions by the value that the flag has with them.
@@ -129,7 +129,7 @@ impl Program {
 }
 
 fn optimizer(name: OptimizerName) -> (String, Flags) {
-    let text = format!("--optimizer {}", format!("{name:?}").to_lowercase());
+    let text = format!("--optimizer {name}");
     (text, Flags { optimizer: Some(name), ..Flags::default() })
 }
 

@@ -1,7 +1,9 @@
 //! The values that a run uses, and the only place with the defaults that the programs share.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 
+use clap::ValueEnum as _;
 use siren_core::{Allocation, Compression, Limits, Optimizer, Platform, SyncMode, Usd};
 use siren_hsp::{Config, LearningRate, LrDecay, StopRules};
 
@@ -28,7 +30,7 @@ pub struct Values {
     pub learning_rate: f32,
     /// The optimizer.
     pub optimizer: OptimizerName,
-    /// The momentum, which Adam does not use.
+    /// The momentum, for the optimizers that have one.
     pub momentum: f32,
     /// The Euclidean norm that longer gradients are scaled down to.
     pub clip_norm: f32,
@@ -57,7 +59,7 @@ impl Values {
             ("epochs", self.epochs.to_string()),
             ("batch_size", self.batch_size.to_string()),
             ("learning_rate", number(self.learning_rate)),
-            ("optimizer", format!("{:?}", self.optimizer).to_lowercase()),
+            ("optimizer", self.optimizer.to_string()),
             ("momentum", number(self.momentum)),
             ("clip_norm", number(self.clip_norm)),
             ("weight_decay", number(self.weight_decay)),
@@ -76,6 +78,14 @@ impl Values {
             ("scheduler", self.scheduler.to_string()),
             ("threads", self.threads.to_string()),
         ]
+    }
+}
+
+impl fmt::Display for OptimizerName {
+    /// The value of the flag.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value().expect("no value is skipped");
+        formatter.write_str(value.get_name())
     }
 }
 
@@ -100,8 +110,9 @@ impl Flags {
             epochs: self.epochs.unwrap_or(3),
             batch_size: self.batch_size.unwrap_or(if self.crowded() { 8 } else { 64 }),
             learning_rate: self.learning_rate.unwrap_or(match optimizer {
-                OptimizerName::Adam => 0.000_2,
-                OptimizerName::Momentum => 0.05,
+                OptimizerName::Adam | OptimizerName::AdamW => 0.000_2,
+                OptimizerName::Adagrad => 0.002,
+                OptimizerName::Momentum | OptimizerName::Nesterov => 0.05,
             }),
             optimizer,
             momentum,
@@ -195,9 +206,12 @@ impl Flags {
             clip_norm: Some(values.clip_norm),
             weight_decay: values.weight_decay,
             optimizer: match (values.optimizer, values.momentum) {
+                (OptimizerName::Adagrad, _) => Optimizer::ADAGRAD,
                 (OptimizerName::Adam, _) => Optimizer::ADAM,
-                (OptimizerName::Momentum, 0.0) => Optimizer::Sgd,
+                (OptimizerName::AdamW, _) => Optimizer::ADAMW,
+                (OptimizerName::Momentum | OptimizerName::Nesterov, 0.0) => Optimizer::Sgd,
                 (OptimizerName::Momentum, momentum) => Optimizer::Momentum { momentum },
+                (OptimizerName::Nesterov, momentum) => Optimizer::Nesterov { momentum },
             },
             learning_rate: LearningRate {
                 decay: LrDecay::Cosine { epochs, last: 0.1 },
@@ -216,6 +230,30 @@ impl Flags {
             out: Some(self.folder(run)),
             evaluate_threads: Some(values.threads),
             ..Config::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_optimizer_of_a_flag_has_the_name_of_its_value() {
+        for &name in OptimizerName::value_variants() {
+            let flags = Flags { optimizer: Some(name), momentum: Some(0.5), ..Flags::default() };
+            let optimizer = flags.config("test").optimizer;
+            assert_eq!(optimizer.name(), name.to_string());
+            assert_eq!(OptimizerName::from_str(optimizer.name(), false), Ok(name));
+            let without = Flags { momentum: Some(0.0), ..flags }.config("test").optimizer;
+            match name {
+                OptimizerName::Momentum | OptimizerName::Nesterov => {
+                    assert_eq!(without, Optimizer::Sgd);
+                }
+                OptimizerName::Adagrad | OptimizerName::Adam | OptimizerName::AdamW => {
+                    assert_eq!(without, optimizer, "the flag --momentum has no effect");
+                }
+            }
         }
     }
 }

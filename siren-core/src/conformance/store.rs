@@ -190,7 +190,10 @@ macro_rules! __store_facts {
             clipping_allows_every_batch_the_limit
             updates_of_top_k_are_not_clipped
             momentum_accumulates_a_velocity
+            nesterov_looks_ahead
+            adagrad_divides_by_the_root_of_all_squares
             adam_corrects_its_bias
+            adamw_decays_parameters_apart_from_the_gradient
             a_rule_carries_its_state_into_the_next_epoch
 
             a_round_of_bulk_is_applied_as_its_mean_when_all_have_pushed

@@ -17,7 +17,11 @@ store_tests!(reference_store, Subject::new(|dim| async move { Reference::new(dim
 /// The fault of a store.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
+    AdagradForgetsOldSquares,
+    AdagradForgetsTheInitialSum,
     AdamForgetsItsAge,
+    AdamWAddsDecayToTheGradient,
+    AdamWDecaysWithoutTheRate,
     AnyLengthFits,
     AnyNumberOfBatchesFits,
     AnyNumberOfExamplesFits,
@@ -40,6 +44,7 @@ pub(crate) enum Fault {
     LatePushesApply,
     MeasuringShortensSteps,
     MomentumIsDampened,
+    NesterovIsAHeavyBall,
     NothingIsChecked,
     OpenStartsAgain,
     OpenTakesAnyPlan,
@@ -132,10 +137,22 @@ faults! { store::FACTS, with_fault;
         clipping_allows_every_batch_the_limit;
     clipping_of_what_top_k_kept: ClipsTopK => updates_of_top_k_are_not_clipped;
     clipping_that_scales_up: ClipScalesUp => clipping_allows_every_batch_the_limit;
-    decay_that_is_clipped: DecayIsClipped => weight_decay_is_added_after_clipping;
+    decay_that_is_clipped: DecayIsClipped =>
+        weight_decay_is_added_after_clipping adamw_decays_parameters_apart_from_the_gradient;
     momentum_that_is_dampened: MomentumIsDampened => momentum_accumulates_a_velocity;
+    nesterov_that_is_a_heavy_ball: NesterovIsAHeavyBall =>
+        nesterov_looks_ahead a_rule_carries_its_state_into_the_next_epoch;
+    adagrad_that_forgets_old_squares: AdagradForgetsOldSquares =>
+        adagrad_divides_by_the_root_of_all_squares a_rule_carries_its_state_into_the_next_epoch;
+    adagrad_that_forgets_the_initial_sum: AdagradForgetsTheInitialSum =>
+        adagrad_divides_by_the_root_of_all_squares;
     adam_that_forgets_its_age: AdamForgetsItsAge =>
-        adam_corrects_its_bias a_rule_carries_its_state_into_the_next_epoch;
+        adam_corrects_its_bias adamw_decays_parameters_apart_from_the_gradient
+        a_rule_carries_its_state_into_the_next_epoch;
+    adamw_that_adds_decay_to_the_gradient: AdamWAddsDecayToTheGradient =>
+        adamw_decays_parameters_apart_from_the_gradient;
+    adamw_that_decays_without_the_rate: AdamWDecaysWithoutTheRate =>
+        adamw_decays_parameters_apart_from_the_gradient;
 
     bulk_that_applies_each_update_at_once: BulkAppliesAtOnce =>
         a_round_of_bulk_is_applied_as_its_mean_when_all_have_pushed

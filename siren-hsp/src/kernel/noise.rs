@@ -57,8 +57,12 @@ impl Step {
         let plain =
             Preconditioner { scale: self.scale, slot: None, initial: 0.0, root: 1.0, epsilon: 0.0 };
         match self.optimizer {
-            Optimizer::Sgd | Optimizer::Momentum { .. } => plain,
-            Optimizer::Adam { beta1, beta2, epsilon } => {
+            Optimizer::Sgd | Optimizer::Momentum { .. } | Optimizer::Nesterov { .. } => plain,
+            Optimizer::Adagrad { initial, epsilon } => {
+                Preconditioner { slot: Some(0), initial, epsilon, ..plain }
+            }
+            Optimizer::Adam { beta1, beta2, epsilon }
+            | Optimizer::AdamW { beta1, beta2, epsilon } => {
                 let root = Adam::new(beta1, beta2, epsilon, self.rate, count).root;
                 Preconditioner { slot: Some(1), root, epsilon, ..plain }
             }

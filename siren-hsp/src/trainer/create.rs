@@ -58,15 +58,17 @@ impl Trainer {
                 parts.workload.dim(),
             )));
         }
+        // The state of one optimizer means nothing to another, even if it has as many vectors: the
+        // root of a negative velocity, taken as a sum of squares, is not a number.
+        let (made, wanted) = (header.config.optimizer, config.optimizer);
         if !snapshot.optimizer_state.is_empty()
-            && snapshot.optimizer_state.len() != config.optimizer.state_vectors()
+            && (made.name() != wanted.name()
+                || snapshot.optimizer_state.len() != wanted.state_vectors())
         {
             return Err(Error::rejected(format!(
-                "the checkpoint was made with the optimizer {:?}, which keeps {} vectors, but the \
-                 run has {:?}: resume with the same optimizer",
-                header.config.optimizer,
+                "the checkpoint was made with the optimizer {made:?} and holds its {} vectors of \
+                 state, but the run has {wanted:?}: resume with the same optimizer",
                 snapshot.optimizer_state.len(),
-                config.optimizer,
             )));
         }
         Self::build(parts, config, Some((header, snapshot)))

@@ -60,6 +60,29 @@ pub fn momentum_accumulates_a_velocity(subject: &Subject) {
     exactly(subject, &plan, gradient);
 }
 
+/// `v = momentum * v + g; p -= rate * (g + momentum * v)`.
+pub fn nesterov_looks_ahead(subject: &Subject) {
+    let plan = EpochPlan {
+        optimizer: Optimizer::Nesterov { momentum: 0.5 },
+        learning_rate: 0.5,
+        weight_decay: 0.25,
+        ..plan(0, 2, 3)
+    };
+    exactly(subject, &plan, gradient);
+}
+
+/// AdaGrad (Duchi, Hazan, Singer, 2011), to a relative error of 1e-6: `s += g * g;
+/// p -= rate * g / (sqrt(s + initial) + epsilon)`.
+pub fn adagrad_divides_by_the_root_of_all_squares(subject: &Subject) {
+    let plan = EpochPlan {
+        optimizer: Optimizer::Adagrad { initial: 0.25, epsilon: 0.125 },
+        learning_rate: 0.125,
+        weight_decay: 0.25,
+        ..plan(0, 2, 5)
+    };
+    nearly(subject, &plan, gradient);
+}
+
 /// Adam with bias correction (Kingma, Ba, 2015), to a relative error of 1e-6.
 pub fn adam_corrects_its_bias(subject: &Subject) {
     let plan = EpochPlan {
@@ -68,12 +91,21 @@ pub fn adam_corrects_its_bias(subject: &Subject) {
         weight_decay: 0.25,
         ..plan(0, 2, 5)
     };
-    let (reached, expected) = train(subject, &plan, 1, gradient);
-    for (entry, (&reached, expected)) in reached.values.iter().zip(expected).enumerate() {
-        let error = (f64::from(reached) - expected).abs();
-        let size = expected.abs().max(f64::from(plan.learning_rate));
-        assert!(error <= 1e-6 * size, "parameter {entry} is {reached}, not {expected}");
-    }
+    nearly(subject, &plan, gradient);
+}
+
+/// AdamW (Loshchilov, Hutter, 2019), to a relative error of 1e-6: Adam of a gradient without weight
+/// decay, and `p -= rate * weight_decay * p` apart from it. The decay is not clipped.
+pub fn adamw_decays_parameters_apart_from_the_gradient(subject: &Subject) {
+    let decayed = EpochPlan {
+        optimizer: Optimizer::ADAMW,
+        learning_rate: 0.125,
+        weight_decay: 0.25,
+        ..plan(0, 2, 5)
+    };
+    nearly(subject, &decayed, gradient);
+    let clipped = EpochPlan { clip_norm: Some(2.5), ..decayed };
+    nearly(subject, &clipped, three_and_four);
 }
 
 /// Velocity, moments and the number of updates continue from epoch to epoch.
@@ -105,6 +137,17 @@ fn exactly(subject: &Subject, plan: &EpochPlan, gradient: impl Fn(usize, u64) ->
             plan.weight_decay,
             plan.clip_norm,
         );
+    }
+}
+
+/// Trains an epoch, and panics unless the result is that of the formula to a relative error of
+/// 1e-6.
+fn nearly(subject: &Subject, plan: &EpochPlan, gradient: impl Fn(usize, u64) -> Vec<f32>) {
+    let (reached, expected) = train(subject, plan, 1, gradient);
+    for (entry, (&reached, expected)) in reached.values.iter().zip(expected).enumerate() {
+        let error = (f64::from(reached) - expected).abs();
+        let size = expected.abs().max(f64::from(plan.learning_rate));
+        assert!(error <= 1e-6 * size, "parameter {entry} is {reached}, not {expected}");
     }
 }
 
@@ -187,25 +230,43 @@ impl Reference {
         let scale = if norm > limit { limit / norm } else { 1.0 };
         let rate = f64::from(plan.learning_rate);
         self.updates += 1;
+        let t = self.updates;
         for (entry, &g) in gradient.iter().enumerate() {
             let p = &mut self.values[entry];
             let (m, v) = (&mut self.first[entry], &mut self.second[entry]);
-            let g = scale * f64::from(g) + f64::from(plan.weight_decay) * *p;
-            match plan.optimizer {
-                Optimizer::Sgd => *p -= rate * g,
-                Optimizer::Momentum { momentum } => {
-                    *m = f64::from(momentum) * *m + g;
-                    *p -= rate * *m;
-                }
-                Optimizer::Adam { beta1, beta2, epsilon } => {
-                    let (beta1, beta2) = (f64::from(beta1), f64::from(beta2));
-                    *m = beta1 * *m + (1.0 - beta1) * g;
-                    *v = beta2 * *v + (1.0 - beta2) * g * g;
-                    let m = *m / (1.0 - beta1.powi(self.updates));
-                    let v = *v / (1.0 - beta2.powi(self.updates));
-                    *p -= rate * m / (v.sqrt() + f64::from(epsilon));
-                }
-            }
+            let clipped = scale * f64::from(g);
+            let decay = f64::from(plan.weight_decay) * *p;
+            let g = clipped + decay;
+            *p -= rate
+                * match plan.optimizer {
+                    Optimizer::Sgd => g,
+                    Optimizer::Momentum { momentum } => {
+                        *m = f64::from(momentum) * *m + g;
+                        *m
+                    }
+                    Optimizer::Nesterov { momentum } => {
+                        *m = f64::from(momentum) * *m + g;
+                        g + f64::from(momentum) * *m
+                    }
+                    Optimizer::Adagrad { initial, epsilon } => {
+                        *v += g * g;
+                        g / ((*v + f64::from(initial)).sqrt() + f64::from(epsilon))
+                    }
+                    Optimizer::Adam { beta1, beta2, epsilon } => {
+                        adam([beta1, beta2, epsilon], t, m, v, g)
+                    }
+                    Optimizer::AdamW { beta1, beta2, epsilon } => {
+                        adam([beta1, beta2, epsilon], t, m, v, clipped) + decay
+                    }
+                };
         }
     }
+}
+
+/// Adam's step at a learning rate of one.
+fn adam(constants: [f32; 3], t: i32, m: &mut f64, v: &mut f64, g: f64) -> f64 {
+    let [beta1, beta2, epsilon] = constants.map(f64::from);
+    *m = beta1 * *m + (1.0 - beta1) * g;
+    *v = beta2 * *v + (1.0 - beta2) * g * g;
+    *m / (1.0 - beta1.powi(t)) / ((*v / (1.0 - beta2.powi(t))).sqrt() + epsilon)
 }

@@ -84,10 +84,10 @@ pub(crate) fn descend(
         true => 1,
         false => state.version as i32 + 1,
     };
-    for (i, (p, &g)) in state.values.iter_mut().zip(gradient).enumerate() {
-        let mut g = g + plan.weight_decay * *p;
+    for (i, (p, &clipped)) in state.values.iter_mut().zip(gradient).enumerate() {
+        let (mut clipped, mut g) = (clipped, clipped + plan.weight_decay * *p);
         if has(Fault::TheLastEntryIsLeftOut) && i == dim - 1 {
-            g = 0.0;
+            (clipped, g) = (0.0, 0.0);
         }
         match plan.optimizer {
             Optimizer::Sgd => *p -= plan.learning_rate * g,
@@ -99,17 +99,55 @@ pub(crate) fn descend(
                 };
                 *p -= plan.learning_rate * *v;
             }
-            Optimizer::Adam { beta1, beta2, epsilon } => {
-                let [first, second] = state.optimizer_state.as_mut_slice() else {
-                    unreachable!("Adam has two optimizer_state")
+            Optimizer::Nesterov { momentum } => {
+                let v = &mut state.optimizer_state[0][i];
+                *v = momentum * *v + g;
+                *p -= match has(Fault::NesterovIsAHeavyBall) {
+                    true => plan.learning_rate * *v,
+                    false => plan.learning_rate * (g + momentum * *v),
                 };
-                let (m, v) = (&mut first[i], &mut second[i]);
-                *m = beta1 * *m + (1.0 - beta1) * g;
-                *v = beta2 * *v + (1.0 - beta2) * g * g;
-                let m = f64::from(*m) / (1.0 - f64::from(beta1).powi(t));
-                let v = f64::from(*v) / (1.0 - f64::from(beta2).powi(t));
-                *p -= (f64::from(plan.learning_rate) * m / (v.sqrt() + f64::from(epsilon))) as f32;
+            }
+            Optimizer::Adagrad { initial, epsilon } => {
+                let sum = &mut state.optimizer_state[0][i];
+                *sum = match has(Fault::AdagradForgetsOldSquares) {
+                    true => 0.9 * *sum + 0.1 * g * g,
+                    false => *sum + g * g,
+                };
+                let initial = match has(Fault::AdagradForgetsTheInitialSum) {
+                    true => 0.0,
+                    false => initial,
+                };
+                *p -= plan.learning_rate * g / ((*sum + initial).sqrt() + epsilon);
+            }
+            Optimizer::Adam { beta1, beta2, epsilon } => {
+                let constants = [beta1, beta2, epsilon];
+                let step = adam(constants, t, &mut state.optimizer_state, i, g);
+                *p -= (f64::from(plan.learning_rate) * step) as f32;
+            }
+            Optimizer::AdamW { beta1, beta2, epsilon } => {
+                let couples = has(Fault::AdamWAddsDecayToTheGradient);
+                let g = if couples { g } else { clipped };
+                let decay = if couples { 0.0 } else { plan.weight_decay };
+                let constants = [beta1, beta2, epsilon];
+                let step = adam(constants, t, &mut state.optimizer_state, i, g);
+                let (rate, shrunk) = (f64::from(plan.learning_rate), f64::from(decay * *p));
+                *p -= match has(Fault::AdamWDecaysWithoutTheRate) {
+                    true => (rate * step + shrunk) as f32,
+                    false => (rate * (step + shrunk)) as f32,
+                };
             }
         }
     }
+}
+
+/// Adam's step of entry `i` at a learning rate of one.
+fn adam(constants: [f32; 3], t: i32, moments: &mut [Vec<f32>], i: usize, g: f32) -> f64 {
+    let [first, second] = moments else { unreachable!("Adam has two moments") };
+    let (m, v) = (&mut first[i], &mut second[i]);
+    let [beta1, beta2, epsilon] = constants;
+    *m = beta1 * *m + (1.0 - beta1) * g;
+    *v = beta2 * *v + (1.0 - beta2) * g * g;
+    let m = f64::from(*m) / (1.0 - f64::from(beta1).powi(t));
+    let v = f64::from(*v) / (1.0 - f64::from(beta2).powi(t));
+    m / (v.sqrt() + f64::from(epsilon))
 }

@@ -27,7 +27,9 @@ impl MemoryStore {
                     }
                 }
             }
-            Gradient::Sparse(sparse) if step.keeps_zeros() => self.descend(step, sparse, sample),
+            Gradient::Sparse(sparse) if step.keeps_zeros() => {
+                self.apply_entries(step, sparse, sample)
+            }
             // With other optimizers, zeros also change the optimizer state.
             Gradient::Sparse(sparse) => {
                 let entries = sparse.entries();
@@ -59,14 +61,14 @@ impl MemoryStore {
 
     /// Applies a sparse update with a step that leaves all other entries unchanged: only blocks
     /// with entries are touched.
-    fn descend(&self, step: &Step, sparse: SparseSlice<'_>, sample: Option<Sample>) {
+    fn apply_entries(&self, step: &Step, sparse: SparseSlice<'_>, sample: Option<Sample>) {
         let mut rest = sparse.entries();
         while let Some(entry) = rest.first() {
             let index = entry.index as usize / self.block;
             let range = self.range(index);
             let (inside, after) = split_below(rest, range.end);
             let block = &mut *self.blocks[index].lock();
-            block.descend(step, range.start as u32, inside);
+            block.apply_entries(step, range.start, inside);
             if let Some(sample) = sample {
                 block.observe(step, sample, range, Piece::Sparse(inside), None);
             }

@@ -75,9 +75,8 @@ impl PartObject {
         match piece {
             Piece::Dense(gradient) => self.step(&step, gradient),
             Piece::Sparse(entries) if step.keeps_zeros() => {
-                for entry in entries {
-                    self.values[entry.index as usize - at.start] -= step.descent(entry.value);
-                }
+                let (values, optimizer_state) = (&mut self.values, &mut self.optimizer_state);
+                step.apply_entries(values, optimizer_state, at.start, entries);
             }
             // With other optimizers, zeros also change the optimizer state.
             Piece::Sparse(entries) => {
