@@ -52,7 +52,10 @@ fn pushes_and_pulls_allocate_nothing_once_warm() {
                 clip_norm: Some(1.0),
                 sync_mode,
                 compression: Compression::None,
-                noise: Noise::Off,
+                noise: match sync_mode.merges_rounds() {
+                    true => Noise::Measure,
+                    false => Noise::RULE,
+                },
             };
             store.open(&plan).now_or_never().unwrap().unwrap();
             let mut replica = Replica::new();

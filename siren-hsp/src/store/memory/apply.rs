@@ -23,7 +23,7 @@ impl MemoryStore {
                     let block = &mut *self.blocks[index].lock();
                     block.apply(step, gradient);
                     if let Some(sample) = sample {
-                        block.observe(step, sample, range, Piece::Dense(gradient), None);
+                        block.observe(step, sample, range, Piece::Dense(gradient));
                     }
                 }
             }
@@ -45,7 +45,7 @@ impl MemoryStore {
                         let block = &mut *self.blocks[index].lock();
                         block.apply(step, dense);
                         if let Some(sample) = sample {
-                            block.observe(step, sample, range.clone(), Piece::Sparse(inside), None);
+                            block.observe(step, sample, range.clone(), Piece::Sparse(inside));
                         }
                         for entry in inside {
                             dense[entry.index as usize - range.start] = 0.0;
@@ -70,7 +70,7 @@ impl MemoryStore {
             let block = &mut *self.blocks[index].lock();
             block.apply_entries(step, range.start, inside);
             if let Some(sample) = sample {
-                block.observe(step, sample, range, Piece::Sparse(inside), None);
+                block.observe(step, sample, range, Piece::Sparse(inside));
             }
             rest = after;
         }

@@ -115,20 +115,18 @@ impl Block {
         descents.extend(entries.iter().map(|entry| step.descent(entry.value)));
     }
 
-    /// Adds an update to the open window, or to the window and sum `into`. The update has just been applied
-    /// with `step` to this block, whose range in the whole vector is `range`.
+    /// Adds an update to the open window. It has just been applied with `step` to this block, whose
+    /// range in the whole vector is `range`.
     pub(super) fn observe(
         &mut self,
         step: &Step,
         sample: Sample,
         range: Range<usize>,
         piece: Piece<'_>,
-        into: Option<(&mut Window, &mut Vec<f32>)>,
     ) {
         let Self { updates, optimizer_state, window, window_sum, .. } = self;
         let at = Observed { sample, range, state: optimizer_state.as_slice(), count: *updates };
-        let (window, sum) = into.unwrap_or((window, window_sum));
-        window.add(sum, step, &at, piece);
+        window.add(window_sum, step, &at, piece);
     }
 
     /// Ends the open window, and returns the lengths of its updates.

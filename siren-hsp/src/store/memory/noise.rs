@@ -8,7 +8,7 @@ use siren_core::{EpochPlan, Noise as Setting, NoiseAverages, Update};
 use super::MemoryStore;
 use super::rounds::Kept;
 use crate::kernel::Step;
-use crate::store::noise::{Estimator, Lengths, Sample, Sums, WINDOW, Window, saved};
+use crate::store::noise::{Estimator, Lengths, Sample, Sums, WINDOW, saved};
 use crate::store::update;
 
 /// The state of the measurement that the blocks share. Each block has its part of the window.
@@ -87,16 +87,16 @@ impl MemoryStore {
             return;
         }
         let mut lengths = Lengths::default();
-        let (mut window, mut sum) = (Window::default(), Vec::new());
         for (index, block) in self.blocks.iter().enumerate() {
             let range = self.range(index);
             let block = &mut *block.lock();
             for kept in kept {
                 let step = Step { scale: kept.scale, ..*step };
-                let into = (!alone).then_some((&mut window, &mut sum));
-                block.observe(&step, sample, range.clone(), kept.piece(&range), into);
+                block.observe(&step, sample, range.clone(), kept.piece(&range));
             }
-            lengths += window.end();
+            if !alone {
+                lengths += block.end_window();
+            }
         }
         match alone {
             true => self.count_measured(),
