@@ -110,9 +110,15 @@ impl Trainer {
         let platform = parts.backend.platform().clone();
         let job = Job {
             parameters: dim as u64,
+            layout: parts.workload.layout().hash(),
+            data: 0,
+            optimizer: config.optimizer,
+            batch_size: config.batch_size,
+            local_steps: config.local_steps,
             batches: config.plan(0, 0, examples, 1).batches(),
             target_loss: config.stop.target_loss,
             budget: config.stop.budget,
+            deadline: config.stop.time_limit,
             epochs: config.stop.epochs,
             platform: platform.clone(),
         };

@@ -34,8 +34,7 @@ impl Trainer {
                 cpu: last.cpu_utilisation,
             }),
             budget_left: self.ledger.left(),
-            allocation: last
-                .map(|last| Allocation { workers: last.workers, memory_mb: last.memory_mb }),
+            allocation: last.map(|last| Allocation::new(last.workers, last.memory_mb)),
         }
     }
 
