@@ -1,6 +1,7 @@
 //! The trainer's loop.
 
 mod create;
+mod data;
 mod driver;
 mod epoch;
 mod event;
@@ -78,6 +79,8 @@ pub struct Trainer {
     settled: DriverUsage,
     /// The state to start from, when the run is resumed.
     resumed: Option<Snapshot>,
+    /// The fingerprint of the data that a resumed run was trained on before, if it is known.
+    data_before: Option<u64>,
     /// The duration of earlier parts of a resumed run.
     elapsed_before: Duration,
     started: Time,
@@ -111,6 +114,7 @@ impl Trainer {
     pub async fn run(mut self) -> Result<TrainingResult> {
         self.started = self.now();
         self.check_driver_budget()?;
+        self.identify_data().await?;
         let mut snapshot = self.align_store().await?;
         let initial = match self.initial.take() {
             Some(initial) => initial,

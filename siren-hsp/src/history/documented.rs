@@ -193,6 +193,7 @@ fn record() -> RunRecord {
             examples: 60_000,
             held_out: 10_000,
             layout: "9f86d081884c7d65".into(),
+            data_fingerprint: "2cf24dba5fb0a30e".into(),
             metrics: [("auc".to_owned(), Better::Higher)].into(),
             platform: Platform::aws_lambda(),
         },
@@ -212,6 +213,7 @@ fn record() -> RunRecord {
                 budget: Some(Usd::new(1.0)),
             },
             retry: Retry::default(),
+            data_fingerprint: Some(1),
             ..Config::default()
         },
         initial: evaluation.clone(),

@@ -27,7 +27,8 @@ impl Trainer {
     /// # Errors
     ///
     /// Returns the errors of [`new`](Self::new), and [`ErrorKind::Rejected`] when the checkpoint
-    /// belongs to another model or optimizer.
+    /// belongs to another model or optimizer. [`run`](Self::run) returns it when the run began with
+    /// other training data.
     ///
     /// # Example
     ///
@@ -111,7 +112,8 @@ impl Trainer {
         let job = Job {
             parameters: dim as u64,
             layout: parts.workload.layout().hash(),
-            data: 0,
+            // Otherwise computed when the run starts.
+            data: config.data_fingerprint.unwrap_or_default(),
             optimizer: config.optimizer,
             batch_size: config.batch_size,
             local_steps: config.local_steps,
@@ -140,6 +142,7 @@ impl Trainer {
             least_memory_mb: 0,
             settled,
             resumed: None,
+            data_before: None,
             elapsed_before: Duration::ZERO,
             started,
         };
@@ -147,6 +150,7 @@ impl Trainer {
             // The history also contains costs that a crash left unsettled.
             trainer.ledger = Ledger::new(trainer.config.stop.budget, paid.max(header.cost));
             trainer.forecast = header.forecast;
+            trainer.data_before = header.data;
             trainer.initial = Some(header.initial);
             trainer.epochs = header.epochs;
             trainer.elapsed_before =

@@ -1,6 +1,6 @@
 //! The cost of the driver itself: its requests, and the bytes that leave the region.
 
-use siren_core::{DriverUsage, Error, ErrorKind, Result};
+use siren_core::{DriverUsage, Error, ErrorKind, Result, Usd};
 
 use super::Trainer;
 
@@ -24,6 +24,16 @@ impl Trainer {
             ));
         }
         Ok(())
+    }
+
+    /// The cost of the driver's usage before the first launch, such as reads of the data. It is
+    /// settled with the first epoch, whose largest possible usage does not contain it. Zero after
+    /// the first launch.
+    pub(super) fn cost_before_first_launch(&self) -> Usd {
+        if self.history.has_begun() {
+            return Usd::ZERO;
+        }
+        self.platform.driver_usage_cost(self.parts.backend.driver_usage() - self.settled)
     }
 
     /// The usage since the driver's part was last settled.

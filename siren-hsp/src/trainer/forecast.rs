@@ -76,9 +76,10 @@ impl Trainer {
             if aggregation.aggregators > 0 && together > self.platform.limits.concurrency {
                 continue;
             }
-            let driver = self.max_driver_cost(&plan);
-            // Doubled, for the driver's work after the last barrier.
-            let driver_all = driver * 2.0;
+            let most_driver = self.max_driver_cost(&plan);
+            let driver = most_driver + self.cost_before_first_launch();
+            // Once more, for the driver's work after the last barrier.
+            let driver_all = driver + most_driver;
             let request = LimitRequest {
                 batches: longest,
                 invocations: workers,
@@ -258,7 +259,8 @@ impl Trainer {
             self.aggregator_limits(aggregation, expected.unwrap_or_default()).reservation;
         let whole = price(per_worker, expected) * f64::from(workers)
             + aggregator_cost * f64::from(aggregation.aggregators)
-            + self.max_driver_cost(&plan) * 2.0;
+            + self.max_driver_cost(&plan) * 2.0
+            + self.cost_before_first_launch();
         let least = price(
             self.config.local_steps,
             forecast.cycle(platform, memory_mb).map(|cycle| cycle.mul_f64(MIN_CYCLES)),

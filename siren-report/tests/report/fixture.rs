@@ -51,6 +51,7 @@ pub(crate) fn lenet(epochs: u64) -> RunRecord {
             examples: 60_000,
             held_out: 10_000,
             layout: "9f86d081884c7d65".into(),
+            data_fingerprint: "2cf24dba5fb0a30e".into(),
             metrics: [("accuracy".to_owned(), Better::Higher)].into(),
             platform: Platform::local(),
         },
