@@ -23,6 +23,7 @@ fn recorded(model: &JobModel, at: At, to: Allocation, epoch: &Epoch) -> EpochRec
         workers: to.workers,
         workers_asked: to.workers,
         memory_mb: to.memory_mb,
+        local_steps: None,
         learning_rate: 0.1,
         evaluation: Evaluation::new(model.loss(at.progress + epoch.progress)),
         train_loss: 1.0,

@@ -229,6 +229,7 @@ fn record() -> RunRecord {
             workers: 4,
             workers_asked: 4,
             memory_mb: 1_792,
+            local_steps: Some(4),
             learning_rate: 0.1,
             evaluation,
             train_loss: 0.6,

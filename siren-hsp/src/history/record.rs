@@ -175,6 +175,10 @@ pub struct EpochRecord {
     pub workers_asked: u32,
     /// The memory of each worker, in MB.
     pub memory_mb: u32,
+    /// The number of batches that an update covered, if the scheduler chose it. Otherwise that of
+    /// the settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_steps: Option<u64>,
     /// The learning rate.
     pub learning_rate: f32,
     /// The evaluation after the epoch.

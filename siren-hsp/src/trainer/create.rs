@@ -127,7 +127,6 @@ impl Trainer {
         let started = parts.backend.clock().now();
         let settled = parts.backend.driver_usage();
         let mut trainer = Self {
-            layout: parts.workload.layout().hash(),
             ledger: Ledger::new(config.stop.budget, paid),
             parts,
             config,

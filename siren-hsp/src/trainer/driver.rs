@@ -11,7 +11,7 @@ impl Trainer {
     ///
     /// Returns [`ErrorKind::Budget`] with the largest possible cost of the driver in an epoch.
     pub(super) fn check_driver_budget(&self) -> Result<()> {
-        let plan = self.config.plan(0, self.layout, self.parts.train.len(), 1);
+        let plan = self.config.plan(0, self.job.layout, self.parts.train.len(), 1);
         let (driver, left) = (self.max_driver_cost(&plan), self.ledger.left());
         if left.is_some_and(|left| left < driver) {
             return Err(Error::new(

@@ -34,7 +34,10 @@ impl Trainer {
                 cpu: last.cpu_utilisation,
             }),
             budget_left: self.ledger.left(),
-            allocation: last.map(|last| Allocation::new(last.workers, last.memory_mb)),
+            allocation: last.map(|last| Allocation {
+                local_steps: last.local_steps,
+                ..Allocation::new(last.workers, last.memory_mb)
+            }),
         }
     }
 

@@ -12,6 +12,7 @@ pub(crate) fn lenet(epochs: u64) -> RunRecord {
             workers: 4,
             workers_asked: 4,
             memory_mb: 1_769,
+            local_steps: None,
             learning_rate: 0.01,
             evaluation: Evaluation::new(0.21 / progress + 0.031_25)
                 .with("accuracy", 0.990_1 - 0.05 / progress),
