@@ -15,7 +15,7 @@ use siren_drl::{Environment, JobModel, Planner, SchedulingTask, Step, VectorEnvi
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const ALLOCATION: Allocation = Allocation { workers: 300, memory_mb: 3_008 };
+const ALLOCATION: Allocation = Allocation::new(300, 3_008);
 
 fn task() -> Arc<SchedulingTask> {
     let model = JobModel::named("seed").expect("a profile that comes with the crate");

@@ -148,6 +148,7 @@ pub mod prelude {
 pub mod data {
     pub use siren_core::{Batch, DataSource};
     pub use siren_data::*;
+    pub use siren_hsp::fingerprint;
 }
 
 /// Sums over examples, from which an evaluation is computed.

@@ -4,8 +4,8 @@ mod support;
 
 use siren::data::{Batch, DataSource};
 use siren::{
-    Config, FixedScheduler, LearningRate, LrDecay, Optimizer, Seed, StopRules, Stream, Trainer,
-    Workload,
+    Config, FixedScheduler, LearningRate, LrDecay, Noise, Optimizer, Seed, StopRules, Stream,
+    Trainer, Workload,
 };
 use support::{Linear, parts, plan, quick, rows};
 
@@ -63,8 +63,14 @@ async fn every_rule_learns_with_many_workers() {
         (Optimizer::ADAMW, 0.05),
     ] {
         for workers in [1, 3, 16] {
-            let config =
-                Config { optimizer, learning_rate: rate.into(), clip_norm: Some(50.0), ..quick() };
+            let config = Config {
+                optimizer,
+                learning_rate: rate.into(),
+                clip_norm: Some(50.0),
+                // The rates suit 16 workers too.
+                noise: Some(Noise::Rule { tuned_for: 16 }),
+                ..quick()
+            };
             let (parts, _, _) = parts(rows(2_000), FixedScheduler::new(workers, 1_769), []);
             let trained = Trainer::new(parts, config).unwrap().run().await.unwrap();
             let loss = trained.outcome.evaluation.loss;

@@ -148,7 +148,7 @@ struct Growing;
 
 impl Scheduler for Growing {
     fn allocate(&mut self, _: &Job, observation: &Observation) -> Result<Allocation> {
-        Ok(Allocation { workers: 1, memory_mb: 1_769 << observation.epoch })
+        Ok(Allocation::new(1, 1_769 << observation.epoch))
     }
 
     fn predict_allocation(&self, _: &Job, _: u64) -> Option<Allocation> {

@@ -8,8 +8,8 @@ use siren::data::Batch;
 use siren::metrics::Metrics;
 use siren::store::{MemoryStore, SparseGradient};
 use siren::{
-    Compression, Config, FixedScheduler, Layout, Optimizer, Result, Seed, StopRules, SyncMode,
-    Trainer, Workload,
+    Compression, Config, FixedScheduler, Layout, Noise, Optimizer, Result, Seed, StopRules,
+    SyncMode, Trainer, Workload,
 };
 use siren_core::conformance::{workload, workload_tests};
 use support::{Linear, parts, parts_on, quick, rows};
@@ -129,6 +129,8 @@ async fn top_k_leaves_nothing_out_of_an_epoch() {
             learning_rate: 1.0.into(),
             clip_norm: Some(20.0),
             sync_mode,
+            // Sums are compared, so every update has to count in full.
+            noise: Some(Noise::Off),
             local_steps,
             batch_size: 10,
             stop: StopRules { epochs: 1, ..StopRules::default() },

@@ -205,7 +205,7 @@ async fn what_hangs_is_reserved_for_as_long_as_the_platform_lets_it() {
 
 #[tokio::test]
 async fn what_comes_next_is_made_ready_while_an_epoch_runs() {
-    let sizes = [256, 512, 1_024].map(|memory_mb| Allocation { workers: 2, memory_mb });
+    let sizes = [256, 512, 1_024].map(|memory_mb| Allocation::new(2, memory_mb));
     let schedule = PhasedScheduler { first: sizes[0], between: sizes[1], last: sizes[2] };
     let (trained, swarm) = train(0, false, schedule, epochs(3, None)).await;
     trained.unwrap();

@@ -127,7 +127,7 @@ impl Belief {
         train: &dyn DataSource,
     ) -> Result<Box<dyn Scheduler>> {
         let platform = &self.profile.platform;
-        let Allocation { workers, memory_mb } = flags.allocation();
+        let Allocation { workers, memory_mb, .. } = flags.allocation();
         let kind = flags.scheduler();
         if flags.schedule.is_some() && kind != Kind::Schedule {
             return Err(Error::rejected(format!(
@@ -136,7 +136,7 @@ impl Belief {
         }
         match kind {
             Kind::Fixed => {
-                Allocation { workers, memory_mb }.check(platform)?;
+                Allocation::new(workers, memory_mb).check(platform)?;
                 Ok(Box::new(FixedScheduler::new(workers, memory_mb)))
             }
             Kind::Schedule => {
@@ -147,7 +147,7 @@ impl Belief {
                     ));
                 };
                 for workers in [first, between, last] {
-                    Allocation { workers, memory_mb }.check(platform)?;
+                    Allocation::new(workers, memory_mb).check(platform)?;
                 }
                 Ok(Box::new(PhasedScheduler::new(first, between, last, memory_mb)))
             }
@@ -206,7 +206,7 @@ impl Belief {
 /// into and that make it faster.
 fn bounds(flags: &Flags, platform: &Platform, model: &JobModel) -> Result<Bounds> {
     let mut bounds = Bounds::of(platform);
-    let least = Allocation { workers: flags.most_workers(), memory_mb: bounds.memory_min_mb };
+    let least = Allocation::new(flags.most_workers(), bounds.memory_min_mb);
     least.check(platform)?;
     bounds.workers = least.workers;
     let memory_mb = match flags.memory_mb {
@@ -250,16 +250,14 @@ mod tests {
     }
 
     fn first(flags: &Flags, budget: Option<f64>) -> Allocation {
+        let platform = match flags.simulated() {
+            true => Platform::aws_lambda(),
+            false => Platform::local(),
+        };
         let job = Job {
-            parameters: 1_000,
-            batches: 1_000 / flags.config("test").batch_size,
             target_loss: flags.target_loss,
             budget: budget.map(Usd::new),
-            epochs: 10,
-            platform: match flags.simulated() {
-                true => Platform::aws_lambda(),
-                false => Platform::local(),
-            },
+            ..Job::new(1_000, 1_000 / flags.config("test").batch_size, platform)
         };
         let observation = Observation { budget_left: job.budget, ..Observation::first(1.0) };
         schedule(flags).unwrap().allocate(&job, &observation).unwrap()

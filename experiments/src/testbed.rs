@@ -73,7 +73,7 @@ impl Contest {
 }
 
 fn probes(workers: &[u32], memory_mb: u32) -> Vec<Allocation> {
-    workers.iter().map(|&workers| Allocation { workers, memory_mb }).collect()
+    workers.iter().map(|&workers| Allocation::new(workers, memory_mb)).collect()
 }
 
 /// The three workloads.

@@ -116,7 +116,7 @@ impl Toy {
         on_all_cores(settings, |&setting| {
             let job = self.at(setting, PATIENCE);
             let prior = job.prior(&self.simulation, EXAMPLE_BYTES, std::f64::consts::LN_2, PASSES);
-            let probe = |workers| Allocation { workers, memory_mb: MEMORY_MB };
+            let probe = |workers| Allocation::new(workers, MEMORY_MB);
             let terms = Terms {
                 prior,
                 probes: PROBES.map(probe).to_vec(),

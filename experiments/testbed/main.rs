@@ -35,7 +35,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const SEARCHED: [u32; 6] = [1, 2, 4, 8, 16, 32];
 
 /// The allocation that runs without any search.
-const STATIC: Allocation = Allocation { workers: 8, memory_mb: 1_769 };
+const STATIC: Allocation = Allocation::new(8, 1_769);
 
 /// LeNet, sentences and linear classification, on simulated functions and simulated machines.
 #[derive(Parser)]
@@ -164,7 +164,7 @@ impl<'a> Held<'a> {
         let alike = contest.with(&contest.job, contest.middle);
         if alike.config != contest.with(&contest.job, STATIC.workers).config {
             self.tell("the same as schedulers train");
-            let Allocation { workers, memory_mb } = STATIC;
+            let Allocation { workers, memory_mb, .. } = STATIC;
             let run = alike.on_lambda(FixedScheduler::new(workers, memory_mb), self.simulation)?;
             self.add("Lambda, the same as schedulers train", &run);
         }
@@ -262,7 +262,7 @@ impl<'a> Held<'a> {
         if let Some((_, run)) = self.known.iter().find(|(of, _)| *of == allocation) {
             return Ok(run.clone());
         }
-        let Allocation { workers, memory_mb } = allocation;
+        let Allocation { workers, memory_mb, .. } = allocation;
         self.tell(&format!("{workers} functions of {memory_mb} MB"));
         let job = self.contest.with(&self.contest.job, workers);
         let run = job.on_lambda(FixedScheduler::new(workers, memory_mb), self.simulation)?;
@@ -305,7 +305,7 @@ impl<'a> Held<'a> {
     /// Runs over objects. The store is made for workers that push as often as the time model
     /// predicts.
     fn over_objects(&self, allocation: Allocation) -> Result<Run> {
-        let Allocation { workers, memory_mb } = allocation;
+        let Allocation { workers, memory_mb, .. } = allocation;
         let Self { contest, simulation, .. } = *self;
         let model = Model { contest, simulation, passes: &[] };
         let cycle = model.epoch(allocation, false).cycle_s;

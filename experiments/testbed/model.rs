@@ -29,7 +29,7 @@ impl Model<'_> {
     pub(crate) fn best(&self, budget: Option<f64>) -> Option<Allocation> {
         let all = self.passes.iter().flat_map(|&passes| {
             MEMORY_MB.map(|memory_mb| {
-                let allocation = Allocation { workers: passes.workers, memory_mb };
+                let allocation = Allocation::new(passes.workers, memory_mb);
                 let (time, cost) = self.predict(allocation, passes.epochs);
                 (allocation, time, cost)
             })

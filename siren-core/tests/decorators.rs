@@ -143,11 +143,11 @@ struct Counting(Arc<Mutex<Vec<Outcome>>>);
 
 impl Scheduler for Counting {
     fn allocate(&mut self, _: &Job, observation: &Observation) -> Result<Allocation> {
-        Ok(Allocation { workers: 1 + observation.epoch as u32, memory_mb: 512 })
+        Ok(Allocation::new(1 + observation.epoch as u32, 512))
     }
 
     fn predict_allocation(&self, _: &Job, epoch: u64) -> Option<Allocation> {
-        Some(Allocation { workers: 1 + epoch as u32, memory_mb: 512 })
+        Some(Allocation::new(1 + epoch as u32, 512))
     }
 
     fn finish(&mut self, outcome: &Outcome) {
@@ -170,14 +170,7 @@ impl SchedulerDecorator for Following {
 
 /// Runs a scheduler for an epoch. Returns its allocation and its prediction.
 fn run(mut scheduler: impl Scheduler, outcome: &Outcome) -> (Allocation, Option<Allocation>) {
-    let job = Job {
-        parameters: 10,
-        batches: 100,
-        target_loss: None,
-        budget: None,
-        epochs: 5,
-        platform: Platform::local(),
-    };
+    let job = Job::new(10, 100, Platform::local());
     let observation = Observation { epoch: 4, ..Observation::first(1.0) };
     let allocation = scheduler.allocate(&job, &observation).unwrap();
     let predicted = scheduler.predict_allocation(&job, 6);
@@ -197,7 +190,7 @@ fn a_scheduler_in_a_decorator_or_a_box_is_the_same_scheduler() {
     };
     let outcomes = Arc::new(Mutex::new(Vec::new()));
     let boxed = || -> Box<dyn Scheduler> { Box::new(Counting(Arc::clone(&outcomes))) };
-    let allocation = |workers| Allocation { workers, memory_mb: 512 };
+    let allocation = |workers| Allocation::new(workers, 512);
     let expected = (allocation(5), Some(allocation(7)));
     assert_eq!(run(boxed(), &outcome), expected);
     assert_eq!(run(Following(boxed()), &outcome), expected);

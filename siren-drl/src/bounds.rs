@@ -45,9 +45,10 @@ impl Bounds {
         u64::from(self.workers) * u64::from(self.sizes())
     }
 
-    /// `true` if the allocation is within the bounds.
+    /// `true` if the workers and the memory of the allocation are within the bounds.
     pub fn contains(&self, allocation: Allocation) -> bool {
-        allocation == self.nearest(allocation.workers.into(), allocation.memory_mb.into())
+        let nearest = self.nearest(allocation.workers.into(), allocation.memory_mb.into());
+        (allocation.workers, allocation.memory_mb) == (nearest.workers, nearest.memory_mb)
     }
 
     /// The allocation nearest to these numbers. NaN counts as the smallest number.
@@ -56,7 +57,7 @@ impl Bounds {
         let workers = (workers.round() as u32).clamp(1, self.workers.max(1));
         let above = memory_mb - f64::from(self.memory_min_mb);
         let size = (above / f64::from(self.memory_step_mb.max(1))).round() as u32;
-        Allocation { workers, memory_mb: self.memory_mb(size) }
+        Allocation::new(workers, self.memory_mb(size))
     }
 
     /// Checks the bounds against a platform.
@@ -74,8 +75,7 @@ impl Bounds {
             )));
         }
         for size in [0, 1.min(self.sizes() - 1), self.sizes() - 1] {
-            Allocation { workers: self.workers, memory_mb: self.memory_mb(size) }
-                .check(platform)?;
+            Allocation::new(self.workers, self.memory_mb(size)).check(platform)?;
         }
         Ok(())
     }
@@ -91,11 +91,11 @@ mod tests {
         let bounds = Bounds::of(&JobModel::named("seed").unwrap().platform);
         assert_eq!((bounds.count(), bounds.sizes()), (138_000, 46));
         for size in 0..46 {
-            let allocation = Allocation { workers: 7, memory_mb: bounds.memory_mb(size) };
+            let allocation = Allocation::new(7, bounds.memory_mb(size));
             assert!(bounds.contains(allocation), "{allocation:?}");
         }
-        assert!(!bounds.contains(Allocation { workers: 7, memory_mb: 129 }));
-        assert!(!bounds.contains(Allocation { workers: 3_001, memory_mb: 128 }));
+        assert!(!bounds.contains(Allocation::new(7, 129)));
+        assert!(!bounds.contains(Allocation::new(3_001, 128)));
         for (workers, memory) in [(f64::NAN, f64::NAN), (-1e300, 1e300), (f64::INFINITY, -1.0)] {
             assert!(bounds.contains(bounds.nearest(workers, memory)));
         }

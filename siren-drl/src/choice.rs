@@ -102,7 +102,7 @@ mod tests {
         for number in 0..200_u32 {
             let spread = f64::from(number * 7_919 % 200);
             all.push(Choice {
-                allocation: Allocation { workers: number + 1, memory_mb: 128 },
+                allocation: Allocation::new(number + 1, 128),
                 seconds: 1.0 + spread,
                 dollars: 300.0 / (1.0 + spread) + f64::from(number * 31 % 17),
                 progress: 1.0,

@@ -66,7 +66,7 @@ pub struct StepInfo {
 /// let mut env = Environment::new(task.into(), Seed::new(1));
 /// let (mut state, mut reward) = (env.reset(None), 0.0);
 /// loop {
-///     let action = Allocation { workers: 350, memory_mb: 3_008 };
+///     let action = Allocation::new(350, 3_008);
 ///     let step = env.step(action);
 ///     (state, reward) = (step.state, reward + step.reward);
 ///     if step.terminated || step.truncated {

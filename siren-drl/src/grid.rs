@@ -110,7 +110,7 @@ pub fn grid_over_functions(
     task.job.platform().check_memory(memory_mb)?;
     let ratio = if task.bounds.workers <= 4_096 { 1.0 } else { 1.01 };
     let counts = worker_counts(task.bounds.workers, ratio);
-    let runs = counts.into_iter().map(|workers| Allocation { workers, memory_mb });
+    let runs = counts.into_iter().map(|workers| Allocation::new(workers, memory_mb));
     let curve: Vec<StaticAllocation> =
         runs.filter_map(|of| StaticAllocation::expected(task, of)).collect();
     let best = fastest(task, curve.clone(), demand)?;
@@ -129,7 +129,7 @@ pub fn grid_over_allocations(task: &SchedulingTask, demand: Demand) -> Result<St
     let mut runs = Vec::new();
     for memory_mb in memory_sizes(&task.bounds, 160) {
         let expected =
-            |workers| StaticAllocation::expected(task, Allocation { workers, memory_mb });
+            |workers| StaticAllocation::expected(task, Allocation::new(workers, memory_mb));
         let coarse: Vec<StaticAllocation> =
             counts.iter().filter_map(|&workers| expected(workers)).collect();
         let affordable =

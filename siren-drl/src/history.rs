@@ -170,6 +170,7 @@ pub(crate) fn observed(after: &Observation, cost_usd: f64) -> Option<EpochRecord
         workers: allocation.workers,
         workers_asked: allocation.workers,
         memory_mb: allocation.memory_mb,
+        local_steps: allocation.local_steps,
         learning_rate: 0.0,
         evaluation: Evaluation::new(loss),
         train_loss: loss,

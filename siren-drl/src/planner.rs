@@ -111,7 +111,7 @@ impl Scheduler for Planner {
         self.prepare(job)?;
         self.belief.observe(&State::observed(observation));
         let Some(plan) = &self.plan else {
-            return Ok(Allocation { workers: 1, memory_mb: job.platform.limits.memory_min_mb });
+            return Ok(Allocation::new(1, job.platform.limits.memory_min_mb));
         };
         let money =
             observation.budget_left.or(job.budget).map_or(f64::INFINITY, |usd| usd.dollars());

@@ -40,7 +40,7 @@ type Successor = dyn FnMut(JobModel, &Job, &Observation) -> Result<Box<dyn Sched
 /// let mut job = prior.clone();
 /// job.compute.vcpu_seconds *= 2.0;
 /// let task = SchedulingTask::new(job, 300.0)?.into();
-/// let probes = [100, 200, 400].map(|workers| Allocation { workers, memory_mb: 3_008 });
+/// let probes = [100, 200, 400].map(|workers| Allocation::new(workers, 3_008));
 /// let episode = play(&mut Probing::planning(prior, &probes, None), &task, Seed::new(1))?;
 /// assert!(episode.success && episode.allocations.starts_with(&probes));
 /// # Ok::<(), siren_core::Error>(())

@@ -66,7 +66,8 @@ impl References {
                 let at = At { epoch: 1, progress, memory_mb: Some(memory_mb) };
                 for ((sum, mean), number) in sums.iter_mut().zip(means).zip(numbers) {
                     let workers = whole(number, &bounds);
-                    let epoch = job.epoch(at, Allocation { workers, memory_mb }, &Chance::EXPECTED);
+                    let epoch =
+                        job.epoch(at, Allocation::new(workers, memory_mb), &Chance::EXPECTED);
                     sum[0] += epoch.cost_usd / epoch.progress;
                     sum[1] += epoch.elapsed_s / epoch.progress;
                     *mean = sum.map(|sum| (sum / (back + 1) as f64) as f32);
@@ -157,7 +158,7 @@ impl References {
         if belief.at().epoch > 0 {
             return [0.0; 2];
         }
-        let allocation = Allocation { workers: whole(number, &self.bounds), memory_mb };
+        let allocation = Allocation::new(whole(number, &self.bounds), memory_mb);
         let [first, second] = [0, 1].map(|epoch| {
             let at = At { epoch, progress: 0.0, memory_mb: None };
             belief.model().epoch(at, allocation, &Chance::EXPECTED)

@@ -138,12 +138,10 @@ impl SchedulingTask {
     /// practically unlimited, and the number of parameters does not matter.
     pub fn as_job(&self) -> Job {
         Job {
-            parameters: 0,
-            batches: u64::MAX,
             target_loss: Some(self.target_loss),
             budget: Some(Usd::new(self.budget_usd)),
             epochs: self.epochs,
-            platform: self.job.platform().clone(),
+            ..Job::new(0, u64::MAX, self.job.platform().clone())
         }
     }
 

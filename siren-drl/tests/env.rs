@@ -22,7 +22,7 @@ fn episode(environment: &mut Environment, action: Allocation) -> Vec<Step> {
     }
 }
 
-const FEW: Allocation = Allocation { workers: 300, memory_mb: 3_008 };
+const FEW: Allocation = Allocation::new(300, 3_008);
 
 #[test]
 fn rewards_are_the_papers() {
@@ -42,7 +42,7 @@ fn rewards_are_the_papers() {
 
 #[test]
 fn spent_money_terminates_and_spent_epochs_truncate_and_both_are_failures() {
-    let everything = Allocation { workers: 3_000, memory_mb: 3_008 };
+    let everything = Allocation::new(3_000, 3_008);
     let mut environment = Environment::new(task("seed", 200.0), Seed::new(1));
     let bankrupt = *episode(&mut environment, everything).last().unwrap();
     assert!(bankrupt.terminated && !bankrupt.truncated && !bankrupt.info.success);
@@ -140,7 +140,7 @@ fn epochs_are_on_average_as_expected() {
         let model = JobModel::named(name).unwrap();
         let mut rng = Seed::new(4).rng();
         for (workers, progress) in [(10, 0.0), (400, 50.0)] {
-            let allocation = Allocation { workers, memory_mb: 1_536 };
+            let allocation = Allocation::new(workers, 1_536);
             let at = At { epoch: 3, progress, memory_mb: Some(1_536) };
             let known = model.epoch(at, allocation, &Chance::EXPECTED);
             let (mut time, mut cost, mut gain) = (0.0, 0.0, 0.0);
@@ -169,7 +169,7 @@ fn states_are_within_the_observation_space_and_allocations_within_the_action_spa
         for workers in [1, 3_000, 77] {
             for memory_mb in [1, 128, 5_000] {
                 environment.reset(None);
-                let step = environment.step(Allocation { workers, memory_mb });
+                let step = environment.step(Allocation::new(workers, memory_mb));
                 for (part, range) in step.state.parts().iter().zip(&space) {
                     assert!(range.contains(part), "{name}: {part} is outside {range:?}");
                 }

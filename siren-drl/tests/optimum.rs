@@ -38,7 +38,7 @@ fn every_schedule(task: &SchedulingTask) -> Vec<(f64, f64)> {
         for size in 0..task.bounds.sizes() {
             for workers in 1..=task.bounds.workers {
                 let memory_mb = task.bounds.memory_mb(size);
-                let allocation = Allocation { workers, memory_mb };
+                let allocation = Allocation::new(workers, memory_mb);
                 let epoch = task.job.epoch(at, allocation, &Chance::EXPECTED);
                 let next = At {
                     epoch: at.epoch + 1,

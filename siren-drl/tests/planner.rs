@@ -68,14 +68,8 @@ fn the_least_cost_is_enough_with_a_little_more() {
 
 fn job(budget: Option<f64>, target_loss: Option<f64>, epochs: u64) -> Job {
     let platform = named("seed").platform;
-    Job {
-        parameters: 9,
-        batches: 100_000,
-        target_loss,
-        budget: budget.map(Usd::new),
-        epochs,
-        platform,
-    }
+    let budget = budget.map(Usd::new);
+    Job { target_loss, budget, epochs, ..Job::new(9, 100_000, platform) }
 }
 
 fn start(budget: Option<f64>) -> Observation {
@@ -139,8 +133,7 @@ fn noisy_losses_do_not_turn_progress_back() {
             loss: model.loss(epoch as f64) * noise,
             budget_usd: 200.0 - 2.0 * epoch as f64,
             elapsed_s: 19.0,
-            allocation: (epoch > 0)
-                .then_some(siren_core::Allocation { workers: 350, memory_mb: 3_008 }),
+            allocation: (epoch > 0).then_some(siren_core::Allocation::new(350, 3_008)),
             ..State::default()
         };
         planner.allocate(&job, &state.to_observation()).unwrap();

@@ -13,7 +13,7 @@ fn named(name: &str) -> JobModel {
 }
 
 fn probes(of: &[(u32, u32)]) -> Vec<Allocation> {
-    of.iter().map(|&(workers, memory_mb)| Allocation { workers, memory_mb }).collect()
+    of.iter().map(|&(workers, memory_mb)| Allocation::new(workers, memory_mb)).collect()
 }
 
 /// A job that computes and pushes half as much as the prior says, and loses progress with many
@@ -113,7 +113,7 @@ fn any_scheduler_may_go_on_and_sees_the_first_epochs() {
     impl Scheduler for Counts {
         fn allocate(&mut self, _: &Job, _: &Observation) -> Result<Allocation> {
             self.0 += 1;
-            Ok(Allocation { workers: self.0, memory_mb: 3_008 })
+            Ok(Allocation::new(self.0, 3_008))
         }
 
         fn predict_allocation(&self, _: &Job, _: u64) -> Option<Allocation> {

@@ -36,7 +36,7 @@ struct Turns(Vec<(u32, u32)>);
 impl Scheduler for Turns {
     fn allocate(&mut self, _: &Job, observation: &Observation) -> Result<Allocation> {
         let (workers, memory_mb) = self.0[observation.epoch as usize % self.0.len()];
-        Ok(Allocation { workers, memory_mb })
+        Ok(Allocation::new(workers, memory_mb))
     }
 
     fn predict_allocation(&self, _: &Job, _: u64) -> Option<Allocation> {
@@ -134,7 +134,7 @@ fn errors(model: &JobModel, before: &EpochRecord, epochs: &[EpochRecord]) -> [f6
     };
     for record in epochs {
         at.epoch = record.epoch;
-        let to = Allocation { workers: record.workers, memory_mb: record.memory_mb };
+        let to = Allocation::new(record.workers, record.memory_mb);
         let epoch = model.epoch(at, to, &Chance::EXPECTED);
         at.progress += epoch.progress;
         at.memory_mb = Some(record.memory_mb);

@@ -26,7 +26,7 @@ fn the_rows_of_the_grid_search_come_out_within_1_2_per_cent() {
     for (workers, dollars, seconds) in
         [(828, 299.89, 2452.3), (482, 199.67, 2816.9), (138, 99.99, 4979.7)]
     {
-        let (time, cost) = expected(&model, Allocation { workers, memory_mb: 1_536 });
+        let (time, cost) = expected(&model, Allocation::new(workers, 1_536));
         println!("{workers}: {time} s, ${cost}");
         assert!((time / seconds - 1.0).abs() < 0.012, "{workers} functions: {time} s");
         assert!((cost / dollars - 1.0).abs() < 0.012, "{workers} functions: ${cost}");

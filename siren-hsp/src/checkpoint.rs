@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use siren_core::{Error, ErrorKind, Evaluation, NoiseAverages, Result, Snapshot, Usd, file};
+use siren_core::{Error, ErrorKind, Evaluation, Job, NoiseAverages, Result, Snapshot, Usd, file};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::forecast::Forecast;
@@ -46,6 +46,9 @@ pub struct Checkpoint {
 pub(crate) struct Header {
     pub(crate) config: Config,
     pub(crate) layout: u64,
+    /// The fingerprint of the training data; missing in a checkpoint of an earlier version.
+    #[serde(default)]
+    pub(crate) data: Option<u64>,
     pub(crate) initial: Evaluation,
     pub(crate) epochs: Vec<EpochRecord>,
     pub(crate) elapsed_s: f64,
@@ -64,7 +67,7 @@ impl Header {
     #[expect(clippy::too_many_arguments, reason = "the parts of a checkpoint, once")]
     pub(crate) fn new(
         config: &Config,
-        layout: u64,
+        job: &Job,
         initial: Evaluation,
         epochs: &[EpochRecord],
         elapsed_s: f64,
@@ -74,7 +77,8 @@ impl Header {
     ) -> Self {
         Self {
             config: config.clone(),
-            layout,
+            layout: job.layout,
+            data: Some(job.data),
             initial,
             epochs: epochs.to_vec(),
             elapsed_s,
@@ -152,6 +156,12 @@ impl Checkpoint {
     /// The hash of the layout of the model.
     pub fn layout(&self) -> u64 {
         self.header.layout
+    }
+
+    /// The [fingerprint](crate::fingerprint) of the training data. `None` in a checkpoint that was
+    /// written before there were fingerprints.
+    pub fn data_fingerprint(&self) -> Option<u64> {
+        self.header.data
     }
 
     /// Writes a checkpoint into the folder of a run, replacing the previous one.

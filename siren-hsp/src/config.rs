@@ -69,6 +69,10 @@ pub struct Config {
     pub stop: StopRules,
     /// The rules for repeating failed invocations.
     pub retry: Retry,
+    /// The fingerprint of the training data, if it is known. Otherwise the driver reads a few
+    /// examples and computes it by [`fingerprint`](crate::fingerprint).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_fingerprint: Option<u64>,
     /// Labels that the program stores in the checkpoint and the record.
     pub labels: BTreeMap<String, String>,
     /// The folder for `checkpoint`, `history.jsonl` and `run.json`; if `None`, no files are
@@ -129,6 +133,7 @@ impl Default for Config {
             noise: None,
             stop: StopRules::default(),
             retry: Retry::default(),
+            data_fingerprint: None,
             labels: BTreeMap::new(),
             out: None,
             evaluate_threads: None,

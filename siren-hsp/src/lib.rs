@@ -9,6 +9,7 @@
 mod checkpoint;
 mod config;
 mod evaluate;
+mod fingerprint;
 mod forecast;
 mod history;
 pub mod kernel;
@@ -31,6 +32,7 @@ pub mod yardstick {
 pub use checkpoint::Checkpoint;
 pub use config::{Config, StopRules};
 pub use evaluate::evaluate;
+pub use fingerprint::fingerprint;
 pub use history::{
     EpochRecord, HistoryEvent, OutcomeRecord, RunInfo, RunRecord, SCHEMA, read_history,
 };

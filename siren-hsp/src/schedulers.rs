@@ -9,17 +9,10 @@ use siren_core::{Allocation, Job, Observation, Outcome, Result, Scheduler};
 /// use siren_core::{Allocation, Scheduler};
 /// use siren_hsp::FixedScheduler;
 ///
-/// # let job = Job {
-/// #     parameters: 10,
-/// #     batches: 1_000,
-/// #     target_loss: None,
-/// #     budget: None,
-/// #     epochs: 5,
-/// #     platform: Platform::aws_lambda(),
-/// # };
+/// # let job = Job { epochs: 5, ..Job::new(10, 1_000, Platform::aws_lambda()) };
 /// // 50 workers with 1,792 MB each.
 /// let scheduler = FixedScheduler::new(50, 1_792);
-/// let expected = Some(Allocation { workers: 50, memory_mb: 1_792 });
+/// let expected = Some(Allocation::new(50, 1_792));
 /// assert_eq!(scheduler.predict_allocation(&job, 0), expected);
 /// assert_eq!(scheduler.predict_allocation(&job, 4), expected);
 /// ```
@@ -29,7 +22,7 @@ pub struct FixedScheduler(Allocation);
 impl FixedScheduler {
     /// Allocates `workers` workers with `memory_mb` MB each in every epoch.
     pub fn new(workers: u32, memory_mb: u32) -> Self {
-        Self(Allocation { workers, memory_mb })
+        Self(Allocation::new(workers, memory_mb))
     }
 }
 
@@ -54,14 +47,7 @@ impl Scheduler for FixedScheduler {
 /// use siren_core::Scheduler;
 /// use siren_hsp::PhasedScheduler;
 ///
-/// # let job = Job {
-/// #     parameters: 10,
-/// #     batches: 1_000,
-/// #     target_loss: None,
-/// #     budget: None,
-/// #     epochs: 5,
-/// #     platform: Platform::aws_lambda(),
-/// # };
+/// # let job = Job { epochs: 5, ..Job::new(10, 1_000, Platform::aws_lambda()) };
 /// // Many workers at first, few at the end, all with 1,792 MB.
 /// let scheduler = PhasedScheduler::new(120, 20, 10, 1_792);
 /// let workers = |epoch| scheduler.predict_allocation(&job, epoch).map(|next| next.workers);
@@ -82,7 +68,7 @@ impl PhasedScheduler {
     /// The numbers of workers in the first epoch, in between, and in the last, with `memory_mb` MB
     /// each.
     pub fn new(first: u32, between: u32, last: u32, memory_mb: u32) -> Self {
-        let allocation = |workers| Allocation { workers, memory_mb };
+        let allocation = |workers| Allocation::new(workers, memory_mb);
         Self { first: allocation(first), between: allocation(between), last: allocation(last) }
     }
 }
@@ -113,20 +99,16 @@ impl Scheduler for PhasedScheduler {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use siren_core::conformance::{scheduler, scheduler_tests};
     use siren_core::{Platform, Usd};
 
     use super::*;
 
     fn job() -> Job {
-        Job {
-            parameters: 10,
-            batches: 100,
-            target_loss: None,
-            budget: Some(Usd::new(1.0)),
-            epochs: 5,
-            platform: Platform::aws_lambda(),
-        }
+        let job = Job::new(10, 100, Platform::aws_lambda());
+        Job { budget: Some(Usd::new(1.0)), epochs: 5, ..job }
     }
 
     fn before(epoch: u64) -> Observation {
@@ -140,6 +122,28 @@ mod tests {
             .map(|epoch| schedule.allocate(&job(), &before(epoch)).unwrap().workers)
             .collect();
         assert_eq!(workers, [120, 20, 20, 20, 10]);
+    }
+
+    #[test]
+    fn an_allocation_is_written_without_what_it_leaves_as_configured() {
+        let plain = Allocation::new(4, 1_792);
+        let text = serde_json::to_string(&plain).unwrap();
+        assert_eq!(text, r#"{"workers":4,"memory_mb":1792}"#);
+        assert_eq!(serde_json::from_str::<Allocation>(&text).unwrap(), plain);
+        let full = Allocation { global_batch: Some(512), local_steps: Some(8), ..plain };
+        let text = serde_json::to_string(&full).unwrap();
+        assert_eq!(serde_json::from_str::<Allocation>(&text).unwrap(), full);
+    }
+
+    #[test]
+    fn a_job_survives_json() {
+        let job = Job {
+            deadline: Some(Duration::from_millis(1_500)),
+            ..Job::new(10, 100, Platform::aws_lambda())
+        };
+        let text = serde_json::to_string(&job).unwrap();
+        assert!(text.contains(r#""deadline":1.5"#), "{text}");
+        assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), job);
     }
 
     scheduler_tests!(fixed, scheduler::Subject::new(|| FixedScheduler::new(4, 256)));

@@ -1,6 +1,7 @@
 //! The trainer's loop.
 
 mod create;
+mod data;
 mod driver;
 mod epoch;
 mod event;
@@ -16,7 +17,7 @@ use std::time::Duration;
 pub use event::{Event, Observer, StopHandle};
 pub use parts::{TrainerParts, TrainingResult};
 use siren_core::{
-    Allocation, DriverUsage, Evaluation, Job, Platform, Result, Scheduler, Seed, Snapshot,
+    Allocation, DriverUsage, Error, Evaluation, Job, Platform, Result, Scheduler, Seed, Snapshot,
     StopReason, Stream, Time, Usd,
 };
 
@@ -63,7 +64,6 @@ pub struct Trainer {
     parts: TrainerParts,
     config: Config,
     job: Job,
-    layout: u64,
     platform: Platform,
     ledger: Ledger,
     history: History,
@@ -78,6 +78,8 @@ pub struct Trainer {
     settled: DriverUsage,
     /// The state to start from, when the run is resumed.
     resumed: Option<Snapshot>,
+    /// The fingerprint of the data that a resumed run was trained on before, if it is known.
+    data_before: Option<u64>,
     /// The duration of earlier parts of a resumed run.
     elapsed_before: Duration,
     started: Time,
@@ -111,6 +113,7 @@ impl Trainer {
     pub async fn run(mut self) -> Result<TrainingResult> {
         self.started = self.now();
         self.check_driver_budget()?;
+        self.identify_data().await?;
         let mut snapshot = self.align_store().await?;
         let initial = match self.initial.take() {
             Some(initial) => initial,
@@ -142,10 +145,22 @@ impl Trainer {
     fn prepare(&mut self, epoch: u64, loss: f64) -> Result<Result<LaunchPlan, End>> {
         let observation = self.observe(epoch, loss);
         let asked = self.parts.scheduler.allocate(&self.job, &observation)?;
-        asked.check(&self.platform)?;
+        self.check(epoch, asked)?;
         let memory_mb = asked.memory_mb.max(self.least_memory_mb);
         let asked = Allocation { memory_mb, ..asked };
         Ok(self.plan_launch(asked, epoch).map_err(|why| (StopReason::Budget, Some(why))))
+    }
+
+    /// Checks that this trainer can run an epoch with the allocation of the scheduler.
+    fn check(&self, epoch: u64, asked: Allocation) -> Result<()> {
+        asked.check(&self.platform)?;
+        if let Some(examples) = asked.global_batch {
+            return Err(Error::rejected(format!(
+                "the scheduler asks for a global batch of {examples} examples, and this trainer has \
+                 no global batches yet: return none"
+            )));
+        }
+        self.plan(epoch, Allocation { workers: 1, ..asked }).check()
     }
 
     /// Starts the files of a run. This happens only when an epoch is certain to be launched, so

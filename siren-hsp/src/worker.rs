@@ -1,5 +1,6 @@
 //! The worker's loop.
 
+mod limits;
 mod step;
 
 use std::future::Future;
@@ -176,33 +177,8 @@ impl Run<'_> {
         Ok(self.report)
     }
 
-    /// The requests made so far: the store's own count, or else the upper bound.
-    fn requests(&self) -> Requests {
-        let counted = self.context.store().requests().zip(self.store_requests_before);
-        self.report.requests + counted.map_or(self.store_requests, |(now, before)| now - before)
-    }
-
     fn now(&self) -> Time {
         self.context.clock().now()
-    }
-
-    /// `true` if time is left for one more cycle.
-    fn has_time(&self) -> bool {
-        let left = self.context.time_left();
-        !left.is_zero() && left >= self.report.cycle.mul_f64(MARGIN)
-    }
-
-    /// `true` if time and requests are left for one more cycle.
-    fn can_continue(&self) -> bool {
-        let costs = self.context.store().request_costs();
-        let fetches = self.context.data().request_costs() * self.invocation.plan.local_steps;
-        let requests = self.requests() + costs.pull + costs.push + fetches;
-        self.has_time() && requests.within(self.invocation.request_cap)
-    }
-
-    /// The requests of a pull while it waits for other workers.
-    fn wait_requests(&self, waited: Duration) -> Requests {
-        self.context.store().request_costs().wait * waited.as_secs_f64().ceil() as u64
     }
 
     /// Pulls, computes the gradients of `length` batches, and pushes. Returns `None` if the pull
@@ -410,15 +386,6 @@ impl Run<'_> {
             self.report.updates += 1;
         }
         Ok(())
-    }
-
-    /// Returns an error if `more` requests would exceed the request cap.
-    fn check_request_cap(&self, more: Requests) -> Result<()> {
-        if (self.requests() + more).within(self.invocation.request_cap) {
-            return Ok(());
-        }
-        let message = "the request cap of the invocation is used up";
-        Err(Error::new(ErrorKind::DeadlineExceeded, message))
     }
 
     /// The seed of this attempt's jitter.

@@ -131,7 +131,7 @@ impl Flags {
     /// The workers and the memory of an epoch.
     pub fn allocation(&self) -> Allocation {
         let Values { workers, memory_mb, .. } = self.values();
-        Allocation { workers, memory_mb }
+        Allocation::new(workers, memory_mb)
     }
 
     /// These flags with a memory size that the platform has. A size between two that it has is

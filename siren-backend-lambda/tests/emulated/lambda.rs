@@ -91,7 +91,7 @@ fn invocation(shard: u32, timeout: Duration) -> Invocation {
 async fn functions_learn_as_much_as_threads_here() {
     let deployed = Deployed::new("siren-learns").await;
     let lambda = deployed.connect("learns").await;
-    let memory = |memory_mb| Allocation { workers: 4, memory_mb };
+    let memory = |memory_mb| Allocation::new(4, memory_mb);
     let (first, between, last) = (memory(128), memory(192), memory(256));
     let trained = train(&lambda, Box::new(PhasedScheduler { first, between, last }), 3).await;
     let here = train_locally(3).await;

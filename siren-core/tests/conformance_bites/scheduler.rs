@@ -14,6 +14,8 @@ scheduler_tests!(wanderer, Subject::new(|| Wanderer { seed: Seed::new(1), fault:
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
     AsksForTooMany,
+    AsksForUpdatesOfNoBatch,
+    AsksForUpdatesOfNoExample,
     FailsWithoutAWord,
     CannotBearABadEnd,
     ForgetsMemorySteps,
@@ -64,7 +66,18 @@ impl Scheduler for Wanderer {
         }
         let steps = (limits.memory_max_mb - limits.memory_min_mb) / step;
         let memory_mb = limits.memory_min_mb + (drawn % (u64::from(steps) + 1)) as u32 * step;
-        Ok(Allocation { workers, memory_mb })
+        let allocation = Allocation::new(workers, memory_mb);
+        Ok(match self.fault {
+            // As a quotient may come out.
+            Some(Fault::AsksForUpdatesOfNoBatch) => {
+                Allocation { local_steps: Some(job.local_steps / 2), ..allocation }
+            }
+            Some(Fault::AsksForUpdatesOfNoExample) => {
+                let batch = job.batch_size / u64::from(workers).pow(2);
+                Allocation { global_batch: Some(batch), ..allocation }
+            }
+            _ => allocation,
+        })
     }
 
     fn predict_allocation(&self, _: &Job, _: u64) -> Option<Allocation> {
@@ -84,6 +97,10 @@ fn with_fault(fault: Fault) -> Subject {
 
 faults! { scheduler::FACTS, with_fault;
     a_scheduler_that_asks_for_too_many: AsksForTooMany => a_hostile_job_is_answered_or_refused;
+    a_scheduler_that_asks_for_updates_of_no_batch: AsksForUpdatesOfNoBatch =>
+        an_allocation_is_within_the_limits;
+    a_scheduler_that_asks_for_updates_of_no_example: AsksForUpdatesOfNoExample =>
+        an_allocation_is_within_the_limits;
     a_scheduler_that_forgets_memory_steps: ForgetsMemorySteps =>
         a_hostile_job_is_answered_or_refused;
     a_scheduler_that_sends_everybody_home: SendsEverybodyHome =>

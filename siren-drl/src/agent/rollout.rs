@@ -94,7 +94,7 @@ impl VecRollout {
         let count = self.vector.len();
         let mut trajectories = vec![Trajectory::default(); count];
         let mut rows = vec![0.0; count * INPUTS];
-        let mut allocations = vec![Allocation { workers: 1, memory_mb: 0 }; count];
+        let mut allocations = vec![Allocation::new(1, 0); count];
         let mut steps = vec![Step::default(); count];
         let mut before: Vec<f64> = (0..count).map(|env| self.potential(env, shaped)).collect();
         let longest = self.tasks.iter().map(|task| task.epochs).max().unwrap_or(1);
@@ -199,7 +199,7 @@ pub(super) fn play(
     let view = View::new(task);
     let mut beliefs = vec![believed(task); count];
     let mut rows = vec![0.0; count * INPUTS];
-    let mut allocations = vec![Allocation { workers: 1, memory_mb: 0 }; count];
+    let mut allocations = vec![Allocation::new(1, 0); count];
     let mut steps = vec![Step::default(); count];
     let mut chosen = vec![Vec::new(); count];
     let mut ended: Vec<Option<Episode>> = vec![None; count];

@@ -25,7 +25,7 @@ use crate::task::SchedulingTask;
 /// let tasks = [150.0, 200.0].map(|usd| SchedulingTask::new(model.clone(), usd).map(Arc::new));
 /// let tasks = tasks.into_iter().collect::<Result<Vec<_>, _>>()?;
 /// let mut environments = VectorEnvironment::new(&tasks, 4, 0, Seed::new(1))?;
-/// let actions = [Allocation { workers: 100, memory_mb: 1_792 }; 4];
+/// let actions = [Allocation::new(100, 1_792); 4];
 /// let mut steps = [Step::default(); 4];
 /// environments.step(&actions, &mut steps);
 /// assert!(steps.iter().all(|step| step.reward < 0.0));

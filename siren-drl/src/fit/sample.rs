@@ -52,7 +52,7 @@ pub(super) fn of(history: &RunHistory, model: &JobModel) -> Vec<Sample> {
         let mut at = At::default();
         for (index, epoch) in run.epochs.iter().enumerate() {
             at.epoch = epoch.epoch;
-            let allocation = Allocation { workers: epoch.workers, memory_mb: epoch.memory_mb };
+            let allocation = Allocation::new(epoch.workers, epoch.memory_mb);
             let whole = epoch.complete || batches == 0;
             let share = if whole { 1.0 } else { epoch.batches as f64 / batches as f64 };
             samples.push(Sample {

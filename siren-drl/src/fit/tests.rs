@@ -23,6 +23,7 @@ fn recorded(model: &JobModel, at: At, to: Allocation, epoch: &Epoch) -> EpochRec
         workers: to.workers,
         workers_asked: to.workers,
         memory_mb: to.memory_mb,
+        local_steps: None,
         learning_rate: 0.1,
         evaluation: Evaluation::new(model.loss(at.progress + epoch.progress)),
         train_loss: 1.0,
@@ -63,7 +64,7 @@ fn ran(model: &JobModel, turns: &[(u32, u32)], epochs: u64, seed: u64) -> RunHis
     let (mut at, mut records) = (At::default(), Vec::new());
     for epoch in 0..epochs {
         let (workers, memory_mb) = turns[epoch as usize % turns.len()];
-        let to = Allocation { workers, memory_mb };
+        let to = Allocation::new(workers, memory_mb);
         at.epoch = epoch;
         let went = model.epoch(at, to, &Chance::draw(&mut rng));
         // Measurements of single functions vary, and so does the loss on other examples.
@@ -98,7 +99,7 @@ fn largest(truth: &JobModel, model: &JobModel, allocations: &[(u32, u32)]) -> (f
     for &(workers, memory_mb) in allocations {
         for part in [0.1, 0.5, 0.9] {
             let progress = needed * part;
-            let to = Allocation { workers, memory_mb };
+            let to = Allocation::new(workers, memory_mb);
             let at = At { epoch: 5, progress, memory_mb: Some(memory_mb) };
             let known = truth.epoch(at, to, &Chance::EXPECTED);
             // The same place on the curve: units of progress may differ.
@@ -199,7 +200,7 @@ fn two_or_three_epochs_make_a_usable_model() {
         let FittedModel { model, quality } = JobModel::fit_from(&wrong(&truth), &history).unwrap();
         assert_eq!(quality.ahead, None);
         let at = At { epoch: 3, progress: 0.0, memory_mb: Some(1_536) };
-        let to = Allocation { workers: 250, memory_mb: 1_536 };
+        let to = Allocation::new(250, 1_536);
         let (known, found) =
             (truth.epoch(at, to, &Chance::EXPECTED), model.epoch(at, to, &Chance::EXPECTED));
         println!(

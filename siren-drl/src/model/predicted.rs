@@ -136,7 +136,7 @@ impl JobModel {
             .map(|parts: f64| most.powf(parts / 16.0).round().max(2.0))
             .into_iter()
             .flat_map(|n| [vcpu / 8.0, vcpu, large].map(|m| (n, m.clamp(small, large))))
-            .map(|(n, m)| Allocation { workers: n as u32, memory_mb: m as u32 })
+            .map(|(n, m)| Allocation::new(n as u32, m as u32))
             .map(|to| (to, profile.epoch(shape, step, to, false).elapsed_s))
             .collect();
         let set = |model: &mut Self, x: &[f64; 3]| {
@@ -144,7 +144,7 @@ impl JobModel {
             (model.noise.time, model.noise.update, model.update.late_s) = (time, update, late);
         };
         let (many, memory) = (most.powf(0.75).round().max(1.0), vcpu);
-        let typical = Allocation { workers: many as u32, memory_mb: memory as u32 };
+        let typical = Allocation::new(many as u32, memory as u32);
         let elapsed_s = |cold| profile.epoch(shape, step, typical, cold).elapsed_s;
         self.start.first_s = (elapsed_s(true) - elapsed_s(false)).max(0.0);
         self.start.change_s = self.start.first_s + profile.starts.publish_s;

@@ -30,11 +30,10 @@ impl Scheduler for OpenLoop {
         // Only the first epoch follows the first entry.
         let from = usize::from(observation.epoch > 0 && self.schedule.len() > 1);
         let distance = |(begins, _): &&(f64, Allocation)| (begins - progress).abs();
-        let nearest =
-            self.schedule[from..].iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).map_or(
-                Allocation { workers: 1, memory_mb: job.platform.limits.memory_min_mb },
-                |of| of.1,
-            );
+        let nearest = self.schedule[from..]
+            .iter()
+            .min_by(|a, b| distance(a).total_cmp(&distance(b)))
+            .map_or(Allocation::new(1, job.platform.limits.memory_min_mb), |of| of.1);
         nearest.check(&job.platform)?;
         Ok(nearest)
     }

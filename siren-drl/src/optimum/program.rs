@@ -113,7 +113,7 @@ impl<'a> Program<'a> {
         let (model, needed) = (&*task.job, task.ideal_epochs());
         let sizes = memory_sizes(&task.bounds, 160);
         let ends = [(1, 0), (task.bounds.workers, sizes.len() - 1), (1, sizes.len() - 1)];
-        let probes = ends.map(|(workers, size)| Allocation { workers, memory_mb: sizes[size] });
+        let probes = ends.map(|(workers, size)| Allocation::new(workers, sizes[size]));
 
         let mut chain = vec![0.0];
         let alike = loop {
@@ -155,7 +155,7 @@ impl<'a> Program<'a> {
         let counts = worker_counts(task.bounds.workers, COARSE);
         let every = |point: &Point| {
             let all = new.sizes.iter().flat_map(|&memory_mb| {
-                counts.iter().map(move |&workers| Allocation { workers, memory_mb })
+                counts.iter().map(move |&workers| Allocation::new(workers, memory_mb))
             });
             new.point(point.epoch, point.progress, all)
         };

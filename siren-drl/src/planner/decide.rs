@@ -32,7 +32,7 @@ pub(super) fn decide(plan: &Plan, belief: &Belief, money: f64, reserve: f64) -> 
         let order = b.affordable.cmp(&a.affordable);
         order.then(a.to_go.total_cmp(&b.to_go))
     });
-    best.map_or(Allocation { workers: 1, memory_mb: 0 }, |made| made.allocation)
+    best.map_or(Allocation::new(1, 0), |made| made.allocation)
 }
 
 struct Decision<'a> {

@@ -49,8 +49,7 @@ pub(super) struct Uncertainty {
 
 impl Uncertainty {
     pub(super) fn of(model: &dyn Dynamics, progress: f64, counts: &[u32], sizes: &[u32]) -> Self {
-        let allocation =
-            Allocation { workers: counts[counts.len() / 2], memory_mb: sizes[sizes.len() / 2] };
+        let allocation = Allocation::new(counts[counts.len() / 2], sizes[sizes.len() / 2]);
         let at = At { epoch: 1, progress: 0.5 * progress, memory_mb: None };
         let epoch = |chance| model.epoch(at, allocation, &chance);
         let expected = epoch(Chance::EXPECTED);
@@ -72,7 +71,7 @@ pub(super) fn tables(
     counts: &[u32],
     sizes: &[u32],
 ) -> Vec<PriceTable> {
-    let allocation = Allocation { workers: counts[0], memory_mb: sizes[0] };
+    let allocation = Allocation::new(counts[0], sizes[0]);
     let from = |memory_mb| {
         let at = At { epoch: 1, progress: 0.0, memory_mb };
         let epoch = model.epoch(at, allocation, &Chance::EXPECTED);
@@ -93,7 +92,7 @@ impl PriceTable {
             let at = At { epoch, progress, memory_mb: None };
             let mut hull = Vec::with_capacity(counts.len() * sizes.len());
             for &memory_mb in sizes {
-                let allocations = counts.iter().map(|&workers| Allocation { workers, memory_mb });
+                let allocations = counts.iter().map(|&workers| Allocation::new(workers, memory_mb));
                 hull.extend(allocations.map(|allocation| Choice::expected(model, at, allocation)));
             }
             let fallback = hull[0];

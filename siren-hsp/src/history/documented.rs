@@ -199,6 +199,7 @@ fn record() -> RunRecord {
             examples: 60_000,
             held_out: 10_000,
             layout: "9f86d081884c7d65".into(),
+            data_fingerprint: "2cf24dba5fb0a30e".into(),
             metrics: [("auc".to_owned(), Better::Higher)].into(),
             platform: Platform::aws_lambda(),
         },
@@ -219,6 +220,7 @@ fn record() -> RunRecord {
                 budget: Some(Usd::new(1.0)),
             },
             retry: Retry::default(),
+            data_fingerprint: Some(1),
             ..Config::default()
         },
         initial: evaluation.clone(),
@@ -234,6 +236,7 @@ fn record() -> RunRecord {
             workers: 4,
             workers_asked: 4,
             memory_mb: 1_792,
+            local_steps: Some(4),
             learning_rate: 0.1,
             evaluation,
             train_loss: 0.6,

@@ -27,6 +27,7 @@ pub const SCHEMA: u32 = 2;
 /// #         examples: 1_000,
 /// #         held_out: 0,
 /// #         layout: "0".into(),
+/// #         data_fingerprint: "0".into(),
 /// #         metrics: Default::default(),
 /// #         platform: Platform::aws_lambda(),
 /// #     },
@@ -134,6 +135,10 @@ pub struct RunInfo {
     pub held_out: u64,
     /// The hash of the model's layout, in hexadecimal.
     pub layout: String,
+    /// The fingerprint of the training data, in hexadecimal. Empty in a record that was written
+    /// before there were fingerprints.
+    #[serde(default)]
+    pub data_fingerprint: String,
     /// The metrics that the run measured, and the direction in which each improves.
     pub metrics: BTreeMap<String, Better>,
     /// Limits and prices. If `estimated` is true, costs are what the same work would cost on this
@@ -170,6 +175,10 @@ pub struct EpochRecord {
     pub workers_asked: u32,
     /// The memory of each worker, in MB.
     pub memory_mb: u32,
+    /// The number of batches that an update covered, if the scheduler chose it. Otherwise that of
+    /// the settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_steps: Option<u64>,
     /// The learning rate.
     pub learning_rate: f32,
     /// The evaluation after the epoch.

@@ -25,13 +25,13 @@ pub(super) fn allocations(
     };
     for &workers in &workers {
         let memory_mb = memory.first().copied().unwrap_or_default();
-        Allocation { workers, memory_mb }.check(&profile.platform)?;
+        Allocation::new(workers, memory_mb).check(&profile.platform)?;
     }
     workers.iter_mut().for_each(|workers| *workers = (*workers).min(most));
     workers.sort_unstable();
     workers.dedup();
     let pairs = workers.iter().flat_map(|&workers| {
-        memory.iter().map(move |&memory_mb| Allocation { workers, memory_mb })
+        memory.iter().map(move |&memory_mb| Allocation::new(workers, memory_mb))
     });
     Ok(pairs.collect())
 }

@@ -27,7 +27,8 @@ impl Trainer {
     /// # Errors
     ///
     /// Returns the errors of [`new`](Self::new), and [`ErrorKind::Rejected`] when the checkpoint
-    /// belongs to another model or optimizer.
+    /// belongs to another model or optimizer. [`run`](Self::run) returns it when the run began with
+    /// other training data.
     ///
     /// # Example
     ///
@@ -112,16 +113,22 @@ impl Trainer {
         let platform = parts.backend.platform().clone();
         let job = Job {
             parameters: dim as u64,
+            layout: parts.workload.layout().hash(),
+            // Otherwise computed when the run starts.
+            data: config.data_fingerprint.unwrap_or_default(),
+            optimizer: config.optimizer,
+            batch_size: config.batch_size,
+            local_steps: config.local_steps,
             batches: config.plan(0, 0, examples, 1).batches(),
             target_loss: config.stop.target_loss,
             budget: config.stop.budget,
+            deadline: config.stop.time_limit,
             epochs: config.stop.epochs,
             platform: platform.clone(),
         };
         let started = parts.backend.clock().now();
         let settled = parts.backend.driver_usage();
         let mut trainer = Self {
-            layout: parts.workload.layout().hash(),
             ledger: Ledger::new(config.stop.budget, paid),
             parts,
             config,
@@ -136,6 +143,7 @@ impl Trainer {
             least_memory_mb: 0,
             settled,
             resumed: None,
+            data_before: None,
             elapsed_before: Duration::ZERO,
             started,
         };
@@ -143,6 +151,7 @@ impl Trainer {
             // The history also contains costs that a crash left unsettled.
             trainer.ledger = Ledger::new(trainer.config.stop.budget, paid.max(header.cost));
             trainer.forecast = header.forecast;
+            trainer.data_before = header.data;
             trainer.initial = Some(header.initial);
             trainer.epochs = header.epochs;
             trainer.elapsed_before =

@@ -1,6 +1,6 @@
 //! The cost of the driver itself: its requests, and the bytes that leave the region.
 
-use siren_core::{DriverUsage, Error, ErrorKind, Result};
+use siren_core::{DriverUsage, Error, ErrorKind, Result, Usd};
 
 use super::Trainer;
 
@@ -11,7 +11,7 @@ impl Trainer {
     ///
     /// Returns [`ErrorKind::Budget`] with the largest possible cost of the driver in an epoch.
     pub(super) fn check_driver_budget(&self) -> Result<()> {
-        let plan = self.config.plan(0, self.layout, self.parts.train.len(), 1);
+        let plan = self.config.plan(0, self.job.layout, self.parts.train.len(), 1);
         let (driver, left) = (self.max_driver_cost(&plan), self.ledger.left());
         if left.is_some_and(|left| left < driver) {
             return Err(Error::new(
@@ -24,6 +24,16 @@ impl Trainer {
             ));
         }
         Ok(())
+    }
+
+    /// The cost of the driver's usage before the first launch, such as reads of the data. It is
+    /// settled with the first epoch, whose largest possible usage does not contain it. Zero after
+    /// the first launch.
+    pub(super) fn cost_before_first_launch(&self) -> Usd {
+        if self.history.has_begun() {
+            return Usd::ZERO;
+        }
+        self.platform.driver_usage_cost(self.parts.backend.driver_usage() - self.settled)
     }
 
     /// The usage since the driver's part was last settled.

@@ -16,7 +16,7 @@ impl Trainer {
         };
         let header = Header::new(
             &self.config,
-            self.layout,
+            &self.job,
             initial.clone(),
             &self.epochs,
             self.elapsed().as_secs_f64(),
@@ -62,7 +62,8 @@ impl Trainer {
                 parameters: self.job.parameters,
                 examples: self.parts.train.len(),
                 held_out: self.parts.held_out.as_ref().map_or(0, |data| data.len()),
-                layout: format!("{:016x}", self.layout),
+                layout: format!("{:016x}", self.job.layout),
+                data_fingerprint: format!("{:016x}", self.job.data),
                 metrics,
                 platform: self.platform.clone(),
             },

@@ -65,20 +65,21 @@ impl Trainer {
     /// The plan for as many of the requested workers as there are batches and money for. Returns a
     /// message if there is not even money for one worker.
     pub(super) fn plan_launch(&self, asked: Allocation, epoch: u64) -> Result<LaunchPlan, String> {
-        let examples = self.parts.train.len();
         let most = u32::try_from(self.job.batches).unwrap_or(u32::MAX);
         let most = asked.workers.min(most);
         for workers in (1..=most).rev() {
-            let plan = self.config.plan(epoch, self.layout, examples, workers);
+            let allocation = Allocation { workers, ..asked };
+            let plan = self.plan(epoch, allocation);
             let longest = plan.batches().div_ceil(u64::from(workers));
             let aggregation = self.aggregation(&plan);
             let together = workers.saturating_add(aggregation.aggregators);
             if aggregation.aggregators > 0 && together > self.platform.limits.concurrency {
                 continue;
             }
-            let driver = self.max_driver_cost(&plan);
-            // Doubled, for the driver's work after the last barrier.
-            let driver_all = driver * 2.0;
+            let most_driver = self.max_driver_cost(&plan);
+            let driver = most_driver + self.cost_before_first_launch();
+            // Once more, for the driver's work after the last barrier.
+            let driver_all = driver + most_driver;
             let request = LimitRequest {
                 batches: longest,
                 invocations: workers,
@@ -91,7 +92,6 @@ impl Trainer {
                     aggregation,
                     limits: self.aggregator_limits(aggregation, limits.timeout),
                 };
-                let allocation = Allocation { workers, ..asked };
                 return Ok(LaunchPlan {
                     asked: asked.workers,
                     plan,
@@ -102,7 +102,14 @@ impl Trainer {
                 });
             }
         }
-        Err(self.shortfall(asked.memory_mb, most, epoch))
+        Err(self.shortfall(Allocation { workers: most, ..asked }, epoch))
+    }
+
+    /// The plan of an epoch with this allocation.
+    pub(super) fn plan(&self, epoch: u64, allocation: Allocation) -> EpochPlan {
+        let (layout, examples) = (self.job.layout, self.parts.train.len());
+        let plan = self.config.plan(epoch, layout, examples, allocation.workers);
+        EpochPlan { local_steps: allocation.local_steps.unwrap_or(plan.local_steps), ..plan }
     }
 
     /// The aggregators that an epoch needs, with a memory size that the platform has.
@@ -160,7 +167,8 @@ impl Trainer {
     ) -> Option<InvocationLimits> {
         let LimitRequest { batches, invocations, driver, failures } = request;
         let platform = &self.platform;
-        let cycle = self.forecast.cycle(platform, memory_mb);
+        let forecast = self.forecast.with_local_steps(plan.local_steps, batches);
+        let cycle = forecast.cycle(platform, memory_mb);
         let min_time = cycle.unwrap_or_default().mul_f64(MIN_CYCLES);
         let request_cap = self.request_cap(plan, batches);
         let wait = match plan.sync_mode.waits() {
@@ -171,7 +179,7 @@ impl Trainer {
         // The fixed price, including one started second of waiting.
         let fixed = platform.prices.invocation + platform.requests_cost(request_cap + wait);
         let mut timeout = platform.limits.timeout;
-        if let Some(expected) = self.forecast.batches(platform, memory_mb, batches) {
+        if let Some(expected) = forecast.batches(platform, memory_mb, batches) {
             let wanted = expected.saturating_mul(TIMEOUT_FACTOR).max(MIN_TIMEOUT).max(min_time);
             timeout = timeout.min(wanted.saturating_mul(1 << failures.min(16)));
         }
@@ -240,10 +248,11 @@ impl Trainer {
     }
 
     /// A message with the money that would be needed.
-    fn shortfall(&self, memory_mb: u32, workers: u32, epoch: u64) -> String {
+    fn shortfall(&self, allocation: Allocation, epoch: u64) -> String {
+        let Allocation { workers, memory_mb, .. } = allocation;
         let platform = &self.platform;
         let left = self.ledger.left().unwrap_or_default();
-        let plan = self.config.plan(epoch, self.layout, self.parts.train.len(), workers);
+        let plan = self.plan(epoch, allocation);
         let per_worker = plan.batches().div_ceil(u64::from(workers.max(1)));
         let price = |batches: u64, time: Option<Duration>| {
             let cap = self.request_cap(&plan, batches);
@@ -251,16 +260,17 @@ impl Trainer {
             let billed = platform.billed(time) + platform.limits.init;
             platform.invocation_cost(memory_mb, billed, cap)
         };
-        let forecast = &self.forecast;
+        let forecast = self.forecast.with_local_steps(plan.local_steps, per_worker);
         let expected = forecast.batches(platform, memory_mb, per_worker);
         let aggregation = self.aggregation(&plan);
         let aggregator_cost =
             self.aggregator_limits(aggregation, expected.unwrap_or_default()).reservation;
         let whole = price(per_worker, expected) * f64::from(workers)
             + aggregator_cost * f64::from(aggregation.aggregators)
-            + self.max_driver_cost(&plan) * 2.0;
+            + self.max_driver_cost(&plan) * 2.0
+            + self.cost_before_first_launch();
         let least = price(
-            self.config.local_steps,
+            plan.local_steps,
             forecast.cycle(platform, memory_mb).map(|cycle| cycle.mul_f64(MIN_CYCLES)),
         );
         format!(

@@ -34,8 +34,10 @@ impl Trainer {
                 cpu: last.cpu_utilisation,
             }),
             budget_left: self.ledger.left(),
-            allocation: last
-                .map(|last| Allocation { workers: last.workers, memory_mb: last.memory_mb }),
+            allocation: last.map(|last| Allocation {
+                local_steps: last.local_steps,
+                ..Allocation::new(last.workers, last.memory_mb)
+            }),
             step_factor: last.map(|last| last.step_factor),
             progress: last.map(|last| last.progress),
             noise: last.and_then(|last| last.noise_scale),

@@ -1,6 +1,6 @@
 //! Records of plausible runs.
 
-use siren_core::{Better, Evaluation, Platform, StopReason};
+use siren_core::{Better, Evaluation, NoiseScale, Platform, StopReason};
 use siren_hsp::{Config, EpochRecord, OutcomeRecord, RunInfo, RunRecord, SCHEMA};
 
 /// LeNet on one machine: constant workers and memory, and a loss that falls in every epoch.
@@ -12,6 +12,7 @@ pub(crate) fn lenet(epochs: u64) -> RunRecord {
             workers: 4,
             workers_asked: 4,
             memory_mb: 1_769,
+            local_steps: None,
             learning_rate: 0.01,
             evaluation: Evaluation::new(0.21 / progress + 0.031_25)
                 .with("accuracy", 0.990_1 - 0.05 / progress),
@@ -33,9 +34,15 @@ pub(crate) fn lenet(epochs: u64) -> RunRecord {
             retries: 0,
             staleness_mean: 2.97,
             staleness_max: 11,
-            step_factor: 1.0,
+            step_factor: 0.75 + 0.2 * (epoch as f64).sin(),
             progress: 1.0,
-            noise_scale: None,
+            noise_scale: Some(NoiseScale {
+                examples: 20.0 * progress,
+                standard_error: progress,
+                above: epoch > 30,
+                at_floor: 0.1,
+                windows: 100,
+            }),
             aggregators: 0,
             aggregator_retries: 0,
             aggregator_cost_usd: 0.0,
@@ -54,6 +61,7 @@ pub(crate) fn lenet(epochs: u64) -> RunRecord {
             examples: 60_000,
             held_out: 10_000,
             layout: "9f86d081884c7d65".into(),
+            data_fingerprint: "2cf24dba5fb0a30e".into(),
             metrics: [("accuracy".to_owned(), Better::Higher)].into(),
             platform: Platform::local(),
         },

@@ -76,8 +76,11 @@ fn the_numbers_of_the_page_are_those_of_the_record() {
         same(21, f64::from(record.retries));
         same(22, record.staleness_mean);
         same(23, record.staleness_max as f64);
-        same(24, record.cost_usd);
-        same(25, record.budget_left_usd.unwrap());
+        same(24, record.step_factor);
+        same(25, record.progress);
+        assert_eq!(row[26], record.noise_scale.unwrap().to_string());
+        same(27, record.cost_usd);
+        same(28, record.budget_left_usd.unwrap());
     }
 }
 

@@ -3,26 +3,28 @@
 use std::time::Duration;
 
 use crate::{
-    Allocation, Evaluation, Job, NoiseScale, Observation, Outcome, Phases, Platform, StopReason,
-    Usd, Utilisation,
+    Allocation, Evaluation, Job, NoiseScale, Observation, Optimizer, Outcome, Phases, Platform,
+    StopReason, Usd, Utilisation,
 };
 
 /// A small job on AWS Lambda.
 pub(super) fn job() -> Job {
     Job {
-        parameters: 61_706,
-        batches: 938,
+        layout: 0x9f86_d081_884c_7d65,
+        data: 0x2cf2_4dba_5fb0_a30e,
+        optimizer: Optimizer::ADAM,
+        batch_size: 64,
         target_loss: Some(0.1),
         budget: Some(Usd::new(1.0)),
+        deadline: Some(Duration::from_secs(3_600)),
         epochs: 100,
-        platform: Platform::aws_lambda(),
+        ..Job::new(61_706, 938, Platform::aws_lambda())
     }
 }
 
 /// The observation before an epoch of an ordinary run whose last epoch had this allocation.
 pub(super) fn run(epoch: u64, allocation: Option<Allocation>) -> Observation {
-    let allocation =
-        (epoch > 0).then_some(allocation.unwrap_or(Allocation { workers: 10, memory_mb: 1_024 }));
+    let allocation = (epoch > 0).then_some(allocation.unwrap_or(Allocation::new(10, 1_024)));
     let second = Duration::from_secs(1);
     let workers = allocation.map_or(1, |a| a.workers.max(1));
     Observation {
@@ -71,9 +73,15 @@ pub(super) fn hostile_observations() -> Vec<Observation> {
     }
     for (workers, memory_mb) in [(0, 0), (u32::MAX, u32::MAX), (1, 127)] {
         all.push(Observation {
-            allocation: Some(Allocation { workers, memory_mb }),
+            allocation: Some(Allocation::new(workers, memory_mb)),
             ..good.clone()
         });
+    }
+    for number in [0, 1, u64::MAX] {
+        let odd = Some(number);
+        let allocation =
+            Allocation { global_batch: odd, local_steps: odd, ..Allocation::new(10, 1_024) };
+        all.push(Observation { allocation: Some(allocation), ..good.clone() });
     }
     for epoch in [0, 7, 1_000_000_000, u64::MAX] {
         all.push(Observation { epoch, ..good.clone() });
@@ -103,12 +111,18 @@ pub(super) fn hostile_jobs() -> Vec<Job> {
         all.push(Job { parameters: number, ..good.clone() });
         all.push(Job { batches: number, ..good.clone() });
         all.push(Job { epochs: number, ..good.clone() });
+        all.push(Job { batch_size: number, ..good.clone() });
+        all.push(Job { local_steps: number, ..good.clone() });
+        all.push(Job { layout: number, data: number, ..good.clone() });
     }
     for number in [f64::NAN, f64::INFINITY, -1.0, 0.0, 1e-300] {
         all.push(Job { budget: Some(Usd::new(number)), ..good.clone() });
         all.push(Job { target_loss: Some(number), ..good.clone() });
     }
-    all.push(Job { budget: None, target_loss: None, ..good });
+    for time in [Duration::ZERO, Duration::MAX] {
+        all.push(Job { deadline: Some(time), ..good.clone() });
+    }
+    all.push(Job { budget: None, target_loss: None, deadline: None, ..good });
     all
 }
 

@@ -30,7 +30,7 @@ fn errors(profile: &Profile, shape: &EpochShape, step: &StepTime) -> [(f64, (f64
             if f64::from(memory_mb) < model.compute.memory_mb {
                 continue;
             }
-            let to = Allocation { workers, memory_mb };
+            let to = Allocation::new(workers, memory_mb);
             for epoch in [0, 1] {
                 let known = profile.epoch(shape, step, to, epoch == 0);
                 let at = At { epoch, progress: 0.0, memory_mb: None };

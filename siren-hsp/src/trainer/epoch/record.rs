@@ -6,7 +6,7 @@ use siren_core::{EpochSummary, Evaluation, WorkerReport};
 
 use super::EpochRun;
 use crate::EpochRecord;
-use crate::forecast::Forecast;
+use crate::forecast::{Forecast, MeasuredUpdates};
 use crate::trainer::Event;
 
 impl EpochRun<'_> {
@@ -45,6 +45,7 @@ impl EpochRun<'_> {
             workers: self.plan.shards,
             workers_asked: self.plan.shards,
             memory_mb: self.allocation.memory_mb,
+            local_steps: self.allocation.local_steps,
             learning_rate: self.plan.learning_rate,
             evaluation: Evaluation::new(f64::NAN),
             train_loss: sealed.mean_loss(),
@@ -98,8 +99,17 @@ impl EpochRun<'_> {
         if batches == 0 {
             return self.trainer.forecast;
         }
+        let pushed: u64 = self.shards.iter().flat_map(|s| &s.reports).map(|r| r.updates).sum();
+        let pushed = pushed.max(1) as f64;
+        let updates = MeasuredUpdates {
+            local_steps: self.plan.local_steps,
+            // The last shard is one of the longest.
+            longest: self.plan.update_len(self.plan.shards - 1, 0),
+            per_batch: pushed / batches as f64,
+            update_s: ran(|r| r.update).as_secs_f64() / pushed,
+        };
         let memory_mb = self.allocation.memory_mb;
-        Forecast::measured(&self.trainer.platform, memory_mb, billed, batches, cycle)
+        Forecast::measured(&self.trainer.platform, memory_mb, billed, batches, cycle, updates)
     }
 
     /// Reports the epoch's progress to the observer.
