@@ -5,13 +5,16 @@ mod support;
 use std::path::Path;
 use std::sync::Arc;
 
+use siren::backend::ShardWorker;
 use siren::metrics::Metrics;
+use siren::platform::{Distribution, Profile, StepTime};
 use siren::store::MemoryStore;
 use siren::{
     Checkpoint, Config, ErrorKind, FixedScheduler, HistoryEvent, Layout, Optimizer, Result, Seed,
-    StopReason, StopRules, Trainer, TrainingResult, Usd, Workload, read_history,
+    StopReason, StopRules, Trainer, TrainerParts, TrainingResult, Usd, Workload, read_history,
 };
-use support::{FEATURES, parts, parts_on, quick, rows};
+use siren_backend_sim::{SimBackend, SimStore, Simulation};
+use support::{FEATURES, Linear, parts, parts_on, quick, rows};
 
 fn config(folder: &Path, epochs: u64) -> Config {
     Config {
@@ -160,4 +163,44 @@ async fn an_out_folder_that_cannot_be_written_to_is_named_before_anything_runs()
     let error = Trainer::new(parts, config(&file.join("out"), 1)).err().unwrap();
     assert!(error.message().contains("cannot make the folder"), "{error}");
     assert_eq!(backend.billed.total(), 0.0);
+}
+
+/// The averages of the noise continue from the checkpoint, so that the steps have the same factors.
+#[test]
+fn a_resumed_run_of_many_workers_equals_one_that_was_never_interrupted() {
+    let run = |folder: &Path, epochs: u64, resumes: bool| {
+        let (workload, train) = (Linear::new(), rows(2_003));
+        // Requests always take as long: chances would differ after a resume, since the functions
+        // start cold.
+        let mut profile = Profile::instant();
+        profile.storage.get_ms = Distribution::constant(30.0);
+        profile.storage.put_ms = Distribution::constant(40.0);
+        let step = StepTime::per_example(1e-3);
+        let simulation = Simulation { profile, step, ..Simulation::default() };
+        let store = Arc::new(MemoryStore::initialised(&*workload, 0).unwrap());
+        let worker = Arc::new(ShardWorker::new(workload.clone()));
+        let sim =
+            SimBackend::functions(worker, SimStore::Ideal(store), train, simulation, Seed::new(5));
+        let sim = Arc::new(sim.unwrap());
+        let parts = TrainerParts {
+            workload,
+            train: sim.data(),
+            held_out: Some(rows(100)),
+            store: sim.store(),
+            backend: sim.clone(),
+            scheduler: Box::new(FixedScheduler::new(8, 1_769)),
+        };
+        let config = Config { evaluate_threads: Some(1), ..config(folder, epochs) };
+        let trainer = match resumes {
+            true => Trainer::resume(parts, config, Checkpoint::load(folder).unwrap()),
+            false => Trainer::new(parts, config),
+        };
+        sim.run(trainer.unwrap().run()).unwrap().unwrap()
+    };
+    let (whole, parted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let never = run(whole.path(), 4, false);
+    run(parted.path(), 2, false);
+    let after = run(parted.path(), 4, true);
+    assert!(never.record.epochs.iter().all(|epoch| epoch.step_factor < 1.0));
+    assert_eq!(after.values, never.values);
 }

@@ -109,7 +109,12 @@ impl Trainer {
     pub(super) fn plan(&self, epoch: u64, allocation: Allocation) -> EpochPlan {
         let (layout, examples) = (self.job.layout, self.parts.train.len());
         let plan = self.config.plan(epoch, layout, examples, allocation.workers);
-        EpochPlan { local_steps: allocation.local_steps.unwrap_or(plan.local_steps), ..plan }
+        let progress = self.epochs.iter().map(|epoch| epoch.progress).sum();
+        EpochPlan {
+            local_steps: allocation.local_steps.unwrap_or(plan.local_steps),
+            learning_rate: self.config.learning_rate.after(epoch, progress),
+            ..plan
+        }
     }
 
     /// The aggregators that an epoch needs, with a memory size that the platform has.

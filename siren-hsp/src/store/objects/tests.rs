@@ -4,6 +4,7 @@ mod conformance;
 mod faults;
 mod handles;
 mod interleaved;
+mod noise;
 mod support;
 
 pub(super) use support::plan;
