@@ -2,7 +2,7 @@
 //!
 //! Each cell runs the work and its reference in turn. The ratio is the median over these pairs: on
 //! a shared machine, other load affects both runs of a pair alike. `cargo bench --bench
-//! hsp_aggregation` runs 32 cells in a few minutes; a filter selects some of them.
+//! hsp_aggregation` runs 39 cells in a few minutes; a filter selects some of them.
 //! `SIREN_BENCH=all` runs all sizes with all numbers of workers, and 10^8 parameters (needs 3 GB).
 //! The table is printed at the end and written to `target/siren/bench/aggregation.json`.
 
@@ -11,6 +11,7 @@ mod aggregation {
     pub(crate) mod bench;
     pub(crate) mod exchange;
     pub(crate) mod machine;
+    pub(crate) mod noise;
     pub(crate) mod results;
     pub(crate) mod rounds;
     pub(crate) mod sparse;
@@ -63,6 +64,11 @@ fn usual(bench: &mut Bench) {
     bench.sparse(SGD, TEN_MILLION, true);
     bench.sparse(Optimizer::ADAGRAD, TEN_MILLION, false);
     bench.select(LENET);
+    for optimizer in [SGD, Optimizer::ADAGRAD, Optimizer::ADAMW] {
+        bench.noise(optimizer, TEN_MILLION, false);
+        bench.noise(optimizer, LENET, false);
+    }
+    bench.noise(SGD, TEN_MILLION, true);
 }
 
 /// Every size, optimizer and number of workers.
@@ -82,6 +88,8 @@ fn all(bench: &mut Bench) {
         for optimizer in [SGD, Optimizer::ADAGRAD] {
             bench.sparse(optimizer, parameters, false);
             bench.sparse(optimizer, parameters, true);
+            bench.noise(optimizer, parameters, false);
+            bench.noise(optimizer, parameters, true);
         }
         bench.select(parameters);
     }

@@ -38,18 +38,14 @@ struct Command {
     folds: bool,
 }
 
-/// The values that train this network well. Updates of many workers are stale: smaller batches and
-/// a smaller learning rate suit them.
+/// The values that train this network well with any number of workers.
 fn defaults(flags: &Flags) -> Flags {
-    let (batch_size, lr) = if flags.crowded() { (8, 0.000_5) } else { (50, 0.003) };
     Flags {
-        epochs: Some(4),
-        batch_size: Some(batch_size),
-        optimizer: Some(OptimizerName::Adam),
+        epochs: Some(5),
+        batch_size: Some(16),
         learning_rate: match flags.optimizer {
-            None | Some(OptimizerName::Adam | OptimizerName::AdamW) => Some(lr),
             Some(OptimizerName::Adagrad) => Some(0.03),
-            Some(OptimizerName::Momentum | OptimizerName::Nesterov) => None,
+            _ => None,
         },
         weight_decay: Some(0.0001),
         ..Flags::default()

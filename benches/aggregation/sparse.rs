@@ -80,7 +80,7 @@ impl Bench {
 }
 
 /// Entries at a random hundredth of all positions.
-fn one_in_a_hundred(parameters: usize) -> Vec<Entry> {
+pub(crate) fn one_in_a_hundred(parameters: usize) -> Vec<Entry> {
     let seed = Seed::new(2);
     let chosen = (0..parameters as u64).filter(|&i| seed.child(i).get().is_multiple_of(100));
     chosen.map(|i| Entry { index: i as u32, value: 0.25 }).collect()

@@ -27,6 +27,16 @@ impl Swarm {
         parameters: usize,
         workers: usize,
     ) -> Self {
+        Self::with_noise(Noise::Off, optimizer, sync_mode, parameters, workers)
+    }
+
+    pub(crate) fn with_noise(
+        noise: Noise,
+        optimizer: Optimizer,
+        sync_mode: SyncMode,
+        parameters: usize,
+        workers: usize,
+    ) -> Self {
         let store = MemoryStore::new(vec![1.0; parameters]).unwrap();
         let plan = EpochPlan {
             run: "bench".into(),
@@ -43,7 +53,7 @@ impl Swarm {
             clip_norm: None,
             sync_mode,
             compression: Compression::None,
-            noise: Noise::Off,
+            noise,
         };
         block_on(store.open(&plan)).unwrap();
         Self { store, positions: (0..workers).map(|_| AtomicU64::new(0)).collect() }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
-use siren_core::{Error, Result, SyncMode};
+use siren_core::{Error, Noise, Result, SyncMode};
 use siren_hsp::Checkpoint;
 
 use crate::schedulers::{self, Kind, Turns};
@@ -75,6 +75,15 @@ pub struct Flags {
     #[arg(long, value_name = "MODE", help_heading = TRAINING, value_parser = sync_mode)]
     #[arg(verbatim_doc_comment)]
     pub sync_mode: Option<SyncMode>,
+    /// Measurement of gradient noise: off, measure, rule or rule=N
+    ///
+    /// off:      nothing is measured
+    /// measure:  the noise scale is measured and shown
+    /// rule:     it also shortens the steps of many workers, so that one learning rate suits any
+    ///           number of them; rule=N is for a learning rate that was chosen with N workers
+    #[arg(long, value_name = "USE", help_heading = TRAINING, value_parser = noise)]
+    #[arg(verbatim_doc_comment)]
+    pub noise: Option<Noise>,
     /// Push only this share of a gradient's entries, the largest; later pushes carry the rest
     #[arg(long, value_name = "SHARE", help_heading = TRAINING, allow_negative_numbers = true)]
     pub top_k: Option<f64>,
@@ -166,6 +175,24 @@ pub fn sync_mode(text: &str) -> Result<SyncMode, String> {
     }
 }
 
+/// Reads the use of gradient noise: off, measure, rule or rule=N.
+///
+/// # Errors
+///
+/// The values that it may have.
+pub fn noise(text: &str) -> Result<Noise, String> {
+    match text.split_once('=') {
+        None if text == "off" => Ok(Noise::Off),
+        None if text == "measure" => Ok(Noise::Measure),
+        None if text == "rule" => Ok(Noise::RULE),
+        Some(("rule", workers)) => match workers.parse() {
+            Ok(tuned_for) => Ok(Noise::Rule { tuned_for }),
+            Err(_) => Err(format!("{workers:?} is not a number of workers: give 1 or more")),
+        },
+        _ => Err("give off, measure, rule or rule=N".into()),
+    }
+}
+
 /// The label of a run's config that holds its flags.
 const LABEL: &str = "flags";
 
@@ -215,6 +242,7 @@ impl Flags {
             weight_decay: self.weight_decay.or(others.weight_decay),
             local_steps: self.local_steps.or(others.local_steps),
             sync_mode: self.sync_mode.or(others.sync_mode),
+            noise: self.noise.or(others.noise),
             top_k: self.top_k.or(others.top_k),
             target_loss: self.target_loss.or(others.target_loss),
             budget: self.budget.or(others.budget),

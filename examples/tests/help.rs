@@ -85,20 +85,21 @@ fn the_help_names_the_conditions_of_other_defaults() {
     let text = |name: &str| said(&example(name).arg("-h").output().unwrap());
     let (lenet, sentences) = (text("lenet_mnist"), text("sentence_cnn"));
     for (text, flag, words) in [
-        (&lenet, "batch-size", "[default: 64; 8 with more than 10 workers]"),
-        (&lenet, "optimizer", "[default: momentum; adam with more than 10 workers]"),
+        (&lenet, "batch-size", "[default: 8]"),
+        (&lenet, "optimizer", "[default: adam]"),
+        (&lenet, "noise", "[default: rule; measure with --sync-mode bulk]"),
         (
             &lenet,
             "learning-rate",
-            "[default: 0.05; 0.0002 with more than 10 workers or --optimizer adam or --optimizer \
-             adamw; 0.002 with --optimizer adagrad]",
+            "[default: 0.001; 0.01 with --optimizer momentum or --optimizer nesterov or \
+             --optimizer adagrad]",
         ),
-        (&sentences, "batch-size", "[default: 50; 8 with more than 10 workers]"),
+        (&sentences, "batch-size", "[default: 16]"),
         (
             &sentences,
             "learning-rate",
-            "[default: 0.003; 0.0005 with more than 10 workers; 0.05 with --optimizer momentum or \
-             --optimizer nesterov; 0.03 with --optimizer adagrad]",
+            "[default: 0.001; 0.01 with --optimizer momentum or --optimizer nesterov; 0.03 with \
+             --optimizer adagrad]",
         ),
     ] {
         let line = help(text, flag);

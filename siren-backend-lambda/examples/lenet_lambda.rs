@@ -166,18 +166,10 @@ async fn train(flags: Flags, site: Site) -> Result<ExitCode> {
     Ok(exit)
 }
 
-/// The values that suit functions: four workers, and a push for every two batches. More batches for each push
-/// cost less and learn less: with a model as small as this one, most of the cost is requests. Updates wait for
-/// an aggregator, so that they are more stale than in memory. Stale updates act as momentum (Mitliagkas et al.,
-/// "Asynchrony begets momentum", 2016).
-fn defaults(given: &Flags) -> Flags {
-    let workers = given.workers.unwrap_or(4);
-    Flags {
-        workers: Some(workers),
-        momentum: Some((1.0 - 0.15 * workers as f32).max(0.0)),
-        local_steps: Some(2),
-        ..Flags::default()
-    }
+/// The values that suit functions, whatever their number. A batch is larger than in memory, because
+/// most of the cost of a model as small as this one is requests.
+fn defaults(_: &Flags) -> Flags {
+    Flags { workers: Some(4), batch_size: Some(64), ..Flags::default() }
 }
 
 /// Returns the prefix of the parameters' objects in the run that is resumed.

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum as _};
 use siren_core::{Result, SyncMode};
 
-use super::values::CROWDED;
 use super::{Flags, OptimizerName};
 use crate::schedulers::Kind;
 
@@ -70,14 +69,8 @@ impl Program {
     fn defaults(&self) -> BTreeMap<&'static str, String> {
         let none = Flags::default;
         let of = |flags: Flags| self.with_own(flags).values().named();
-        let mut with = vec![
-            ("1 worker".into(), Flags { workers: Some(1), ..none() }),
-            (
-                format!("more than {CROWDED} workers"),
-                Flags { workers: Some(CROWDED + 1), ..none() },
-            ),
-        ];
-        with.extend(OptimizerName::value_variants().iter().map(|&name| optimizer(name)));
+        let mut with: Vec<(String, Flags)> =
+            OptimizerName::value_variants().iter().map(|&name| optimizer(name)).collect();
         let bulk = Some(SyncMode::Bulk);
         with.push(("--sync-mode bulk".into(), Flags { sync_mode: bulk, ..none() }));
         let mut texts = BTreeMap::new();
@@ -136,7 +129,6 @@ fn optimizer(name: OptimizerName) -> (String, Flags) {
 /// `true` if a condition sets this flag, so that its default does not apply.
 fn is_given(name: &str, flags: &Flags) -> bool {
     match name {
-        "workers" => flags.workers.is_some(),
         "optimizer" => flags.optimizer.is_some(),
         "sync_mode" => flags.sync_mode.is_some(),
         _ => false,

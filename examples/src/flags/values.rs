@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 
 use clap::ValueEnum as _;
-use siren_core::{Allocation, Compression, Limits, Optimizer, Platform, SyncMode, Usd};
+use siren_core::{Allocation, Compression, Limits, Noise, Optimizer, Platform, SyncMode, Usd};
 use siren_hsp::{Config, LearningRate, LrDecay, StopRules};
 
 use super::{Flags, LABEL, OptimizerName};
@@ -14,10 +14,6 @@ use crate::schedulers::{self, Kind};
 /// The memory of a worker in MB: the smallest size of 128 + k x 64 MB, which are the sizes that
 /// Siren uses on AWS Lambda, with a whole vCPU (1,769 MB).
 const MEMORY_MB: u32 = 1_792;
-
-/// With more asynchronous workers than this, updates are very stale, and training needs other
-/// settings.
-pub(super) const CROWDED: u32 = 10;
 
 /// The values of all flags that have a default.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +36,8 @@ pub struct Values {
     pub local_steps: u64,
     /// The synchronisation mode.
     pub sync_mode: SyncMode,
+    /// The measurement of gradient noise, and its use.
+    pub noise: Noise,
     /// The seed.
     pub seed: u64,
     /// Workers, or the most of them where a planner or an agent chooses.
@@ -54,7 +52,7 @@ pub struct Values {
 
 impl Values {
     /// Each value with the name of its flag, as the help prints it.
-    pub fn named(&self) -> [(&'static str, String); 14] {
+    pub fn named(&self) -> [(&'static str, String); 15] {
         [
             ("epochs", self.epochs.to_string()),
             ("batch_size", self.batch_size.to_string()),
@@ -70,6 +68,15 @@ impl Values {
                     SyncMode::Hybrid => "hybrid".into(),
                     SyncMode::Bulk => "bulk".into(),
                     SyncMode::Stale { bound } => format!("stale={bound}"),
+                },
+            ),
+            (
+                "noise",
+                match self.noise {
+                    Noise::Off => "off".into(),
+                    Noise::Measure => "measure".into(),
+                    Noise::Rule { tuned_for: 1 } => "rule".into(),
+                    Noise::Rule { tuned_for } => format!("rule={tuned_for}"),
                 },
             ),
             ("seed", self.seed.to_string()),
@@ -97,29 +104,24 @@ fn number(value: f32) -> String {
 impl Flags {
     /// The values that the run uses: those of the flags, or else the defaults.
     pub fn values(&self) -> Values {
-        let optimizer = self.optimizer.unwrap_or(match self.crowded() {
-            true => OptimizerName::Adam,
-            false => OptimizerName::Momentum,
-        });
-        let momentum = self.momentum.unwrap_or_else(|| {
-            // Stale updates act as momentum (Mitliagkas et al., "Asynchrony begets momentum",
-            // 2016).
-            (1.0 - 0.1 * self.asynchronous() as f32).max(0.0)
-        });
+        // One setting for any number of workers: the noise rule shortens the steps of many.
+        let optimizer = self.optimizer.unwrap_or(OptimizerName::Adam);
+        let sync_mode = self.sync_mode.unwrap_or_default();
         Values {
             epochs: self.epochs.unwrap_or(3),
-            batch_size: self.batch_size.unwrap_or(if self.crowded() { 8 } else { 64 }),
+            batch_size: self.batch_size.unwrap_or(8),
             learning_rate: self.learning_rate.unwrap_or(match optimizer {
-                OptimizerName::Adam | OptimizerName::AdamW => 0.000_2,
-                OptimizerName::Adagrad => 0.002,
-                OptimizerName::Momentum | OptimizerName::Nesterov => 0.05,
+                OptimizerName::Adam | OptimizerName::AdamW => 0.001,
+                OptimizerName::Adagrad => 0.01,
+                OptimizerName::Momentum | OptimizerName::Nesterov => 0.01,
             }),
             optimizer,
-            momentum,
+            momentum: self.momentum.unwrap_or(0.9),
             clip_norm: self.clip_norm.unwrap_or(1.0),
             weight_decay: self.weight_decay.unwrap_or(0.0),
             local_steps: self.local_steps.unwrap_or(1),
-            sync_mode: self.sync_mode.unwrap_or_default(),
+            sync_mode,
+            noise: Config { noise: self.noise, sync_mode, ..Config::default() }.noise_setting(),
             seed: self.seed.unwrap_or(1),
             workers: self.workers(),
             memory_mb: self.memory_mb.unwrap_or(MEMORY_MB),
@@ -179,19 +181,6 @@ impl Flags {
         self.threads.unwrap_or_else(cores)
     }
 
-    /// Workers whose updates are computed without those of the others: all except in bulk mode,
-    /// where a round is one update.
-    fn asynchronous(&self) -> u32 {
-        let mode = self.sync_mode.unwrap_or_default();
-        if mode.merges_rounds() { 1 } else { self.most_workers().max(1) }
-    }
-
-    /// `true` if more than 10 workers train asynchronously. With usual settings their updates are
-    /// too stale to learn from.
-    pub fn crowded(&self) -> bool {
-        self.asynchronous() > CROWDED
-    }
-
     /// The trainer's config.
     pub fn config(&self, run: &str) -> Config {
         let values = self.values();
@@ -202,6 +191,7 @@ impl Flags {
             batch_size: values.batch_size,
             local_steps: values.local_steps,
             sync_mode: values.sync_mode,
+            noise: Some(values.noise),
             compression: self.top_k.map_or(Compression::None, |share| Compression::TopK { share }),
             clip_norm: Some(values.clip_norm),
             weight_decay: values.weight_decay,
