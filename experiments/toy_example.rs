@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use siren_backend_sim::Simulation;
-use siren_core::{Result, StepTime};
+use siren_core::{Noise, Result, StepTime};
 use siren_examples::tables::{self, Clicks};
 use siren_examples::{print_line, print_note, run, steps};
 use siren_experiments::lab::{self, Job, rows};
@@ -69,7 +69,13 @@ fn compare(command: &Command) -> Result<()> {
         workload: Arc::new(SparseLogisticRegression::new(train.features)?),
         train: Arc::new(train.source),
         test: Arc::new(test.source),
-        config: Config { run: "toy_example".into(), seed: command.seed, ..Config::default() },
+        config: Config {
+            run: "toy_example".into(),
+            seed: command.seed,
+            // The talk has no such rule. The learning rate is searched for each schedule.
+            noise: Some(Noise::Off),
+            ..Config::default()
+        },
         step: StepTime::default(),
         threads: 1,
     };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use siren_burn::BurnWorkload;
-use siren_core::{Allocation, Optimizer, Result, Seed, Workload};
+use siren_core::{Allocation, Noise, Optimizer, Result, Seed, Workload};
 use siren_drl::Bounds;
 use siren_examples::sentences::SentenceLearner;
 use siren_examples::sentences::reviews::{self, HeldOut, Reviews};
@@ -61,7 +61,9 @@ impl Contest {
     pub fn with(&self, job: &Job, workers: u32) -> Job {
         let mut job = job.clone();
         let stop = job.config.stop;
-        job.config = Config { seed: job.config.seed, stop, ..(self.config)(workers) };
+        // Each number of workers has its own setting, without the noise rule.
+        let noise = Some(Noise::Off);
+        job.config = Config { seed: job.config.seed, stop, noise, ..(self.config)(workers) };
         job
     }
 
