@@ -13,7 +13,7 @@ use super::state::{Open, State};
 use siren_core::objects::{Fetched, Tag, Written};
 
 /// The number of updates read concurrently.
-const CONCURRENT_REQUESTS: usize = 32;
+const CONCURRENT_REQUESTS: usize = 128;
 
 /// The largest size of updates in memory, in bytes; a round of bulk mode may be larger.
 const MAX_HELD_BYTES: usize = 64 << 20;
