@@ -1,11 +1,13 @@
-//! Jobs on simulated platforms, for `toy_example`, `testbed` and `synchrony`.
+//! Jobs on simulated platforms, for `toy_example`, `testbed` and `elastic`.
 
 mod curves;
 pub mod equal;
+mod listed;
 pub mod rows;
 pub mod scheduled;
 
 pub use curves::curves;
+pub use listed::ListScheduler;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -195,6 +197,11 @@ impl Run {
             (sum, epoch.evaluation.loss)
         });
         std::iter::once((0.0, self.record.initial.loss)).chain(barriers).collect()
+    }
+
+    /// Progress in passes and loss at each barrier: see [`EpochRecord::progress`].
+    pub fn loss_by_progress(&self) -> Vec<(f64, f64)> {
+        self.loss_by(|epoch| epoch.progress)
     }
 
     /// `true` if it reached its target loss.
