@@ -289,9 +289,7 @@ mod tests {
     fn the_help_prints_the_values_that_a_run_without_flags_uses() {
         let flags = PROGRAM.complete(Command::parse_from(["lenet_lambda"]).flags).unwrap();
         let (config, allocation) = (flags.config(NAME), flags.allocation());
-        let siren_core::Optimizer::Momentum { momentum } = config.optimizer else {
-            panic!("not momentum: {:?}", config.optimizer);
-        };
+        assert_eq!(config.optimizer, siren_core::Optimizer::ADAM);
         let help = PROGRAM.with_defaults(Command::command()).render_help().to_string();
         let shown = |flag: &str| {
             let (_, after) = help.split_once(&format!("--{flag} <")).unwrap();
@@ -302,7 +300,6 @@ mod tests {
             ("epochs", config.stop.epochs as f64),
             ("batch-size", config.batch_size as f64),
             ("learning-rate", config.learning_rate.base.into()),
-            ("momentum", momentum.into()),
             ("clip-norm", config.clip_norm.unwrap().into()),
             ("weight-decay", config.weight_decay.into()),
             ("local-steps", config.local_steps as f64),
@@ -313,16 +310,14 @@ mod tests {
         ] {
             assert!((shown(flag) - used).abs() < 1e-6, "--{flag} is {used}:\n{help}");
         }
-        assert_eq!((shown("workers"), shown("local-steps")), (4.0, 2.0));
-        for text in [
-            "[default: momentum; adam with more than 10 workers]",
-            "[default: hybrid]",
-            "[default: fixed]",
-            "siren/lenet_lambda]",
-        ] {
+        assert_eq!((shown("workers"), shown("batch-size")), (4.0, 64.0));
+        for text in
+            ["[default: adam]", "[default: hybrid]", "[default: fixed]", "siren/lenet_lambda]"]
+        {
             assert!(help.contains(text), "{text:?} is missing:\n{help}");
         }
     }
+
     #[tokio::test]
     async fn a_simulation_is_refused_before_anything_is_contacted() {
         for flags in [&["--simulate"][..], &["--simulation", "any.toml"]] {

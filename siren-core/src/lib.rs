@@ -47,6 +47,7 @@ pub mod platform;
 mod scheduler;
 pub mod seconds;
 mod seed;
+mod snapshot;
 mod store;
 mod sync_mode;
 mod update;
@@ -71,9 +72,10 @@ pub use scheduler::{
     Allocation, Job, Observation, Outcome, Phases, Scheduler, StopReason, Utilisation,
 };
 pub use seed::{Seed, Stream};
+pub use snapshot::Snapshot;
 pub use store::{
     Aggregation, EpochSummary, ParameterStore, PullOutcome, PushOutcome, Replica, RequestCosts,
-    Snapshot, Staleness, Status, Watermark,
+    Staleness, Status, Watermark,
 };
 pub use sync_mode::SyncMode;
 pub use update::{Entry, Gradient, SparseGradient, SparseSlice, Update, UpdateId};

@@ -8,7 +8,8 @@ use crate::{Error, Result};
 
 /// The use that a store makes of the noise in the updates of an epoch.
 ///
-/// A store that measures takes the updates in *windows*. From the length of the updates and the
+/// A store that measures takes the updates in *windows* of [eight](NoiseAverages::WINDOW). Under
+/// bulk mode with several workers, a window is a round whose updates have equally many examples. From the length of the updates and the
 /// length of their sum follow two numbers: the *signal*, which is the squared length of the mean
 /// update, and the *noise*, which is the variance of an update around the mean, summed over its
 /// entries. Their ratio is the *noise scale* B (McCandlish and others, "An empirical model of
@@ -38,8 +39,8 @@ pub enum Noise {
     /// rate then suits any number of workers. Not for bulk mode, which applies one mean for each
     /// round.
     Rule {
-        /// The number of workers that the learning rate was chosen for, usually 1. Up to this
-        /// number, the factor is exactly 1.
+        /// The number of workers that the learning rate was chosen for, usually 1. With no more
+        /// updates in flight than this, the factor is exactly 1.
         tuned_for: u32,
     },
 }
@@ -69,7 +70,7 @@ impl Noise {
                 let scale = averages.scale();
                 (scale + f64::from(tuned_for)) / (scale + in_flight as f64)
             }
-            // Exactly one: a single worker keeps the bits of plain SGD.
+            // Exactly one: a single worker keeps the bits of training without the rule.
             Self::Off | Self::Measure | Self::Rule { .. } => 1.0,
         }
     }
@@ -96,7 +97,7 @@ const FLOOR: f64 = 1e-3;
 const KEPT: f64 = 0.98;
 
 /// Moving averages of signal and noise over windows of updates: the part of a store's state that
-/// [`Noise`] adds to. A store that is divided into parts may have one for each.
+/// [`Noise`] adds to. After a window of k updates, an average keeps 0.98^k of its old value. A store that is divided into parts may have one for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NoiseAverages {
     /// The average of the squared length of the mean update. It has no bias correction, and may be
@@ -111,11 +112,19 @@ pub struct NoiseAverages {
 }
 
 impl NoiseAverages {
+    /// The number of updates in a window, except for the rounds of bulk mode.
+    pub const WINDOW: u64 = 8;
+
     /// The noise scale B, in updates: the noise over the signal, at most 1,000. Zero before the
     /// first window.
     pub fn scale(&self) -> f64 {
-        // Both averages have the same bias, so it cancels.
-        if self.noise > 0.0 { self.noise / self.signal.max(FLOOR * self.noise) } else { 0.0 }
+        // Both averages have the same bias, so it cancels. The limit holds even where the floor
+        // rounds to zero.
+        if self.noise > 0.0 {
+            (self.noise / self.signal.max(FLOOR * self.noise)).min(1.0 / FLOOR)
+        } else {
+            0.0
+        }
     }
 
     pub(crate) fn is_finite(&self) -> bool {
@@ -128,9 +137,10 @@ impl NoiseAverages {
         signal < FLOOR * noise
     }
 
-    /// Adds a window of this number of updates. A value that is not finite changes nothing.
+    /// Adds a window of this number of updates. A value that is not finite changes nothing, and
+    /// neither does a window of zeros, which says nothing about the noise.
     pub fn add(&mut self, updates: u64, signal: f64, noise: f64) {
-        if !(signal.is_finite() && noise.is_finite()) {
+        if !(signal.is_finite() && noise.is_finite()) || (signal == 0.0 && noise == 0.0) {
             return;
         }
         let kept = KEPT.powf(updates as f64);
@@ -185,7 +195,8 @@ pub struct NoiseScale {
     /// The standard error of the noise scale; zero for a lower bound.
     pub standard_error: f64,
     /// `true` if the signal is less than two standard errors above zero. `examples` then is the
-    /// noise over a signal of two standard errors more than measured.
+    /// noise over a signal of two standard errors more than measured, or than zero if the measured
+    /// one is negative.
     pub above: bool,
     /// The share of windows in which the signal was too small to be told from zero, 0 to 1.
     pub at_floor: f64,
@@ -231,11 +242,21 @@ mod tests {
         let before = averages;
         averages.add(8, f64::NAN, 1.0);
         averages.add(8, 1.0, f64::INFINITY);
+        averages.add(8, 0.0, 0.0);
         assert_eq!(averages, before);
         for _ in 0..100 {
             averages.add(8, 1.0, 5.0);
         }
         assert!((averages.scale() - 5.0).abs() < 1e-4);
+    }
+
+    #[test]
+    fn averages_too_small_to_divide_have_the_largest_scale() {
+        for signal in [0.0, -1e-323] {
+            let tiny = NoiseAverages { signal, noise: 1e-323, windows: 9, local_steps: 1 };
+            assert_eq!(tiny.scale(), 1_000.0);
+            assert!(Noise::RULE.factor(&tiny, 100).is_finite());
+        }
     }
 
     #[test]

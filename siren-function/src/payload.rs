@@ -10,7 +10,7 @@ use siren_core::{Error, ErrorKind, Invocation, Result, WorkerReport};
 use siren_hsp::ObjectOptions;
 
 /// The number of this format. A function rejects all others.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The version of siren that the function or the driver is built with.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -156,8 +156,8 @@ impl Trainer {
         asked.check(&self.platform)?;
         if let Some(examples) = asked.global_batch {
             return Err(Error::rejected(format!(
-                "the scheduler asks for a global batch of {examples} examples, and this trainer has \
-                 no global batches yet: return none"
+                "the scheduler asks for a global batch of {examples} examples, which this trainer \
+                 does not support: return None"
             )));
         }
         self.plan(epoch, Allocation { workers: 1, ..asked }).check()

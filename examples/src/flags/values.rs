@@ -112,8 +112,7 @@ impl Flags {
             batch_size: self.batch_size.unwrap_or(8),
             learning_rate: self.learning_rate.unwrap_or(match optimizer {
                 OptimizerName::Adam | OptimizerName::AdamW => 0.001,
-                OptimizerName::Adagrad => 0.01,
-                OptimizerName::Momentum | OptimizerName::Nesterov => 0.01,
+                OptimizerName::Momentum | OptimizerName::Nesterov | OptimizerName::Adagrad => 0.01,
             }),
             optimizer,
             momentum: self.momentum.unwrap_or(0.9),

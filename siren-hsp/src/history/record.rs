@@ -228,7 +228,7 @@ pub struct EpochRecord {
     pub step_factor: f64,
     /// The progress of the epoch, in passes over the data: the sum of each update's examples times
     /// its factor, divided by the examples of a pass.
-    #[serde(default)]
+    #[serde(default = "one")]
     pub progress: f64,
     /// The noise scale of the gradients, if it was measured.
     #[serde(default)]
@@ -259,7 +259,7 @@ pub struct EpochRecord {
     pub budget_left_usd: Option<f64>,
 }
 
-/// The step factor in records from before it was measured.
+/// The step factor and the progress in records from before they were measured.
 fn one() -> f64 {
     1.0
 }

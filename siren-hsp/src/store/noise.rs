@@ -13,7 +13,7 @@ pub(super) use sample::Sample;
 
 /// The number of updates in a window. Under bulk mode a window is a round, if there are several
 /// workers.
-pub(super) const WINDOW: u64 = 8;
+pub(super) const WINDOW: u64 = NoiseAverages::WINDOW;
 
 /// The lengths of the updates in a window, in a range of the parameters. All sums are over the
 /// sampled entries.
@@ -116,7 +116,9 @@ pub(super) struct Estimator {
 impl Estimator {
     /// Begins an epoch. An open window of the last one is dropped by its owner.
     pub(super) fn begin_epoch(&mut self, plan: &EpochPlan) {
-        self.averages = self.averages.for_local_steps(plan.local_steps);
+        // An update has no more batches than a shard.
+        let batches = plan.update_len(plan.shards.saturating_sub(1), 0);
+        self.averages = self.averages.for_local_steps(batches);
         self.sums = Sums::default();
     }
 
@@ -164,7 +166,8 @@ impl Sums {
         self.product += signal * noise;
     }
 
-    /// The standard error of the mean over the windows of `noise - ratio * signal`.
+    /// The standard error of the mean over the windows of this linear combination of noise and
+    /// signal.
     fn error(&self, of_noise: f64, of_signal: f64) -> f64 {
         let n = self.windows as f64;
         let mean = (of_noise * self.noise + of_signal * self.signal) / n;
@@ -183,7 +186,8 @@ pub(super) fn noise_scale(parts: &[Sums], examples: f64) -> Option<NoiseScale> {
     let mean = |of: fn(&Sums) -> f64| -> f64 {
         parts.iter().map(|part| of(part) / part.windows as f64).sum()
     };
-    let (signal, noise) = (mean(|part| part.signal), mean(|part| part.noise));
+    // Rounding may leave the noise of equal updates below zero.
+    let (signal, noise) = (mean(|part| part.signal), mean(|part| part.noise).max(0.0));
     let error = |of_noise, of_signal| -> f64 {
         parts.iter().map(|part| part.error(of_noise, of_signal)).sum()
     };
@@ -204,4 +208,54 @@ pub(super) fn noise_scale(parts: &[Sums], examples: f64) -> Option<NoiseScale> {
         windows,
     };
     (scale.examples.is_finite() && scale.standard_error.is_finite()).then_some(scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use siren_core::{Compression, Noise, Optimizer, Seed, SyncMode};
+
+    use super::*;
+
+    fn plan(shards: u32, local_steps: u64) -> EpochPlan {
+        EpochPlan {
+            run: "noise".into(),
+            epoch: 0,
+            seed: Seed::new(1),
+            layout: 0,
+            examples: 80,
+            batch_size: 2,
+            shards,
+            local_steps,
+            optimizer: Optimizer::Sgd,
+            learning_rate: 0.1,
+            weight_decay: 0.0,
+            clip_norm: None,
+            sync_mode: SyncMode::Hybrid,
+            compression: Compression::None,
+            noise: Noise::RULE,
+        }
+    }
+
+    #[test]
+    fn local_steps_beyond_a_shard_count_as_its_length() {
+        let averages = NoiseAverages { signal: 1.0, noise: 8.0, windows: 1, local_steps: 1 };
+        let mut estimator = Estimator { averages, sums: Sums::default() };
+        // Shards of ten batches.
+        estimator.begin_epoch(&plan(4, u64::MAX));
+        assert_eq!(estimator.averages.scale(), 0.8);
+        estimator.begin_epoch(&plan(4, 1));
+        assert_eq!(estimator.averages, averages);
+    }
+
+    #[test]
+    fn equal_updates_have_no_noise() {
+        let mut estimator = Estimator::default();
+        for _ in 0..3 {
+            let square = 0.1_f64 * 0.1 * 3.0;
+            estimator.add(8, Lengths { squares: 8.0 * square, norm: 64.0 * square });
+        }
+        let scale = noise_scale(&[estimator.sums], 2.0).unwrap();
+        assert!((0.0..1e-12).contains(&scale.examples) && !scale.above, "{scale:?}");
+        assert!(noise_scale(&[Sums::default()], 2.0).is_none());
+    }
 }

@@ -72,6 +72,15 @@ impl Trainer {
                 snapshot.optimizer_state.len(),
             )));
         }
+        let mut snapshot = snapshot;
+        // The noise of other updates says nothing about that of these.
+        let (made, wanted) = (&header.config, &config);
+        if made.optimizer != wanted.optimizer
+            || made.batch_size != wanted.batch_size
+            || made.clip_norm != wanted.clip_norm
+        {
+            snapshot.noise.clear();
+        }
         Self::build(parts, config, Some((header, snapshot)))
     }
 

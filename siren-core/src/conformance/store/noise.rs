@@ -4,10 +4,10 @@
 //! noise and signal as the whole, and the expected factors follow from one number per update.
 
 use super::{Epoch, Subject, plan};
-use crate::{EpochPlan, EpochSummary, Noise, Optimizer, ParameterStore, SyncMode};
+use crate::{EpochPlan, EpochSummary, Noise, NoiseAverages, Optimizer, ParameterStore, SyncMode};
 
 /// The number of updates in a window.
-const WINDOW: usize = 8;
+const WINDOW: usize = NoiseAverages::WINDOW as usize;
 
 /// Measuring noise changes no parameter, in any mode.
 pub fn measuring_noise_changes_no_bit(subject: &Subject) {
@@ -105,8 +105,7 @@ pub fn bulk_measures_the_noise_of_each_round(subject: &Subject) {
         let sealed = train(subject, &*store, plan.clone()).await;
         let mut expected = Expected::default();
         let updates: Vec<f64> = (0..40).map(|update| f64::from(number(&plan, update))).collect();
-        // The last round has the short batch, so its updates have different weights or not by
-        // chance of the order.
+        // A round with the short batch is not measured. Its place depends on the order.
         let rounds: Vec<&[f64]> = updates.chunks(4).collect();
         let short = Epoch::of(plan.clone());
         for (round, updates) in (0..).zip(&rounds) {
@@ -208,7 +207,7 @@ impl Expected {
     fn check(&self, sealed: &EpochSummary) {
         let mean = self.factors.iter().sum::<f64>() / self.factors.len() as f64;
         assert!((sealed.step_factor - mean).abs() < 1e-4, "{} is not {mean}", sealed.step_factor);
-        // One batch is half as long as the others.
+        // One batch has half the examples.
         let error = (sealed.progress - mean).abs();
         assert!(error <= 1.0 / self.factors.len() as f64, "{} is not {mean}", sealed.progress);
         self.check_scale(sealed, self.sums);

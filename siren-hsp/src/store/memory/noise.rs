@@ -68,13 +68,14 @@ impl MemoryStore {
             return;
         }
         // In the order of the blocks, not of the walk: a run's bits do not depend on threads. With
-        // concurrent pushes, a block may lack an update of this window and have it in the next one,
-        // which cancels in the averages.
+        // concurrent pushes, a block may have an update in the window before or after. The signal is
+        // then slightly too large. The lock lets one window end at a time.
+        let mut estimator = self.noise.estimator.lock();
         let mut lengths = Lengths::default();
         for block in &self.blocks {
             lengths += block.lock().end_window();
         }
-        self.noise.estimator.lock().add(WINDOW, lengths);
+        estimator.add(WINDOW, lengths);
     }
 
     /// Measures a round of bulk mode, whose mean was applied with `step`. A worker alone has rounds

@@ -8,8 +8,11 @@ const ALL: usize = 65_536;
 /// The number of runs that a sample has at least.
 const RUNS: usize = 256;
 
-/// The largest distance between the starts of two runs: the largest block of the store in memory,
-/// so that a sparse update need not be searched for its next run.
+/// The smallest distance: a run of one cache line.
+const MIN_GROUP: usize = 256;
+
+/// The largest distance between the starts of two runs: the largest block of the store in memory.
+/// The entries of a sparse update in a run are then the first ones of its block.
 const MAX_GROUP: usize = 65_536;
 
 /// The largest length of a run: long runs add little, and cost time in large models.
@@ -18,7 +21,7 @@ const MAX_RUN: usize = 512;
 /// A fixed sample of the parameters' indices: all of a small model, otherwise at least 128 runs at
 /// equal distances, of one entry in 16 or fewer. So each layer with more than a hundredth of the
 /// parameters is in it, and a dense update is read in whole cache lines. The sums of noise and
-/// signal over a sample have the ratio of those over all entries, up to its chance.
+/// signal over a sample have the ratio of those over all entries, up to sampling error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Sample {
     /// The distance between the starts of runs, a power of two.
@@ -33,7 +36,22 @@ impl Sample {
         if dim <= ALL {
             return Self { group: ALL, run: ALL };
         }
-        let group = (dim / RUNS).next_power_of_two().min(MAX_GROUP);
+        Self::of_groups((dim / RUNS).next_power_of_two().min(MAX_GROUP))
+    }
+
+    /// The sample of a model in parts of about equal length: each part has at least one whole run.
+    pub(crate) fn in_parts(dim: usize, parts: usize) -> Self {
+        let part = dim / parts.max(1);
+        let whole = Self::new(dim);
+        if part < 2 * MIN_GROUP {
+            return Self { group: ALL, run: ALL };
+        }
+        // The largest power of two up to half a part.
+        let fitting = 1 << (part / 2).ilog2();
+        if whole.group <= fitting || whole.run == ALL { whole } else { Self::of_groups(fitting) }
+    }
+
+    fn of_groups(group: usize) -> Self {
         Self { group, run: (group / 16).min(MAX_RUN) }
     }
 
@@ -91,6 +109,19 @@ mod tests {
             assert!(share == 1.0 || runs.len() >= 128, "{} runs of {dim}", runs.len());
             assert_eq!(runs.iter().map(Range::len).sum::<usize>(), len);
         }
+    }
+
+    #[test]
+    fn every_part_has_a_whole_run() {
+        for (dim, parts) in [(100_000, 512), (100_000, 100), (1_000_000, 600), (553, 8)] {
+            let sample = Sample::in_parts(dim, parts);
+            for part in 0..parts {
+                let range = part * dim / parts..(part + 1) * dim / parts;
+                let least = 16.min(range.len());
+                assert!(sample.runs(range).any(|run| run.len() >= least), "{dim} in {parts}");
+            }
+        }
+        assert_eq!(Sample::in_parts(10_000_000, 4), Sample::new(10_000_000));
     }
 
     #[test]

@@ -7,13 +7,14 @@ use super::keys::Cuts;
 use super::part_object::PartObject;
 use super::payload::{self, FetchedUpdate};
 use crate::kernel::Step;
+use crate::store::noise::Sample;
 use crate::store::update::{self, Piece};
 
 /// The place of a part in the parameters.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
-    /// The number of parameters of the model.
-    pub(super) dim: usize,
+    /// The entries of the model that noise is measured on.
+    pub(super) sample: Sample,
     /// The index of the part's first parameter.
     pub(super) start: usize,
 }
@@ -129,7 +130,8 @@ impl PartObject {
         (cuts, part): (Cuts, usize),
         fetched: &[(UpdateId, FetchedUpdate)],
     ) -> Result<()> {
-        let at = Place { dim: cuts.dim, start: cuts.range(part).start };
+        let at =
+            Place { sample: Sample::in_parts(cuts.dim, cuts.parts), start: cuts.range(part).start };
         let mut scratch = Vec::new();
         if plan.sync_mode.merges_rounds() {
             let mut decoders = vec![Decoder::new(); fetched.len()];

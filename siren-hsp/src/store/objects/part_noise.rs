@@ -5,12 +5,11 @@ use siren_core::{EpochPlan, NoiseAverages, Update};
 use super::apply::Place;
 use super::part_object::PartObject;
 use crate::kernel::Step;
-use crate::store::noise::{Estimator, Observed, Sample, Sums, WINDOW, Window};
+use crate::store::noise::{Estimator, Observed, Sums, WINDOW, Window};
 use crate::store::update::{self, Piece};
 
-/// The numbers of the measurement, which are in the part's metadata. With the open window's sum they
-/// determine the factor of every later update, so an aggregator that replaces another one goes on
-/// with the same bits.
+/// The numbers of the measurement, which are in the part's metadata. An aggregator that replaces
+/// another one reads them with the open window's sum, and goes on with the same bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct PartNoise {
     pub(super) estimator: Estimator,
@@ -106,7 +105,7 @@ impl PartObject {
     pub(super) fn measure(
         &mut self,
         plan: &EpochPlan,
-        Place { dim, start }: Place,
+        Place { sample, start }: Place,
         step: &Step,
         piece: Piece<'_>,
     ) {
@@ -116,7 +115,7 @@ impl PartObject {
         let Self { meta, optimizer_state, window_sum, values } = self;
         let noise = &mut meta.noise;
         let at = Observed {
-            sample: Sample::new(dim),
+            sample,
             range: start..start + values.len(),
             state: optimizer_state.as_slice(),
             count: meta.version,
@@ -133,7 +132,7 @@ impl PartObject {
     pub(super) fn measure_round(
         &mut self,
         plan: &EpochPlan,
-        Place { dim, start }: Place,
+        Place { sample, start }: Place,
         step: &Step,
         updates: &[(u64, f32, Piece<'_>)],
     ) {
@@ -141,7 +140,7 @@ impl PartObject {
         if let (1, [(_, scale, piece)]) = (plan.shards, updates) {
             return self.measure(
                 plan,
-                Place { dim, start },
+                Place { sample, start },
                 &Step { scale: *scale, ..*step },
                 *piece,
             );
@@ -151,7 +150,7 @@ impl PartObject {
             return;
         }
         let at = Observed {
-            sample: Sample::new(dim),
+            sample,
             range: start..start + self.values.len(),
             state: self.optimizer_state.as_slice(),
             count: self.meta.version,

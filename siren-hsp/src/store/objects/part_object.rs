@@ -106,7 +106,7 @@ impl Meta {
     /// Decodes the metadata and returns it with the offset of the parameters; `None` when the bytes
     /// end too early.
     pub(super) fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>> {
-        if bytes.len() < HEADER_LEN {
+        if bytes.len() < 12 {
             return Ok(None);
         }
         if bytes[..8] != MAGIC {
@@ -114,12 +114,16 @@ impl Meta {
         }
         let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
+        // A part of another format may be shorter than this format's header.
         let format = u32_at(8);
         if format != FORMAT {
             return Err(Error::rejected(format!(
                 "a part of the parameters has format {format}, and this version of Siren reads format \
                  {FORMAT}: use the version of Siren that wrote it, or give another run name"
             )));
+        }
+        if bytes.len() < HEADER_LEN {
+            return Ok(None);
         }
         let shards = u32_at(68) as usize;
         let end = meta_len(shards);
@@ -297,6 +301,15 @@ mod tests {
         let (meta, at) = Meta::decode(start).unwrap().unwrap();
         assert_eq!(meta.values(&start[..start.len() - 1], at, &mut values).unwrap(), None);
         assert_eq!(Meta::decode(&bytes[..meta_len(2) - 1]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_short_part_of_another_format_is_refused_by_its_format() {
+        let mut bytes = object().encode();
+        bytes[8] = 1;
+        let error = Meta::decode(&bytes[..100]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Rejected);
+        assert!(error.message().contains("has format 1,"), "{error}");
     }
 
     #[test]

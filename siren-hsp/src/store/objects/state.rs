@@ -6,7 +6,7 @@ use siren_core::{EpochPlan, EpochSummary, Error, ErrorKind, Result};
 use super::keys::Cuts;
 
 /// The format version of all objects that this library writes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The state of a run. It is small and is replaced only by compare-and-swap. Each decision is made
 /// by one of its versions: the restore that won, the open plan, the updates that count and their
@@ -168,7 +168,7 @@ mod tests {
         let written = State { format: FORMAT + 1, ..State::new(cuts) };
         let error = State::decode(&written.encode().unwrap(), 3, "runs/one/state").unwrap_err();
         let line = error.chain();
-        for part in ["runs/one/state has format 3,", "reads format 2", "give another run name"] {
+        for part in ["runs/one/state has format 4,", "reads format 3", "give another run name"] {
             assert!(line.contains(part), "{part} is missing: {line}");
         }
         assert!(!line.contains('\n'), "{line}");

@@ -10,6 +10,7 @@ use super::super::apply::Place;
 use super::super::part_object::PartObject;
 use super::super::seal::summary;
 use super::super::state::{Open, State, fenced, floor};
+use crate::store::noise::Sample;
 use crate::store::update::{self, Piece, within};
 
 /// The content of the store.
@@ -107,7 +108,7 @@ impl Whole {
     }
 
     fn place(&self) -> Place {
-        Place { dim: self.part.values.len(), start: 0 }
+        Place { sample: Sample::new(self.part.values.len()), start: 0 }
     }
 
     /// Applies the mean of the kept updates.
