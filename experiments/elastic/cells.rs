@@ -148,12 +148,13 @@ impl Cell {
         let cell = |(mode, schedule): (Mode, &Schedule)| {
             let passes = (subject.passes)(schedule.most());
             let is_kept = all || (subject.is_kept)(mode, schedule);
+            let uncut = schedule.cut(passes, u64::MAX);
             Self {
                 subject: index,
                 mode,
-                schedule: schedule.cut(passes, batches),
+                schedule: uncut.cut(passes, batches),
                 passes,
-                is_cut: u64::from(schedule.most()) > batches,
+                is_cut: u64::from(uncut.most()) > batches,
                 left_out: !is_kept,
             }
         };
