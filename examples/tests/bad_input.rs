@@ -60,9 +60,11 @@ fn settings_that_cannot_work_are_named_and_lose_nothing() {
         (&["--lr", "-0.1"], "learning rate is -0.1"),
         (&["--lr", "NaN"], "learning rate is NaN"),
         (&["--lr", "inf"], "learning rate is inf"),
-        (&["--momentum", "1"], "momentum is 1"),
-        (&["--momentum", "NaN"], "momentum is NaN"),
+        (&["--optimizer", "momentum", "--momentum", "1"], "momentum is 1"),
+        (&["--optimizer", "momentum", "--momentum", "NaN"], "momentum is NaN"),
         (&["--optimizer", "nesterov", "--momentum", "1"], "momentum is 1"),
+        (&["--noise", "rule=0"], "give at least 1"),
+        (&["--noise", "rule", "--sync-mode", "bulk"], "noise rule"),
         (&["--budget", "-1"], "budget is -1"),
         (&["--budget", "NaN"], "budget is NaN"),
         (&["--budget", "0.0000001"], "needs about $"),
@@ -188,6 +190,6 @@ fn folders_that_cannot_be_used_are_named() {
     refused(&["--resume", resume], &["checkpoint", "checksum"]);
     assert_eq!(std::fs::read(&path).unwrap(), bad, "the file is as it was");
     std::fs::write(&path, &good).unwrap();
-    refused(&["--resume", resume, "--momentum", "0"], &["optimizer"]);
+    refused(&["--resume", resume, "--optimizer", "momentum"], &["optimizer"]);
     refused(&["--resume", resume, "--optimizer", "adagrad"], &["optimizer"]);
 }
