@@ -49,7 +49,7 @@ fn settings_that_cannot_work_are_named_and_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let before = finished(folder.path());
     let out = folder.path().to_str().unwrap();
-    let cases: [(&[&str], &str); 24] = [
+    let cases: [(&[&str], &str); 26] = [
         (&["--workers", "0"], "number of workers is 0"),
         (&["--workers", "1001"], "1 to 1000"),
         (&["--memory-mb", "127"], "128 to 10240 MB"),

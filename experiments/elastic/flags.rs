@@ -26,7 +26,7 @@ pub(crate) struct Command {
     pub(crate) learning_rate: Option<f32>,
     #[arg(long, value_name = "N", help = own("Examples in a batch"), help_heading = TRAINING)]
     pub(crate) batch_size: Option<u64>,
-    #[arg(long, value_name = "N", help = default_of("Repeats of each run", "5", "1"))]
+    #[arg(long, value_name = "N", help = default_of("Repeats of each run; LeNet always has one, the sentences five at most", "5", "1"))]
     #[arg(value_parser = clap::value_parser!(u64).range(1..), help_heading = TRAINING)]
     seeds: Option<u64>,
     /// Parts of the data, fewer numbers of functions, one repeat

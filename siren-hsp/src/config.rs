@@ -69,8 +69,8 @@ pub struct Config {
     pub stop: StopRules,
     /// The rules for repeating failed invocations.
     pub retry: Retry,
-    /// The fingerprint of the training data, if it is known. Otherwise the driver reads a few
-    /// examples and computes it by [`fingerprint`](crate::fingerprint).
+    /// The [`fingerprint`](crate::fingerprint) of the training data, if it is known. Otherwise the
+    /// driver reads a few examples and computes it. A run is resumed only with the same one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_fingerprint: Option<u64>,
     /// Labels that the program stores in the checkpoint and the record.

@@ -11,7 +11,7 @@ pub struct LearningRate {
     pub base: f32,
     /// The rule by which the rate falls.
     pub decay: LrDecay,
-    /// The number of warm-up epochs, in which the rate rises to `base` in equal steps: with `w` of
+    /// The number of warm-up epochs, or passes of progress, in which the rate rises to `base` in equal steps: with `w` of
     /// them, the rate of epoch `e` is `base * (e + 1) / (w + 1)`. Zero for no warm-up.
     pub warmup: u64,
     /// The time by which the rate changes.
@@ -56,7 +56,8 @@ pub enum LrDecay {
     /// Half a cosine from the base to `last * base` over `epochs` epochs, and constant after them
     /// (Loshchilov, Hutter, "SGDR", 2017, without restarts).
     Cosine {
-        /// Epochs until the last rate is reached.
+        /// Epochs, or passes of progress, until the last rate is reached. Under the clock of
+        /// progress a run of as many epochs ends before it, since its progress is smaller.
         epochs: u64,
         /// The last rate, as a share of the base, 0 to 1.
         last: f32,

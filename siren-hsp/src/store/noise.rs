@@ -16,7 +16,8 @@ pub(super) use sample::Sample;
 pub(super) const WINDOW: u64 = NoiseAverages::WINDOW;
 
 /// The lengths of the updates in a window, in a range of the parameters. All sums are over the
-/// sampled entries.
+/// sampled entries. The last update of a shard may have fewer batches than the others. It counts
+/// like them, so it adds a little to the noise.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Window {
     /// The number of updates.
