@@ -111,6 +111,8 @@ impl Job {
             learning_rate: 1e-6.into(),
             stop: StopRules { epochs: 2, ..StopRules::default() },
             evaluate_threads: Some(1),
+            // The data cannot be read across the end of a repetition.
+            data_fingerprint: Some(0),
             ..Config::default()
         }
     }
