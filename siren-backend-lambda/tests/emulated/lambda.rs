@@ -11,7 +11,7 @@ use siren_backend_lambda::{LambdaBackend, LambdaSettings};
 use siren_backend_local::LocalBackend;
 use siren_core::objects::Objects;
 use siren_core::{
-    Allocation, Backend, EpochPlan, ErrorKind, Invocation, ParameterStore, Requests, Role,
+    Allocation, Backend, EpochPlan, ErrorKind, Invocation, Noise, ParameterStore, Requests, Role,
     Scheduler, Workload,
 };
 use siren_hsp::{
@@ -28,7 +28,9 @@ fn trainer_config(epochs: u64) -> Config {
     Config {
         batch_size: 8,
         local_steps: 4,
+        // Four workers and few updates: the rate was chosen for them.
         learning_rate: 0.03.into(),
+        noise: Some(Noise::Off),
         stop: StopRules { epochs, ..StopRules::default() },
         retry: Retry { delay: Duration::from_millis(20), ..Retry::default() },
         ..Config::default()
