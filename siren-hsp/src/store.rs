@@ -3,6 +3,7 @@
 mod memory;
 mod noise;
 mod objects;
+mod summary;
 mod update;
 
 pub use memory::MemoryStore;

@@ -213,28 +213,11 @@ pub(super) fn noise_scale(parts: &[Sums], examples: f64) -> Option<NoiseScale> {
 
 #[cfg(test)]
 mod tests {
-    use siren_core::{Compression, Noise, Optimizer, Seed, SyncMode};
-
     use super::*;
+    use crate::Config;
 
     fn plan(shards: u32, local_steps: u64) -> EpochPlan {
-        EpochPlan {
-            run: "noise".into(),
-            epoch: 0,
-            seed: Seed::new(1),
-            layout: 0,
-            examples: 80,
-            batch_size: 2,
-            shards,
-            local_steps,
-            optimizer: Optimizer::Sgd,
-            learning_rate: 0.1,
-            weight_decay: 0.0,
-            clip_norm: None,
-            sync_mode: SyncMode::Hybrid,
-            compression: Compression::None,
-            noise: Noise::RULE,
-        }
+        Config { batch_size: 2, local_steps, ..Config::default() }.plan(0, 0, 80, shards)
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The epochs of a run.
 
 use parking_lot::Mutex;
-use siren_core::{EpochPlan, EpochSummary, Error, ErrorKind, Result, Staleness, Update, Watermark};
+use siren_core::{EpochPlan, EpochSummary, Error, ErrorKind, Result, Update, Watermark};
 
 use super::rounds::Rounds;
-use crate::store::noise::{Sums, noise_scale};
+use crate::store::noise::Sums;
+use crate::store::summary::Totals;
 
 /// The epochs sealed so far, and the open one.
 pub(super) struct Run {
@@ -52,23 +53,16 @@ impl Open {
         version: u64,
         noise: Sums,
     ) -> EpochSummary {
-        let updates: u64 = shards.iter().map(|shard| plan.updates(shard.watermark.batches)).sum();
-        let examples: u64 = shards.iter().map(|shard| shard.watermark.examples).sum();
-        let stale: u64 = shards.iter().map(|shard| shard.staleness).sum();
-        let factors: f64 = shards.iter().map(|shard| shard.factors).sum();
-        let progress: f64 = shards.iter().map(|shard| shard.progress).sum();
-        EpochSummary {
-            epoch: plan.epoch,
+        let totals = Totals {
             version,
             watermarks: shards.iter().map(|shard| shard.watermark).collect(),
-            staleness: Staleness {
-                mean: stale as f64 / updates.max(1) as f64,
-                max: shards.iter().map(|s| s.staleness_max).max().unwrap_or(0),
-            },
-            step_factor: if updates == 0 { 1.0 } else { factors / updates as f64 },
-            progress: progress / plan.examples as f64,
-            noise: noise_scale(&[noise], examples as f64 / updates.max(1) as f64),
-        }
+            staleness: shards.iter().map(|shard| shard.staleness).sum(),
+            staleness_max: shards.iter().map(|shard| shard.staleness_max).max().unwrap_or(0),
+            factors: shards.iter().map(|shard| shard.factors).sum(),
+            progress: shards.iter().map(|shard| shard.progress).sum(),
+            noise: &[noise],
+        };
+        totals.summary(plan)
     }
 }
 

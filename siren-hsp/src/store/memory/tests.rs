@@ -3,11 +3,12 @@
 use rand_distr::{Distribution, StandardNormal};
 use siren_core::conformance::{store, store_tests};
 use siren_core::{
-    Compression, EpochPlan, Gradient, Noise, Optimizer, ParameterStore as _, Replica, Seed,
-    SyncMode, Update, UpdateId,
+    EpochPlan, Gradient, Noise, Optimizer, ParameterStore as _, Replica, Seed, SyncMode, Update,
+    UpdateId,
 };
 
 use super::MemoryStore;
+use crate::Config;
 
 store_tests!(
     in_small_blocks,
@@ -90,23 +91,13 @@ async fn the_rule_gives_the_same_bits_in_every_order_of_the_blocks() {
 
 /// A plan for `updates` updates of two examples.
 fn noise_plan(updates: u64) -> EpochPlan {
-    EpochPlan {
-        run: "noise".into(),
-        epoch: 0,
-        seed: Seed::new(1),
-        layout: 0,
-        examples: 2 * updates,
+    let config = Config {
         batch_size: 2,
-        shards: 1,
-        local_steps: 1,
-        optimizer: Optimizer::Sgd,
-        learning_rate: 0.0,
-        weight_decay: 0.0,
-        clip_norm: None,
-        sync_mode: SyncMode::Hybrid,
-        compression: Compression::None,
-        noise: Noise::Measure,
-    }
+        learning_rate: 0.0.into(),
+        noise: Some(Noise::Measure),
+        ..Config::default()
+    };
+    config.plan(0, 0, 2 * updates, 1)
 }
 
 fn noise_update(epoch: u64, shard: u32, position: u64, gradient: &[f32]) -> Update<'_> {

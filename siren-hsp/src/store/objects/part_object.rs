@@ -18,7 +18,7 @@
 //!
 //! The fields that a pull needs come first, so that it does not read those for aggregators.
 
-use siren_core::{Error, ErrorKind, Result, Staleness, Watermark};
+use siren_core::{Error, ErrorKind, Result, Watermark};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::part_noise::PartNoise;
@@ -75,11 +75,6 @@ impl Meta {
     /// The number of parameters.
     pub(super) fn parameters(&self) -> usize {
         self.len
-    }
-
-    /// The staleness of the epoch's `updates` updates.
-    pub(super) fn staleness(&self, updates: u64) -> Staleness {
-        Staleness { mean: self.staleness as f64 / updates.max(1) as f64, max: self.staleness_max }
     }
 
     fn encode(&self, bytes: &mut Vec<u8>) {

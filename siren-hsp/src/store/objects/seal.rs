@@ -9,7 +9,8 @@ use super::part_object::Meta;
 use super::pull::Backoff;
 use super::session::View;
 use super::state::Open;
-use crate::store::noise::{Sums, noise_scale};
+use crate::store::noise::Sums;
+use crate::store::summary::Totals;
 
 /// The number of parts read concurrently.
 const CONCURRENT_REQUESTS: usize = 32;
@@ -120,22 +121,20 @@ fn summarise(epoch: u64, open: &Open, metas: &[Meta]) -> Result<Option<EpochSumm
 /// The summary of an epoch that all parts contain.
 pub(super) fn summary(plan: &EpochPlan, metas: &[Meta]) -> EpochSummary {
     let first = &metas[0];
-    let updates = first.marks.iter().map(|mark| plan.updates(mark.batches)).sum::<u64>();
-    let examples = first.marks.iter().map(|mark| mark.examples).sum::<u64>();
     let dim: usize = metas.iter().map(Meta::parameters).sum();
     // Each part counts as often as it has parameters.
     let mean = |of: fn(&Meta) -> f64| -> f64 {
         metas.iter().map(|meta| meta.parameters() as f64 * of(meta)).sum::<f64>() / dim as f64
     };
     let sums: Vec<Sums> = metas.iter().map(|meta| meta.noise.estimator.sums).collect();
-    let updates = updates.max(1) as f64;
-    EpochSummary {
-        epoch: plan.epoch,
+    let totals = Totals {
         version: first.version,
         watermarks: first.marks.clone(),
-        staleness: first.staleness(updates as u64),
-        step_factor: if examples == 0 { 1.0 } else { mean(|meta| meta.noise.factors) / updates },
-        progress: mean(|meta| meta.noise.progress) / plan.examples as f64,
-        noise: noise_scale(&sums, examples as f64 / updates),
-    }
+        staleness: first.staleness,
+        staleness_max: first.staleness_max,
+        factors: mean(|meta| meta.noise.factors),
+        progress: mean(|meta| meta.noise.progress),
+        noise: &sums,
+    };
+    totals.summary(plan)
 }
