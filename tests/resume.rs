@@ -10,8 +10,9 @@ use siren::metrics::Metrics;
 use siren::platform::{Distribution, Profile, StepTime};
 use siren::store::MemoryStore;
 use siren::{
-    Checkpoint, Config, ErrorKind, FixedScheduler, HistoryEvent, Layout, Optimizer, Result, Seed,
-    StopReason, StopRules, Trainer, TrainerParts, TrainingResult, Usd, Workload, read_history,
+    Checkpoint, Config, ErrorKind, FixedScheduler, HistoryEvent, Layout, LearningRate, LrClock,
+    LrDecay, Optimizer, Result, Seed, StopReason, StopRules, Trainer, TrainerParts, TrainingResult,
+    Usd, Workload, read_history,
 };
 use siren_backend_sim::{SimBackend, SimStore, Simulation};
 use support::{FEATURES, Linear, parts, parts_on, quick, rows};
@@ -165,7 +166,8 @@ async fn an_out_folder_that_cannot_be_written_to_is_named_before_anything_runs()
     assert_eq!(backend.billed.total(), 0.0);
 }
 
-/// The averages of the noise continue from the checkpoint, so that the steps have the same factors.
+/// The averages of the noise continue from the checkpoint, so that the steps have the same factors,
+/// and so does the progress, which the learning rate follows.
 #[test]
 fn a_resumed_run_of_many_workers_equals_one_that_was_never_interrupted() {
     let run = |folder: &Path, epochs: u64, resumes: bool| {
@@ -190,7 +192,13 @@ fn a_resumed_run_of_many_workers_equals_one_that_was_never_interrupted() {
             backend: sim.clone(),
             scheduler: Box::new(FixedScheduler::new(8, 1_769)),
         };
-        let config = Config { evaluate_threads: Some(1), ..config(folder, epochs) };
+        let config = config(folder, epochs);
+        let learning_rate = LearningRate {
+            decay: LrDecay::Exponential { factor: 0.5 },
+            clock: LrClock::Progress,
+            ..config.learning_rate
+        };
+        let config = Config { evaluate_threads: Some(1), learning_rate, ..config };
         let trainer = match resumes {
             true => Trainer::resume(parts, config, Checkpoint::load(folder).unwrap()),
             false => Trainer::new(parts, config),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, SyncMode};
 
 /// The use that a store makes of the noise in the updates of an epoch.
 ///
@@ -21,10 +21,10 @@ use crate::{Error, Result};
 ///
 /// let measured = NoiseAverages { signal: 0.5, noise: 5.0, windows: 10, local_steps: 1 };
 /// assert_eq!(measured.scale(), 10.0);
-/// // Ten updates in flight: each step is 11/20 as long.
-/// assert_eq!(Noise::RULE.factor(&measured, 10), 0.55);
-/// assert_eq!(Noise::RULE.factor(&measured, 1), 1.0);
-/// assert_eq!(Noise::Measure.factor(&measured, 10), 1.0);
+/// // Ten updates in flight: each brings 11/20 of the progress that it would bring alone.
+/// assert_eq!(Noise::RULE.efficiency(&measured, 10), 0.55);
+/// assert_eq!(Noise::RULE.efficiency(&measured, 1), 1.0);
+/// assert_eq!(Noise::Measure.efficiency(&measured, 10), 1.0);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,13 +34,14 @@ pub enum Noise {
     Off,
     /// The noise scale is measured and reported. It changes no update.
     Measure,
-    /// The noise scale is measured, and each update's step is multiplied by a
-    /// [factor](Noise::factor): the more updates are in flight, the shorter the steps. One learning
-    /// rate then suits any number of workers. Not for bulk mode, which applies one mean for each
-    /// round.
+    /// The noise scale is measured, and each update's step is multiplied by a factor that follows
+    /// from its [efficiency](Noise::efficiency) and from the
+    /// [optimizer](crate::Optimizer::step_factor): the more updates are in flight, the shorter the
+    /// steps. One learning rate then suits any number of workers. Not for bulk mode, which applies
+    /// one mean for each round.
     Rule {
         /// The number of workers that the learning rate was chosen for, usually 1. With no more
-        /// updates in flight than this, the factor is exactly 1.
+        /// updates in flight than this, the efficiency is exactly 1.
         tuned_for: u32,
     },
 }
@@ -48,6 +49,15 @@ pub enum Noise {
 impl Noise {
     /// The rule, for a learning rate that was chosen with one worker.
     pub const RULE: Self = Self::Rule { tuned_for: 1 };
+
+    /// The usual setting of a mode: measuring under bulk mode, and otherwise the rule for a rate that
+    /// was chosen with one worker.
+    pub fn usual(sync_mode: SyncMode) -> Self {
+        match sync_mode {
+            SyncMode::Bulk => Self::Measure,
+            SyncMode::Hybrid | SyncMode::Stale { .. } => Self::RULE,
+        }
+    }
 
     /// `true` if the store measures noise.
     pub fn measures(self) -> bool {
@@ -57,14 +67,14 @@ impl Noise {
         }
     }
 
-    /// The factor f of an update's step: `min(1, (B + n) / (B + S))`, with the noise scale B, the
-    /// number of workers n that the rate was chosen for, and the number of updates in flight S: the
-    /// larger one of the number of workers and the update's staleness plus one. It is AdaScale's
-    /// gain (Johnson and others, 2020) for updates that are applied one by one. With B = 0 it is
-    /// the staleness rule of Zhang and others, 2016.
-    ///
-    /// The factor multiplies the whole step, weight decay included.
-    pub fn factor(self, averages: &NoiseAverages, in_flight: u64) -> f64 {
+    /// The efficiency of an update: the progress that it brings, as a share of what it would bring
+    /// if only as many updates were in flight as the rate was chosen for. It is
+    /// `min(1, (B + n) / (B + S))`, with the noise scale B, the number of workers n that the rate
+    /// was chosen for, and the number of updates in flight S: the larger one of the number of
+    /// workers and the update's staleness plus one. It is AdaScale's gain (Johnson and others,
+    /// 2020) for updates that are applied one by one. With B = 0 it is the staleness rule of Zhang
+    /// and others, 2016.
+    pub fn efficiency(self, averages: &NoiseAverages, in_flight: u64) -> f64 {
         match self {
             Self::Rule { tuned_for } if in_flight > u64::from(tuned_for) => {
                 let scale = averages.scale();
@@ -224,14 +234,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_factor_falls_from_one_to_the_share_of_the_updates_in_flight() {
+    fn the_efficiency_falls_from_one_to_the_share_of_the_updates_in_flight() {
         let none = NoiseAverages::default();
         let rule = Noise::Rule { tuned_for: 4 };
-        assert_eq!([1, 4, 8, 16].map(|n| rule.factor(&none, n)), [1.0, 1.0, 0.5, 0.25]);
+        assert_eq!([1, 4, 8, 16].map(|n| rule.efficiency(&none, n)), [1.0, 1.0, 0.5, 0.25]);
         // No signal at all: the scale is at its limit of 1,000 updates.
         let pure = NoiseAverages { signal: -1.0, noise: 2.0, windows: 1, local_steps: 1 };
         assert_eq!(pure.scale(), 1_000.0);
-        assert_eq!(Noise::RULE.factor(&pure, 1_001), 1_001.0 / 2_001.0);
+        assert_eq!(Noise::RULE.efficiency(&pure, 1_001), 1_001.0 / 2_001.0);
     }
 
     #[test]
@@ -255,7 +265,7 @@ mod tests {
         for signal in [0.0, -1e-323] {
             let tiny = NoiseAverages { signal, noise: 1e-323, windows: 9, local_steps: 1 };
             assert_eq!(tiny.scale(), 1_000.0);
-            assert!(Noise::RULE.factor(&tiny, 100).is_finite());
+            assert!(Noise::RULE.efficiency(&tiny, 100).is_finite());
         }
     }
 

@@ -117,6 +117,28 @@ impl Optimizer {
         }
     }
 
+    /// The factor by which the noise rule multiplies the whole step of an update, weight decay
+    /// included: the update's [efficiency](crate::Noise::efficiency), and for AdaGrad the root of
+    /// it. AdaGrad shortens its steps itself: the first n gradients of an entry, if they are equal,
+    /// move it by about `2 * rate * sqrt(n)`, not by `n * rate`. Adam forgets gradients, so that its
+    /// steps stay as long.
+    ///
+    /// ```
+    /// use siren_core::Optimizer;
+    /// assert_eq!(Optimizer::ADAM.step_factor(0.25), 0.25);
+    /// assert_eq!(Optimizer::ADAGRAD.step_factor(0.25), 0.5);
+    /// ```
+    pub fn step_factor(&self, efficiency: f64) -> f64 {
+        match self {
+            Self::Adagrad { .. } => efficiency.sqrt(),
+            Self::Sgd
+            | Self::Momentum { .. }
+            | Self::Nesterov { .. }
+            | Self::Adam { .. }
+            | Self::AdamW { .. } => efficiency,
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         let share = |name: &str, value: f32| {
             if (0.0..1.0).contains(&value) {

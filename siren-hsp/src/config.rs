@@ -192,12 +192,9 @@ impl Config {
     }
 
     /// The measurement of noise that these settings lead to: [`noise`](Self::noise) if it is given,
-    /// otherwise that of the synchronisation mode.
+    /// otherwise the [usual](Noise::usual) one.
     pub fn noise_setting(&self) -> Noise {
-        self.noise.unwrap_or(match self.sync_mode {
-            SyncMode::Bulk => Noise::Measure,
-            SyncMode::Hybrid | SyncMode::Stale { .. } => Noise::RULE,
-        })
+        self.noise.unwrap_or_else(|| Noise::usual(self.sync_mode))
     }
 }
 

@@ -120,7 +120,7 @@ impl Flags {
             weight_decay: self.weight_decay.unwrap_or(0.0),
             local_steps: self.local_steps.unwrap_or(1),
             sync_mode,
-            noise: Config { noise: self.noise, sync_mode, ..Config::default() }.noise_setting(),
+            noise: self.noise.unwrap_or_else(|| Noise::usual(sync_mode)),
             seed: self.seed.unwrap_or(1),
             workers: self.workers(),
             memory_mb: self.memory_mb.unwrap_or(MEMORY_MB),

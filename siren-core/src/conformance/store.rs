@@ -212,6 +212,7 @@ macro_rules! __store_facts {
             measuring_noise_changes_no_bit
             the_rule_leaves_alone_what_the_rate_was_chosen_for
             the_rule_follows_the_noise_of_earlier_windows
+            the_optimizer_decides_the_factor
             a_snapshot_has_the_averages_of_the_noise
             bulk_measures_the_noise_of_each_round
 

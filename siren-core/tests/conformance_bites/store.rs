@@ -62,7 +62,9 @@ pub(crate) enum Fault {
     RestoreKeepsTheOpenEpoch,
     RestoreKeepsTheRound,
     RestoreTakesAnything,
+    ProgressSumsTheFactors,
     RuleIgnoresStaleness,
+    RuleIgnoresTheOptimizer,
     RuleIsIgnored,
     RuleShortensASingleWorker,
     SealDropsTheOpenRound,
@@ -177,6 +179,9 @@ faults! { store::FACTS, with_fault;
         a_sparse_update_is_the_dense_one_with_zeros a_sparse_update_is_pulled;
 
     a_rule_that_is_ignored: RuleIsIgnored => the_rule_follows_the_noise_of_earlier_windows;
+    a_rule_without_the_optimizer: RuleIgnoresTheOptimizer => the_optimizer_decides_the_factor;
+    progress_that_sums_the_factors: ProgressSumsTheFactors =>
+        the_rule_follows_the_noise_of_earlier_windows;
     a_rule_without_staleness: RuleIgnoresStaleness =>
         the_rule_follows_the_noise_of_earlier_windows;
     a_rule_for_a_single_worker: RuleShortensASingleWorker =>

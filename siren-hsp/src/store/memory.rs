@@ -33,7 +33,7 @@ use siren_core::{
 use tokio::sync::Notify;
 use walk::Walks;
 
-use super::update;
+use super::update::{self, Weight};
 
 /// The smallest block of a model with several blocks. Such a block, its optimizer state and its
 /// gradient together fit into a core's cache.
@@ -253,7 +253,7 @@ impl ParameterStore for MemoryStore {
             }
             let round = plan.updates(update.id.position);
             let before;
-            let mut factor = 1.0;
+            let mut weight = Weight::FULL;
             let mut kept = None;
             if plan.sync_mode.merges_rounds() {
                 let floor = open.rounds.floor();
@@ -272,11 +272,11 @@ impl ParameterStore for MemoryStore {
                 keep.fill(update, scale);
                 kept = Some(keep);
             } else {
-                factor = self.noise.factor(plan, self.version.load(Ordering::Acquire), update);
-                self.apply(plan, &update::step(plan, scale, factor), update.gradient);
+                weight = self.noise.weight(plan, self.version.load(Ordering::Acquire), update);
+                self.apply(plan, &update::step(plan, scale, weight.step), update.gradient);
                 before = self.version.fetch_add(1, Ordering::AcqRel);
             }
-            shard.count(update, before, factor);
+            shard.count(update, before, weight);
             open.rounds.arrive(plan, update.id.shard, round + 1, kept, |kept| {
                 if !kept.is_empty() {
                     self.apply_round(plan, kept);

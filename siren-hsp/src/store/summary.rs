@@ -12,9 +12,9 @@ pub(super) struct Totals<'a> {
     /// The sum and the maximum of the updates' staleness.
     pub(super) staleness: u64,
     pub(super) staleness_max: u64,
-    /// The sum of the updates' factors.
+    /// The sum of the factors of the updates' steps.
     pub(super) factors: f64,
-    /// The sum of the updates' examples times their factors.
+    /// The sum of the updates' examples times their efficiency.
     pub(super) progress: f64,
     /// The sums of the noise, one for each part of the store that measures.
     pub(super) noise: &'a [Sums],

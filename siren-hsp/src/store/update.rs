@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use siren_core::{Entry, EpochPlan, Error, ErrorKind, Result, Update};
+use siren_core::{Entry, EpochPlan, Error, ErrorKind, NoiseAverages, Result, Update};
 
 use crate::kernel::{self, Step, clip_scale};
 
@@ -59,6 +59,31 @@ pub(super) fn split_below(entries: &[Entry], end: usize) -> (&[Entry], &[Entry])
     entries.split_at(sure + more)
 }
 
+/// The weight that the noise rule gives to an update.
+#[derive(Clone, Copy)]
+pub(super) struct Weight {
+    /// The factor of its step.
+    pub(super) step: f64,
+    /// The share of its examples that count as progress.
+    pub(super) efficiency: f64,
+}
+
+impl Weight {
+    /// The weight without the rule.
+    pub(super) const FULL: Self = Self { step: 1.0, efficiency: 1.0 };
+
+    /// The weight of an update that is about to be applied to parameters of `version`.
+    pub(super) fn new(
+        plan: &EpochPlan,
+        averages: &NoiseAverages,
+        version: u64,
+        update: &Update<'_>,
+    ) -> Self {
+        let efficiency = plan.noise.efficiency(averages, in_flight(plan, version, update));
+        Self { step: plan.optimizer.step_factor(efficiency), efficiency }
+    }
+}
+
 /// The step that applies a gradient with the clipping factor `scale`. The noise rule's `factor`
 /// multiplies the whole step.
 pub(super) fn step(plan: &EpochPlan, scale: f32, factor: f64) -> Step {
@@ -72,7 +97,7 @@ pub(super) fn step(plan: &EpochPlan, scale: f32, factor: f64) -> Step {
 
 /// The number of updates in flight when one is applied to parameters of `version`: the larger one
 /// of the number of workers and its staleness plus one.
-pub(super) fn in_flight(plan: &EpochPlan, version: u64, update: &Update<'_>) -> u64 {
+fn in_flight(plan: &EpochPlan, version: u64, update: &Update<'_>) -> u64 {
     u64::from(plan.shards).max(version.saturating_sub(update.version).saturating_add(1))
 }
 

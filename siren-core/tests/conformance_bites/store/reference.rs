@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use siren_core::{
-    Aggregation, Context, EpochPlan, EpochSummary, ErrorKind, Invocation, NoiseAverages,
+    Aggregation, Context, EpochPlan, EpochSummary, ErrorKind, Invocation, NoiseAverages, Optimizer,
     ParameterStore, PullOutcome, PushOutcome, Replica, RequestCosts, Requests, Result, Snapshot,
     Staleness, Status, Update, Watermark, WorkerReport,
 };
@@ -241,7 +241,13 @@ impl ParameterStore for Reference {
                 let rate = (f64::from(plan.learning_rate) * factor) as f32;
                 let shortened = EpochPlan { learning_rate: rate, ..plan.clone() };
                 apply(&shortened, snapshot, update, has);
-                let gradient = clipped(&plan, update, has);
+                let mut gradient = clipped(&plan, update, has);
+                if let Optimizer::Adagrad { initial, epsilon } = plan.optimizer {
+                    let sums = snapshot.optimizer_state[0].iter();
+                    gradient.iter_mut().zip(sums).for_each(|(g, sum)| {
+                        *g /= (sum + initial).sqrt() + epsilon;
+                    });
+                }
                 open.noise.add(averages(snapshot), &plan, gradient);
             }
             if !self.has(Fault::CountsAfterAWait) {

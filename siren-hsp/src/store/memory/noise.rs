@@ -9,7 +9,7 @@ use super::MemoryStore;
 use super::rounds::Kept;
 use crate::kernel::Step;
 use crate::store::noise::{Estimator, Lengths, Sample, Sums, WINDOW, saved};
-use crate::store::update;
+use crate::store::update::{self, Weight};
 
 /// The state of the measurement that the blocks share. Each block has its part of the window.
 pub(super) struct Noise {
@@ -48,13 +48,13 @@ impl Noise {
         *self.estimator.lock() = Estimator { averages, ..Estimator::default() };
     }
 
-    /// The factor of an update that is about to be applied to parameters of `version`.
-    pub(super) fn factor(&self, plan: &EpochPlan, version: u64, update: &Update<'_>) -> f64 {
+    /// The weight of an update that is about to be applied to parameters of `version`.
+    pub(super) fn weight(&self, plan: &EpochPlan, version: u64, update: &Update<'_>) -> Weight {
         match plan.noise {
-            Setting::Off | Setting::Measure => 1.0,
+            Setting::Off | Setting::Measure => Weight::FULL,
             Setting::Rule { .. } => {
                 let averages = self.estimator.lock().averages;
-                plan.noise.factor(&averages, update::in_flight(plan, version, update))
+                Weight::new(plan, &averages, version, update)
             }
         }
     }

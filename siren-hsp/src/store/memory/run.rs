@@ -6,6 +6,7 @@ use siren_core::{EpochPlan, EpochSummary, Error, ErrorKind, Result, Update, Wate
 use super::rounds::Rounds;
 use crate::store::noise::Sums;
 use crate::store::summary::Totals;
+use crate::store::update::Weight;
 
 /// The epochs sealed so far, and the open one.
 pub(super) struct Run {
@@ -25,20 +26,20 @@ pub(super) struct Shard {
     pub(super) watermark: Watermark,
     pub(super) staleness: u64,
     pub(super) staleness_max: u64,
-    /// The sum of the updates' factors.
+    /// The sum of the factors of the updates' steps.
     pub(super) factors: f64,
-    /// The sum of the updates' examples times their factors.
+    /// The sum of the updates' examples times their efficiency.
     pub(super) progress: f64,
 }
 
 impl Shard {
-    /// Counts an update that was applied to parameters of `version` with the noise rule's `factor`.
-    pub(super) fn count(&mut self, update: &Update<'_>, version: u64, factor: f64) {
+    /// Counts an update that was applied to parameters of `version` with this weight.
+    pub(super) fn count(&mut self, update: &Update<'_>, version: u64, weight: Weight) {
         let staleness = version.saturating_sub(update.version);
         self.staleness += staleness;
         self.staleness_max = self.staleness_max.max(staleness);
-        self.factors += factor;
-        self.progress += factor * update.examples as f64;
+        self.factors += weight.step;
+        self.progress += weight.efficiency * update.examples as f64;
         self.watermark.batches += update.batches;
         self.watermark.examples += update.examples;
         self.watermark.loss += update.loss;

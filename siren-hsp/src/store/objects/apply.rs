@@ -8,7 +8,7 @@ use super::part_object::PartObject;
 use super::payload::{self, FetchedUpdate};
 use crate::kernel::Step;
 use crate::store::noise::Sample;
-use crate::store::update::{self, Piece};
+use crate::store::update::{self, Piece, Weight};
 
 /// The place of a part in the parameters.
 #[derive(Clone, Copy)]
@@ -35,8 +35,8 @@ impl PartObject {
         self.begin_measuring(plan);
     }
 
-    /// Counts an update, which must be the next one of its shard, and whose step has this factor.
-    fn count(&mut self, update: &Update<'_>, factor: f64) -> Result<()> {
+    /// Counts an update, which must be the next one of its shard, and is applied with this weight.
+    fn count(&mut self, update: &Update<'_>, weight: Weight) -> Result<()> {
         let meta = &mut self.meta;
         let UpdateId { shard, position, .. } = update.id;
         match meta.marks.get_mut(shard as usize) {
@@ -55,7 +55,7 @@ impl PartObject {
         let staleness = meta.version.saturating_sub(update.version);
         meta.staleness += staleness;
         meta.staleness_max = meta.staleness_max.max(staleness);
-        meta.noise.count(update, factor);
+        meta.noise.count(update, weight);
         Ok(())
     }
 
@@ -69,10 +69,10 @@ impl PartObject {
         scratch: &mut Vec<f32>,
     ) -> Result<()> {
         let scale = update::check(plan, update.gradient.dim(), update)?;
-        let factor = self.factor(plan, update);
-        self.count(update, factor)?;
+        let weight = self.weight(plan, update);
+        self.count(update, weight)?;
         self.meta.version += 1;
-        let step = update::step(plan, scale, factor);
+        let step = update::step(plan, scale, weight.step);
         match piece {
             Piece::Dense(gradient) => self.step(&step, gradient),
             Piece::Sparse(entries) if step.keeps_zeros() => {
@@ -105,7 +105,7 @@ impl PartObject {
         let mut clipped = Vec::with_capacity(updates.len());
         for (update, piece) in updates {
             let scale = update::check(plan, update.gradient.dim(), update)?;
-            self.count(update, 1.0)?;
+            self.count(update, Weight::FULL)?;
             clipped.push((update.examples, scale, *piece));
         }
         self.meta.version += 1;

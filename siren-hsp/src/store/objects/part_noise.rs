@@ -6,7 +6,7 @@ use super::apply::Place;
 use super::part_object::PartObject;
 use crate::kernel::Step;
 use crate::store::noise::{Estimator, Observed, Sums, WINDOW, Window};
-use crate::store::update::{self, Piece};
+use crate::store::update::{self, Piece, Weight};
 
 /// The numbers of the measurement, which are in the part's metadata. An aggregator that replaces
 /// another one reads them with the open window's sum, and goes on with the same bits.
@@ -14,9 +14,9 @@ use crate::store::update::{self, Piece};
 pub(super) struct PartNoise {
     pub(super) estimator: Estimator,
     pub(super) window: Window,
-    /// The sum of the factors of the epoch's updates.
+    /// The sum of the factors of the updates' steps.
     pub(super) factors: f64,
-    /// The sum of these updates' examples times their factors.
+    /// The sum of the updates' examples times their efficiency.
     pub(super) progress: f64,
 }
 
@@ -73,10 +73,10 @@ impl PartNoise {
         }
     }
 
-    /// Counts an update that is applied with this factor.
-    pub(super) fn count(&mut self, update: &Update<'_>, factor: f64) {
-        self.factors += factor;
-        self.progress += factor * update.examples as f64;
+    /// Counts an update that is applied with this weight.
+    pub(super) fn count(&mut self, update: &Update<'_>, weight: Weight) {
+        self.factors += weight.step;
+        self.progress += weight.efficiency * update.examples as f64;
     }
 }
 
@@ -95,10 +95,10 @@ impl PartObject {
         self.window_sum = Vec::new();
     }
 
-    /// The factor of the next update.
-    pub(super) fn factor(&self, plan: &EpochPlan, update: &Update<'_>) -> f64 {
-        let in_flight = update::in_flight(plan, self.meta.version, update);
-        plan.noise.factor(&self.meta.noise.estimator.averages, in_flight)
+    /// The weight of the next update.
+    pub(super) fn weight(&self, plan: &EpochPlan, update: &Update<'_>) -> Weight {
+        let averages = &self.meta.noise.estimator.averages;
+        Weight::new(plan, averages, self.meta.version, update)
     }
 
     /// Measures an update, which was applied with `step`.

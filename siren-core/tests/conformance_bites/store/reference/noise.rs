@@ -46,9 +46,14 @@ impl Measured {
         if has(Fault::RuleShortensASingleWorker) {
             in_flight += 1;
         }
-        let factor = rule.factor(&averages, in_flight);
+        let efficiency = rule.efficiency(&averages, in_flight);
+        let factor = match has(Fault::RuleIgnoresTheOptimizer) {
+            true => efficiency,
+            false => plan.optimizer.step_factor(efficiency),
+        };
         self.factors += factor;
-        self.progress += factor * update.examples as f64;
+        self.progress += update.examples as f64
+            * if has(Fault::ProgressSumsTheFactors) { factor } else { efficiency };
         self.updates += 1;
         factor
     }
