@@ -22,7 +22,7 @@ use siren_core::{
     Compression, EpochPlan, Gradient, Noise, Optimizer, ParameterStore as _, Replica, Seed,
     Snapshot, SyncMode, Update, UpdateId,
 };
-use siren_hsp::{ObjectStore, kernel};
+use siren_hsp::{ObjectOptions, ObjectStore, kernel};
 
 /// The allocator that functions use. With the system's allocator, most of the time goes into newly
 /// mapped pages.
@@ -75,7 +75,10 @@ impl Bench {
         client.create_bucket().bucket(&bucket).send().await.expect("the server creates a bucket");
         let objects = S3Objects::new(&config, &bucket, "");
         let shared = Arc::new(objects.clone());
+        // No aggregator runs.
+        let options = ObjectOptions { max_ahead: u64::MAX, ..ObjectOptions::default() };
         let store = ObjectStore::new(shared, Arc::new(WallClock::new()), "run", DIM).unwrap();
+        let store = store.with_options(options);
         store.restore(&Snapshot::initial(vec![0.0; DIM])).await.unwrap();
         let plan = plan();
         store.open(&plan).await.unwrap();

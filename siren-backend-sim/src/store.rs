@@ -108,6 +108,7 @@ mod tests {
             push: Requests { writes: 1, reads: 0 },
             pull: Requests { writes: 0, reads: 1 },
             wait: Requests::NONE,
+            wait_own: Requests::NONE,
             start: Requests::NONE,
         };
         Terms { request_costs, requests: None, ..terms }

@@ -77,8 +77,8 @@ pub struct Phases {
     pub compute: Duration,
     /// The time of pulling and pushing, P^U.
     pub update: Duration,
-    /// The time of waiting for other workers, at the barrier and, under bulk and stale mode,
-    /// between rounds.
+    /// The time of waiting at the barrier and in pulls: for other workers under bulk and stale mode,
+    /// and for aggregators.
     pub wait: Duration,
 }
 
@@ -114,7 +114,7 @@ pub struct Observation {
     /// too little money, and more memory when functions ran out of it. Its local steps are those
     /// that were returned.
     pub allocation: Option<Allocation>,
-    /// The mean [factor](crate::Noise::factor) of the last epoch's updates.
+    /// The mean [factor](crate::Optimizer::step_factor) of the last epoch's steps.
     pub step_factor: Option<f64>,
     /// The progress of the last epoch in passes over the data; see
     /// [`EpochSummary::progress`](crate::EpochSummary::progress).

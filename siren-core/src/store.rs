@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    Context, EpochPlan, Error, Invocation, NoiseScale, Requests, Result, Snapshot, Update,
-    WorkerReport,
+    Context, EpochPlan, Error, Invocation, NoiseScale, Requests, Result, Snapshot, SyncMode,
+    Update, WorkerReport,
 };
 
 /// The outcome of a push.
@@ -49,8 +49,9 @@ pub struct PullOutcome {
     pub version: u64,
     /// The number of entries copied.
     pub copied: usize,
-    /// The time that the pull waited for the progress of other shards. It is approximate when the
-    /// store, or the backend around it, cannot tell this time from that of the transfer.
+    /// The time that the pull waited for the progress of other shards, or of aggregators. It is
+    /// approximate when the store, or the backend around it, cannot tell this time from that of the
+    /// transfer.
     pub waited: Duration,
 }
 
@@ -86,11 +87,11 @@ pub struct EpochSummary {
     pub watermarks: Vec<Watermark>,
     /// The staleness of the epoch's updates.
     pub staleness: Staleness,
-    /// The mean [factor](crate::Noise::factor) of the updates' steps; 1 without the noise rule, and
-    /// in an epoch without updates.
+    /// The mean [factor](crate::Optimizer::step_factor) of the updates' steps; 1 without the noise
+    /// rule, and in an epoch without updates.
     pub step_factor: f64,
     /// The progress of the epoch in passes over the data: the sum of each update's examples times
-    /// its factor, divided by the examples of a pass.
+    /// its [efficiency](crate::Noise::efficiency), divided by the examples of a pass.
     pub progress: f64,
     /// The noise scale; `None` if the plan does not ask for it, or with fewer than two windows.
     pub noise: Option<NoiseScale>,
@@ -131,16 +132,28 @@ pub struct RequestCosts {
     pub pull: Requests,
     /// The most requests in each second that a pull waits for other shards.
     pub wait: Requests,
+    /// The most requests in each second that a pull waits until the worker's own updates are applied.
+    /// Such a pull may then make those of another [`pull`](Self::pull).
+    pub wait_own: Requests,
     /// The most other requests of an invocation, which it makes once, at its start.
     pub start: Requests,
 }
 
 impl RequestCosts {
+    /// The most requests in each second that a pull waits in this mode.
+    pub fn waits(&self, sync_mode: SyncMode) -> Requests {
+        match sync_mode.waits() {
+            true => self.wait,
+            false => self.wait_own,
+        }
+    }
+
     /// No requests: the costs of a store that does not use shared storage.
     pub const NONE: Self = Self {
         push: Requests::NONE,
         pull: Requests::NONE,
         wait: Requests::NONE,
+        wait_own: Requests::NONE,
         start: Requests::NONE,
     };
 }
@@ -270,8 +283,9 @@ pub trait ParameterStore: Send + Sync {
 
     /// Brings `replica` up to date. Waits until every unfinished shard of `epoch` has pushed at
     /// least `progress` updates, then copies the blocks that changed since the last pull. The
-    /// copied blocks contain these updates. A `progress` of 0 does not wait: see
-    /// [`SyncMode::progress`](crate::SyncMode::progress).
+    /// copied blocks contain these updates. A `progress` of 0 does not wait for other shards:
+    /// see [`SyncMode::progress`](crate::SyncMode::progress). A store with aggregators may also wait
+    /// until they have applied the worker's earlier updates.
     ///
     /// Each block is copied atomically; different blocks may have different versions. A pull after
     /// a restore copies everything.

@@ -66,10 +66,10 @@ pub struct WorkerReport {
     pub queue: Duration,
     /// The time of pulling and pushing, without `wait`: P^U.
     pub update: Duration,
-    /// The time of waiting in pulls for the progress of other workers. Zero under
-    /// [`SyncMode::Hybrid`](crate::SyncMode::Hybrid).
+    /// The time of waiting in pulls for the progress of other workers or of aggregators. Zero under
+    /// [`SyncMode::Hybrid`](crate::SyncMode::Hybrid) with a store that applies updates itself.
     pub wait: Duration,
-    /// `true` if the worker stopped while it waited for other workers, because their delay would
+    /// `true` if the worker stopped while it waited for others, because their delay would
     /// have left it no time. Its shard is not done then, but this is not its own failure.
     pub waiting: bool,
     /// The longest cycle of pull, gradients and push, in billed time.

@@ -34,7 +34,8 @@
 //! - Times are means over many runs; a single epoch waits for its own stragglers.
 //! - Under bulk mode, and under stale mode with bound 0, each round takes as long as the slowest
 //!   worker, and waits are billed. Under stale mode with a larger bound, as under hybrid mode,
-//!   workers are assumed not to wait: time and cost are then lower bounds.
+//!   workers are assumed not to wait, neither for one another nor for aggregators: time and cost
+//!   are then lower bounds.
 //! - Aggregators run, and are billed, from the launch of an epoch to its end.
 
 mod grid;
@@ -275,7 +276,8 @@ fn row(
     let last = if later > 0.0 { &warm } else { &first };
     let seconds = first.elapsed_s + warm.elapsed_s * later;
     // The driver reserves its own part once more, for its work after the last barrier.
-    let spare = reserve(profile, &shape, allocation, last, &aggregation) + driver;
+    let wait = subject.store.waits(config.sync_mode);
+    let spare = reserve(profile, &shape, allocation, last, (&aggregation, wait)) + driver;
     Row {
         allocation,
         epoch_seconds: warm.elapsed_s,
@@ -310,7 +312,7 @@ fn reserve(
     shape: &EpochShape,
     allocation: Allocation,
     epoch: &EpochEstimate,
-    aggregation: &Aggregation,
+    (aggregation, wait): (&Aggregation, Requests),
 ) -> Usd {
     let platform = &profile.platform;
     let workers = u64::from(epoch.workers);
@@ -323,7 +325,7 @@ fn reserve(
     let enforced = platform.enforced(Duration::try_from_secs_f64(time).unwrap_or(Duration::MAX));
     let time = (enforced.saturating_add(platform.limits.init)).as_secs_f64();
     let one = platform.prices.invocation
-        + platform.requests_cost(cap)
+        + platform.requests_cost(cap + wait * (time.ceil() as u64 + 1))
         + platform.second_cost(allocation.memory_mb) * time;
     // An aggregator may run a quarter longer than the workers; the reservation covers that.
     let aggregator_time =

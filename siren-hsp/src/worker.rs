@@ -153,7 +153,7 @@ impl Run<'_> {
                 self.invocation.plan.update_len(self.invocation.shard, self.report.position);
             buffers = match self.round(buffers, length).await {
                 Ok(Some(buffers)) => buffers,
-                // Other workers take so long that no time would be left.
+                // The pull would wait so long that no time would be left.
                 Ok(None) => break,
                 // The epoch ended early: the work done so far counts, and the report is still
                 // returned.
@@ -182,7 +182,7 @@ impl Run<'_> {
     }
 
     /// Pulls, computes the gradients of `length` batches, and pushes. Returns `None` if the pull
-    /// would have to wait for other workers until the time is up.
+    /// would have to wait until the time is up.
     async fn round(&mut self, mut buffers: Buffers, length: u64) -> Result<Option<Buffers>> {
         let plan = &self.invocation.plan;
         let progress = plan.sync_mode.progress(plan.updates(self.report.position));
@@ -191,7 +191,7 @@ impl Run<'_> {
         let elapsed = self.now() - started;
         let waited = pulled.map_or(elapsed, |pulled| pulled.waited);
         self.report.wait += waited;
-        self.store_requests += self.wait_requests(waited);
+        self.store_requests += self.wait_requests(waited, progress);
         let Some(pulled) = pulled else {
             self.report.waiting = true;
             return Ok(None);
@@ -281,8 +281,8 @@ impl Run<'_> {
         (bytes, requests)
     }
 
-    /// Brings the replica up to date, and retries transient errors. Returns `None` when other
-    /// workers take so long that no time would be left for the cycle.
+    /// Brings the replica up to date, and retries transient errors. Returns `None` when it
+    /// would have to wait so long that no time would be left for the cycle.
     async fn pull(&mut self, replica: &mut Replica, progress: u64) -> Result<Option<PullOutcome>> {
         let store = self.context.store();
         let (clock, seed, retry) = (self.context.clock(), self.seed(), self.worker.retry);
@@ -291,9 +291,11 @@ impl Run<'_> {
             self.store_requests += store.request_costs().pull;
             self.check_request_cap(Requests::NONE)?;
             let pull = store.pull(self.invocation.plan.epoch, replica, progress);
-            let pulled = match progress {
-                0 => pull.await,
-                _ => match self.in_time(pull).await {
+            // The first pull of an invocation has no own updates to wait for.
+            let may_wait = progress > 0 || (self.report.updates > 0 && self.waits_for_own());
+            let pulled = match may_wait {
+                false => pull.await,
+                true => match self.in_time(pull).await {
                     Some(pulled) => pulled,
                     None => return Ok(None),
                 },

@@ -183,8 +183,8 @@ fn charts(record: &RunRecord) -> Result<Markup> {
             h2 { "Time of each epoch" }
             p .note {
                 "Means over the workers of an epoch. Queueing means waiting for a thread to compute on; waiting \
-                 means waiting for the rounds of other workers, and being done before the last one; \
-                 the evaluation comes after the barrier."
+                 means waiting in pulls for other workers or aggregators, and being done before the last \
+                 worker; the evaluation comes after the barrier."
                 @if group > 1 { " Each bar is the mean of " (group) " epochs." }
                 @if shared { " Memory is the peak of one process with all workers." }
             }

@@ -113,7 +113,9 @@ async fn requests_are_counted_as_the_server_sees_them(server: &'static Server) {
     const PARTS: u64 = 3;
     let prefix = servers::unique_prefix();
     let direct = server.objects().await.below(&prefix);
-    let options = ObjectOptions { parts: PARTS as u32, ..ObjectOptions::default() };
+    // No aggregator runs.
+    let options =
+        ObjectOptions { parts: PARTS as u32, max_ahead: u64::MAX, ..ObjectOptions::default() };
     let driver = handle(direct, DIM).with_options(options.clone());
     driver.restore(&Snapshot::initial(vec![0.0; DIM])).await.unwrap();
     let plan = plan(1, 10);

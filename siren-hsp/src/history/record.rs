@@ -199,8 +199,8 @@ pub struct EpochRecord {
     pub queue_s: f64,
     /// The time spent pulling and pushing, mean over the workers: P^U.
     pub update_s: f64,
-    /// The time spent in pulls waiting for the rounds of other workers, mean over the workers: zero
-    /// under hybrid mode.
+    /// The time spent in pulls waiting for the rounds of other workers, or for aggregators, mean over
+    /// the workers: zero under hybrid mode without aggregators.
     #[serde(default)]
     pub round_wait_s: f64,
     /// The time between a worker's end and the last worker's end, mean over the workers.
@@ -227,7 +227,7 @@ pub struct EpochRecord {
     #[serde(default = "one")]
     pub step_factor: f64,
     /// The progress of the epoch, in passes over the data: the sum of each update's examples times
-    /// its factor, divided by the examples of a pass.
+    /// its efficiency, divided by the examples of a pass.
     #[serde(default = "one")]
     pub progress: f64,
     /// The noise scale of the gradients, if it was measured.

@@ -303,7 +303,7 @@ impl<'a> EpochRun<'a> {
                 state.reported_batches += reached.saturating_sub(position);
                 state.reports.push(report);
                 if waited {
-                    // Waits for other workers add to the time that the rest of the shard may take.
+                    // Waits add to the time that the rest of the shard may take.
                     self.trainer.forecast = self.forecast();
                 }
                 let state = &mut self.shards[shard as usize];
@@ -312,7 +312,9 @@ impl<'a> EpochRun<'a> {
                 if reached > position && !finished {
                     state.failures = 0;
                 }
-                let stuck = (reached <= position && !waited).then(no_progress);
+                // Under hybrid mode no other worker can be the reason.
+                let is_excused = waited && self.plan.sync_mode.waits();
+                let stuck = (reached <= position && !is_excused).then(no_progress);
                 (!finished).then_some((reached, stuck))
             }
             Err(error) => Some((position, Some(error))),

@@ -176,10 +176,7 @@ impl Trainer {
         let cycle = forecast.cycle(platform, memory_mb);
         let min_time = cycle.unwrap_or_default().mul_f64(MIN_CYCLES);
         let request_cap = self.request_cap(plan, batches);
-        let wait = match plan.sync_mode.waits() {
-            true => self.parts.store.request_costs().wait,
-            false => Requests::NONE,
-        };
+        let wait = self.parts.store.request_costs().waits(plan.sync_mode);
         let second = platform.second_cost(memory_mb);
         // The fixed price, including one started second of waiting.
         let fixed = platform.prices.invocation + platform.requests_cost(request_cap + wait);
@@ -260,9 +257,11 @@ impl Trainer {
         let plan = self.plan(epoch, allocation);
         let per_worker = plan.batches().div_ceil(u64::from(workers.max(1)));
         let price = |batches: u64, time: Option<Duration>| {
-            let cap = self.request_cap(&plan, batches);
             let time = platform.enforced(time.unwrap_or_default());
             let billed = platform.billed(time) + platform.limits.init;
+            let wait = self.parts.store.request_costs().waits(plan.sync_mode);
+            let cap =
+                self.request_cap(&plan, batches) + wait * (time.as_secs_f64().ceil() as u64 + 1);
             platform.invocation_cost(memory_mb, billed, cap)
         };
         let forecast = self.forecast.with_local_steps(plan.local_steps, per_worker);

@@ -31,9 +31,13 @@ const AFTER: [Column; 20] = [
     ("compute, s", "computing, mean over the workers", |e| short(e.compute_s)),
     ("update, s", "pulling and pushing, mean over the workers", |e| short(e.update_s)),
     ("queue, s", "waiting for a place to compute, mean over the workers", |e| short(e.queue_s)),
-    ("rounds, s", "waiting for the rounds of other workers, mean over the workers", |e| {
-        if e.round_wait_s > 0.0 { short(e.round_wait_s) } else { String::new() }
-    }),
+    (
+        "rounds, s",
+        "waiting in pulls for other workers or aggregators, mean over the workers",
+        |e| {
+            if e.round_wait_s > 0.0 { short(e.round_wait_s) } else { String::new() }
+        },
+    ),
     ("wait, s", "done before the last worker was, mean over the workers", |e| short(e.wait_s)),
     ("evaluate, s", "the evaluation after the epoch", |e| short(e.evaluate_s)),
     ("CPU", "CPU time over execution time", |e| percent(e.cpu_utilisation)),
@@ -49,7 +53,9 @@ const AFTER: [Column; 20] = [
     ("step factor", "mean factor of the updates' steps, by the noise rule", |e| {
         short(e.step_factor)
     }),
-    ("progress", "passes over the data, each update weighted by its factor", |e| short(e.progress)),
+    ("progress", "passes over the data, each update weighted by its efficiency", |e| {
+        short(e.progress)
+    }),
     ("noise scale", "examples at which gradients have as much noise as signal", |e| {
         e.noise_scale.map_or_else(String::new, |scale| scale.to_string())
     }),

@@ -86,6 +86,7 @@ impl ParameterStore for Inside {
             push: Requests { writes: 2, reads: 3 },
             pull: Requests { writes: 1, reads: 4 },
             wait: Requests { writes: 5, reads: 6 },
+            wait_own: Requests { writes: 9, reads: 10 },
             start: Requests { writes: 7, reads: 8 },
         }
     }

@@ -111,6 +111,7 @@ impl ParameterStore for CasStore {
             push: Requests { reads: 1, writes: 1 },
             pull: read,
             wait: read * 8,
+            wait_own: Requests::NONE,
             start: Requests::NONE,
         }
     }

@@ -23,6 +23,11 @@ pub struct ObjectOptions {
     /// reads each part that changed. Each part belongs to one aggregator at a time.
     /// [`parts_for`](Self::parts_for) returns the number that a swarm needs.
     pub parts: u32,
+    /// The number of updates that a worker may be ahead of the parameters. A pull waits until they
+    /// lack at most this many updates of each shard that pushes through this handle. Small numbers
+    /// keep updates from becoming stale where aggregators are slower than the workers, but make
+    /// workers wait more often. Bulk mode does not need it.
+    pub max_ahead: u64,
     /// `true` if this handle applies updates itself, whenever they are needed. Then there are no
     /// aggregators: for tests, and for a store in this process. A pull makes more requests than
     /// [`request_costs`](siren_core::ParameterStore::request_costs) returns.
@@ -51,11 +56,12 @@ pub struct ObjectOptions {
 }
 
 impl Default for ObjectOptions {
-    /// One part, workers that push once a second, and aggregators of 512 MB that poll five times a
-    /// second.
+    /// One part, workers that push once a second and may be two updates ahead, and aggregators of
+    /// 512 MB that poll five times a second.
     fn default() -> Self {
         Self {
             parts: 1,
+            max_ahead: 2,
             inline: false,
             cycle: Duration::from_secs(1),
             bandwidth: BANDWIDTH,
@@ -90,6 +96,8 @@ impl ObjectOptions {
             // The state and all parts, at most.
             pull: reads(1 + parts),
             wait: reads(polls.min(8) * (1 + parts)),
+            // One part at a time.
+            wait_own: reads(polls.min(8)),
             // The listing of pushed updates, and another read of everything.
             start: Requests { writes: 2, reads: 2 * (1 + parts) },
         }

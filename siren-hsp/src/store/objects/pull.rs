@@ -1,6 +1,7 @@
-//! Pulls, which read the parts that changed.
+//! Pulls, which read the parts that changed, and wait for parts that are behind.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -39,6 +40,8 @@ enum Gathered {
     Complete,
     /// Some parts have not.
     Behind,
+    /// They have, but this part lacks too many of the handle's own updates.
+    Ahead(usize),
     /// The parts belong to another epoch than the session's.
     Outdated,
 }
@@ -88,6 +91,12 @@ impl ObjectStore {
                         });
                     }
                     Gathered::Outdated => continue,
+                    Gathered::Ahead(part) => {
+                        since.get_or_insert(self.clock.now());
+                        self.await_own(&session, part, &mut backoff).await?;
+                        // Other parts may have changed meanwhile, too.
+                        continue;
+                    }
                     Gathered::Behind => {
                         gathered = Some(Gathering { after_wait: true, ..gathering })
                     }
@@ -135,10 +144,40 @@ impl ObjectStore {
         if metas().any(|meta| session.is_current(meta) && meta.closed) {
             return Err(fenced(epoch));
         }
-        Ok(match metas().all(|meta| session.progress_of(meta) >= progress) {
-            true => Gathered::Complete,
-            false => Gathered::Behind,
-        })
+        if metas().any(|meta| session.progress_of(meta) < progress) {
+            return Ok(Gathered::Behind);
+        }
+        let lacking = metas().position(|meta| session.is_ahead_of(meta, self.options.max_ahead));
+        Ok(lacking.map_or(Gathered::Complete, Gathered::Ahead))
+    }
+
+    /// Polls the head of a part until it lacks few of the updates that were pushed through this
+    /// handle.
+    async fn await_own(&self, session: &Session, part: usize, backoff: &mut Backoff) -> Result<()> {
+        let key = self.keys.part(session.lineage, part);
+        let length = pull_len(session.plan.shards as usize, 0);
+        let mut tag = session.seen.lock()[part].as_ref().map(|seen| seen.tag.clone());
+        loop {
+            backoff.wait(&*self.clock).await;
+            match self.client.get_start(&key, tag.as_ref(), length).await? {
+                Fetched::Missing => return Err(missing_part(part)),
+                Fetched::Unchanged if !self.options.inline => {}
+                // Nothing changes unless this handle applies updates.
+                Fetched::Unchanged => return Ok(()),
+                Fetched::Changed { bytes, tag: changed } => {
+                    // The last epoch may have written a longer head, with more shards.
+                    let Some((meta, _)) = Meta::decode(&bytes)? else { return Ok(()) };
+                    if session.is_current(&meta) && meta.closed {
+                        return Err(fenced(session.plan.epoch));
+                    }
+                    let is_over = meta.generation > session.generation;
+                    if is_over || !session.is_ahead_of(&meta, self.options.max_ahead) {
+                        return Ok(());
+                    }
+                    tag = Some(changed);
+                }
+            }
+        }
     }
 
     /// The batches of each shard that are known to be applied eventually: those in the last state,
@@ -258,6 +297,21 @@ impl Session {
             true => floor(&self.plan, meta.marks.iter().map(|mark| mark.batches)),
             false => 0,
         }
+    }
+
+    /// `true` if a part lacks more than `max_ahead` updates of a shard that were pushed through this
+    /// handle.
+    fn is_ahead_of(&self, meta: &Meta, max_ahead: u64) -> bool {
+        if self.plan.sync_mode.merges_rounds() {
+            // Workers wait for whole rounds.
+            return false;
+        }
+        let lacks = |shard: usize, pushed: u64| {
+            let held = if self.is_current(meta) { meta.marks[shard].batches } else { 0 };
+            self.plan.updates(pushed).saturating_sub(self.plan.updates(held))
+        };
+        let pushed = self.pushed_here.iter().map(|batches| batches.load(Ordering::Relaxed));
+        (0..).zip(pushed).any(|(shard, batches)| lacks(shard, batches) > max_ahead)
     }
 
     /// `true` if a part contains all the batches in `marks`.

@@ -1,5 +1,7 @@
 //! Pushes, which write one object for each update.
 
+use std::sync::atomic::Ordering;
+
 use siren_core::{Error, ErrorKind, PushOutcome, Result, Update};
 
 use super::session::Session;
@@ -49,6 +51,7 @@ impl ObjectStore {
         let key = self.keys.update(session.generation, id.shard, id.position);
         let written = self.client.put_if_absent(&key, &bytes).await?;
         *counted = id.position + update.batches;
+        session.pushed_here[id.shard as usize].fetch_max(*counted, Ordering::Relaxed);
         Ok(match written {
             Written::Done(_) => PushOutcome::Accepted,
             // Written by another attempt, or by an earlier request whose answer was lost.

@@ -28,6 +28,8 @@ pub(super) struct Session {
     pub(super) plan: EpochPlan,
     /// The known pushed batches of each shard. Pushes of one shard take turns.
     pub(super) shards: Vec<tokio::sync::Mutex<u64>>,
+    /// The batches of each shard up to the last update that was pushed through this handle.
+    pub(super) pushed_here: Vec<AtomicU64>,
     /// The number of updates that every unfinished shard is known to have pushed.
     floor: AtomicU64,
     /// The parts as last read.
@@ -50,6 +52,7 @@ impl Session {
             cuts,
             plan: open.plan.clone(),
             shards: pushed.iter().map(|&batches| tokio::sync::Mutex::new(batches)).collect(),
+            pushed_here: pushed.iter().map(|_| AtomicU64::new(0)).collect(),
             floor: AtomicU64::new(0),
             seen: Mutex::new(vec![None; cuts.parts]),
         };

@@ -110,7 +110,7 @@ fn another_driver_finishes_a_seal_that_was_stopped_anywhere() {
     let mut stopped = 0;
     for polls in 1..400 {
         block_on(async {
-            let world = World::new(2);
+            let world = World::with_unlimited_lead(2);
             let driver = world.driver(&plan).await;
             join_all((0..plan.shards).map(|shard| world.work(&plan, shard))).await;
             {

@@ -3,10 +3,12 @@
 use futures::executor::block_on;
 use futures::future::{join, join_all};
 use std::sync::Arc;
+use std::time::Duration;
 
 use siren_core::{
-    Batch, EpochSummary, ErrorKind, Invocation, Layout, Metrics, Optimizer, ParameterStore,
-    PushOutcome, Replica, Requests, Result, Role, Seed, Snapshot, SyncMode, Worker, Workload,
+    Batch, Clock, EpochSummary, ErrorKind, Invocation, Layout, Metrics, Optimizer, ParameterStore,
+    PushOutcome, Replica, Requests, Result, Role, Seed, Snapshot, SyncMode, Time, Update, Worker,
+    Workload,
 };
 
 use super::super::keys::Keys;
@@ -24,7 +26,8 @@ pub(super) async fn train(world: &World, plan: &siren_core::EpochPlan) -> (Epoch
     let initial = Snapshot::initial(values);
     until_ok(async || driver.restore(&initial).await).await;
     until_ok(async || driver.open(plan).await).await;
-    let aggregators = join_all((0..world.parts).map(|number| world.aggregate(plan, number)));
+    let aggregators =
+        join_all((0..world.options.parts).map(|number| world.aggregate(plan, number)));
     let epoch = async {
         join_all((0..plan.shards).map(|shard| world.work(plan, shard))).await;
         until_ok(async || driver.seal(plan.epoch).await).await
@@ -264,7 +267,7 @@ fn a_worker_reports_the_requests_that_it_made() {
         let workload = Idle(Layout::flat("w", DIM).unwrap());
         let plan = plan(SyncMode::Hybrid, Optimizer::Sgd);
         let plan = siren_core::EpochPlan { layout: workload.0.hash(), ..plan };
-        let world = World::new(2);
+        let world = World::with_unlimited_lead(2);
         let _driver = world.driver(&plan).await;
         let worker = ShardWorker::new(Arc::new(workload));
         let most = Requests { writes: u64::MAX, reads: u64::MAX };
@@ -329,6 +332,80 @@ fn a_pull_asks_only_for_parts_that_change() {
         assert_eq!(replica.values, second.values);
         let sum = |i: usize| i as f32 - 0.5 * (gradient(0, 0)[i] + gradient(1, 0)[i]);
         assert_eq!(replica.values, (0..DIM).map(sum).collect::<Vec<_>>());
+    });
+}
+
+/// A pull waits while the parameters lack more of the handle's own updates than allowed. Updates of
+/// other handles do not count.
+#[test]
+fn a_worker_is_never_further_ahead_than_allowed() {
+    block_on(async {
+        let plan = plan(SyncMode::Hybrid, Optimizer::Sgd);
+        let world = World::new(2);
+        let driver = world.driver(&plan).await;
+        let (worker, other) = (world.handle(), world.handle());
+        let mut replica = Replica::new();
+        let ahead = world.options.max_ahead;
+        for position in 0..=ahead {
+            let pulled = worker.pull(0, &mut replica, 0).await.unwrap();
+            assert_eq!((pulled.version, pulled.waited), (0, Duration::ZERO), "{position} ahead");
+            worker.push(&update(&plan, 0, position, &gradient(0, position))).await.unwrap();
+        }
+        let mut fresh = Replica::new();
+        let pulled = other.pull(0, &mut fresh, 0).await.unwrap();
+        assert_eq!(pulled.waited, Duration::ZERO, "another handle is not ahead");
+        let waiting = async {
+            let pulled = worker.pull(0, &mut replica, 0).await.unwrap();
+            assert!(pulled.version > 0 && pulled.waited > Duration::ZERO, "{pulled:?}");
+            driver.seal(0).await.unwrap();
+        };
+        let aggregators = join_all((0..2).map(|number| world.aggregate(&plan, number)));
+        join(waiting, aggregators).await;
+    });
+}
+
+/// A pull that waits for the handle's own updates ends with the epoch, in every mode without rounds.
+#[test]
+fn a_seal_ends_a_pull_that_waits_for_own_updates() {
+    for sync_mode in [SyncMode::Hybrid, SyncMode::Stale { bound: 9 }] {
+        block_on(async {
+            let plan = siren_core::EpochPlan { local_steps: 2, ..plan(sync_mode, Optimizer::Sgd) };
+            let world = World::new(2);
+            let driver = world.driver(&plan).await;
+            let worker = world.handle();
+            for position in (0..=world.options.max_ahead).map(|update| 2 * update) {
+                let gradient = gradient(0, position);
+                let update = Update { batches: 2, ..update(&plan, 0, position, &gradient) };
+                worker.push(&update).await.unwrap();
+            }
+            let waiting = async {
+                let pulled = worker.pull(0, &mut Replica::new(), 0).await;
+                assert_eq!(pulled.unwrap_err().kind(), ErrorKind::Fenced, "{sync_mode:?}");
+            };
+            join(waiting, async { driver.seal(0).await.unwrap() }).await;
+        });
+    }
+}
+
+/// A worker that waits for aggregators returns the rest of its shard before its time is up.
+#[test]
+fn a_worker_without_an_aggregator_stops_in_time() {
+    block_on(async {
+        let workload = Idle(Layout::flat("w", DIM).unwrap());
+        let plan = plan(SyncMode::Hybrid, Optimizer::Sgd);
+        let plan = siren_core::EpochPlan { layout: workload.0.hash(), ..plan };
+        let world = World::new(2);
+        let _driver = world.driver(&plan).await;
+        let most = Requests { writes: u64::MAX, reads: u64::MAX };
+        let shard = Invocation { role: Role::Shard, ..invocation(&plan, 0, most) };
+        let handle = world.handle().exclusive();
+        let ends = Some(Time::ORIGIN + shard.timeout);
+        let context = TestContext { ends, ..TestContext::new(&world, &handle) };
+        let report = ShardWorker::new(Arc::new(workload)).run(&shard, &context).await.unwrap();
+        assert!(report.waiting && !report.finished, "{report:?}");
+        assert_eq!(report.position, world.options.max_ahead + 1);
+        assert!(world.clock.now() < Time::ORIGIN + shard.timeout, "{:?}", world.clock.now());
+        assert!(report.wait > Duration::ZERO && report.wait > report.update, "{report:?}");
     });
 }
 

@@ -50,8 +50,8 @@ fn random_orders_give_exactly_what_the_seal_reports() {
         let mut workers: Vec<Option<Actor<'_>>> =
             (0..plan.shards).map(|shard| Some(Box::pin(world.work(&plan, shard)) as _)).collect();
         // Two for each number, so that they conflict.
-        let number = |index: usize| index as u32 % world.parts;
-        let mut aggregators: Vec<Option<Actor<'_>>> = (0..2 * world.parts as usize)
+        let number = |index: usize| index as u32 % world.options.parts;
+        let mut aggregators: Vec<Option<Actor<'_>>> = (0..2 * world.options.parts as usize)
             .map(|index| Some(aggregator(&world, &plan, number(index))))
             .collect();
         let mut asleep: Vec<Actor<'_>> = Vec::new();

@@ -127,12 +127,18 @@ pub(super) fn options(parts: u32) -> ObjectOptions {
 pub(super) struct World {
     pub(super) objects: Arc<FaultyObjects>,
     pub(super) clock: Arc<InstantClock>,
-    pub(super) parts: u32,
+    pub(super) options: ObjectOptions,
 }
 
 impl World {
     pub(super) fn new(parts: u32) -> Self {
-        Self { objects: Arc::default(), clock: Arc::default(), parts }
+        Self { objects: Arc::default(), clock: Arc::default(), options: options(parts) }
+    }
+
+    /// A world in which pulls do not wait for aggregators.
+    pub(super) fn with_unlimited_lead(parts: u32) -> Self {
+        let options = ObjectOptions { max_ahead: u64::MAX, ..options(parts) };
+        Self { options, ..Self::new(parts) }
     }
 
     /// A new handle.
@@ -140,7 +146,7 @@ impl World {
         let objects: Arc<dyn Objects> = self.objects.clone();
         ObjectStore::new(objects, self.clock.clone(), "run", DIM)
             .unwrap()
-            .with_options(options(self.parts))
+            .with_options(self.options.clone())
     }
 
     /// The driver's handle, with an epoch open.
@@ -155,7 +161,7 @@ impl World {
     /// Runs an aggregator with its own handle.
     pub(super) async fn aggregate(&self, plan: &EpochPlan, number: u32) -> Result<WorkerReport> {
         let handle = self.handle();
-        let context = TestContext { clock: self.clock.clone(), store: &handle };
+        let context = TestContext::new(self, &handle);
         let most = Requests { writes: u64::MAX, reads: u64::MAX };
         handle.aggregate(&invocation(plan, number, most), &context).await
     }
@@ -276,11 +282,13 @@ impl DataSource for Zeros {
 pub(super) struct TestContext<'a> {
     pub(super) clock: Arc<InstantClock>,
     pub(super) store: &'a ObjectStore,
+    /// The end of the time left; without it, time does not run out.
+    pub(super) ends: Option<Time>,
 }
 
 impl<'a> TestContext<'a> {
     pub(super) fn new(world: &World, store: &'a ObjectStore) -> Self {
-        Self { clock: world.clock.clone(), store }
+        Self { clock: world.clock.clone(), store, ends: None }
     }
 }
 
@@ -299,7 +307,10 @@ impl Context for TestContext<'_> {
     }
 
     fn time_left(&self) -> Duration {
-        Duration::from_secs(900)
+        match self.ends {
+            Some(time) => time - self.clock.now(),
+            None => Duration::from_secs(900),
+        }
     }
 
     fn usage(&self) -> Usage {
