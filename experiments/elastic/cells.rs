@@ -3,6 +3,7 @@
 use std::fmt;
 
 use siren_experiments::lab::{Job, ListScheduler};
+use siren_hsp::LrDecay;
 
 use crate::MEMORY_MB;
 use crate::flags::Mode;
@@ -26,14 +27,17 @@ pub(crate) enum Quality {
 }
 
 /// One workload: its data, its setting, and the runs that it takes part in.
+#[derive(Clone)]
 pub(crate) struct Subject {
     /// The name in tables and in elastic.json.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// A job for each repeat.
     pub(crate) jobs: Vec<Job>,
     pub(crate) store: Store,
     pub(crate) modes: Vec<Mode>,
     pub(crate) schedules: Vec<Schedule>,
+    /// The decay of the learning rate in a run of this many passes.
+    pub(crate) decay: fn(u64) -> LrDecay,
     /// The passes over the data, for the most functions of any pass.
     pub(crate) passes: fn(u32) -> u64,
     /// The held-out loss to reach.
@@ -106,6 +110,22 @@ impl Schedule {
         match self {
             Self::Constant(workers) => ListScheduler::new([*workers], MEMORY_MB),
             Self::List(list) => ListScheduler::new(list.as_slice(), MEMORY_MB),
+        }
+    }
+}
+
+impl Subject {
+    /// The same workload with parameters in objects on S3. The runs that `is_kept` leaves out are
+    /// not made.
+    pub(crate) fn over_objects(&self, is_kept: fn(Mode, &Schedule) -> bool) -> Self {
+        Self {
+            name: format!("{}, objects", self.name),
+            about: "The same with parameters in objects on S3 and with aggregators.".into(),
+            store: Store::Objects,
+            // Bulk mode over objects applies the same means, and only takes more time.
+            modes: self.modes.iter().copied().filter(|&mode| mode != Mode::Bulk).collect(),
+            is_kept,
+            ..self.clone()
         }
     }
 }

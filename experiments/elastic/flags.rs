@@ -29,6 +29,9 @@ pub(crate) struct Command {
     #[arg(long, value_name = "N", help = default_of("Repeats of each run; LeNet always has one, the sentences five at most", "5", "1"))]
     #[arg(value_parser = clap::value_parser!(u64).range(1..), help_heading = TRAINING)]
     seeds: Option<u64>,
+    /// Run every workload also with parameters in objects on S3, not only census-kdd
+    #[arg(long, help_heading = TRAINING)]
+    pub(crate) objects: bool,
     /// Parts of the data, fewer numbers of functions, one repeat
     #[arg(long, help_heading = TRAINING)]
     pub(crate) quick: bool,

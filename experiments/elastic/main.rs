@@ -125,6 +125,7 @@ fn runs(
 fn one(subject: &Subject, cell: &Cell, repeat: usize, simulation: &Simulation) -> Result<Outcome> {
     let mut job = subject.jobs[repeat].clone();
     job.config = cell.mode.apply(&job.config);
+    job.config.learning_rate.decay = (subject.decay)(cell.passes);
     job.config.stop = StopRules { epochs: cell.passes, ..StopRules::default() };
     let scheduler = cell.schedule.scheduler();
     let run = match subject.store {

@@ -15,8 +15,8 @@ pub(crate) fn about() -> String {
          flight. bulk applies the mean of one update from each function. Functions have {} MB and \
          run on simulated AWS Lambda. A row shows the repeats of a run: the median of the passes \
          to the target, the highest loss after any pass, and means. Time and cost are those of all \
-         passes. Progress is the sum of each update's examples times the factor of its step, \
-         divided by the examples of a pass. Staleness is in updates. A run has diverged if a value \
+         passes. Progress is the sum of each update's examples times its efficiency, divided \
+         by the examples of a pass. Staleness is in updates. A run has diverged if a value \
          is not finite, or if after any pass the held-out loss is above the workload's limit and \
          has not fallen by {:.0} % in that pass. Quality is the held-out log loss of the linear \
          workloads and the accuracy of the networks, after the last pass. Rows that say so are \

@@ -10,7 +10,7 @@ use crate::flags::Mode;
 /// One run, as elastic.json has it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
-    pub(crate) workload: &'static str,
+    pub(crate) workload: String,
     pub(crate) mode: Mode,
     pub(crate) schedule: String,
     /// The most functions of any pass.
@@ -65,7 +65,7 @@ impl Outcome {
             .zip(losses())
             .any(|(before, after)| after > subject.limit && after > FALLEN * before);
         let row = Row {
-            workload: subject.name,
+            workload: subject.name.clone(),
             mode: cell.mode,
             schedule: cell.schedule.to_string(),
             workers: cell.schedule.most(),
@@ -113,7 +113,7 @@ pub(crate) const HEADER: [&str; 13] = [
 pub(crate) fn cells(cell: &Cell, subject: &Subject, repeats: &[Outcome]) -> Vec<String> {
     let most = cell.schedule.most();
     let mut line = vec![
-        subject.name.to_string(),
+        subject.name.clone(),
         cell.mode.name().to_string(),
         cell.schedule.to_string(),
         format!("{most}{}", if cell.is_cut { " (all batches)" } else { "" }),

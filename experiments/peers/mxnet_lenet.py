@@ -1,7 +1,7 @@
-"""MXNet 1.9.1: LeNet on MNIST (IDX .gz files), SGD, the plain loop in one process.
+"""MXNet 1.9.1: LeNet on MNIST (IDX .gz files), the plain loop in one process.
 
 The SIREN paper compares with MXNet on EC2; this is that peer, on this machine's CPU.
-usage: OMP_NUM_THREADS=k python mxnet_lenet.py DATA_DIR [epochs] [batch] [lr] [momentum]
+usage: OMP_NUM_THREADS=k python mxnet_lenet.py DATA_DIR [epochs] [batch] [lr] [momentum, or `adam`] [seed]
 prints per epoch: images per second, seconds, test accuracy. lenet.sh sets it up.
 """
 import gzip, os, struct, sys, time
@@ -31,14 +31,19 @@ def lenet():
 def main():
     root = sys.argv[1]
     arg = lambda i, default, kind: kind(sys.argv[i]) if len(sys.argv) > i else default
-    epochs, batch, lr, momentum = arg(2, 1, int), arg(3, 64, int), arg(4, 0.1, float), arg(5, 0.0, float)
+    epochs, batch, lr, momentum = arg(2, 1, int), arg(3, 64, int), arg(4, 0.1, float), arg(5, "0", str)
+    mx.random.seed(arg(6, 1, int))
+    np.random.seed(arg(6, 1, int))
     normalised = lambda name: (idx(os.path.join(root, name)).astype("float32")[:, None] / 255 - 0.1307) / 0.3081
     x = normalised("train-images-idx3-ubyte.gz")
     y = idx(os.path.join(root, "train-labels-idx1-ubyte.gz")).astype("float32")
     xt = normalised("t10k-images-idx3-ubyte.gz")
     yt = idx(os.path.join(root, "t10k-labels-idx1-ubyte.gz")).astype("float32")
     net, loss = lenet(), gluon.loss.SoftmaxCrossEntropyLoss()
-    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": lr, "momentum": momentum})
+    if momentum == "adam":
+        trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr})
+    else:
+        trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": lr, "momentum": float(momentum)})
     n = len(x) // batch * batch
     for e in range(epochs):
         order = np.random.permutation(len(x))[:n].reshape(-1, batch)

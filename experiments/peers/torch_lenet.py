@@ -1,6 +1,6 @@
 """PyTorch: the same LeNet (20-50-500-10, 431,080 parameters), batch, data and loop as mxnet_lenet.py.
 
-usage: python torch_lenet.py DATA_DIR THREADS [epochs] [batch] [lr] [momentum]
+usage: python torch_lenet.py DATA_DIR THREADS [epochs] [batch] [lr] [momentum, or `adam`] [seed]
 prints per epoch: images per second, seconds, test accuracy. lenet.sh sets it up.
 """
 import gzip, os, struct, sys, time
@@ -18,7 +18,8 @@ def idx(path):
 
 root, threads = sys.argv[1], int(sys.argv[2])
 arg = lambda i, d, t: t(sys.argv[i]) if len(sys.argv) > i else d
-epochs, batch, lr, mom = arg(3, 1, int), arg(4, 64, int), arg(5, 0.1, float), arg(6, 0.0, float)
+epochs, batch, lr, momentum = arg(3, 1, int), arg(4, 64, int), arg(5, 0.1, float), arg(6, "0", str)
+torch.manual_seed(arg(7, 1, int))
 ACT = nn.Tanh if os.environ.get("ACT") == "tanh" else nn.ReLU
 torch.set_num_threads(threads)
 normalised = lambda name: (torch.from_numpy(idx(os.path.join(root, name))).float()[:, None] / 255 - 0.1307) / 0.3081
@@ -28,7 +29,11 @@ xt = normalised("t10k-images-idx3-ubyte.gz")
 yt = torch.from_numpy(idx(os.path.join(root, "t10k-labels-idx1-ubyte.gz"))).long()
 net = nn.Sequential(nn.Conv2d(1, 20, 5), ACT(), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5), ACT(), nn.MaxPool2d(2),
                     nn.Flatten(), nn.Linear(800, 500), ACT(), nn.Linear(500, 10))
-opt, loss = torch.optim.SGD(net.parameters(), lr=lr, momentum=mom), nn.CrossEntropyLoss()
+if momentum == "adam":
+    opt = torch.optim.Adam(net.parameters(), lr=lr, fused=True)
+else:
+    opt = torch.optim.SGD(net.parameters(), lr=lr, momentum=float(momentum))
+loss = nn.CrossEntropyLoss()
 n = len(x) // batch * batch
 for e in range(epochs):
     order = torch.randperm(len(x))[:n].reshape(-1, batch)
