@@ -291,9 +291,7 @@ impl Run<'_> {
             self.store_requests += store.request_costs().pull;
             self.check_request_cap(Requests::NONE)?;
             let pull = store.pull(self.invocation.plan.epoch, replica, progress);
-            // The first pull of an invocation has no own updates to wait for.
-            let may_wait = progress > 0 || (self.report.updates > 0 && self.waits_for_own());
-            let pulled = match may_wait {
+            let pulled = match progress > 0 || self.waits_for_own() {
                 false => pull.await,
                 true => match self.in_time(pull).await {
                     Some(pulled) => pulled,

@@ -150,6 +150,13 @@ impl Deployed {
         self.with_store(self.settings(run)).await
     }
 
+    /// As [`connect`](Self::connect), for workers without an aggregator.
+    pub(crate) async fn connect_without_aggregators(&self, run: &str) -> Arc<LambdaBackend> {
+        let mut settings = self.settings(run);
+        settings.options.max_ahead = u64::MAX;
+        self.with_store(settings).await
+    }
+
     /// As [`connect`](Self::connect), but the driver sends all requests through a proxy.
     pub(crate) async fn connect_through(&self, proxy: &Proxy, run: &str) -> Arc<LambdaBackend> {
         let config = servers::config(&proxy.address()).await;

@@ -125,7 +125,7 @@ async fn functions_learn_as_much_as_threads_here() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_way_to_fail_is_told_apart() {
     let deployed = Deployed::new("siren-fails").await;
-    let lambda = deployed.connect("fails").await;
+    let lambda = deployed.connect_without_aggregators("fails").await;
     lambda.store().unwrap().open(&plan()).await.unwrap();
     for (fault, kind, says) in [
         ("panic", ErrorKind::Worker, "the worker panicked: a fault of the budget"),
@@ -257,7 +257,7 @@ async fn a_warm_request_is_at_its_worker_within_milliseconds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_invocation_twice_counts_once() {
     let deployed = Deployed::new("siren-twice").await;
-    let lambda = deployed.connect("twice").await;
+    let lambda = deployed.connect_without_aggregators("twice").await;
     let store = lambda.store().unwrap();
     store.open(&plan()).await.unwrap();
     let once = || lambda.invoke(invocation(1, Duration::from_secs(4)));
