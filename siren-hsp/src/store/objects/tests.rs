@@ -5,6 +5,8 @@ mod faults;
 mod handles;
 mod interleaved;
 mod noise;
+mod pulls;
 mod support;
+mod workers;
 
 pub(super) use support::plan;

@@ -4,16 +4,13 @@ use std::sync::Arc;
 
 use siren_core::conformance::{objects, objects_tests, store, store_tests};
 
-use super::super::{CasStore, ObjectOptions, ObjectStore};
-use super::support::{FaultyObjects, InstantClock};
+use super::super::{CasStore, ObjectStore};
+use super::support::{FaultyObjects, InstantClock, inline_store};
 use crate::MemoryObjects;
 use siren_core::objects::Objects;
 
 fn store(objects: impl Objects + 'static, dim: usize, parts: u32) -> ObjectStore {
-    let options = ObjectOptions { parts, inline: true, ..ObjectOptions::default() };
-    ObjectStore::new(Arc::new(objects), Arc::new(InstantClock::default()), "runs/test", dim)
-        .unwrap()
-        .with_options(options)
+    inline_store(Arc::new(objects), dim, parts)
 }
 
 store_tests!(

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use futures::executor::block_on;
 use siren_core::{Noise, Optimizer, ParameterStore, Replica, Snapshot, SyncMode, Update};
 
-use super::super::{ObjectOptions, ObjectStore};
-use super::support::{DIM, InstantClock, gradient, plan, update};
+use super::support::{DIM, gradient, inline_store, plan, update};
 use crate::{MemoryObjects, MemoryStore};
 
 /// The points at which the process that applies updates is replaced by another one.
@@ -20,12 +19,7 @@ enum Replaced {
 /// The state after two epochs, in which a process applies what was pushed so far and then may die.
 fn trained(sync_mode: SyncMode, optimizer: Optimizer, replaced: Replaced) -> Snapshot {
     let objects = Arc::new(MemoryObjects::new());
-    let open = || {
-        let options = ObjectOptions { parts: 3, inline: true, ..ObjectOptions::default() };
-        let clock = Arc::new(InstantClock::default());
-        let store = ObjectStore::new(objects.clone(), clock, "runs/noise", DIM);
-        store.unwrap().with_options(options)
-    };
+    let open = || inline_store(objects.clone(), DIM, 3);
     block_on(async {
         let mut store = open();
         let values = (0..DIM).map(|i| i as f32).collect();
@@ -101,14 +95,8 @@ fn averages_move_between_stores_with_other_parts() {
             store.seal(3).await.unwrap().step_factor
         })
     };
-    let of_parts = |parts| {
-        let options = ObjectOptions { parts, inline: true, ..ObjectOptions::default() };
-        let clock = Arc::new(InstantClock::default());
-        let objects = Arc::new(MemoryObjects::new());
-        let store = ObjectStore::new(objects, clock, "runs/noise", DIM).unwrap();
-        first_factor(&store.with_options(options))
-    };
-    let (memory, five) = (first_factor(&MemoryStore::new(vec![0.0; DIM]).unwrap()), of_parts(5));
+    let memory = first_factor(&MemoryStore::new(vec![0.0; DIM]).unwrap());
+    let five = first_factor(&inline_store(Arc::new(MemoryObjects::new()), DIM, 5));
     // The averages of five parts are equal, since they are shares of the sum.
     assert!((memory - five).abs() < 1e-12, "{memory} and {five}");
     let cold = (1.0 / f64::from(plan(SyncMode::Hybrid, Optimizer::Sgd).shards)).sqrt();

@@ -118,6 +118,14 @@ impl ObjectsDecorator for FaultyObjects {
 
 pub(super) const DIM: usize = 10;
 
+/// A store that applies updates itself.
+pub(super) fn inline_store(objects: Arc<dyn Objects>, dim: usize, parts: u32) -> ObjectStore {
+    let options = ObjectOptions { parts, inline: true, ..ObjectOptions::default() };
+    ObjectStore::new(objects, Arc::new(InstantClock::default()), "runs/test", dim)
+        .unwrap()
+        .with_options(options)
+}
+
 /// Options with an aggregator for each part.
 pub(super) fn options(parts: u32) -> ObjectOptions {
     ObjectOptions { parts, bandwidth: 1, ..ObjectOptions::default() }
