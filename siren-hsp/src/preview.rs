@@ -277,7 +277,7 @@ fn row(
     let seconds = first.elapsed_s + warm.elapsed_s * later;
     // The driver reserves its own part once more, for its work after the last barrier.
     let wait = subject.store.waits(config.sync_mode);
-    let spare = reserve(profile, &shape, allocation, last, (&aggregation, wait)) + driver;
+    let spare = reserve(profile, &shape, allocation, last, &aggregation, wait) + driver;
     Row {
         allocation,
         epoch_seconds: warm.elapsed_s,
@@ -312,7 +312,8 @@ fn reserve(
     shape: &EpochShape,
     allocation: Allocation,
     epoch: &EpochEstimate,
-    (aggregation, wait): (&Aggregation, Requests),
+    aggregation: &Aggregation,
+    wait: Requests,
 ) -> Usd {
     let platform = &profile.platform;
     let workers = u64::from(epoch.workers);

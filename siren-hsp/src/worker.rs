@@ -288,10 +288,12 @@ impl Run<'_> {
         let (clock, seed, retry) = (self.context.clock(), self.seed(), self.worker.retry);
         let mut tried = 1;
         loop {
-            self.store_requests += store.request_costs().pull;
+            let costs = store.request_costs();
+            self.store_requests += costs.pull;
             self.check_request_cap(Requests::NONE)?;
             let pull = store.pull(self.invocation.plan.epoch, replica, progress);
-            let pulled = match progress > 0 || self.waits_for_own() {
+            let may_wait = progress > 0 || costs.wait_own != Requests::NONE;
+            let pulled = match may_wait {
                 false => pull.await,
                 true => match self.in_time(pull).await {
                     Some(pulled) => pulled,

@@ -30,18 +30,15 @@ impl Run<'_> {
         self.has_time() && requests.within(self.invocation.request_cap)
     }
 
-    /// `true` if a pull may wait until aggregators have applied the worker's own updates.
-    pub(super) fn waits_for_own(&self) -> bool {
-        self.context.store().request_costs().wait_own != Requests::NONE
-    }
-
     /// The requests of a pull while it waits: for other workers if it requires progress of them,
     /// otherwise for the worker's own updates.
     pub(super) fn wait_requests(&self, waited: Duration, progress: u64) -> Requests {
+        if waited.is_zero() {
+            return Requests::NONE;
+        }
         let costs = self.context.store().request_costs();
         let seconds = waited.as_secs_f64().ceil() as u64;
         match progress {
-            _ if waited.is_zero() => Requests::NONE,
             0 => costs.pull + costs.wait_own * seconds,
             _ => costs.wait * seconds,
         }

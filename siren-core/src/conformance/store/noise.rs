@@ -44,8 +44,9 @@ pub fn the_rule_leaves_alone_what_the_rate_was_chosen_for(subject: &Subject) {
     }
 }
 
-/// The factor of an update's step follows from the windows that ended before it, and from the optimizer. A window never spans a
-/// barrier, the averages do. Staleness counts as updates in flight.
+/// The factor of an update's step follows from the windows that ended before it, and from the
+/// optimizer. A window never spans a barrier, the averages do. Staleness counts as updates in
+/// flight.
 pub fn the_rule_follows_the_noise_of_earlier_windows(subject: &Subject) {
     subject.run(async {
         for optimizer in [Optimizer::Sgd, Optimizer::ADAGRAD] {
@@ -203,13 +204,11 @@ impl Expected {
             let gradient = f64::from(number(plan, update));
             // AdaGrad divides by the root of the sum of squares, and takes the root of the
             // efficiency.
-            let (factor, size) = match plan.optimizer {
-                Optimizer::Sgd => (efficiency, 1.0),
-                _ => {
-                    self.squares += gradient * gradient;
-                    (efficiency.sqrt(), self.squares.sqrt() + 1e-10)
-                }
-            };
+            let (mut factor, mut size) = (efficiency, 1.0);
+            if let Optimizer::Adagrad { epsilon, .. } = plan.optimizer {
+                self.squares += gradient * gradient;
+                (factor, size) = (efficiency.sqrt(), self.squares.sqrt() + f64::from(epsilon));
+            }
             self.value -= f64::from(plan.learning_rate) * factor * gradient / size;
             self.factors.push(factor);
             self.efficiencies.push(efficiency);

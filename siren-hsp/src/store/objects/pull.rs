@@ -41,7 +41,7 @@ enum Gathered {
     /// Some parts have not.
     Behind,
     /// They have, but this part lacks too many of the handle's own updates.
-    Ahead(usize),
+    LacksOwn(usize),
     /// The parts belong to another epoch than the session's.
     Outdated,
 }
@@ -91,7 +91,7 @@ impl ObjectStore {
                         });
                     }
                     Gathered::Outdated => continue,
-                    Gathered::Ahead(part) => {
+                    Gathered::LacksOwn(part) => {
                         since.get_or_insert(self.clock.now());
                         self.await_own(&session, part, &mut backoff).await?;
                         // Other parts may have changed meanwhile, too.
@@ -147,12 +147,12 @@ impl ObjectStore {
         if metas().any(|meta| session.progress_of(meta) < progress) {
             return Ok(Gathered::Behind);
         }
-        let lacking = metas().position(|meta| session.is_ahead_of(meta, self.options.max_ahead));
-        Ok(lacking.map_or(Gathered::Complete, Gathered::Ahead))
+        let lacking = metas().position(|meta| session.lacks_own(meta, self.options.max_ahead));
+        Ok(lacking.map_or(Gathered::Complete, Gathered::LacksOwn))
     }
 
     /// Polls the head of a part until it lacks few of the updates that were pushed through this
-    /// handle.
+    /// handle, or belongs to an epoch that is over.
     async fn await_own(&self, session: &Session, part: usize, backoff: &mut Backoff) -> Result<()> {
         let key = self.keys.part(session.lineage, part);
         let length = pull_len(session.plan.shards as usize, 0);
@@ -167,11 +167,9 @@ impl ObjectStore {
                 Fetched::Changed { bytes, tag: changed } => {
                     // The last epoch may have written a longer head, with more shards.
                     let Some((meta, _)) = Meta::decode(&bytes)? else { return Ok(()) };
-                    if session.is_current(&meta) && meta.closed {
-                        return Err(fenced(session.plan.epoch));
-                    }
-                    let is_over = meta.generation > session.generation;
-                    if is_over || !session.is_ahead_of(&meta, self.options.max_ahead) {
+                    let is_over = meta.generation > session.generation
+                        || session.is_current(&meta) && meta.closed;
+                    if is_over || !session.lacks_own(&meta, self.options.max_ahead) {
                         return Ok(());
                     }
                     tag = Some(changed);
@@ -301,7 +299,7 @@ impl Session {
 
     /// `true` if a part lacks more than `max_ahead` updates of a shard that were pushed through this
     /// handle.
-    fn is_ahead_of(&self, meta: &Meta, max_ahead: u64) -> bool {
+    fn lacks_own(&self, meta: &Meta, max_ahead: u64) -> bool {
         if self.plan.sync_mode.merges_rounds() {
             // Workers wait for whole rounds.
             return false;
