@@ -53,6 +53,22 @@ pub(crate) struct Subject {
     pub(crate) about: String,
 }
 
+impl Subject {
+    /// The same workload with parameters in objects on S3. The runs that `is_kept` leaves out are
+    /// not made.
+    pub(crate) fn over_objects(&self, is_kept: fn(Mode, &Schedule) -> bool) -> Self {
+        Self {
+            name: format!("{}, objects", self.name),
+            about: "The same with parameters in objects on S3 and with aggregators.".into(),
+            store: Store::Objects,
+            // Bulk mode over objects applies the same means, and only takes more time.
+            modes: self.modes.iter().copied().filter(|&mode| mode != Mode::Bulk).collect(),
+            is_kept,
+            ..self.clone()
+        }
+    }
+}
+
 /// The numbers of functions of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Schedule {
@@ -110,22 +126,6 @@ impl Schedule {
         match self {
             Self::Constant(workers) => ListScheduler::new([*workers], MEMORY_MB),
             Self::List(list) => ListScheduler::new(list.as_slice(), MEMORY_MB),
-        }
-    }
-}
-
-impl Subject {
-    /// The same workload with parameters in objects on S3. The runs that `is_kept` leaves out are
-    /// not made.
-    pub(crate) fn over_objects(&self, is_kept: fn(Mode, &Schedule) -> bool) -> Self {
-        Self {
-            name: format!("{}, objects", self.name),
-            about: "The same with parameters in objects on S3 and with aggregators.".into(),
-            store: Store::Objects,
-            // Bulk mode over objects applies the same means, and only takes more time.
-            modes: self.modes.iter().copied().filter(|&mode| mode != Mode::Bulk).collect(),
-            is_kept,
-            ..self.clone()
         }
     }
 }

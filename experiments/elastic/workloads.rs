@@ -32,10 +32,12 @@ pub(crate) fn subjects(command: &Command) -> Result<Vec<Subject>> {
             Name::Sentences => vec![sentences(command)?],
         };
         // Census-kdd always has both.
-        let adds = command.objects && name != Name::Census;
-        let over = of.iter().filter(|_| adds).map(|one| one.over_objects(one.is_kept));
-        let over: Vec<Subject> = over.collect();
-        subjects.extend(of.into_iter().chain(over));
+        let over_objects: Vec<Subject> = match command.objects && name != Name::Census {
+            true => of.iter().map(|one| one.over_objects(one.is_kept)).collect(),
+            false => Vec::new(),
+        };
+        subjects.extend(of);
+        subjects.extend(over_objects);
     }
     Ok(subjects)
 }

@@ -85,6 +85,7 @@ for name in mxnet torch siren; do
         continue
     fi
     for seed in 2 3 4; do
-        echo "$name, $best, seed $seed: $(timed "$name" "$best" "$seed")"
+        seconds=$(timed "$name" "$best" "$seed")
+        echo "$name, $best, seed $seed: $seconds"
     done
 done

@@ -9,10 +9,10 @@ use crate::{Error, Result, SyncMode};
 /// The use that a store makes of the noise in the updates of an epoch.
 ///
 /// A store that measures takes the updates in *windows* of [eight](NoiseAverages::WINDOW). Under
-/// bulk mode with several workers, a window is a round whose updates have equally many examples. From the length of the updates and the
-/// length of their sum follow two numbers: the *signal*, which is the squared length of the mean
-/// update, and the *noise*, which is the variance of an update around the mean, summed over its
-/// entries. Their ratio is the *noise scale* B (McCandlish and others, "An empirical model of
+/// bulk mode with several workers, a window is a round whose updates have equally many examples.
+/// From the length of the updates and the length of their sum follow two numbers: the *signal*,
+/// which is the squared length of the mean update, and the *noise*, which is the variance of an
+/// update around the mean, summed over its entries. Their ratio is the *noise scale* B (McCandlish and others, "An empirical model of
 /// large-batch training", 2018). As long as fewer updates than B are in flight, each of them brings
 /// nearly as much progress as if it came alone.
 ///
@@ -107,7 +107,8 @@ const FLOOR: f64 = 1e-3;
 const KEPT: f64 = 0.98;
 
 /// Moving averages of signal and noise over windows of updates: the part of a store's state that
-/// [`Noise`] adds to. After a window of k updates, an average keeps 0.98^k of its old value. A store that is divided into parts may have one for each.
+/// [`Noise`] adds to. After a window of k updates, an average keeps 0.98^k of its old value. A
+/// store that is divided into parts may have one for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NoiseAverages {
     /// The average of the squared length of the mean update. It has no bias correction, and may be
